@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -74,9 +74,17 @@ class Catalog:
     table: Table
     source: str = "catalogue"
 
-    REQUIRED: Final = ("x", "y")
+    REQUIRED: ClassVar[tuple[str, ...]] = ("x", "y")
     #: Present only when somebody supplied them.
-    OPTIONAL: Final = ("ra", "dec", "snr", "ignore", "aper_flux", "aper_flux_err", "aper_mag")
+    OPTIONAL: ClassVar[tuple[str, ...]] = (
+        "ra",
+        "dec",
+        "snr",
+        "ignore",
+        "aper_flux",
+        "aper_flux_err",
+        "aper_mag",
+    )
 
     def __post_init__(self) -> None:
         given = self.table
@@ -211,7 +219,8 @@ def _convert(given: Any, name: str, column: Column, source: str) -> npt.NDArray[
         if column.dtype.startswith("U"):
             if array.dtype.kind == "S":
                 array = np.char.decode(array, "utf-8")
-            return np.array(np.char.strip(array.astype(str)), dtype="U6" if array.size == 0 else None)
+            text = np.char.strip(array.astype(str))
+            return np.array(text, dtype="U6" if text.size == 0 else None)
         if column.dtype == "bool" and array.dtype.kind in "USO":
             return np.array([_as_bool(v) for v in array], dtype=bool)
         return np.array(array, dtype=column.dtype)
