@@ -1,0 +1,127 @@
+"""From a truth catalogue to what each cell of the network should say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial import KDTree
+
+from catalog.sources import Catalog
+from detect.network import STRIDE
+
+__all__ = ["LabelRules", "Labels", "make_labels"]
+
+
+@dataclass(frozen=True)
+class LabelRules:
+    """Where a label begins and ends.
+
+    ``known_snr``: truths at and above it are sources; from ``ignore_snr`` to it
+    they are neither; below it they are part of the noise. ``reach_px``: a cell whose
+    centre is within it of a source is positive; up to ``ring_px`` it is neither.
+    The two for streaks are distances from the ridge.
+    """
+
+    known_snr: float = 2.5
+    ignore_snr: float = 1.2
+    reach_px: float = 1.5
+    ring_px: float = 2.5
+    streak_reach_px: float = 1.5
+    streak_ring_px: float = 3.5
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Targets of one frame.
+
+    Attributes
+    ----------
+    maps : ndarray of float32, shape (10, ny/2, nx/2)
+        The eight of `detect.network.DENSE_CHANNELS`, then the weight (0 or 1) of the
+        point and of the streak labels.
+    points : ndarray of float32, shape (n, 3)
+        x, y [px] and 1 for a source or 0 for one to be ignored.
+    """
+
+    maps: npt.NDArray[np.float32]
+    points: npt.NDArray[np.float32]
+
+
+_RULES: Final = LabelRules()
+
+
+def make_labels(truth: Catalog, shape: tuple[int, int], rules: LabelRules = _RULES) -> Labels:
+    """Return the targets for one frame.
+
+    Parameters
+    ----------
+    truth : Catalog
+        With ``snr``; a row without a finite one (or marked ``ignore``) is ignored.
+    shape : (ny, nx)
+        Shape of the frame; even numbers.
+    rules : LabelRules
+        Where labels begin and end.
+    """
+    ny, nx = shape[0] // STRIDE, shape[1] // STRIDE
+    half = (STRIDE - 1) / 2
+    yy, xx = np.mgrid[0:ny, 0:nx].astype(np.float32) * STRIDE + half
+    maps = np.zeros((10, ny, nx), dtype=np.float32)
+    maps[8:] = 1.0
+
+    snr = truth["snr"] if "snr" in truth else np.full(len(truth), np.inf)
+    ignore = truth["ignore"] if "ignore" in truth else np.zeros(len(truth), dtype=bool)
+    ignore = ignore | ~np.isfinite(truth["snr"]) if "snr" in truth else ignore
+    points = ~truth.is_streak
+    known = points & (snr >= rules.known_snr) & ~ignore
+    unsure = points & (ignore | ((snr >= rules.ignore_snr) & (snr < rules.known_snr)))
+
+    cells = np.column_stack([xx.ravel(), yy.ravel()])
+    if unsure.any():
+        near, _ = KDTree(truth.xy[unsure]).query(cells, distance_upper_bound=rules.reach_px)
+        maps[8].reshape(-1)[np.isfinite(near)] = 0.0
+    if known.any():
+        xy = truth.xy[known]
+        near, which = KDTree(xy).query(cells, distance_upper_bound=rules.ring_px)
+        positive = near <= rules.reach_px
+        flat = maps.reshape(10, -1)
+        flat[8, np.isfinite(near) & ~positive] = 0.0
+        flat[8, positive] = 1.0
+        flat[0, positive] = 1.0
+        flat[1, positive] = xy[which[positive], 0] - cells[positive, 0]
+        flat[2, positive] = xy[which[positive], 1] - cells[positive, 1]
+
+    _label_streaks(maps, truth.select(truth.is_streak), xx, yy, rules)
+    rows = known | unsure
+    return Labels(
+        maps,
+        np.column_stack([truth.xy[rows], known[rows]]).astype(np.float32).reshape(-1, 3),
+    )
+
+
+def _label_streaks(
+    maps: npt.NDArray[np.float32],
+    streaks: Catalog,
+    xx: npt.NDArray[np.float32],
+    yy: npt.NDArray[np.float32],
+    rules: LabelRules,
+) -> None:
+    """Fill the streak maps in place; where two cross, the nearer one counts."""
+    best = np.full(xx.shape, np.inf, dtype=np.float32)
+    for x, y, length, theta in zip(
+        streaks["x"], streaks["y"], streaks["length"], streaks["theta"], strict=True
+    ):
+        c, s = np.cos(theta), np.sin(theta)
+        along = np.clip((xx - x) * c + (yy - y) * s, -length / 2, length / 2)
+        dx, dy = x + along * c - xx, y + along * s - yy
+        distance = np.hypot(dx, dy)
+        nearer = distance < best
+        best = np.where(nearer, distance, best)
+        inside = nearer & (distance <= rules.streak_reach_px)
+        maps[3, inside] = 1.0
+        maps[4, inside], maps[5, inside] = np.cos(2 * theta), np.sin(2 * theta)
+        maps[6, inside], maps[7, inside] = dx[inside], dy[inside]
+    ring = (best > rules.streak_reach_px) & (best <= rules.streak_ring_px)
+    maps[9, ring] = 0.0

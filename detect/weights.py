@@ -1,0 +1,123 @@
+"""Weights as safetensors: tensors and text, never code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from catalog.errors import BadInputError
+from catalog.files import atomic_path
+from detect.network import Network, NetworkSettings
+
+__all__ = ["SHIPPED", "Calibration", "LoadedWeights", "load_weights", "save_weights"]
+
+#: The weights that come with the package.
+SHIPPED: Final = Path(__file__).with_name("weights") / "skyduel.safetensors"
+
+_FORMAT: Final = "skyduel-network-1"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Turns the mean logit of proposal and RoI head into a probability.
+
+    ``score = 1 / (1 + exp(-(slope·logit + offset)))`` (Platt 1999), fitted on
+    simulated validation frames by the scorer's own rule of what is right.
+    """
+
+    slope: float = 1.0
+    offset: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedWeights:
+    """A network ready to run, and where it came from."""
+
+    network: Network
+    calibration: Calibration
+    facts: Mapping[str, Any]
+    sha256: str
+
+
+def save_weights(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    settings: NetworkSettings,
+    calibration: Calibration,
+    facts: Mapping[str, Any],
+) -> None:
+    """Write weights in half precision, with their shape, calibration and history as text.
+
+    Parameters
+    ----------
+    path : Path
+        File to write, whole or not at all.
+    tensors : mapping of str to Tensor
+        A `Network`'s state.
+    settings : NetworkSettings
+        Shape of that network.
+    calibration : Calibration
+        Of its scores.
+    facts : mapping
+        How it was trained; JSON types only.
+    """
+    halves = {k: v.detach().to("cpu", torch.float16).contiguous() for k, v in tensors.items()}
+    metadata = {
+        "format": _FORMAT,
+        "network": settings.model_dump_json(),
+        "calibration": json.dumps({"slope": calibration.slope, "offset": calibration.offset}),
+        "facts": json.dumps(dict(facts), sort_keys=True),
+    }
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(save(halves, metadata=metadata))
+
+
+def load_weights(path: Path = SHIPPED) -> LoadedWeights:
+    """Return the network of a weights file, folded for inference, in float32.
+
+    Raises
+    ------
+    BadInputError
+        If the file is missing, is not safetensors, or is not a network of ours.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BadInputError(str(path), "a weights file", error.strerror or str(error)) from error
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != _FORMAT:
+                raise BadInputError(
+                    str(path), f"weights of format {_FORMAT}", repr(metadata.get("format"))
+                )
+            tensors = {k: file.get_tensor(k).float() for k in file.keys()}  # noqa: SIM118
+        settings = NetworkSettings.model_validate_json(metadata["network"])
+        calibration = Calibration(**json.loads(metadata["calibration"]))
+        facts = json.loads(metadata["facts"])
+        network = Network(settings)
+        network.load_state_dict(tensors)
+    except BadInputError:
+        raise
+    except (SafetensorError, ValidationError, ValueError, KeyError, TypeError) as error:
+        raise BadInputError(
+            str(path), "a readable safetensors file of this network", _first_line(error)
+        ) from error
+    except RuntimeError as error:  # load_state_dict's word for a wrong shape
+        raise BadInputError(str(path), "tensors of the stated shape", _first_line(error)) from error
+    network.eval().requires_grad_(False)
+    return LoadedWeights(network.fold(), calibration, facts, hashlib.sha256(content).hexdigest())
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:200] if str(error).strip() else repr(error)
