@@ -1,0 +1,137 @@
+"""How everything drawn looks: one colour and one marker a detector, in every figure."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Final
+
+import matplotlib as mpl
+
+__all__ = [
+    "POINT_FILLS",
+    "POINT_NAMES",
+    "QUANTITY_NAMES",
+    "Style",
+    "drawing",
+    "point_name",
+    "shorten",
+    "styles",
+]
+
+
+@dataclass(frozen=True)
+class Style:
+    """Colour and marker of one detector."""
+
+    color: str
+    marker: str
+
+
+# Okabe and Ito's palette, told apart with every common kind of colour vision;
+# its yellow is left out, being too pale on white. The contestants that every
+# run has keep theirs from run to run.
+_KNOWN: Final[Mapping[str, Style]] = {
+    "neural": Style("#0072B2", "o"),
+    "sep": Style("#D55E00", "s"),
+    "sep-matched": Style("#009E73", "^"),
+    "source-extractor": Style("#CC79A7", "D"),
+    "daofind": Style("#E69F00", "v"),
+}
+_COLORS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
+
+#: Both names of each quantity, as axes and tables carry them.
+QUANTITY_NAMES: Final[Mapping[str, str]] = {
+    "completeness": "Completeness (recall)",
+    "purity": "Purity (precision)",
+    "f1": "F1",
+    "f2": "F2",
+    "false_per_mpix": "False detections per Mpix",
+}
+
+#: What an operating point is called in a sentence.
+POINT_NAMES: Final[Mapping[str, str]] = {
+    "default": "own default",
+    "calibrated": "calibrated",
+    "purity95": "equal purity 0.95",
+}
+
+#: How the marker of an operating point is filled where several are drawn.
+POINT_FILLS: Final[Mapping[str, str]] = {
+    "default": "full",
+    "calibrated": "none",
+    "purity95": "left",
+}
+
+
+def point_name(point: str) -> str:
+    """Return what an operating point is called; an unknown one by its own name."""
+    return POINT_NAMES.get(point, point)
+
+
+def styles(detectors: Iterable[str]) -> dict[str, Style]:
+    """Return one `Style` for each detector, no two alike up to 77 of them.
+
+    Known names have theirs reserved; the others take what is left, in the
+    order given. Hand in all detectors of a run, in the run's order, for the
+    same styles in every figure.
+    """
+    names = list(dict.fromkeys(detectors))
+    chosen = {name: _KNOWN[name] for name in names if name in _KNOWN}
+    taken = set(chosen.values())
+    colors = {s.color for s in taken}
+    free = [
+        Style(color, _MARKERS[(i + turn) % len(_MARKERS)])
+        for turn in range(len(_MARKERS))
+        for i, color in enumerate(_COLORS)
+    ]
+    # A new colour first; a colour's second marker only when no colour is left.
+    free.sort(key=lambda style: style.color in colors)
+    pool = [style for style in free if style not in taken]
+    for i, name in enumerate(n for n in names if n not in chosen):
+        chosen[name] = pool[i % len(pool)]
+    return {name: chosen[name] for name in names}
+
+
+def shorten(name: str, limit: int = 28) -> str:
+    """Return `name` in at most `limit` printable characters, its middle left out if need be."""
+    clean = "".join("?" if unicodedata.category(c).startswith("C") else c for c in name)
+    if len(clean) > limit:
+        head = (limit - 1) // 2
+        clean = f"{clean[:head]}…{clean[len(clean) - (limit - 1 - head) :]}"
+    # A legend leaves out what begins with an underscore.
+    return f" {clean}" if clean.startswith("_") else clean
+
+
+def drawing() -> AbstractContextManager[None]:
+    """Return a context in which figures look the same whatever the user's own defaults are."""
+    return mpl.rc_context(
+        {
+            "font.family": "sans-serif",
+            "font.sans-serif": ["DejaVu Sans"],
+            "font.size": 9.0,
+            "axes.titlesize": 10.0,
+            "axes.labelsize": 9.0,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.edgecolor": "#444444",
+            "axes.linewidth": 0.8,
+            "axes.axisbelow": True,
+            "axes.facecolor": "white",
+            "figure.facecolor": "white",
+            "savefig.facecolor": "white",
+            "savefig.bbox": "standard",
+            "grid.color": "#d9d9d9",
+            "grid.linewidth": 0.6,
+            "xtick.color": "#333333",
+            "ytick.color": "#333333",
+            "text.usetex": False,
+            "text.parse_math": False,  # a name may hold a dollar sign
+            "axes.unicode_minus": True,
+            "svg.fonttype": "path",
+            "svg.hashsalt": "skyduel",
+        }
+    )

@@ -1,0 +1,294 @@
+"""The verdict in plain words, by rules that are printed beside it.
+
+The rules know no favourite: detectors are ranked by value, and a difference
+is called clear only if the two intervals are apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from reports.folder import ALL_BINS, Run
+from reports.style import point_name, shorten
+
+__all__ = [
+    "FEW_FRAMES",
+    "RULES",
+    "Ranking",
+    "Section",
+    "Standing",
+    "cautions",
+    "rank",
+    "ranking_sentence",
+    "verdict",
+]
+
+#: Below this many frames the page says that there are few.
+FEW_FRAMES: Final = 20
+
+#: How the verdict follows from the tables.
+RULES: Final = (
+    "Detectors are ranked by the value in the table of scores, or of limits; equal values share "
+    "the first place.",
+    "“Intervals apart” means that the interval of the first and that of the other have no value in "
+    "common; otherwise they “overlap” and this run does not settle which is better.",
+    "All detectors saw the same frames, so a paired test (skyduel compare) can settle differences "
+    "that these separate intervals cannot; overlapping intervals do not show equality.",
+    "An undefined value (NaN, nothing to divide by) takes no rank.",
+)
+
+_SCORES: Final = (("f1", "F1"), ("completeness", "completeness"), ("purity", "purity"))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One detector's place in a ranking; `apart` is whether its interval is off the first's."""
+
+    detector: str
+    value: float
+    lo: float
+    hi: float
+    apart: bool | None
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Detectors from best to worst by one value, and those where it is undefined."""
+
+    standings: tuple[Standing, ...]
+    undefined: tuple[str, ...]
+
+    @property
+    def leaders(self) -> tuple[str, ...]:
+        """Those that share the best value; none if it is undefined for all."""
+        return tuple(s.detector for s in self.standings if s.value == self.standings[0].value)
+
+    @property
+    def clear(self) -> bool:
+        """Whether one detector is first and every other's interval is apart from its own."""
+        rest = self.standings[1:]
+        return len(self.leaders) == 1 and bool(rest) and all(s.apart for s in rest)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading of the verdict and its sentences."""
+
+    title: str
+    sentences: tuple[str, ...]
+
+
+def rank(table: pd.DataFrame, value: str = "value", *, higher: bool = True) -> Ranking:
+    """Return the ranking of a table's detectors.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row a detector: `detector`, `value` and its interval. The interval
+        of ``value`` is `lo` and `hi`; that of another column ``c`` is `c_lo`
+        and `c_hi`.
+    value : str
+        The column to rank by.
+    higher : bool
+        Whether a larger value is better.
+
+    Returns
+    -------
+    Ranking
+        Ties stay in the table's order. `apart` is None for the first, and
+        where either interval is undefined.
+    """
+    lo, hi = ("lo", "hi") if value == "value" else (f"{value}_lo", f"{value}_hi")
+    rows = [
+        (str(r["detector"]), float(r[value]), float(r[lo]), float(r[hi]))
+        for r in table.to_dict("records")
+    ]
+    defined = sorted(
+        (r for r in rows if np.isfinite(r[1])), key=lambda r: -r[1] if higher else r[1]
+    )
+    undefined = tuple(r[0] for r in rows if not np.isfinite(r[1]))
+    if not defined:
+        return Ranking((), undefined)
+    _, _, first_lo, first_hi = defined[0]
+    standings = []
+    for i, (detector, v, low, high) in enumerate(defined):
+        known = np.isfinite([low, high, first_lo, first_hi]).all()
+        apart = bool(high < first_lo or low > first_hi) if i and known else None
+        standings.append(Standing(detector, v, low, high, apart))
+    return Ranking(tuple(standings), undefined)
+
+
+def ranking_sentence(ranking: Ranking, what: str, digits: int = 3) -> str:
+    """Return a ranking as a sentence; `what` is for instance ``Highest F1``."""
+    if not ranking.standings:
+        return f"{what}: undefined for every detector."
+    n_first = len(ranking.leaders)
+    first = [_worded(s, digits) for s in ranking.standings[:n_first]]
+    text = f"{what}: {' and '.join(first)}" + (" (equal)" if n_first > 1 else "") + "."
+    rest = [f"{_worded(s, digits)} ({_apart(s.apart)})" for s in ranking.standings[n_first:]]
+    if rest:
+        text += f" Then {'; '.join(rest)}."
+    if ranking.undefined:
+        text += f" Undefined: {', '.join(map(shorten, ranking.undefined))}."
+    return text
+
+
+def verdict(run: Run) -> tuple[Section, ...]:
+    """Return the verdict on a run, the headline first.
+
+    The headline is the overall F1 at the calibrated operating point, or at
+    the default one where the set had no calibration split; then the limits at
+    equal purity; then every score overall, and F1 in every group.
+    """
+    if len(run.detectors) < 2:
+        only = ", ".join(map(shorten, run.detectors)) or "none"
+        return (Section("Verdict", (f"Detectors in this run: {only}. Nothing to compare.",)),)
+    points = [p for p in ("calibrated", "default") if p in run.points] or list(run.points[:1])
+    sections = [Section("In one line", _headline(run, points[0]))] if points else []
+    if len(run.limits):
+        sections.append(Section("Faint limit at equal purity", _limit_sentences(run, "purity95")))
+    for point in points:
+        sections.append(
+            Section(
+                f"All groups together, operating point: {point_name(point)}",
+                tuple(
+                    ranking_sentence(rank(_overall(run, q, "all", point)), f"Highest {name}")
+                    for q, name in _SCORES
+                ),
+            )
+        )
+        if len(run.groups) > 1:
+            sections.append(
+                Section(
+                    f"Group by group, operating point: {point_name(point)}",
+                    tuple(
+                        ranking_sentence(
+                            rank(_overall(run, q, group, point)),
+                            f"{shorten(group)}, highest {name}",
+                        )
+                        for group in run.groups
+                        for q, name in _SCORES
+                    ),
+                )
+            )
+    return tuple(sections)
+
+
+def cautions(run: Run) -> tuple[str, ...]:
+    """Return what a reader must know before trusting the verdict."""
+    said: list[str] = []
+    status = str(run.record.get("status", "unknown"))
+    if status != "complete":
+        said.append(f"The run's status is “{status}”.")
+    if run.failures:
+        n = len(run.failures)
+        said.append(
+            f"{n} failure{'' if n == 1 else 's'} happened (listed below). A detector that failed "
+            "on a frame was scored without that frame."
+        )
+    overall = run.scores[(run.scores["bin"] == ALL_BINS) & (run.scores["group"] == "all")]
+    if overall["n_frames"].nunique() > 1:
+        per = overall.groupby("detector", sort=False)["n_frames"].max()
+        said.append(
+            "The detectors were scored on different numbers of frames: "
+            + ", ".join(f"{shorten(str(d))} {int(n)}" for d, n in per.items())
+            + "."
+        )
+    n_frames = len(run.scored_frames)
+    if n_frames < FEW_FRAMES:
+        frames = "1 frame was" if n_frames == 1 else f"{n_frames} frames were"
+        said.append(
+            f"Only {frames} scored, fewer than {FEW_FRAMES}: sources of one frame share its "
+            "seeing and sky, so intervals from so few frames are rough."
+        )
+    if "calibrated" not in run.points:
+        said.append(
+            "There is no calibrated operating point (the set had no calibration split): each "
+            "detector is judged at its own default threshold, which may not be its best."
+        )
+    for name in run.missing:
+        said.append(f"{name} is not in the run folder; what draws on it is left out.")
+    if run.record.get("git_dirty"):
+        said.append("The code had changes that its git revision does not name.")
+    return tuple(said)
+
+
+def _headline(run: Run, point: str) -> tuple[str, ...]:
+    overall = rank(_overall(run, "f1", "all", point))
+    if not overall.standings:
+        return (f"F1 is undefined for every detector (operating point: {point_name(point)}).",)
+    first = " and ".join(map(shorten, overall.leaders))
+    have = "have" if len(overall.leaders) > 1 else "has"
+    ground = (
+        "and its interval is apart from every other’s"
+        if overall.clear
+        else "but not clearly: the interval of at least one other overlaps or is undefined"
+    )
+    if len(overall.leaders) > 1:
+        ground = "and are equal"
+    elif len(overall.standings) == 1:
+        ground = "for it is undefined for all others"
+    lines = [
+        f"{first} {have} the highest overall F1 (operating point: {point_name(point)}), {ground}."
+    ]
+    if len(run.groups) > 1:
+        by_group = {g: rank(_overall(run, "f1", g, point)) for g in run.groups}
+        for detector in run.detectors:
+            led = [g for g, r in by_group.items() if r.leaders == (detector,)]
+            sure = [g for g in led if by_group[g].clear]
+            lines.append(
+                f"{shorten(detector)} has the highest F1 in {len(led)} of {len(by_group)} groups"
+                + (f" ({_listed(led)})" if led else "")
+                + (f", with intervals apart in {len(sure)}." if led else ".")
+            )
+    return tuple(lines)
+
+
+def _limit_sentences(run: Run, point: str) -> tuple[str, ...]:
+    limits = run.limits[run.limits["point"] == point]
+    if not len(limits):
+        return ("The run has no limits at equal purity.",)
+    groups = ["all", *run.groups] if len(run.groups) > 1 else ["all"]
+    return tuple(
+        ranking_sentence(
+            rank(limits[limits["group"] == group], "snr50", higher=False),
+            f"{'All groups' if group == 'all' else shorten(group)}, lowest S/N at which half of "
+            "the sources are found",
+            digits=2,
+        )
+        for group in groups
+        if (limits["group"] == group).any()
+    )
+
+
+def _overall(run: Run, quantity: str, group: str, point: str) -> pd.DataFrame:
+    s = run.scores
+    rows = s[
+        (s["quantity"] == quantity)
+        & (s["group"] == group)
+        & (s["point"] == point)
+        & (s["bin"] == ALL_BINS)
+    ]
+    order = {name: i for i, name in enumerate(run.detectors)}
+    return rows.sort_values("detector", key=lambda d: d.map(order), kind="stable")
+
+
+def _worded(s: Standing, digits: int) -> str:
+    if np.isfinite([s.lo, s.hi]).all():
+        return f"{shorten(s.detector)} {s.value:.{digits}f} ({s.lo:.{digits}f}–{s.hi:.{digits}f})"
+    return f"{shorten(s.detector)} {s.value:.{digits}f} (no interval)"
+
+
+def _apart(apart: bool | None) -> str:
+    if apart is None:
+        return "no interval to compare"
+    return "intervals apart" if apart else "intervals overlap"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(shorten, names))
