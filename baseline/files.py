@@ -1,0 +1,105 @@
+"""A detector whose catalogues were made elsewhere and lie in a folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from baseline.settings import build_settings, nearest
+from catalog import read_catalog
+from catalog.errors import BadInputError
+from catalog.files import safe_name
+from catalog.frame import Frame
+from catalog.images import frame_name
+from catalog.sources import Catalog
+
+__all__ = ["CatalogFiles", "FileSettings", "catalog_files"]
+
+
+class FileSettings(BaseModel):
+    """Where the catalogues of a detector that ran elsewhere are.
+
+    Parameters
+    ----------
+    folder : Path
+        One catalogue a frame, named as the frame is, in any format that
+        `catalog.read_catalog` reads.
+    name : str
+        The detector's name in tables and figures.
+    score_threshold : float or None
+        The default operating point; None: every row.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folder: Path
+    name: Annotated[str, Field(min_length=1)] = "file"
+    score_threshold: Annotated[float, Field(allow_inf_nan=False)] | None = None
+
+
+@dataclass(frozen=True)
+class CatalogFiles:
+    """Hand in the catalogue that lies in a folder under the frame's name.
+
+    Parameters
+    ----------
+    settings : FileSettings
+        The folder, the detector's name and its operating point.
+    """
+
+    settings: FileSettings
+
+    @property
+    def name(self) -> str:
+        """Name shown in tables and figures."""
+        return self.settings.name
+
+    def __call__(self, frame: Frame) -> Catalog:
+        """Return the catalogue of one frame.
+
+        A file belongs to a frame if its name without the ending is the
+        frame's name, with or without the image's own ending, or the frame's
+        name as a run folder writes it (`catalog.files.safe_name`).
+
+        Raises
+        ------
+        BadInputError
+            If there is no such file, more than one, or it cannot be read.
+        """
+        folder = self.settings.folder
+        files = sorted(path for path in folder.iterdir() if path.is_file())
+        wanted = {frame.name, frame_name(frame.name), safe_name(frame.name)}
+        matching = [
+            path for path in files if wanted & {path.stem, frame_name(path.stem), frame_name(path)}
+        ]
+        if len(matching) == 1:
+            return read_catalog(matching[0])
+        if matching:
+            got = "several: " + ", ".join(path.name for path in matching)
+        else:
+            close = nearest(frame.name, [path.name for path in files])
+            got = f"none among {len(files)} files" + (f"; the nearest is {close}" if close else "")
+        raise BadInputError(str(folder), f"one catalogue for frame {frame.name!r}", got)
+
+
+def catalog_files(**settings: Any) -> CatalogFiles:
+    """Return the detector ``file``, which hands in catalogues made elsewhere.
+
+    Parameters
+    ----------
+    **settings
+        Fields of `FileSettings`; ``folder`` is required.
+
+    Raises
+    ------
+    BadInputError
+        For an unknown setting, or a folder that is missing or is none.
+    """
+    chosen = build_settings(FileSettings, "detector file", settings)
+    if not chosen.folder.is_dir():
+        got = "a file" if chosen.folder.exists() else "no such folder"
+        raise BadInputError(str(chosen.folder), "a folder of catalogues", got)
+    return CatalogFiles(chosen)

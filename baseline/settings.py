@@ -1,0 +1,142 @@
+"""The settings of the SEP baseline, under SExtractor's names."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from catalog.errors import BadInputError
+
+__all__ = ["SepSettings", "build_settings", "nearest"]
+
+Model = TypeVar("Model", bound=BaseModel)
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class SepSettings(BaseModel):
+    """Settings of the SEP baseline; the defaults are SExtractor's shipped ones.
+
+    Names in capitals are SExtractor's and mean what they mean there. Two
+    defaults need a word: ``DETECT_MINAREA`` is 3 in the ``default.sex`` that
+    SExtractor is shipped with, 5 in the template compiled into the program
+    (``sex -d``) and in SEP, and the shipped file is what users start from;
+    ``SATUR_LEVEL`` is 50000 in SExtractor where the header says nothing, and
+    here such a frame has no saturated pixels.
+
+    Parameters
+    ----------
+    DETECT_THRESH : float
+        Threshold in units of the noise. Which noise is set by `thresholding`.
+    thresholding : {"convolved", "matched"}
+        ``"convolved"``: the filtered image against ``DETECT_THRESH`` times one
+        noise for the whole frame, that of the *unfiltered* image. This is
+        what SExtractor does with ``THRESH_TYPE RELATIVE`` and
+        ``WEIGHT_TYPE NONE``: its threshold is the detection threshold times
+        the global sigma of the background mesh, and only a weight map makes
+        it local. ``"matched"``: a map of signal-to-noise, filter and noise
+        taken together pixel by pixel. For white noise a filter ``k`` of unit
+        sum makes ``T_convolved = T_matched * sqrt(sum(k**2))``: 0.375 for
+        ``default.conv``.
+    DETECT_MINAREA : int
+        Fewest connected pixels above the threshold.
+    FILTER : bool
+        Filter before thresholding.
+    kernel : {"default", "gaussian"}
+        ``default.conv`` (3 by 3, FWHM about 2 px) or a Gaussian.
+    kernel_fwhm_px : float or None
+        FWHM of the Gaussian [px], for filtering and for the score; None takes
+        the frame's, or 2.5 px where that is unknown.
+    DEBLEND_NTHRESH, DEBLEND_MINCONT : int, float
+        Levels and least contrast of deblending.
+    CLEAN, CLEAN_PARAM : bool, float
+        Removal of detections in the wings of brighter ones.
+    MASK_TYPE : {"CORRECT", "NONE"}
+        Whether neighbours' pixels are left out of an object's apertures. SEP
+        fills them with the mean of the rest of the aperture, SExtractor with
+        the pixels opposite.
+    flux : {"auto", "iso", "aper"}
+        Which flux is reported: Kron's ellipse (FLUX_AUTO), the isophotal sum
+        (FLUX_ISO), or a circle (FLUX_APER).
+    PHOT_AUTOPARAMS : (float, float)
+        Kron factor and least radius, in units of the ellipse's axes.
+    PHOT_APERTURES : float
+        Diameter of the circle [px].
+    SATUR_LEVEL : float or None
+        Saturation level [ADU]; None takes the frame's.
+    BACK_SIZE, BACK_FILTERSIZE : int
+        Background mesh [px] and its median filter [meshes].
+    MEMORY_PIXSTACK, sub_object_limit : int
+        Where SEP's limits start; they are raised for a frame that needs more.
+    streak_elongation : float
+        A streak's a/b is at least this ...
+    streak_length_fwhm : float
+        ... and its length at least this many stellar FWHM; see
+        `baseline.shapes.classify`.
+    score_threshold : float or None
+        The default operating point; None: every row returned.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    DETECT_THRESH: Positive = 1.5
+    thresholding: Literal["convolved", "matched"] = "convolved"
+    DETECT_MINAREA: Annotated[int, Field(ge=1)] = 3
+    FILTER: bool = True
+    kernel: Literal["default", "gaussian"] = "default"
+    kernel_fwhm_px: Positive | None = None
+    DEBLEND_NTHRESH: Annotated[int, Field(ge=1, le=64)] = 32
+    DEBLEND_MINCONT: Annotated[float, Field(ge=0, le=1)] = 0.005
+    CLEAN: bool = True
+    CLEAN_PARAM: Annotated[float, Field(ge=0.1, le=10)] = 1.0
+    MASK_TYPE: Literal["CORRECT", "NONE"] = "CORRECT"
+    flux: Literal["auto", "iso", "aper"] = "auto"
+    PHOT_AUTOPARAMS: tuple[Positive, Positive] = (2.5, 3.5)
+    PHOT_APERTURES: Positive = 5.0
+    SATUR_LEVEL: Finite | None = None
+    BACK_SIZE: Annotated[int, Field(ge=1)] = 64
+    BACK_FILTERSIZE: Annotated[int, Field(ge=1)] = 3
+    MEMORY_PIXSTACK: Annotated[int, Field(ge=1_000)] = 300_000
+    sub_object_limit: Annotated[int, Field(ge=1, le=32_767)] = 1_024
+    streak_elongation: Annotated[float, Field(ge=1)] = 3.0
+    streak_length_fwhm: Positive = 3.0
+    score_threshold: Finite | None = None
+
+
+def nearest(word: str, choices: Mapping[str, object] | list[str]) -> str | None:
+    """Return the choice most like ``word``, whatever the case, or None if none is."""
+    by_lower = {choice.lower(): choice for choice in choices}
+    close = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=0.5)
+    return by_lower[close[0]] if close else None
+
+
+def build_settings(
+    model: type[Model], source: str, overrides: Mapping[str, Any], base: Model | None = None
+) -> Model:
+    """Return ``base`` (or the model's defaults) with some settings overridden, validated.
+
+    Raises
+    ------
+    BadInputError
+        For a setting that the model does not have, naming the nearest one it
+        has, and for a value that is not allowed.
+    """
+    for key in overrides:
+        if key not in model.model_fields:
+            close = nearest(key, list(model.model_fields))
+            hint = f"; did you mean {close}?" if close else ""
+            raise BadInputError(
+                source, f"a setting among {', '.join(model.model_fields)}", f"{key!r}{hint}"
+            )
+    values = {} if base is None else base.model_dump()
+    try:
+        return model.model_validate({**values, **overrides})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "settings"
+        message = first["msg"].removeprefix("Value error, ")
+        message = message[:1].lower() + message[1:]
+        raise BadInputError(f"{source}: {where}", message, repr(first["input"])) from error
