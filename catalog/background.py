@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -154,4 +155,4 @@ def _rms_floor(frame: Frame, usable: npt.NDArray[np.bool_], rms: npt.NDArray[np.
         return _RMS_FLOOR * float(np.median(positive))
     steps = np.diff(np.unique(frame.data[usable]).astype(np.float64))
     step = float(steps.min()) if steps.size else 1.0
-    return max(step / 12.0**0.5, float(np.finfo(np.float32).tiny))
+    return max(step / math.sqrt(12.0), float(np.finfo(np.float32).tiny))
