@@ -1,0 +1,107 @@
+"""Pairing, counts, scores and limits: catalogues in, tables out.
+
+A run gives this room, for every detector and frame, the truth after the rules
+and everything the detector returned::
+
+    truth = apply_ignore(truth, frame.shape, frame.bad, frame.saturated(), rules)
+    found = mark_ignored_regions(found, frame.shape, frame.bad, rules)
+    source = FrameInput(
+        frame=frame.name, truth=truth, found=found, mpix=usable_pixels / 1e6,
+        group="field", split="test", fwhm=frame.fwhm,
+    )
+    result = evaluate({"sep": [source, ...]}, rules, default_thresholds={"sep": 4.5})
+
+``result.counts``, ``.scores``, ``.sweep`` and ``.limits`` are the tables of a run
+folder, ``result.calibrated["sep"]`` is the threshold chosen on the calibration
+split, and ``result.frames["sep", "default"]`` holds a `FrameScore` per frame of
+the test split, whose ``pairing.to_table()`` is its pairs table. Detectors can be
+evaluated one by one, in other processes: `choose_edges`, `evaluate_detector`,
+`merge`.
+
+Two catalogues alone: `score_catalogs`. Positions alone: `pair`.
+"""
+
+from evaluation.counts import (
+    Counts,
+    ZeroPoint,
+    bin_index,
+    bin_table,
+    count,
+    measured_mag,
+    total,
+    zero_point_offset,
+)
+from evaluation.frames import FrameInput, FrameScore, choose_edges, score_frame
+from evaluation.intervals import poisson, wilson
+from evaluation.limits import Limit, completeness_limits, fit_half
+from evaluation.pairing import (
+    Candidates,
+    Pairing,
+    Pairs,
+    find_candidates,
+    pair,
+    pair_candidates,
+    pair_catalogs,
+)
+from evaluation.rules import (
+    ScoringRules,
+    apply_ignore,
+    auto_bins,
+    mark_ignored_regions,
+    parse_bins,
+)
+from evaluation.scorer import ScoreReport, score_catalogs
+from evaluation.scores import f_beta, f_from_counts, score_table
+from evaluation.segments import angle_difference, point_segment_distance, segment_distance
+from evaluation.sweep import Curve, best_f1_threshold, curve, purity_threshold, sweep
+from evaluation.tables import POINTS, Evaluation, evaluate, evaluate_detector, merge
+
+__all__ = [
+    "POINTS",
+    "Candidates",
+    "Counts",
+    "Curve",
+    "Evaluation",
+    "FrameInput",
+    "FrameScore",
+    "Limit",
+    "Pairing",
+    "Pairs",
+    "ScoreReport",
+    "ScoringRules",
+    "ZeroPoint",
+    "angle_difference",
+    "apply_ignore",
+    "auto_bins",
+    "best_f1_threshold",
+    "bin_index",
+    "bin_table",
+    "choose_edges",
+    "completeness_limits",
+    "count",
+    "curve",
+    "evaluate",
+    "evaluate_detector",
+    "f_beta",
+    "f_from_counts",
+    "find_candidates",
+    "fit_half",
+    "mark_ignored_regions",
+    "measured_mag",
+    "merge",
+    "pair",
+    "pair_candidates",
+    "pair_catalogs",
+    "parse_bins",
+    "point_segment_distance",
+    "poisson",
+    "purity_threshold",
+    "score_catalogs",
+    "score_frame",
+    "score_table",
+    "segment_distance",
+    "sweep",
+    "total",
+    "wilson",
+    "zero_point_offset",
+]

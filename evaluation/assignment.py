@@ -1,0 +1,174 @@
+"""The exact assignment behind every pairing: most pairs, then the closest.
+
+Works on a list of candidate pairs (the edges of a bipartite graph) and knows
+nothing of catalogues.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import linear_sum_assignment
+from scipy.sparse import coo_array, csr_array
+from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite_matching
+
+__all__ = ["assign", "component_labels"]
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+#: Above this many cells a component is solved sparse, so that memory stays
+#: proportional to its candidates.
+_DENSE_CELLS: Final = 4_000_000
+
+
+def assign(
+    left: Ints,
+    right: Ints,
+    separation: Floats,
+    scale: float,
+    unlike: Bools | None = None,
+) -> Bools:
+    """Return which candidate pairs are taken, bool of shape (m,).
+
+    Each node is used at most once. Of all such choices the one taken has,
+    inside every connected component, the most pairs; among those the fewest
+    ``unlike`` pairs; among those the least total separation.
+
+    Parameters
+    ----------
+    left, right : ndarray of int64, shape (m,)
+        The two nodes of each candidate; non-negative, at most one candidate
+        for any two nodes.
+    separation : ndarray of float64, shape (m,)
+        Distance of each candidate, between 0 and ``scale``.
+    scale : float
+        The largest separation a candidate may have, in the same unit.
+    unlike : ndarray of bool, shape (m,), optional
+        Candidates to be taken only where that gains a pair.
+
+    Notes
+    -----
+    Ties are settled by the numbering of the nodes and by nothing else: hand
+    in the candidates sorted by (left, right), and numbers that do not depend
+    on the order of rows, to get an answer that does not either.
+
+    A pair of nodes that is no candidate costs more than any full set of
+    candidates can, counted in units of ``scale``: in a component of at most
+    ``m`` pairs, ``m + 1`` instead of at most 1. So cardinality comes first
+    while double precision keeps the distances, which a penalty such as 1e20
+    would lose.
+    """
+    n = left.size
+    taken = np.zeros(n, dtype=bool)
+    if n == 0:
+        return taken
+    left = np.unique(left, return_inverse=True)[1].astype(np.int64, copy=False)
+    right = np.unique(right, return_inverse=True)[1].astype(np.int64, copy=False)
+    cost = separation / scale
+    mixed = np.zeros(n, dtype=bool) if unlike is None else unlike
+
+    alone = (np.bincount(left)[left] == 1) & (np.bincount(right)[right] == 1)
+    taken[alone] = True
+    rest = np.flatnonzero(~alone)
+    if rest.size:
+        taken[rest[_assign_connected(left[rest], right[rest], cost[rest], mixed[rest])]] = True
+    return taken
+
+
+def component_labels(left: Ints, right: Ints) -> Ints:
+    """Return the connected component of each candidate, int64 of shape (m,)."""
+    if left.size == 0:
+        return np.zeros(0, dtype=np.int64)
+    n_left, n_right = int(left.max()) + 1, int(right.max()) + 1
+    n = n_left + n_right
+    graph = coo_array((np.ones(left.size, dtype=np.int8), (left, right + n_left)), shape=(n, n))
+    labels = connected_components(graph.tocsr(), directed=False)[1]
+    return np.asarray(labels[left], dtype=np.int64)
+
+
+def _local(nodes: Ints, label: Ints) -> tuple[Ints, Ints]:
+    """Return each node's number within its component, and the nodes per component.
+
+    ``label`` is sorted, 0 ... n_components - 1.
+    """
+    n_nodes = int(nodes.max()) + 1
+    label_of = np.full(n_nodes, -1, dtype=np.int64)
+    label_of[nodes] = label
+    present = np.flatnonzero(label_of >= 0)
+    order = present[np.argsort(label_of[present], kind="stable")]
+    sizes = np.bincount(label_of[present], minlength=int(label[-1]) + 1).astype(np.int64)
+    first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    local = np.empty(n_nodes, dtype=np.int64)
+    local[order] = np.arange(order.size) - np.repeat(first, sizes)
+    return local[nodes], sizes
+
+
+def _assign_connected(left: Ints, right: Ints, cost: Floats, unlike: Bools) -> Ints:
+    """Return the positions of the taken candidates; no component is a lone pair."""
+    label = component_labels(left, right)
+    label = np.unique(label, return_inverse=True)[1].astype(np.int64, copy=False)
+    order = np.argsort(label, kind="stable")
+    left, right, label = left[order], right[order], label[order]
+    cost, unlike = cost[order], unlike[order]
+    row, n_rows = _local(left, label)
+    column, n_columns = _local(right, label)
+    n_edges = np.bincount(label)
+    first = np.concatenate([[0], np.cumsum(n_edges)])
+
+    chosen: list[Ints] = []
+    star = np.minimum(n_rows, n_columns) == 1
+    if star.any():
+        # One node against several: the best candidate is the pair.
+        at = np.flatnonzero(star[label])
+        best = at[np.lexsort((at, cost[at], unlike[at], label[at]))]
+        heads = np.concatenate([[True], np.diff(label[best]) != 0])
+        chosen.append(best[heads])
+    for c in np.flatnonzero(~star):
+        a, b = int(first[c]), int(first[c + 1])
+        shape = (int(n_rows[c]), int(n_columns[c]))
+        solve = _solve_dense if shape[0] * shape[1] <= _DENSE_CELLS else _solve_sparse
+        chosen.append(a + solve(row[a:b], column[a:b], cost[a:b], unlike[a:b], shape))
+    return order[np.concatenate(chosen)] if chosen else np.zeros(0, dtype=np.int64)
+
+
+def _layered(cost: Floats, unlike: Bools, most: int) -> tuple[Floats, float]:
+    """Return the candidates' costs and that of no pair, so that layers never mix."""
+    if not unlike.any():
+        return cost, most + 1.0
+    step = most + 1.0
+    return cost + step * unlike, step * (most + 1.0) + step
+
+
+def _solve_dense(
+    row: Ints, column: Ints, cost: Floats, unlike: Bools, shape: tuple[int, int]
+) -> Ints:
+    weight, no_pair = _layered(cost, unlike, min(shape))
+    matrix = np.full(shape, no_pair)
+    matrix[row, column] = weight
+    rows, columns = linear_sum_assignment(matrix)
+    match = np.full(shape[0], -1, dtype=np.int64)
+    match[rows] = columns
+    return np.flatnonzero(match[row] == column)
+
+
+def _solve_sparse(
+    row: Ints, column: Ints, cost: Floats, unlike: Bools, shape: tuple[int, int]
+) -> Ints:
+    """Solve with one stand-in column for each row, meaning that it stays unpaired."""
+    weight, no_pair = _layered(cost, unlike, min(shape))
+    rows = np.arange(shape[0])
+    # The solver takes an explicit zero for no candidate; a constant on every
+    # choice of a row changes nothing else.
+    values = np.concatenate([weight, np.full(shape[0], no_pair)]) + 1.0
+    graph = csr_array(
+        (values, (np.concatenate([row, rows]), np.concatenate([column, shape[1] + rows]))),
+        shape=(shape[0], shape[1] + shape[0]),
+    )
+    match_rows, match_columns = min_weight_full_bipartite_matching(graph)
+    match = np.full(shape[0], -1, dtype=np.int64)
+    match[match_rows] = match_columns
+    return np.flatnonzero(match[row] == column)

@@ -1,0 +1,466 @@
+"""Pairing of detections with the truth: gate, then assign, exactly.
+
+The rule, for sources by position (`pair`) and for whole catalogues with
+streaks and ignored truths (`pair_catalogs`):
+
+1. *Gate.* A truth and a detection are candidates if they are no farther apart
+   than the radius (inclusive).
+2. *Assign.* In each connected component of the candidates the most pairs are
+   made, and among those choices the one of least total separation. Each truth
+   and each detection is used at most once.
+3. *Ignored truths last.* They are paired among the detections still free;
+   such a detection counts neither way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.spatial import KDTree
+
+from catalog.errors import BadInputError
+from catalog.sources import Catalog
+from evaluation.assignment import assign
+from evaluation.segments import angle_difference, point_segment_distance, segment_distance
+
+if TYPE_CHECKING:
+    from evaluation.rules import ScoringRules
+
+__all__ = [
+    "Candidates",
+    "Pairing",
+    "Pairs",
+    "find_candidates",
+    "pair",
+    "pair_candidates",
+    "pair_catalogs",
+    "resolve",
+]
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """One-to-one pairs, in order of ``truth_index``.
+
+    Parameters
+    ----------
+    truth_index, found_index : ndarray of int64, shape (n,)
+        Rows of the two catalogues; each row at most once.
+    separation : ndarray of float64, shape (n,)
+        Their distance [px].
+    """
+
+    truth_index: Ints
+    found_index: Ints
+    separation: Floats
+
+    def __len__(self) -> int:
+        return int(self.truth_index.size)
+
+
+def pair(truth_xy: npt.ArrayLike, found_xy: npt.ArrayLike, radius_px: float) -> Pairs:
+    """Return the pairs of two sets of positions.
+
+    Most pairs first, then the least total separation, inside every connected
+    component of the candidates no farther apart than ``radius_px``.
+
+    Parameters
+    ----------
+    truth_xy, found_xy : array_like, shape (n_truth, 2) and (n_found, 2)
+        Positions x, y [px] in one frame of reference. No rows are legal.
+    radius_px : float
+        Largest distance of a pair [px], inclusive; > 0.
+
+    Raises
+    ------
+    BadInputError
+        If a shape is wrong, a position is not finite or the radius is not
+        positive and finite.
+
+    Notes
+    -----
+    Where several choices have the same total, the one taken depends on the
+    positions alone (sources are numbered by x, then y), not on the order of
+    rows; only sources at exactly the same position are told apart by row.
+    """
+    truth = _positions(truth_xy, "truth positions")
+    found = _positions(found_xy, "found positions")
+    radius = _radius(radius_px)
+    i, j, separation = _within(truth, found, radius)
+    truth_rank = _rank(truth[:, 0], truth[:, 1])
+    found_rank = _rank(found[:, 0], found[:, 1])
+    order = np.lexsort((found_rank[j], truth_rank[i]))
+    i, j, separation = i[order], j[order], separation[order]
+    taken = assign(truth_rank[i], found_rank[j], separation, radius)
+    return _pairs(i[taken], j[taken], separation[taken])
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """All truths and detections close enough to pair, one edge a row.
+
+    Parameters
+    ----------
+    truth_index, found_index : ndarray of int64, shape (m,)
+        Rows of the two catalogues.
+    separation : ndarray of float64, shape (m,)
+        Distance by the rule of `find_candidates` [px].
+    unlike : ndarray of bool, shape (m,)
+        Truth and detection are of different kinds.
+    truth_rank, found_rank : ndarray of int64, shape (m,)
+        Numbers that do not depend on row order; the rows are sorted by them.
+    radius_px : float
+        The gate [px].
+    truth_ignore, truth_streak : ndarray of bool, shape (n_truth,)
+        Which truths are ignored, and which are streaks.
+    found_ignore : ndarray of bool, shape (n_found,)
+        Which detections count neither way unless paired.
+    """
+
+    truth_index: Ints
+    found_index: Ints
+    separation: Floats
+    unlike: Bools
+    truth_rank: Ints
+    found_rank: Ints
+    radius_px: float
+    truth_ignore: Bools
+    truth_streak: Bools
+    found_ignore: Bools
+
+    @property
+    def n_truth(self) -> int:
+        """Number of truths."""
+        return int(self.truth_ignore.size)
+
+    @property
+    def n_found(self) -> int:
+        """Number of detections."""
+        return int(self.found_ignore.size)
+
+
+#: Outcome of a truth or a detection, as written to the pairs tables.
+OUTCOMES: Final = ("found", "missed", "false", "ignored")
+
+
+@dataclass(frozen=True, eq=False)
+class Pairing:
+    """What became of every truth and every detection of one frame.
+
+    Parameters
+    ----------
+    pairs : Pairs
+        Truths found, and the detections that are right.
+    ignored_pairs : Pairs
+        Ignored truths and the detections they excuse.
+    truth_ignored : ndarray of bool, shape (n_truth,)
+        Truths that count neither as found nor as missed.
+    found_ignored : ndarray of bool, shape (n_found,)
+        Detections that count neither as right nor as false.
+    duplicate : ndarray of bool, shape (n_found,)
+        False detections that are candidates of a counted truth, which another
+        detection has: second detections of a source, fragments of a streak.
+    used : ndarray of bool, shape (n_found,)
+        Detections that took part; the others lie below the score threshold.
+    """
+
+    pairs: Pairs
+    ignored_pairs: Pairs
+    truth_ignored: Bools
+    found_ignored: Bools
+    duplicate: Bools
+    used: Bools
+
+    @property
+    def truth_found(self) -> Bools:
+        """Which truths are found, shape (n_truth,)."""
+        out = np.zeros(self.truth_ignored.size, dtype=bool)
+        out[self.pairs.truth_index] = True
+        return out
+
+    @property
+    def truth_missed(self) -> Bools:
+        """Which truths are missed, shape (n_truth,)."""
+        return ~self.truth_found & ~self.truth_ignored
+
+    @property
+    def right(self) -> Bools:
+        """Which detections are right, shape (n_found,)."""
+        out = np.zeros(self.used.size, dtype=bool)
+        out[self.pairs.found_index] = True
+        return out
+
+    @property
+    def false(self) -> Bools:
+        """Which detections are false, shape (n_found,)."""
+        return self.used & ~self.right & ~self.found_ignored
+
+    def to_table(self) -> pd.DataFrame:
+        """Return one row per truth and per unpaired detection.
+
+        Columns ``truth_index``, ``found_index`` (-1 where there is none),
+        ``separation_px`` and ``outcome`` (``found``, ``missed``, ``false``,
+        ``ignored``). Truths come first, in their order.
+        """
+        n = self.truth_ignored.size
+        partner = np.full(n, -1, dtype=np.int64)
+        separation = np.full(n, np.nan)
+        outcome = np.where(self.truth_ignored, "ignored", "missed").astype(object)
+        outcome[self.pairs.truth_index] = "found"
+        for pairs in (self.pairs, self.ignored_pairs):
+            partner[pairs.truth_index] = pairs.found_index
+            separation[pairs.truth_index] = pairs.separation
+        single = self.used.copy()
+        single[partner[partner >= 0]] = False
+        rest = np.flatnonzero(single)
+        return pd.DataFrame(
+            {
+                "truth_index": np.concatenate([np.arange(n), np.full(rest.size, -1)]),
+                "found_index": np.concatenate([partner, rest]),
+                "separation_px": np.concatenate([separation, np.full(rest.size, np.nan)]),
+                "outcome": np.concatenate(
+                    [outcome, np.where(self.found_ignored[rest], "ignored", "false").astype(object)]
+                ),
+            }
+        )
+
+
+def pair_catalogs(
+    truth: Catalog,
+    found: Catalog,
+    rules: ScoringRules,
+    *,
+    fwhm: float | None = None,
+    threshold: float | None = None,
+) -> Pairing:
+    """Return what became of every truth and every detection.
+
+    Parameters
+    ----------
+    truth : Catalog
+        The truth; its column ``ignore``, where present, marks what counts
+        neither way (see `evaluation.rules.apply_ignore`).
+    found : Catalog
+        The detections; its column ``ignore``, where present, marks those that
+        count neither way *unless paired* (see
+        `evaluation.rules.mark_ignored_regions`).
+    rules : ScoringRules
+        Radius, angle and whether kinds must agree.
+    fwhm : float, optional
+        Of the frame [px]; needed if the radius is given in units of it.
+    threshold : float, optional
+        Only detections with ``score >= threshold`` take part; all of them
+        without it. A score of NaN is below every threshold.
+
+    Notes
+    -----
+    Distances are those of `find_candidates`. Among the choices with the most
+    pairs those with the fewest pairs of unlike kinds come first, then the
+    least total separation. Ignored truths are paired last and one to one,
+    except that an ignored streak excuses every free detection that lies on it.
+    """
+    candidates = find_candidates(truth, found, rules, fwhm=fwhm)
+    used = np.ones(len(found), dtype=bool) if threshold is None else found["score"] >= threshold
+    return pair_candidates(candidates, used)
+
+
+def find_candidates(
+    truth: Catalog, found: Catalog, rules: ScoringRules, *, fwhm: float | None = None
+) -> Candidates:
+    """Return all truths and detections close enough to pair.
+
+    Distances [px], gated at the radius, inclusive:
+
+    - true point, any detection: between the centres;
+    - true streak, found point: from the point to the truth's segment;
+    - true streak, found streak: `segment_distance`, with the angle between
+      them no larger than ``rules.streak_angle_deg`` (a found streak of length
+      0 has no angle and is not asked for one).
+
+    With ``rules.require_kind`` only like kinds are candidates.
+    """
+    radius = _radius(rules.radius_for(fwhm))
+    parts = [_point_edges(truth, found, radius, rules), _streak_edges(truth, found, radius, rules)]
+    i, j, separation = (np.concatenate([p[k] for p in parts]) for k in range(3))
+    truth_rank = _catalog_rank(truth)[i]
+    found_rank = _catalog_rank(found)[j]
+    order = np.lexsort((found_rank, truth_rank))
+    i, j = i[order].astype(np.int64), j[order].astype(np.int64)
+    return Candidates(
+        truth_index=i,
+        found_index=j,
+        separation=separation[order],
+        unlike=truth.is_streak[i] != found.is_streak[j],
+        truth_rank=truth_rank[order],
+        found_rank=found_rank[order],
+        radius_px=radius,
+        truth_ignore=_flag(truth, "ignore"),
+        truth_streak=truth.is_streak,
+        found_ignore=_flag(found, "ignore"),
+    )
+
+
+def pair_candidates(candidates: Candidates, used: Bools) -> Pairing:
+    """Return the pairing of the detections in ``used``, bool of shape (n_found,)."""
+    c = candidates
+    at = np.flatnonzero(used[c.found_index])
+    i, j = c.truth_index[at], c.found_index[at]
+    counted, ignored, absorbed = resolve(
+        c.truth_rank[at],
+        c.found_rank[at],
+        c.separation[at],
+        c.unlike[at],
+        c.truth_ignore[i],
+        c.truth_streak[i],
+        c.radius_px,
+    )
+    right = np.zeros(c.n_found, dtype=bool)
+    right[j[counted]] = True
+    found_ignored = used & c.found_ignore & ~right
+    found_ignored[j[ignored | absorbed]] = True
+    duplicate = np.zeros(c.n_found, dtype=bool)
+    duplicate[j[~c.truth_ignore[i]]] = True
+    duplicate &= ~right & ~found_ignored
+    return Pairing(
+        pairs=_pairs(i[counted], j[counted], c.separation[at][counted]),
+        ignored_pairs=_pairs(i[ignored], j[ignored], c.separation[at][ignored]),
+        truth_ignored=c.truth_ignore,
+        found_ignored=found_ignored,
+        duplicate=duplicate,
+        used=np.asarray(used, dtype=bool),
+    )
+
+
+def resolve(
+    left: Ints,
+    right: Ints,
+    separation: Floats,
+    unlike: Bools,
+    ignored: Bools,
+    streak: Bools,
+    radius_px: float,
+) -> tuple[Bools, Bools, Bools]:
+    """Return which candidates are pairs, ignored pairs, and absorbed, each of shape (m,).
+
+    ``left`` and ``right`` number truths and detections, ``ignored`` and
+    ``streak`` say whether a candidate's truth is. *Absorbed* candidates join
+    a free detection to an ignored streak that another detection may have.
+    """
+    n = left.size
+    taken = np.zeros(n, dtype=bool)
+    last = np.zeros(n, dtype=bool)
+    first = np.flatnonzero(~ignored)
+    taken[first] = assign(left[first], right[first], separation[first], radius_px, unlike[first])
+    if not ignored.any():
+        return taken, last, last.copy()
+    free = ignored & ~np.isin(right, right[taken])
+    rest = np.flatnonzero(free)
+    last[rest] = assign(left[rest], right[rest], separation[rest], radius_px, unlike[rest])
+    absorbed = free & streak & ~np.isin(right, right[last])
+    return taken, last, absorbed
+
+
+def _point_edges(
+    truth: Catalog, found: Catalog, radius: float, rules: ScoringRules
+) -> tuple[Ints, Ints, Floats]:
+    rows = np.flatnonzero(~truth.is_streak)
+    columns = np.flatnonzero(~found.is_streak) if rules.require_kind else np.arange(len(found))
+    i, j, separation = _within(truth.xy[rows], found.xy[columns], radius)
+    return rows[i], columns[j], separation
+
+
+def _streak_edges(
+    truth: Catalog, found: Catalog, radius: float, rules: ScoringRules
+) -> tuple[Ints, Ints, Floats]:
+    """Return the candidates of the true streaks, one streak at a time: they are few."""
+    rows = np.flatnonzero(truth.is_streak)
+    i: list[Ints] = [np.zeros(0, dtype=np.int64)]
+    j: list[Ints] = [np.zeros(0, dtype=np.int64)]
+    d: list[Floats] = [np.zeros(0)]
+    if rows.size and len(found):
+        x, y, length, theta = (found[k] for k in ("x", "y", "length", "theta"))
+        points = np.flatnonzero(~found.is_streak)
+        streaks = np.flatnonzero(found.is_streak)
+        limit = np.deg2rad(rules.streak_angle_deg)
+        for row in rows:
+            segment = tuple(float(truth[k][row]) for k in ("x", "y", "length", "theta"))
+            if not rules.require_kind:
+                near = point_segment_distance(x[points], y[points], *segment)
+                hit = near <= radius
+                i.append(np.full(int(hit.sum()), row))
+                j.append(points[hit])
+                d.append(near[hit])
+            reach = (segment[2] + length[streaks]) / 2 + radius
+            close = streaks[np.hypot(x[streaks] - segment[0], y[streaks] - segment[1]) <= reach]
+            near = segment_distance(x[close], y[close], length[close], theta[close], *segment)
+            # The slack lets through an angle that differs from the limit by rounding.
+            along = angle_difference(theta[close], segment[3]) <= limit + 1e-9
+            hit = (near <= radius) & (along | (length[close] == 0) | (segment[2] == 0))
+            i.append(np.full(int(hit.sum()), row))
+            j.append(close[hit])
+            d.append(near[hit])
+    return np.concatenate(i), np.concatenate(j), np.concatenate(d)
+
+
+def _within(a: Floats, b: Floats, radius: float) -> tuple[Ints, Ints, Floats]:
+    """Return the rows of ``a`` and ``b`` no farther apart than ``radius``, inclusive."""
+    if len(a) == 0 or len(b) == 0:
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0)
+    # The tree works with squares: let it be generous, then decide exactly.
+    near = KDTree(a).sparse_distance_matrix(KDTree(b), radius * (1 + 1e-9), output_type="ndarray")
+    i, j = near["i"].astype(np.int64), near["j"].astype(np.int64)
+    separation = np.hypot(a[i, 0] - b[j, 0], a[i, 1] - b[j, 1])
+    keep = separation <= radius
+    return i[keep], j[keep], separation[keep]
+
+
+def _rank(*keys: npt.NDArray[np.float64]) -> Ints:
+    """Return the place of each row when sorted by the keys in turn."""
+    order = np.lexsort(keys[::-1])
+    rank = np.empty(order.size, dtype=np.int64)
+    rank[order] = np.arange(order.size)
+    return rank
+
+
+def _catalog_rank(catalog: Catalog) -> Ints:
+    streak = catalog.is_streak.astype(np.float64)
+    return _rank(
+        catalog["x"], catalog["y"], streak, catalog["length"], catalog["theta"], catalog["mag"]
+    )
+
+
+def _pairs(i: Ints, j: Ints, separation: Floats) -> Pairs:
+    order = np.argsort(i, kind="stable")
+    return Pairs(i[order], j[order], separation[order])
+
+
+def _flag(catalog: Catalog, name: str) -> Bools:
+    if name in catalog:
+        return np.asarray(catalog[name], dtype=bool)
+    return np.zeros(len(catalog), dtype=bool)
+
+
+def _positions(xy: npt.ArrayLike, source: str) -> Floats:
+    array = np.asarray(xy, dtype=np.float64)
+    if array.size == 0:
+        return np.zeros((0, 2))
+    if array.ndim != 2 or array.shape[1] != 2:
+        raise BadInputError(source, "shape (n, 2)", f"shape {array.shape}")
+    if not np.isfinite(array).all():
+        bad = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
+        raise BadInputError(source, "finite positions", f"{array[bad].tolist()} in row {bad}")
+    return array
+
+
+def _radius(radius_px: float) -> float:
+    if not (np.isfinite(radius_px) and radius_px > 0):
+        raise BadInputError("radius_px", "a finite radius > 0", repr(radius_px))
+    return float(radius_px)

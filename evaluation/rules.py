@@ -1,0 +1,277 @@
+"""The rules a score is made by, and what they set aside."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from catalog.errors import BadInputError
+from catalog.sources import Catalog
+
+__all__ = [
+    "IGNORE_REASONS",
+    "ScoringRules",
+    "apply_ignore",
+    "auto_bins",
+    "mark_ignored_regions",
+    "parse_bins",
+]
+
+Bools = npt.NDArray[np.bool_]
+
+#: Why a truth is ignored; the first that applies is the one recorded.
+IGNORE_REASONS: Final = ("given", "off_frame", "edge", "masked", "saturated", "faint")
+
+
+class ScoringRules(BaseModel):
+    """Everything that a score depends on besides the catalogues.
+
+    Raises
+    ------
+    BadInputError
+        If a key is unknown (the nearest one is suggested) or a value cannot be.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    radius_px: float = Field(2.0, gt=0, description="largest distance of a pair [px], inclusive")
+    radius_fwhm: float | None = Field(
+        None, gt=0, description="the radius in units of each frame's FWHM; replaces radius_px"
+    )
+    bins: str | None = Field(
+        None, description="magnitude bins as start:stop:step; chosen from the truth without it"
+    )
+    min_snr: float = Field(
+        2.0, ge=0, description="a truth with an ideal S/N below this is ignored as faint"
+    )
+    edge_px: float = Field(0.0, ge=0, description="width of the ignored band along the edges [px]")
+    ignore_masked: bool = Field(True, description="ignore what lies on masked pixels")
+    ignore_saturated: bool = Field(
+        False,
+        description="ignore truths on saturated pixels; off: such a star is there to be found",
+    )
+    require_kind: bool = Field(False, description="pair points only with points")
+    streak_angle_deg: float = Field(
+        10.0, ge=0, le=90, description="largest angle between paired streaks [deg]"
+    )
+    confidence: float = Field(0.95, gt=0, lt=1, description="level of all intervals")
+    n_bootstrap: int = Field(1000, ge=1, description="resamples of the frames")
+    n_thresholds: int = Field(64, ge=2, description="rows of a sweep")
+    seed: int = Field(0, ge=0, description="of the bootstrap")
+
+    def __init__(self, **values: Any) -> None:
+        unknown = sorted(set(values) - set(type(self).model_fields))
+        if unknown:
+            near = difflib.get_close_matches(unknown[0], type(self).model_fields, n=1, cutoff=0.4)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            known = ", ".join(type(self).model_fields)
+            raise BadInputError("scoring rules", f"keys among {known}", f"{unknown[0]!r}{hint}")
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"])) or "scoring rules"
+            raise BadInputError(
+                f"scoring rules: {key}", first["msg"], repr(first.get("input"))
+            ) from error
+
+    @field_validator("bins")
+    @classmethod
+    def _bins_parse(cls, text: str | None) -> str | None:
+        if text is not None:
+            parse_bins(text)
+        return text
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Self:
+        """Return the rules of a mapping, such as a table of a TOML file."""
+        return cls(**values)
+
+    def radius_for(self, fwhm: float | None) -> float:
+        """Return the pairing radius [px] in a frame of the given FWHM [px]."""
+        if self.radius_fwhm is None:
+            return self.radius_px
+        if fwhm is None or not (np.isfinite(fwhm) and fwhm > 0):
+            raise BadInputError(
+                "radius_fwhm", "a frame whose FWHM is known", f"FWHM {fwhm!r}; use radius_px"
+            )
+        return self.radius_fwhm * fwhm
+
+    def edges(self) -> tuple[float, ...] | None:
+        """Return the bin edges [mag], or None where they are left to the truth."""
+        return None if self.bins is None else parse_bins(self.bins)
+
+
+def parse_bins(text: str) -> tuple[float, ...]:
+    """Return the bin edges [mag] of ``start:stop:step``; the stop is the last edge."""
+    try:
+        start, stop, step = (float(part) for part in text.split(":"))
+        n = (stop - start) / step
+        whole = round(n)
+        ok = bool(np.isfinite([start, stop, step]).all()) and step > 0 and whole >= 1
+    except (ValueError, ZeroDivisionError, OverflowError):
+        ok = False
+    if not ok or abs(n - whole) > 1e-6:
+        raise BadInputError(
+            "bins", "start:stop:step with a whole number of steps, such as 15:24:1", repr(text)
+        )
+    return tuple(float(round(start + k * step, 9)) for k in range(whole + 1))
+
+
+def auto_bins(mag: npt.ArrayLike, width: float | None = None) -> tuple[float, ...]:
+    """Return bin edges [mag] that cover the truth, about ten bins at round places.
+
+    Parameters
+    ----------
+    mag : array_like
+        Magnitudes of the truths that count; NaN is left out.
+    width : float, optional
+        Width of a bin [mag]; else the one of 0.1, 0.2, 0.25, 0.5, 1, 2, 5 that
+        comes nearest to ten bins between the 0.5 % and 99.5 % quantiles.
+
+    Notes
+    -----
+    Edges are multiples of the width. Without any magnitude they are those of
+    one bin from 0 to the width (or 1).
+    """
+    values = np.asarray(mag, dtype=np.float64)
+    values = values[np.isfinite(values)]
+    if width is not None and not (np.isfinite(width) and width > 0):
+        raise BadInputError("width", "a bin width > 0", repr(width))
+    if values.size == 0:
+        return (0.0, width or 1.0)
+    lo, hi = np.quantile(values, [0.005, 0.995])
+    if width is None:
+        steps = np.array([0.1, 0.2, 0.25, 0.5, 1.0, 2.0, 5.0])
+        width = float(steps[np.argmin(np.abs(np.log(np.maximum(hi - lo, 1e-9) / steps / 10)))])
+    first = int(np.floor(lo / width))
+    last = max(int(np.ceil(hi / width)), first + 1)
+    return tuple(float(round(k * width, 9)) for k in range(first, last + 1))
+
+
+def apply_ignore(
+    truth: Catalog,
+    frame_shape: tuple[int, int] | None,
+    mask: Bools | None,
+    saturated: Bools | None,
+    rules: ScoringRules,
+) -> Catalog:
+    """Return the truth with ``ignore`` and ``ignore_reason`` set by the rules.
+
+    Parameters
+    ----------
+    truth : Catalog
+        Its own ``ignore``, where present, is kept with the reason ``given``.
+    frame_shape : (ny, nx) or None
+        None leaves out whatever needs the frame.
+    mask, saturated : ndarray of bool, shape (ny, nx), optional
+        Unusable and saturated pixels.
+    rules : ScoringRules
+        ``min_snr``, ``edge_px``, ``ignore_masked``, ``ignore_saturated``.
+
+    Notes
+    -----
+    ``ignore_reason`` is the first that applies of `IGNORE_REASONS`, or empty:
+    *given*; *off_frame*: the centre is on no pixel; *edge*: closer to the
+    frame's border than ``edge_px``; *masked*, *saturated*: on such a pixel;
+    *faint*: ``snr`` below ``min_snr`` (no ``snr`` column, or NaN: not faint).
+    A streak is at the edge, masked or saturated when more than half of its
+    points on the frame are, sampled a pixel apart.
+    """
+    n = len(truth)
+    given = np.asarray(truth["ignore"], dtype=bool) if "ignore" in truth else np.zeros(n, bool)
+    snr = truth["snr"] if "snr" in truth else np.full(n, np.nan)
+    flags: dict[str, Bools] = {"given": given, "faint": snr < rules.min_snr}
+    if frame_shape is not None:
+        shape = _shape(frame_shape, mask, saturated)
+        flags["off_frame"] = ~_on_frame(truth["x"], truth["y"], shape)
+        flags["edge"] = _mostly(truth, shape, lambda x, y: _in_edge(x, y, shape, rules.edge_px))
+        if mask is not None and rules.ignore_masked:
+            flags["masked"] = _mostly(truth, shape, lambda x, y: mask[_row(y), _row(x)])
+        if saturated is not None and rules.ignore_saturated:
+            flags["saturated"] = _mostly(truth, shape, lambda x, y: saturated[_row(y), _row(x)])
+    reason = np.full(n, "", dtype="U9")
+    for name in reversed(IGNORE_REASONS):
+        if name in flags:
+            reason[flags[name]] = name
+    return truth.with_columns(ignore=reason != "", ignore_reason=reason)
+
+
+def mark_ignored_regions(
+    found: Catalog,
+    frame_shape: tuple[int, int],
+    mask: Bools | None,
+    rules: ScoringRules,
+) -> Catalog:
+    """Return the detections with ``ignore`` set where they lie in an ignored region.
+
+    Such a detection counts neither way *unless it is paired* with a truth that
+    counts. Regions are masked pixels, the edge band and whatever is off the
+    frame, by the detection's centre. Saturated pixels are none: hot pixels and
+    cosmic rays saturate too, and whoever reports them shall be charged.
+
+    Parameters
+    ----------
+    found : Catalog
+        Its own ``ignore``, where present, is kept.
+    frame_shape : (ny, nx)
+        Of the frame.
+    mask : ndarray of bool, shape (ny, nx), optional
+        Unusable pixels.
+    rules : ScoringRules
+        ``edge_px`` and ``ignore_masked``.
+    """
+    shape = _shape(frame_shape, mask, None)
+    x, y = found["x"], found["y"]
+    on = _on_frame(x, y, shape)
+    ignore = ~on | _in_edge(x, y, shape, rules.edge_px)
+    if "ignore" in found:
+        ignore |= found["ignore"]
+    if mask is not None and rules.ignore_masked:
+        ignore[on] |= mask[_row(y[on]), _row(x[on])]
+    return found.with_columns(ignore=ignore)
+
+
+def _shape(shape: tuple[int, int], mask: Bools | None, saturated: Bools | None) -> tuple[int, int]:
+    for name, array in (("mask", mask), ("saturated", saturated)):
+        if array is not None and array.shape != tuple(shape):
+            raise BadInputError(name, f"the frame's shape {tuple(shape)}", f"shape {array.shape}")
+    return shape
+
+
+def _row(v: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Return the pixel that holds a coordinate; a border belongs to the next pixel."""
+    return np.floor(v + 0.5).astype(np.int64)
+
+
+def _on_frame(x: Any, y: Any, shape: tuple[int, int]) -> Bools:
+    ny, nx = shape
+    return np.asarray((x >= -0.5) & (x < nx - 0.5) & (y >= -0.5) & (y < ny - 0.5))
+
+
+def _in_edge(x: Any, y: Any, shape: tuple[int, int], edge_px: float) -> Bools:
+    ny, nx = shape
+    near = np.minimum(np.minimum(x + 0.5, nx - 0.5 - x), np.minimum(y + 0.5, ny - 0.5 - y))
+    return np.asarray(near < edge_px)
+
+
+def _mostly(truth: Catalog, shape: tuple[int, int], test: Any) -> Bools:
+    """Return where the test holds at a point's centre or along most of a streak."""
+    x, y = truth["x"], truth["y"]
+    out = np.zeros(len(truth), dtype=bool)
+    on = _on_frame(x, y, shape)
+    plain = on & ~truth.is_streak
+    out[plain] = test(x[plain], y[plain])
+    for row in np.flatnonzero(truth.is_streak):
+        length, theta = float(truth["length"][row]), float(truth["theta"][row])
+        t = np.linspace(-length / 2, length / 2, max(2 * int(length / 2) + 1, 1))
+        px, py = x[row] + t * np.cos(theta), y[row] + t * np.sin(theta)
+        inside = _on_frame(px, py, shape)
+        if inside.any():
+            out[row] = np.mean(test(px[inside], py[inside])) > 0.5
+    return out

@@ -1,0 +1,284 @@
+"""From frames to the tables of a run: counts, scores, sweep and limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from catalog.errors import BadInputError
+from evaluation.counts import COUNT_COLUMNS
+from evaluation.frames import CALIBRATION, TEST, FrameInput, FrameScore, choose_edges, score_frame
+from evaluation.limits import completeness_limits
+from evaluation.pairing import Candidates
+from evaluation.rules import ScoringRules
+from evaluation.scores import ratio, score_table
+from evaluation.sweep import (
+    Curve,
+    best_f1_threshold,
+    frame_events,
+    grid,
+    pool,
+    purity_threshold,
+    sweep,
+)
+
+__all__ = ["ALL_GROUPS", "POINTS", "Evaluation", "evaluate", "evaluate_detector", "merge"]
+
+POINTS: Final = ("default", "calibrated", "purity95")
+ALL_GROUPS: Final = "all"
+
+_COUNTS: Final = (
+    "detector", "point", "frame", "group", "bin", "bin_lo", "bin_hi", *COUNT_COLUMNS,
+)  # fmt: skip
+_SCORES: Final = (
+    "detector", "point", "group", "bin", "bin_lo", "bin_hi", "quantity",
+    "value", "lo", "hi", "n", "k", "interval", "n_frames",
+)  # fmt: skip
+_SWEEP: Final = (
+    "detector", "group", "threshold", "truths", "truths_found", "detections", "detections_right",
+    "completeness", "purity", "f1", "f2", "false_per_mpix",
+)  # fmt: skip
+_LIMITS: Final = (
+    "detector", "point", "group", "threshold", "purity", "completeness", "false_per_mpix",
+    "snr50", "snr50_lo", "snr50_hi", "m50", "m50_lo", "m50_hi", "n_truths", "n_frames",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """The tables of a run, with the columns of ``docs/run-folder.md``.
+
+    Parameters
+    ----------
+    counts, scores, sweep, limits : DataFrame
+        All of the test split.
+    calibrated : dict of str to float or None
+        Each detector's threshold from the calibration split; None without one
+        (or where the detector found nothing on it).
+    frames : dict of (detector, point) to tuple of FrameScore
+        What became of every frame of the test split, for the pairs tables. At
+        ``purity95`` each frame is cut at its own group's threshold, and frames
+        of a group that never gets so pure are absent.
+    edges : tuple of float
+        Bin edges [mag].
+    """
+
+    counts: pd.DataFrame
+    scores: pd.DataFrame
+    sweep: pd.DataFrame
+    limits: pd.DataFrame
+    calibrated: Mapping[str, float | None]
+    frames: Mapping[tuple[str, str], tuple[FrameScore, ...]]
+    edges: tuple[float, ...]
+
+
+def evaluate(
+    detectors: Mapping[str, Sequence[FrameInput]],
+    rules: ScoringRules,
+    *,
+    default_thresholds: Mapping[str, float | None] | None = None,
+) -> Evaluation:
+    """Return the tables of several detectors on one set of frames.
+
+    Parameters
+    ----------
+    detectors : mapping of name to frames
+        Each detector's frames, of all splits.
+    rules : ScoringRules
+        How to pair, count and resample.
+    default_thresholds : mapping of name to float, optional
+        Each detector's own ``score_threshold``; None or absent: every row.
+    """
+    given = default_thresholds or {}
+    edges = choose_edges((f for frames in detectors.values() for f in frames), rules)
+    parts = [
+        evaluate_detector(name, frames, rules, edges, default_threshold=given.get(name))
+        for name, frames in detectors.items()
+    ]
+    return merge(parts, edges)
+
+
+def merge(parts: Sequence[Evaluation], edges: Sequence[float]) -> Evaluation:
+    """Return the evaluations of several detectors as one; they share their edges."""
+    kept = tuple(map(float, edges))
+    for part in parts:
+        if part.edges != kept:
+            raise BadInputError("evaluations", f"edges {kept}", f"edges {part.edges}")
+    return Evaluation(
+        counts=_stack([p.counts for p in parts], _COUNTS),
+        scores=_stack([p.scores for p in parts], _SCORES),
+        sweep=_stack([p.sweep for p in parts], _SWEEP),
+        limits=_stack([p.limits for p in parts], _LIMITS),
+        calibrated={k: v for p in parts for k, v in p.calibrated.items()},
+        frames={k: v for p in parts for k, v in p.frames.items()},
+        edges=kept,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """One frame with what is reused at every operating point."""
+
+    source: FrameInput
+    candidates: Candidates
+    events: Any
+
+
+def evaluate_detector(
+    name: str,
+    frames: Sequence[FrameInput],
+    rules: ScoringRules,
+    edges: Sequence[float],
+    *,
+    default_threshold: float | None = None,
+) -> Evaluation:
+    """Return the tables of one detector.
+
+    Parameters
+    ----------
+    name : str
+        The detector's.
+    frames : sequence of FrameInput
+        Of all splits, each frame once.
+    rules : ScoringRules
+        How to pair, count and resample.
+    edges : sequence of float
+        Bin edges [mag], the same for every detector (`choose_edges`).
+    default_threshold : float, optional
+        The detector's own ``score_threshold``.
+
+    Notes
+    -----
+    The point ``calibrated`` (only with frames of the split *calibration*) is
+    cut at their score of highest pooled F1. At ``purity95`` each group is cut
+    at its own threshold and the group ``all`` at that of all frames together:
+    there ``counts`` holds each frame for its group and once more for ``all``.
+    A group that never gets so pure has no counts there, scores of no frames,
+    and a row of NaN in ``limits``.
+    """
+    seen = [f.frame for f in frames]
+    if len(set(seen)) < len(seen):
+        twice = next(f for f in seen if seen.count(f) > 1)
+        raise BadInputError(f"frames of {name}", "each frame once", f"{twice!r} twice")
+    kept = tuple(map(float, edges))
+    calibration = [_prepare(f, rules) for f in frames if f.split == CALIBRATION]
+    test = [_prepare(f, rules) for f in frames if f.split == TEST]
+    groups = {ALL_GROUPS: test}
+    for group in sorted({p.source.group for p in test} - {ALL_GROUPS}):
+        groups[group] = [p for p in test if p.source.group == group]
+    curves = {group: _pooled(members) for group, members in groups.items()}
+
+    thresholds: dict[str, float | None] = {"default": default_threshold}
+    calibrated: float | None = None
+    if calibration:
+        best = best_f1_threshold(_pooled(calibration))
+        if not np.isnan(best):
+            calibrated = thresholds["calibrated"] = best
+
+    counts, scores, limits = [], [], []
+    outcome: dict[tuple[str, str], tuple[FrameScore, ...]] = {}
+    for point, threshold in thresholds.items():
+        scored = [_score(p, rules, kept, threshold) for p in test]
+        outcome[name, point] = tuple(scored)
+        counts += [_frame_counts(s, point, s.source.group) for s in scored]
+        for group in groups:
+            members = [s for s in scored if group in (ALL_GROUPS, s.source.group)]
+            scores.append(_frame_scores(members, kept, rules, point, group))
+            limits.append(_limit_row(members, len(members), rules, point, group, threshold))
+
+    pure: list[FrameScore] = []
+    for group, prepared in groups.items():
+        threshold = purity_threshold(curves[group], 0.95)
+        members = []
+        if not np.isnan(threshold):
+            members = [_score(p, rules, kept, threshold) for p in prepared]
+        counts += [_frame_counts(s, "purity95", group) for s in members]
+        scores.append(_frame_scores(members, kept, rules, "purity95", group))
+        limits.append(_limit_row(members, len(prepared), rules, "purity95", group, threshold))
+        pure += [s for s in members if s.source.group == group]
+    order = {frame: k for k, frame in enumerate(seen)}
+    outcome[name, "purity95"] = tuple(sorted(pure, key=lambda s: order[s.source.frame]))
+
+    swept = [
+        sweep(c, grid(c, rules.n_thresholds)).assign(group=group) for group, c in curves.items()
+    ]
+    return Evaluation(
+        counts=_stack([t.assign(detector=name) for t in counts], _COUNTS),
+        scores=_stack([t.assign(detector=name) for t in scores], _SCORES),
+        sweep=_stack([t.assign(detector=name) for t in swept], _SWEEP),
+        limits=_stack([t.assign(detector=name) for t in limits], _LIMITS),
+        calibrated={name: calibrated},
+        frames=outcome,
+        edges=kept,
+    )
+
+
+def _prepare(source: FrameInput, rules: ScoringRules) -> _Prepared:
+    candidates = source.candidates(rules)
+    return _Prepared(source, candidates, frame_events(candidates, source.found["score"]))
+
+
+def _pooled(frames: Sequence[_Prepared]) -> Curve:
+    truths = sum(int((~p.candidates.truth_ignore).sum()) for p in frames)
+    return pool([p.events for p in frames], truths, float(sum(p.source.mpix for p in frames)))
+
+
+def _score(
+    p: _Prepared, rules: ScoringRules, edges: Sequence[float], threshold: float | None
+) -> FrameScore:
+    return score_frame(p.source, rules, edges, threshold=threshold, candidates=p.candidates)
+
+
+def _frame_counts(score: FrameScore, point: str, group: str) -> pd.DataFrame:
+    return score.counts.to_table(point=point, frame=score.source.frame, group=group)
+
+
+def _frame_scores(
+    frames: Sequence[FrameScore],
+    edges: Sequence[float],
+    rules: ScoringRules,
+    point: str,
+    group: str,
+) -> pd.DataFrame:
+    table = score_table([f.counts for f in frames], [f.source.mpix for f in frames], edges, rules)
+    return table.assign(point=point, group=group)
+
+
+def _limit_row(
+    frames: Sequence[FrameScore],
+    n_frames: int,
+    rules: ScoringRules,
+    point: str,
+    group: str,
+    threshold: float | None,
+) -> pd.DataFrame:
+    sums = dict.fromkeys(COUNT_COLUMNS, 0)
+    for frame in frames:
+        for key, value in frame.counts.sums().items():
+            sums[key] += value
+    area = float(sum(f.source.mpix for f in frames))
+    snr, mag, n = completeness_limits(frames, rules)
+    row = {
+        "point": point,
+        "group": group,
+        "threshold": np.nan if threshold is None else float(threshold),
+        "purity": float(ratio(sums["detections_right"], sums["detections"])),
+        "completeness": float(ratio(sums["truths_found"], sums["truths"])),
+        "false_per_mpix": float(ratio(sums["detections"] - sums["detections_right"], area)),
+        "snr50": snr.value, "snr50_lo": snr.lo, "snr50_hi": snr.hi,
+        "m50": mag.value, "m50_lo": mag.lo, "m50_hi": mag.hi,
+        "n_truths": n,
+        "n_frames": n_frames,
+    }  # fmt: skip
+    return pd.DataFrame([row])
+
+
+def _stack(parts: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
+    filled = [p for p in parts if len(p)]
+    if not filled:
+        return pd.DataFrame({c: pd.Series(dtype="float64") for c in columns})
+    return pd.concat(filled, ignore_index=True)[list(columns)]
