@@ -42,7 +42,12 @@ SCHEMA: Final[Mapping[str, Column]] = {
     "ra": Column("f8", "deg", None, "right ascension (ICRS)"),
     "dec": Column("f8", "deg", None, "declination (ICRS)"),
     "snr": Column("f8", None, None, "truth only: S/N of an ideal isolated measurement"),
-    "ignore": Column("bool", None, None, "truth only: counts neither as found nor as missed"),
+    "ignore": Column(
+        "bool",
+        None,
+        None,
+        "truth: counts neither as found nor as missed; found: unless paired, counts neither way",
+    ),
     "aper_flux": Column("f8", "adu", None, "flux in the common forced aperture"),
     "aper_flux_err": Column("f8", "adu", None, "standard deviation of aper_flux"),
     "aper_mag": Column("f8", "mag", None, "magnitude from aper_flux on the frame's zero-point"),

@@ -21,6 +21,7 @@ evaluated one by one, in other processes: `choose_edges`, `evaluate_detector`,
 Two catalogues alone: `score_catalogs`. Positions alone: `pair`.
 """
 
+from evaluation.candidates import Candidates, find_candidates
 from evaluation.counts import (
     Counts,
     ZeroPoint,
@@ -35,10 +36,8 @@ from evaluation.frames import FrameInput, FrameScore, choose_edges, score_frame
 from evaluation.intervals import poisson, wilson
 from evaluation.limits import Limit, completeness_limits, fit_half
 from evaluation.pairing import (
-    Candidates,
     Pairing,
     Pairs,
-    find_candidates,
     pair,
     pair_candidates,
     pair_catalogs,

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from catalog.errors import BadInputError
 from catalog.sources import Catalog
+from evaluation.candidates import Candidates, find_candidates
 from evaluation.counts import Counts, ZeroPoint, count, zero_point_offset
-from evaluation.pairing import Candidates, Pairing, find_candidates, pair_candidates
+from evaluation.pairing import Pairing, pair_candidates, rows_at
 from evaluation.rules import ScoringRules, auto_bins
 
 __all__ = ["CALIBRATION", "TEST", "FrameInput", "FrameScore", "choose_edges", "score_frame"]
@@ -108,12 +108,7 @@ def score_frame(
     """
     if candidates is None:
         candidates = source.candidates(rules)
-    used = np.ones(len(source.found), dtype=bool)
-    if threshold is not None and np.isnan(threshold):
-        raise BadInputError("threshold", "a score, or None for every row", "NaN")
-    if threshold is not None and threshold != -np.inf:
-        used = source.found["score"] >= threshold
-    pairing = pair_candidates(candidates, used)
+    pairing = pair_candidates(candidates, rows_at(source.found, threshold))
     zero_point = zero_point_offset(source.truth, source.found, pairing)
     counts = count(source.truth, source.found, pairing, edges, offset_mag=zero_point.offset_mag)
     return FrameScore(

@@ -15,30 +15,27 @@ streaks and ignored truths (`pair_catalogs`):
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.spatial import KDTree
 
 from catalog.errors import BadInputError
 from catalog.sources import Catalog
 from evaluation.assignment import assign
-from evaluation.segments import angle_difference, point_segment_distance, segment_distance
-
-if TYPE_CHECKING:
-    from evaluation.rules import ScoringRules
+from evaluation.candidates import Candidates, check_radius, find_candidates, rank_rows, within
+from evaluation.rules import ScoringRules
 
 __all__ = [
-    "Candidates",
+    "OUTCOMES",
     "Pairing",
     "Pairs",
-    "find_candidates",
     "pair",
     "pair_candidates",
     "pair_catalogs",
     "resolve",
+    "rows_at",
 ]
 
 Ints = npt.NDArray[np.int64]
@@ -93,58 +90,14 @@ def pair(truth_xy: npt.ArrayLike, found_xy: npt.ArrayLike, radius_px: float) -> 
     """
     truth = _positions(truth_xy, "truth positions")
     found = _positions(found_xy, "found positions")
-    radius = _radius(radius_px)
-    i, j, separation = _within(truth, found, radius)
-    truth_rank = _rank(truth[:, 0], truth[:, 1])
-    found_rank = _rank(found[:, 0], found[:, 1])
+    radius = check_radius(radius_px)
+    i, j, separation = within(truth, found, radius)
+    truth_rank = rank_rows(truth[:, 0], truth[:, 1])
+    found_rank = rank_rows(found[:, 0], found[:, 1])
     order = np.lexsort((found_rank[j], truth_rank[i]))
     i, j, separation = i[order], j[order], separation[order]
     taken = assign(truth_rank[i], found_rank[j], separation, radius)
     return _pairs(i[taken], j[taken], separation[taken])
-
-
-@dataclass(frozen=True, eq=False)
-class Candidates:
-    """All truths and detections close enough to pair, one edge a row.
-
-    Parameters
-    ----------
-    truth_index, found_index : ndarray of int64, shape (m,)
-        Rows of the two catalogues.
-    separation : ndarray of float64, shape (m,)
-        Distance by the rule of `find_candidates` [px].
-    unlike : ndarray of bool, shape (m,)
-        Truth and detection are of different kinds.
-    truth_rank, found_rank : ndarray of int64, shape (m,)
-        Numbers that do not depend on row order; the rows are sorted by them.
-    radius_px : float
-        The gate [px].
-    truth_ignore, truth_streak : ndarray of bool, shape (n_truth,)
-        Which truths are ignored, and which are streaks.
-    found_ignore : ndarray of bool, shape (n_found,)
-        Which detections count neither way unless paired.
-    """
-
-    truth_index: Ints
-    found_index: Ints
-    separation: Floats
-    unlike: Bools
-    truth_rank: Ints
-    found_rank: Ints
-    radius_px: float
-    truth_ignore: Bools
-    truth_streak: Bools
-    found_ignore: Bools
-
-    @property
-    def n_truth(self) -> int:
-        """Number of truths."""
-        return int(self.truth_ignore.size)
-
-    @property
-    def n_found(self) -> int:
-        """Number of detections."""
-        return int(self.found_ignore.size)
 
 
 #: Outcome of a truth or a detection, as written to the pairs tables.
@@ -258,7 +211,7 @@ def pair_catalogs(
         Of the frame [px]; needed if the radius is given in units of it.
     threshold : float, optional
         Only detections with ``score >= threshold`` take part; all of them
-        without it. A score of NaN is below every threshold.
+        without it (`rows_at`).
 
     Notes
     -----
@@ -268,44 +221,19 @@ def pair_catalogs(
     except that an ignored streak excuses every free detection that lies on it.
     """
     candidates = find_candidates(truth, found, rules, fwhm=fwhm)
-    used = np.ones(len(found), dtype=bool) if threshold is None else found["score"] >= threshold
-    return pair_candidates(candidates, used)
+    return pair_candidates(candidates, rows_at(found, threshold))
 
 
-def find_candidates(
-    truth: Catalog, found: Catalog, rules: ScoringRules, *, fwhm: float | None = None
-) -> Candidates:
-    """Return all truths and detections close enough to pair.
+def rows_at(found: Catalog, threshold: float | None) -> Bools:
+    """Return which detections a cut at ``score >= threshold`` keeps, shape (n_found,).
 
-    Distances [px], gated at the radius, inclusive:
-
-    - true point, any detection: between the centres;
-    - true streak, found point: from the point to the truth's segment;
-    - true streak, found streak: `segment_distance`, with the angle between
-      them no larger than ``rules.streak_angle_deg`` (a found streak of length
-      0 has no angle and is not asked for one).
-
-    With ``rules.require_kind`` only like kinds are candidates.
+    None and minus infinity keep every row, also those whose score is NaN.
     """
-    radius = _radius(rules.radius_for(fwhm))
-    parts = [_point_edges(truth, found, radius, rules), _streak_edges(truth, found, radius, rules)]
-    i, j, separation = (np.concatenate([p[k] for p in parts]) for k in range(3))
-    truth_rank = _catalog_rank(truth)[i]
-    found_rank = _catalog_rank(found)[j]
-    order = np.lexsort((found_rank, truth_rank))
-    i, j = i[order].astype(np.int64), j[order].astype(np.int64)
-    return Candidates(
-        truth_index=i,
-        found_index=j,
-        separation=separation[order],
-        unlike=truth.is_streak[i] != found.is_streak[j],
-        truth_rank=truth_rank[order],
-        found_rank=found_rank[order],
-        radius_px=radius,
-        truth_ignore=_flag(truth, "ignore"),
-        truth_streak=truth.is_streak,
-        found_ignore=_flag(found, "ignore"),
-    )
+    if threshold is None or threshold == -np.inf:
+        return np.ones(len(found), dtype=bool)
+    if np.isnan(threshold):
+        raise BadInputError("threshold", "a score, or None for every row", "NaN")
+    return np.asarray(found["score"] >= threshold)
 
 
 def pair_candidates(candidates: Candidates, used: Bools) -> Pairing:
@@ -368,84 +296,9 @@ def resolve(
     return taken, last, absorbed
 
 
-def _point_edges(
-    truth: Catalog, found: Catalog, radius: float, rules: ScoringRules
-) -> tuple[Ints, Ints, Floats]:
-    rows = np.flatnonzero(~truth.is_streak)
-    columns = np.flatnonzero(~found.is_streak) if rules.require_kind else np.arange(len(found))
-    i, j, separation = _within(truth.xy[rows], found.xy[columns], radius)
-    return rows[i], columns[j], separation
-
-
-def _streak_edges(
-    truth: Catalog, found: Catalog, radius: float, rules: ScoringRules
-) -> tuple[Ints, Ints, Floats]:
-    """Return the candidates of the true streaks, one streak at a time: they are few."""
-    rows = np.flatnonzero(truth.is_streak)
-    i: list[Ints] = [np.zeros(0, dtype=np.int64)]
-    j: list[Ints] = [np.zeros(0, dtype=np.int64)]
-    d: list[Floats] = [np.zeros(0)]
-    if rows.size and len(found):
-        x, y, length, theta = (found[k] for k in ("x", "y", "length", "theta"))
-        points = np.flatnonzero(~found.is_streak)
-        streaks = np.flatnonzero(found.is_streak)
-        limit = np.deg2rad(rules.streak_angle_deg)
-        for row in rows:
-            segment = tuple(float(truth[k][row]) for k in ("x", "y", "length", "theta"))
-            if not rules.require_kind:
-                near = point_segment_distance(x[points], y[points], *segment)
-                hit = near <= radius
-                i.append(np.full(int(hit.sum()), row))
-                j.append(points[hit])
-                d.append(near[hit])
-            reach = (segment[2] + length[streaks]) / 2 + radius
-            close = streaks[np.hypot(x[streaks] - segment[0], y[streaks] - segment[1]) <= reach]
-            near = segment_distance(x[close], y[close], length[close], theta[close], *segment)
-            # The slack lets through an angle that differs from the limit by rounding.
-            along = angle_difference(theta[close], segment[3]) <= limit + 1e-9
-            hit = (near <= radius) & (along | (length[close] == 0) | (segment[2] == 0))
-            i.append(np.full(int(hit.sum()), row))
-            j.append(close[hit])
-            d.append(near[hit])
-    return np.concatenate(i), np.concatenate(j), np.concatenate(d)
-
-
-def _within(a: Floats, b: Floats, radius: float) -> tuple[Ints, Ints, Floats]:
-    """Return the rows of ``a`` and ``b`` no farther apart than ``radius``, inclusive."""
-    if len(a) == 0 or len(b) == 0:
-        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0)
-    # The tree works with squares: let it be generous, then decide exactly.
-    near = KDTree(a).sparse_distance_matrix(KDTree(b), radius * (1 + 1e-9), output_type="ndarray")
-    i, j = near["i"].astype(np.int64), near["j"].astype(np.int64)
-    separation = np.hypot(a[i, 0] - b[j, 0], a[i, 1] - b[j, 1])
-    keep = separation <= radius
-    return i[keep], j[keep], separation[keep]
-
-
-def _rank(*keys: npt.NDArray[np.float64]) -> Ints:
-    """Return the place of each row when sorted by the keys in turn."""
-    order = np.lexsort(keys[::-1])
-    rank = np.empty(order.size, dtype=np.int64)
-    rank[order] = np.arange(order.size)
-    return rank
-
-
-def _catalog_rank(catalog: Catalog) -> Ints:
-    streak = catalog.is_streak.astype(np.float64)
-    return _rank(
-        catalog["x"], catalog["y"], streak, catalog["length"], catalog["theta"], catalog["mag"]
-    )
-
-
 def _pairs(i: Ints, j: Ints, separation: Floats) -> Pairs:
     order = np.argsort(i, kind="stable")
     return Pairs(i[order], j[order], separation[order])
-
-
-def _flag(catalog: Catalog, name: str) -> Bools:
-    if name in catalog:
-        return np.asarray(catalog[name], dtype=bool)
-    return np.zeros(len(catalog), dtype=bool)
 
 
 def _positions(xy: npt.ArrayLike, source: str) -> Floats:
@@ -458,9 +311,3 @@ def _positions(xy: npt.ArrayLike, source: str) -> Floats:
         bad = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
         raise BadInputError(source, "finite positions", f"{array[bad].tolist()} in row {bad}")
     return array
-
-
-def _radius(radius_px: float) -> float:
-    if not (np.isfinite(radius_px) and radius_px > 0):
-        raise BadInputError("radius_px", "a finite radius > 0", repr(radius_px))
-    return float(radius_px)

@@ -166,7 +166,8 @@ def apply_ignore(
     Parameters
     ----------
     truth : Catalog
-        Its own ``ignore``, where present, is kept with the reason ``given``.
+        Its own ``ignore``, where present, is kept with the reason ``given``;
+        what earlier rules set (``ignore_reason``) is decided anew.
     frame_shape : (ny, nx) or None
         None leaves out whatever needs the frame.
     mask, saturated : ndarray of bool, shape (ny, nx), optional
@@ -184,7 +185,10 @@ def apply_ignore(
     points on the frame are, sampled a pixel apart.
     """
     n = len(truth)
-    given = np.asarray(truth["ignore"], dtype=bool) if "ignore" in truth else np.zeros(n, bool)
+    given = np.array(truth["ignore"], dtype=bool) if "ignore" in truth else np.zeros(n, bool)
+    if "ignore_reason" in truth:
+        # Rules were applied before: only what was not theirs is given.
+        given &= np.isin(np.asarray(truth["ignore_reason"]).astype(str), ["", "given"])
     snr = truth["snr"] if "snr" in truth else np.full(n, np.nan)
     flags: dict[str, Bools] = {"given": given, "faint": snr < rules.min_snr}
     if frame_shape is not None:

@@ -17,8 +17,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from evaluation.assignment import component_labels
+from evaluation.candidates import Candidates
 from evaluation.frames import FrameInput
-from evaluation.pairing import Candidates, resolve
+from evaluation.pairing import resolve
 from evaluation.rules import ScoringRules
 from evaluation.scores import f_from_counts, ratio
 

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from catalog.errors import BadInputError
+from evaluation.candidates import Candidates
 from evaluation.counts import COUNT_COLUMNS
 from evaluation.frames import CALIBRATION, TEST, FrameInput, FrameScore, choose_edges, score_frame
 from evaluation.limits import completeness_limits
-from evaluation.pairing import Candidates
 from evaluation.rules import ScoringRules
 from evaluation.scores import ratio, score_table
 from evaluation.sweep import (
