@@ -39,7 +39,7 @@ FLAGS: Final = {
 
 #: What ``sep-matched`` changes in `SepSettings`.
 _MATCHED: Final = SepSettings(
-    thresholding="matched",
+    thresholding="whitened",
     kernel="gaussian",
     DETECT_THRESH=3.0,
     DETECT_MINAREA=1,
@@ -109,22 +109,7 @@ class SepDetector:
         rms = np.array(background.rms, dtype=np.float32, order="C")
         fwhm = resolve_fwhm(frame, chosen.kernel_fwhm_px)
         noise: Any = background.global_rms if chosen.thresholding == "convolved" else rms
-
-        found = extract(
-            frame.name,
-            data,
-            chosen.DETECT_THRESH,
-            pixstack=chosen.MEMORY_PIXSTACK,
-            sub_objects=chosen.sub_object_limit,
-            err=noise,
-            minarea=chosen.DETECT_MINAREA,
-            filter_kernel=self._kernel(fwhm),
-            filter_type="conv" if chosen.thresholding == "convolved" else "matched",
-            deblend_nthresh=chosen.DEBLEND_NTHRESH,
-            deblend_cont=chosen.DEBLEND_MINCONT,
-            clean=chosen.CLEAN,
-            clean_param=chosen.CLEAN_PARAM,
-        )
+        found = self._extract(frame.name, data, noise, _kernel(chosen, fwhm))
         ids = _seen(found, frame.bad)
         objects = found.objects[ids - 1]
         meta = {
@@ -172,13 +157,49 @@ class SepDetector:
             flags=flags,
         )
 
-    def _kernel(self, fwhm: float) -> npt.NDArray[np.float32] | None:
-        """Return the detection filter, or None for none."""
-        if not self.settings.FILTER:
-            # SEP matches only through a filter; a single pixel leaves the image as it is.
-            matched = self.settings.thresholding == "matched"
-            return np.ones((1, 1), dtype=np.float32) if matched else None
-        return gaussian_kernel(fwhm) if self.settings.kernel == "gaussian" else DEFAULT_CONV.copy()
+    def _extract(
+        self,
+        frame: str,
+        data: npt.NDArray[np.float32],
+        noise: Any,
+        kernel: npt.NDArray[np.float32] | None,
+    ) -> Extraction:
+        """Return what SEP extracts, thresholded as the settings say."""
+        chosen = self.settings
+        image, err, thresh = data, noise, chosen.DETECT_THRESH
+        if chosen.thresholding == "whitened":
+            image, err = data / noise, 1.0
+            if kernel is not None:
+                thresh *= float(np.sqrt(np.sum(kernel.astype(np.float64) ** 2)))
+        found = extract(
+            frame,
+            image,
+            thresh,
+            pixstack=chosen.MEMORY_PIXSTACK,
+            sub_objects=chosen.sub_object_limit,
+            err=err,
+            minarea=chosen.DETECT_MINAREA,
+            filter_kernel=kernel,
+            filter_type="matched" if chosen.thresholding == "matched" else "conv",
+            deblend_nthresh=chosen.DEBLEND_NTHRESH,
+            deblend_cont=chosen.DEBLEND_MINCONT,
+            clean=chosen.CLEAN,
+            clean_param=chosen.CLEAN_PARAM,
+        )
+        if chosen.thresholding == "whitened":
+            # Back to ADU by the noise at the peak; over one object it hardly changes.
+            scale = noise[found.objects["ycpeak"], found.objects["xcpeak"]]
+            for column in ("flux", "cflux", "peak", "cpeak", "thresh"):
+                found.objects[column] *= scale
+        return found
+
+
+def _kernel(chosen: SepSettings, fwhm: float) -> npt.NDArray[np.float32] | None:
+    """Return the detection filter, or None for none."""
+    if not chosen.FILTER:
+        # SEP matches only through a filter; a single pixel leaves the image as it is.
+        return np.ones((1, 1), dtype=np.float32) if chosen.thresholding == "matched" else None
+    return gaussian_kernel(fwhm) if chosen.kernel == "gaussian" else DEFAULT_CONV.copy()
 
 
 def sep_default(**settings: Any) -> SepDetector:
@@ -205,7 +226,7 @@ def sep_default(**settings: Any) -> SepDetector:
 
 
 def sep_matched(**settings: Any) -> SepDetector:
-    """Return ``sep-matched``: SEP's map of signal-to-noise, matched to the frame's FWHM.
+    """Return ``sep-matched``: SEP on a map of signal-to-noise matched to the frame's FWHM.
 
     Parameters
     ----------
@@ -220,13 +241,16 @@ def sep_matched(**settings: Any) -> SepDetector:
     Notes
     -----
     Extracts down to 3 sigma so that the score can be swept; its default
-    operating point is a score of 4. Chosen once, on four simulated frames of
-    average density, where 4 has the best F1 (0.73; ``sep`` has 0.65); not
-    tuned per set: on emptier frames a higher threshold would do better.
+    operating point is a score of 4, which is near the best F1 on the `field`
+    family of simulated frames (0.73, where ``sep`` has 0.65). Settings were
+    chosen once, on 20 simulated frames of five families, and are the same for
+    every set, not tuned to any: on emptier frames a higher threshold would do
+    better.
 
-    Cleaning is off, for with an array of noise SEP compares every object with
-    the threshold of the last pixel it scanned, which is 0, and cleaning then
-    removes a third of the real sources of those frames.
+    Two departures from what SEP offers for this, both in its favour. The map
+    is made by whitening (see `SepSettings`): in crowded frames it finds 7 %
+    more of the sources, at higher purity, than SEP's own. Cleaning is off: it
+    made no difference at a score of 4 and cost completeness below.
     """
     return SepDetector(
         "sep-matched", build_settings(SepSettings, "detector sep-matched", settings, _MATCHED)

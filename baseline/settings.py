@@ -31,16 +31,22 @@ class SepSettings(BaseModel):
     ----------
     DETECT_THRESH : float
         Threshold in units of the noise. Which noise is set by `thresholding`.
-    thresholding : {"convolved", "matched"}
+    thresholding : {"convolved", "matched", "whitened"}
         ``"convolved"``: the filtered image against ``DETECT_THRESH`` times one
         noise for the whole frame, that of the *unfiltered* image. This is
         what SExtractor does with ``THRESH_TYPE RELATIVE`` and
         ``WEIGHT_TYPE NONE``: its threshold is the detection threshold times
         the global sigma of the background mesh, and only a weight map makes
-        it local. ``"matched"``: a map of signal-to-noise, filter and noise
-        taken together pixel by pixel. For white noise a filter ``k`` of unit
-        sum makes ``T_convolved = T_matched * sqrt(sum(k**2))``: 0.375 for
-        ``default.conv``.
+        it local. The other two threshold a map of signal-to-noise. For white
+        noise a filter ``k`` of unit sum makes
+        ``T_convolved = T_matched * sqrt(sum(k**2))``: 0.375 for
+        ``default.conv``. ``"matched"`` is SEP's own map (an array of noise and
+        ``filter_type="matched"``); beware that SEP then deblends from
+        ``DETECT_THRESH`` times the noise of the *unfiltered* image and cleans
+        against a threshold of 0, so that faint companions of brighter sources
+        are neither parted nor kept. ``"whitened"`` gives SEP the
+        image divided by its local noise and the threshold above: the same map
+        where the noise varies slowly, and deblending and cleaning work.
     DETECT_MINAREA : int
         Fewest connected pixels above the threshold.
     FILTER : bool
@@ -83,7 +89,7 @@ class SepSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     DETECT_THRESH: Positive = 1.5
-    thresholding: Literal["convolved", "matched"] = "convolved"
+    thresholding: Literal["convolved", "matched", "whitened"] = "convolved"
     DETECT_MINAREA: Annotated[int, Field(ge=1)] = 3
     FILTER: bool = True
     kernel: Literal["default", "gaussian"] = "default"

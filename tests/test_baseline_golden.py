@@ -47,7 +47,7 @@ GOLDEN = """
 
 def scene() -> np.ndarray:
     # RandomState: its stream is frozen for good (NEP 19), a Generator's is not.
-    random = np.random.RandomState(2020)  # noqa: NPY002
+    random = np.random.RandomState(2020)
     y, x = np.mgrid[:NY, :NX].astype(float)
     sky = 300.0 + 0.2 * x
     image = sky.copy()
