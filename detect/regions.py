@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torchvision.ops import roi_align
+
+from cuda_ops import roi_align
 
 from detect.decode import source_boxes
 from detect.network import STRIDE
@@ -30,5 +31,4 @@ def region_features(features: Tensor, positions: Sequence[Tensor], size: int) ->
     boxes = [source_boxes(xy) for xy in positions]
     index = torch.cat([torch.full((len(b), 1), float(i)) for i, b in enumerate(boxes)])
     rois = torch.cat([index.to(features.device), torch.cat(boxes).to(features.device)], dim=1)
-    with torch.autocast(features.device.type, enabled=False):
-        return roi_align(features.float(), rois, size, 1 / STRIDE, 1, True)
+    return roi_align(features, rois, size, 1 / STRIDE, 1, True)

@@ -1,0 +1,35 @@
+# Two doors: `make duel` runs the main job, `make test` the tests. Both set up
+# everything they need in .tox/ first; a second call only checks that it is there.
+
+PYTHON ?= python3
+TOX := .tox/boot/bin/tox
+
+.PHONY: help duel test nightly lint types clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make duel     set up, run both detectors on the built-in frames, write the report"
+	@echo "make test     set up, check style and types, run the tests"
+	@echo "make nightly  the slow tests too"
+	@echo "make lint     style only        make types   types only"
+	@echo "make clean    remove environments and build products (runs/ stays)"
+
+$(TOX):
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python >= 3.11 is needed; got %s. Name one: make PYTHON=python3.12 ..." % sys.version.split()[0])'
+	$(PYTHON) -m venv .tox/boot
+	.tox/boot/bin/python -m pip install --quiet -c constraints.txt tox
+
+duel: $(TOX)
+	@$(TOX) run -q -e skyduel,duel
+
+test: $(TOX)
+	@$(TOX) run -e skyduel,lint,types,tests
+
+nightly: $(TOX)
+	@$(TOX) run -e skyduel,nightly
+
+lint types: $(TOX)
+	@$(TOX) run -q -e skyduel,$@
+
+clean:
+	rm -rf .tox build dist *.egg-info cuda_ops/*.so

@@ -1,0 +1,181 @@
+"""The neural detector behind the suite's call."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from catalog.errors import BadInputError
+from catalog.frame import Frame
+from catalog.photometry import forced_photometry
+from catalog.sources import Catalog
+from cuda_ops import soft_nms
+from detect.decode import source_boxes
+from detect.inference import RawSources, Tiling, find_sources
+from detect.weights import SHIPPED, Calibration, LoadedWeights, load_weights
+
+__all__ = ["NeuralDetector", "NeuralSettings", "neural"]
+
+#: Side of the box that soft-NMS compares [px]; about the FWHM of a star and a half.
+_NMS_BOX_PX: Final = 4.0
+
+
+class NeuralSettings(BaseModel):
+    """Settings of the neural detector."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    weights: Path | None = Field(None, description="weights file; None for the shipped ones")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    bf16: bool | None = Field(None, description="None: where the processor has it")
+    score_threshold: float = Field(0.5, ge=0, le=1, description="default operating point")
+    floor: float = Field(0.05, gt=0, lt=1, description="lowest score returned")
+    nms_sigma: float = Field(0.25, gt=0, description="width of the Gaussian soft-NMS, in IoU")
+    most_per_mpix: int = Field(60000, ge=1, description="bound on proposals per 10⁶ px")
+    tile_px: int = Field(1024, ge=256, multiple_of=16)
+    threads: int | None = Field(None, ge=1, description="CPU threads; None for torch's own number")
+
+
+class NeuralDetector:
+    """The network, its threshold and its suppression as one detector.
+
+    Parameters
+    ----------
+    settings : NeuralSettings, optional
+        How to run it.
+    name : str
+        Name in tables and figures.
+
+    Raises
+    ------
+    BadInputError
+        If the weights cannot be used, or a device is asked for that is not there.
+    """
+
+    def __init__(self, settings: NeuralSettings | None = None, name: str = "neural") -> None:
+        self.settings = settings or NeuralSettings()
+        self.name = name
+        self._loaded: LoadedWeights | None = None
+
+    @property
+    def loaded(self) -> LoadedWeights:
+        """The weights, read on first use, so that a detector travels to a worker as settings."""
+        if self._loaded is None:
+            loaded = load_weights(self.settings.weights or SHIPPED)
+            loaded.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self._loaded = loaded
+        return self._loaded
+
+    @property
+    def device(self) -> torch.device:
+        """The device chosen at run time."""
+        asked = self.settings.device
+        there = torch.cuda.is_available()
+        if asked == "cuda" and not there:
+            raise BadInputError("device", "a CUDA device, or device='cpu'", "none available")
+        return torch.device("cuda" if there and asked != "cpu" else "cpu")
+
+    @property
+    def weights_sha256(self) -> str:
+        """Hash of the weights file, for the run record."""
+        return self.loaded.sha256
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"settings": self.settings, "name": self.name, "_loaded": None}
+
+    def __call__(self, frame: Frame) -> Catalog:
+        """Return points and streaks above the floor, surest first.
+
+        Parameters
+        ----------
+        frame : Frame
+            Any size; pixels 0-based, integer at the centre.
+
+        Returns
+        -------
+        Catalog
+            ``score`` is the calibrated probability of a source after soft-NMS; ``flux``,
+            ``flux_err`` and ``mag`` are those of the common forced aperture.
+        """
+        s = self.settings
+        loaded = self.loaded
+        if s.threads is not None:
+            torch.set_num_threads(s.threads)
+        raw = find_sources(
+            frame,
+            loaded.network,
+            # Proposals below the floor may still rise above it in the second stage.
+            floor=min(0.02, s.floor),
+            most_per_mpix=s.most_per_mpix,
+            device=self.device,
+            bf16=_bf16(self.device) if s.bf16 is None else s.bf16,
+            tiling=Tiling(size_px=s.tile_px),
+        )
+        found = assemble(raw, loaded.calibration, s)
+        on_good = ~frame.bad[
+            np.rint(found["y"]).astype(int).clip(0, frame.shape[0] - 1),
+            np.rint(found["x"]).astype(int).clip(0, frame.shape[1] - 1),
+        ]
+        found = forced_photometry(frame, found.select(on_good | found.is_streak))
+        mag = found["aper_mag"] if frame.zero_point is not None else np.full(len(found), np.nan)
+        return found.with_columns(flux=found["aper_flux"], flux_err=found["aper_flux_err"], mag=mag)
+
+
+def assemble(raw: RawSources, calibration: Calibration, settings: NeuralSettings) -> Catalog:
+    """Return the catalogue of one frame from what the network said of it."""
+    score = 1 / (1 + np.exp(-(calibration.slope * raw.logit + calibration.offset)))
+    if len(score):
+        boxes = source_boxes(torch.from_numpy(raw.xy).float(), _NMS_BOX_PX)
+        kept, decayed = soft_nms(
+            boxes,
+            torch.from_numpy(score).float(),
+            sigma=settings.nms_sigma,
+            score_threshold=settings.floor,
+        )
+        xy, score = raw.xy[kept.numpy()], decayed.double().numpy()
+    else:
+        xy = raw.xy
+    streaks = raw.streaks[raw.streaks[:, 4] >= settings.floor]
+    n, m = len(xy), len(streaks)
+    order = np.argsort(-np.concatenate([score, streaks[:, 4]]), kind="stable")
+    return Catalog.build(
+        source="neural",
+        x=np.concatenate([xy[:, 0], streaks[:, 0]]),
+        y=np.concatenate([xy[:, 1], streaks[:, 1]]),
+        score=np.concatenate([score, streaks[:, 4]]),
+        kind=np.array(["point"] * n + ["streak"] * m, dtype="U6"),
+        length=np.concatenate([np.zeros(n), streaks[:, 2]]),
+        theta=np.concatenate([np.zeros(n), streaks[:, 3]]),
+    ).select(order)
+
+
+def _bf16(device: torch.device) -> bool:
+    """Whether bf16 pays on this device: on a CPU only with instructions for it."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    capability = torch.cpu.get_capabilities()
+    return bool(capability.get("avx512_bf16") or capability.get("amx_bf16"))
+
+
+def neural(**settings: Any) -> NeuralDetector:
+    """Return the neural detector; keyword arguments are `NeuralSettings` and ``name``."""
+    name = settings.pop("name", "neural")
+    for key in settings:
+        if key not in NeuralSettings.model_fields:
+            near = difflib.get_close_matches(key, NeuralSettings.model_fields, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise BadInputError(
+                "neural", f"a setting among {', '.join(NeuralSettings.model_fields)}", key + hint
+            )
+    try:
+        return NeuralDetector(NeuralSettings(**settings), name)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadInputError(
+            f"neural: {'.'.join(map(str, first['loc']))}", first["msg"], repr(first["input"])
+        ) from error

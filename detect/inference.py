@@ -1,0 +1,154 @@
+"""From a frame to sources: overlapping tiles, regions, and one list for the whole frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from detect.decode import find_streaks, propose
+from detect.inputs import frame_channels
+from detect.network import DENSE_CHANNELS, STRIDE, Network
+from detect.regions import region_features
+from catalog.frame import Frame
+
+__all__ = ["RawSources", "Tiling", "find_sources"]
+
+#: Regions classified at a time; bounds memory in a crowd.
+_REGIONS_AT_ONCE: Final = 4096
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How a frame is cut: tiles of ``size_px`` of which the outer ``margin_px`` is context only."""
+
+    size_px: int = 1024
+    margin_px: int = 96
+
+
+@dataclass(frozen=True)
+class RawSources:
+    """What the network says of one frame, before thresholds and suppression.
+
+    Attributes
+    ----------
+    xy : ndarray of float64, shape (k, 2)
+        Refined positions of points [px].
+    logit : ndarray of float64, shape (k,)
+        Mean of the proposal's presence logit and the RoI head's point logit.
+    streaks : ndarray of float64, shape (n, 5)
+        x, y, length [px], theta [rad], score.
+    """
+
+    xy: npt.NDArray[np.float64]
+    logit: npt.NDArray[np.float64]
+    streaks: npt.NDArray[np.float64]
+
+
+def _spans(n: int, tiling: Tiling, multiple: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield start, stop of each tile and of the part it answers for, along one axis."""
+    step = (tiling.size_px - 2 * tiling.margin_px) // multiple * multiple
+    margin = tiling.margin_px // multiple * multiple
+    if n <= tiling.size_px:
+        yield 0, n, 0, n
+        return
+    core = 0
+    while core < n:
+        end = min(core + step, n)
+        yield max(0, core - margin), min(n, end + margin), core, end
+        core = end
+
+
+@torch.inference_mode()
+def find_sources(
+    frame: Frame,
+    network: Network,
+    *,
+    floor: float,
+    most_per_mpix: int,
+    device: torch.device,
+    bf16: bool,
+    tiling: Tiling | None = None,
+) -> RawSources:
+    """Return everything the network proposes on a frame.
+
+    Parameters
+    ----------
+    frame : Frame
+        Any size.
+    network : Network
+        Folded, on ``device``.
+    floor : float
+        Lowest presence probability of a proposal.
+    most_per_mpix : int
+        Bound on the proposals per 10⁶ px, so that noise at a low floor cannot
+        exhaust memory.
+    device : torch.device
+        Where to run.
+    bf16 : bool
+        Whether convolutions run in bf16; positions never do.
+    tiling : Tiling, optional
+        How to cut frames larger than a tile.
+
+    Notes
+    -----
+    A tile answers for the sources in its core only; the margin around it is
+    context. Tiles start at multiples of the network's coarsest stride, so a place
+    meets the same arithmetic whichever tile holds it.
+    """
+    tiling = tiling or Tiling()
+    channels = frame_channels(frame)
+    _, ny, nx = channels.shape
+    multiple = network.multiple
+    whole = np.zeros((len(DENSE_CHANNELS), -(-ny // STRIDE), -(-nx // STRIDE)), dtype=np.float32)
+    whole[DENSE_CHANNELS.index("streak")] = -20.0
+    found_xy: list[Tensor] = []
+    found_logit: list[Tensor] = []
+    for y0, y1, cy0, cy1 in _spans(ny, tiling, multiple):
+        for x0, x1, cx0, cx1 in _spans(nx, tiling, multiple):
+            part = channels[:, y0:y1, x0:x1]
+            pad_y, pad_x = -part.shape[1] % multiple, -part.shape[2] % multiple
+            image = torch.from_numpy(np.pad(part, ((0, 0), (0, pad_y), (0, pad_x))))
+            image[3, part.shape[1] :, :] = 1.0  # what is not there is masked
+            image[3, :, part.shape[2] :] = 1.0
+            batch = image[None].to(device).contiguous(memory_format=torch.channels_last)
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                output = network(batch)
+            maps = output.maps[0].float().cpu()
+            xy, logit = propose(maps, floor, max(64, int(most_per_mpix * part[0].size / 1e6)))
+            inside = (
+                (xy[:, 0] >= cx0 - x0 - 0.5)
+                & (xy[:, 0] < cx1 - x0 - 0.5)
+                & (xy[:, 1] >= cy0 - y0 - 0.5)
+                & (xy[:, 1] < cy1 - y0 - 0.5)
+            )
+            xy, logit = xy[inside], logit[inside]
+            for first in range(0, len(xy), _REGIONS_AT_ONCE):
+                some = xy[first : first + _REGIONS_AT_ONCE]
+                rois = region_features(output.features, [some], network.settings.roi_size)
+                with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                    kinds, shift = network.classify(rois)
+                kinds, shift = kinds.float().cpu(), shift.float().cpu()
+                # log of p(point) / (1 - p(point))
+                head = kinds[:, 1] - torch.logsumexp(kinds[:, [0, 2]], dim=1)
+                found_logit.append((logit[first : first + len(some)] + head) / 2)
+                found_xy.append(some + shift + torch.tensor([x0, y0]))
+            cells = maps[
+                :,
+                (cy0 - y0) // STRIDE : -(-(cy1 - y0) // STRIDE),
+                (cx0 - x0) // STRIDE : -(-(cx1 - x0) // STRIDE),
+            ].numpy()
+            row, col = cy0 // STRIDE, cx0 // STRIDE
+            whole[:, row : row + cells.shape[1], col : col + cells.shape[2]] = cells
+    xy_all = torch.cat(found_xy).double().numpy() if found_xy else np.zeros((0, 2))
+    logit_all = torch.cat(found_logit).double().numpy() if found_logit else np.zeros(0)
+    on = (
+        (xy_all[:, 0] > -0.5) & (xy_all[:, 0] < nx - 0.5)
+        & (xy_all[:, 1] > -0.5) & (xy_all[:, 1] < ny - 0.5)
+    )  # fmt: skip
+    return RawSources(xy_all[on], logit_all[on], find_streaks(whole))

@@ -1,0 +1,1 @@
+"""The front door: the command line, the runner and the run folder."""

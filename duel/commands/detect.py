@@ -1,0 +1,78 @@
+"""`skyduel detect`: frames to catalogues."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from catalog import BadInputError, Entry, frame_name, safe_name
+from duel.commands.options import Config, Set, read_config
+from duel.console import err, out, progress
+from duel.contestants import parse_contestants
+from duel.worker import detect_frame
+
+__all__ = ["NAME", "command"]
+
+NAME = "detect"
+
+_ENDINGS = {"ecsv": "ecsv", "fits": "fits", "vot": "vot", "csv": "csv", "parquet": "parquet"}
+
+
+def command(
+    frames: Annotated[
+        list[str],
+        typer.Argument(metavar="FRAME...", help="FITS images; frame.fits[SCI] names an extension."),
+    ],
+    with_: Annotated[
+        str, typer.Option("--with", metavar="NAME", help="neural, sep, sep-matched, a plug-in's …")
+    ] = "neural",
+    out_folder: Annotated[
+        Path, typer.Option("--out", help="Folder for the catalogues, one a frame.")
+    ] = Path("catalogs"),
+    format_: Annotated[
+        str, typer.Option("--format", help=f"One of {', '.join(_ENDINGS)}.")
+    ] = "ecsv",
+    regions: Annotated[bool, typer.Option(help="Write DS9 regions beside each table.")] = False,
+    set_: Set = None,
+    config: Config = None,
+) -> None:
+    """Write one catalogue per frame: everything above the detector's floor, with its score.
+
+    Positions are 0-based with the integer at the pixel's centre; RA and Dec are
+    added where the frame has a WCS. A frame that fails is reported, the others
+    are finished, and the exit status is 2.
+    """
+    if format_ not in _ENDINGS:
+        raise BadInputError("--format", f"one of {', '.join(_ENDINGS)}", repr(format_))
+    settings = read_config(config)
+    (contestant,) = parse_contestants([with_], set_ or (), settings.get("detector"))
+    targets = {f: out_folder / f"{safe_name(frame_name(f))}.{_ENDINGS[format_]}" for f in frames}
+    taken: dict[Path, str] = {}
+    for name, target in targets.items():
+        if target in taken:
+            raise BadInputError(
+                name, "frames of different names", f"{taken[target]} also makes {target.name}"
+            )
+        taken[target] = name
+    failures = 0
+    with progress() as bar:
+        task = bar.add_task(contestant.name, total=len(targets), note="")
+        for name, target in targets.items():
+            entry = Entry(name=frame_name(name), frame=name, truth=None)
+            outcome = detect_frame(contestant, entry, None, target, facts_file=False)
+            if outcome.reason is None:
+                if regions:
+                    from catalog import read_catalog, write_regions
+
+                    write_regions(read_catalog(target), target.with_suffix(".reg"))
+                line = f"{target}  {outcome.facts['n_found']} sources"
+                out.print(line, markup=False, highlight=False, soft_wrap=True)
+            else:
+                failures += 1
+                err.print(f"skyduel: {outcome.reason}", markup=False, highlight=False, style="red",
+                          soft_wrap=True)  # fmt: skip
+            bar.update(task, advance=1)
+    if failures:
+        raise typer.Exit(2)

@@ -1,0 +1,81 @@
+"""Options that several subcommands share."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from catalog.errors import BadInputError
+from evaluation import ScoringRules
+
+__all__ = ["Bins", "Config", "RadiusPx", "Set", "With", "Workers", "read_config", "rules_from"]
+
+With = Annotated[
+    Optional[list[str]],  # noqa: UP045 - typer reads the annotation at run time
+    typer.Option(
+        "--with",
+        metavar="NAME|LABEL=NAME",
+        help="A detector to run: neural, sep, sep-matched, file or a plug-in's. Repeat for more.",
+    ),
+]
+Set = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--set",
+        metavar="LABEL.SETTING=VALUE",
+        help="Change a detector's setting, e.g. sep.DETECT_THRESH=2. Repeat for more.",
+    ),
+]
+Config = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        help="TOML file: detectors = [...], workers, tables [rules] and [detector.LABEL]."
+    ),
+]
+RadiusPx = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(help="Largest distance of a pair [px], inclusive. Default 2."),
+]
+Bins = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(metavar="START:STOP:STEP", help="Magnitude bins. Default: from the truth."),
+]
+Workers = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(min=1, help="Processes that handle frames side by side. Default 1."),
+]
+
+_TOP = ("detectors", "detector", "rules", "workers")
+
+
+def read_config(path: Path | None) -> dict[str, Any]:
+    """Return a TOML configuration, {} without one; an unknown key is an error."""
+    if path is None:
+        return {}
+    try:
+        with path.open("rb") as file:
+            config = tomllib.load(file)
+    except OSError as error:
+        raise BadInputError(str(path), "a readable TOML file", error.strerror or "error") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadInputError(str(path), "a TOML file", str(error)) from error
+    for key, value in config.items():
+        if key not in _TOP:
+            raise BadInputError(str(path), f"keys among {', '.join(_TOP)}", repr(key))
+        wanted: type = {"detectors": list, "workers": int}.get(key, dict)
+        if not isinstance(value, wanted):
+            raise BadInputError(str(path), f"{key} to be a {wanted.__name__}", repr(value))
+    return config
+
+
+def rules_from(
+    config: dict[str, Any], *, radius_px: float | None = None, bins: str | None = None
+) -> ScoringRules:
+    """Return the scoring rules: the file's, overridden by options."""
+    given = {"radius_px": radius_px, "bins": bins}
+    return ScoringRules(
+        **{**config.get("rules", {}), **{k: v for k, v in given.items() if v is not None}}
+    )

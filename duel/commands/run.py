@@ -1,0 +1,135 @@
+"""`skyduel run`: the main job."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from catalog import BadInputError, Dataset, open_dataset
+from duel.builtin import BUILTIN_SEED, make_builtin
+from duel.commands.options import (
+    Bins,
+    Config,
+    RadiusPx,
+    Set,
+    With,
+    Workers,
+    read_config,
+    rules_from,
+)
+from duel.console import err, out, progress
+from duel.contestants import DEFAULT_CONTESTANTS, parse_contestants
+from duel.runner import RunPlan, Watcher, run
+
+__all__ = ["NAME", "command"]
+
+NAME = "run"
+
+
+def command(
+    dataset: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Argument(
+            help="Folder of frames (FITS, also .gz .bz2 .fz) with truth tables of the same name, "
+            "or a manifest table with columns frame, truth, split, group. "
+            "Without it: the built-in set of 24 simulated frames.",
+        ),
+    ] = None,
+    with_: With = None,
+    set_: Set = None,
+    out_folder: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", help="Run folder. Default: runs/NAME-OF-THE-SET."),
+    ] = None,
+    radius_px: RadiusPx = None,
+    bins: Bins = None,
+    config: Config = None,
+    workers: Workers = None,
+) -> None:
+    """Run every detector on every frame, score them, and write the report.
+
+    An interrupted run goes on where it stopped when the same command is given
+    again. A frame that fails is recorded with its reason, the others are
+    finished, and the exit status is 2.
+    """
+    began = time.monotonic()
+    settings = read_config(config)
+    folder = out_folder or Path("runs") / (dataset.resolve().name if dataset else "builtin")
+    rules = rules_from(settings, radius_px=radius_px, bins=bins)
+    contestants = parse_contestants(
+        with_ or settings.get("detectors") or DEFAULT_CONTESTANTS,
+        set_ or (),
+        settings.get("detector"),
+    )
+    with progress() as bar:
+        watch = _watcher(bar)
+        frames = open_dataset(dataset) if dataset else _builtin(folder, watch)
+        plan = RunPlan(
+            dataset=frames,
+            contestants=contestants,
+            rules=rules,
+            folder=folder,
+            workers=workers or settings.get("workers") or 1,
+            command="skyduel " + " ".join(sys.argv[1:]),
+            seeds={"dataset": None if dataset else BUILTIN_SEED},
+        )
+        record = run(plan, watch)
+        watch("report", "", 1)
+        from reports import write_report
+
+        page = write_report(folder)
+        watch("report", "page", 1)
+    _print_summary(folder, record)
+    for failure in record["failures"]:
+        who = f" ({failure['detector']})" if failure["detector"] else ""
+        err.print(f"failed: {failure['frame']}{who}: {failure['reason']}", markup=False, style="red",
+                  soft_wrap=True)  # fmt: skip
+    out.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
+    err.print(f"done in {time.monotonic() - began:.0f} s", markup=False, highlight=False)
+    if record["failures"]:
+        raise typer.Exit(2)
+
+
+def _watcher(bar: Any) -> Watcher:
+    tasks: dict[str, Any] = {}
+
+    def watch(stage: str, item: str, total: int) -> None:
+        if stage not in tasks:
+            tasks[stage] = bar.add_task(stage, total=total, note="")
+        if item:
+            bar.update(tasks[stage], advance=1)
+
+    return watch
+
+
+def _builtin(folder: Path, watch: Watcher) -> Dataset:
+    """Return the built-in set, made in the run folder unless it is there already."""
+    data = folder / "data"
+    if (data / "manifest.csv").exists():  # written last: the set is whole
+        return open_dataset(data)
+    if folder.exists() and any(p.name != "data" for p in folder.iterdir()):
+        raise BadInputError(
+            str(folder), "a new folder, or one with the built-in set", "a folder with other files"
+        )
+    make_builtin(data, on_frame=lambda name: watch("simulate", name, 24))
+    return open_dataset(data)
+
+
+def _print_summary(folder: Path, record: dict[str, Any]) -> None:
+    from reports import load_run, summary_table
+
+    loaded = load_run(folder)
+    table = summary_table(loaded)
+    n = len(loaded.scored_frames)
+    shown = Table(title=f"{record['name']}: {n} test frames", title_justify="left")
+    for column in table.columns:
+        shown.add_column(str(column), justify="left" if table[column].dtype == object else "right")
+    for row in table.itertuples(index=False):
+        shown.add_row(*(Text("–" if v != v else str(v)) for v in row))
+    out.print(shown)

@@ -1,0 +1,73 @@
+"""`skyduel train`: the neural detector, on simulated frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from duel.console import out, progress
+
+__all__ = ["NAME", "command"]
+
+NAME = "train"
+
+
+def command(
+    out_folder: Annotated[
+        Path, typer.Option("--out", help="Folder of the training; a started one is continued.")
+    ] = Path("training"),
+    steps: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Optimiser steps in all. Default 6000."),
+    ] = None,
+    batch: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Frames a step. Default 8."),
+    ] = None,
+    seed: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=0, help="The same seed gives the same first steps. Default 1."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    workers: Annotated[int, typer.Option(min=0, help="Processes that simulate frames.")] = 1,
+    weights: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Where the finished weights go. Default: weights.safetensors in --out."),
+    ] = None,
+) -> None:
+    """Train on simulated frames that never repeat, and write calibrated weights.
+
+    Checkpoints are written as it goes; the same command continues a training that
+    was stopped, with nothing lost but the steps since the last checkpoint. A
+    larger --steps extends a finished one. Weights are safetensors, never pickle.
+    """
+    import torch
+
+    from catalog import BadInputError
+    from detect.calibration import finish
+    from detect.training import Progress, TrainingSettings, train
+
+    if device not in ("auto", "cpu", "cuda"):
+        raise BadInputError("--device", "auto, cpu or cuda", repr(device))
+    if device == "cuda" and not torch.cuda.is_available():
+        raise BadInputError("--device", "a CUDA device, or cpu", "none available")
+    chosen = "cuda" if torch.cuda.is_available() and device != "cpu" else "cpu"
+    given: dict[str, Any] = {"steps": steps, "batch": batch, "seed": seed}
+    settings = TrainingSettings(
+        device=chosen, workers=workers, **{k: v for k, v in given.items() if v is not None}
+    )
+    with progress() as bar:
+        task = bar.add_task("train", total=settings.steps, note="")
+
+        def show(step: Progress) -> None:
+            note = "  ".join(f"{k} {v:.3f}" for k, v in step.losses.items() if k in ("point", "kind"))
+            bar.update(task, completed=step.step, note=f"{note}  {step.seconds:.2f} s/step")
+
+        checkpoint = train(settings, out_folder, show)
+        target = weights or out_folder / "weights.safetensors"
+        task = bar.add_task("calibrate", total=None, note="")
+        finish(checkpoint, target)
+        bar.update(task, total=1, completed=1)
+    out.print(str(target), markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,357 @@
+"""The main job: every detector over every frame, scored, written and drawn.
+
+Work is per frame and counts add, so a run is a map and a sum. The map goes through
+a standard `concurrent.futures.Executor`; processes, for SEP holds the interpreter
+lock. Each step leaves files, and a step whose files are there is not repeated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from catalog import BadInputError, Dataset, Entry, atomic_path, read_catalog, safe_name
+from duel.contestants import Contestant, build
+from duel.record import git_state, machine, now_utc, versions
+from duel.worker import Outcome, detect_frame, fingerprint, prepare_truth
+from evaluation import POINTS, Evaluation, FrameInput, ScoringRules, evaluate
+
+__all__ = ["RunPlan", "Watcher", "run"]
+
+#: Version of the run folder's format, docs/run-folder.md.
+SCHEMA: Final = 1
+
+#: Called with a stage, what it just finished and how many there are in all.
+Watcher = Callable[[str, str, int], None]
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What to run.
+
+    ``workers`` processes handle frames side by side; results do not depend on
+    their number, only the timings do.
+    """
+
+    dataset: Dataset
+    contestants: Sequence[Contestant]
+    rules: ScoringRules
+    folder: Path
+    workers: int = 1
+    command: str = ""
+    seeds: Mapping[str, int | None] | None = None
+
+
+def run(plan: RunPlan, watch: Watcher | None = None) -> dict[str, Any]:
+    """Run, or complete, a comparison and write everything but the report.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        What to run.
+    watch : callable, optional
+        Told of every finished frame.
+
+    Returns
+    -------
+    dict
+        The record, as in ``run.json``.
+
+    Raises
+    ------
+    BadInputError
+        If the folder holds another run, a contestant cannot be built, or no
+        frame could be scored.
+
+    Notes
+    -----
+    A frame that cannot be read, or on which a detector fails, is recorded with the
+    reason. Every contestant is scored on the frames that all of them finished:
+    otherwise the scores would be of different skies.
+    """
+    watch = watch or (lambda stage, item, total: None)
+    if not plan.contestants:
+        raise BadInputError("--with", "at least one detector", "none")
+    record = _open_folder(plan)
+    # Built once here, so that a wrong setting is an error before any work is done.
+    detectors = {c.name: build(c) for c in plan.contestants}
+    entries = list(plan.dataset.entries)
+
+    with _pool(plan.workers, threads=1) as pool:
+        truths = _truth_stage(plan, pool, entries, watch)
+    failures = [
+        {"frame": o.frame, "detector": None, "reason": o.reason}
+        for o in truths.values()
+        if o.reason is not None
+    ]
+    readable = [e for e in entries if truths[e.name].reason is None]
+
+    shown: list[dict[str, Any]] = []
+    done: dict[str, dict[str, Outcome]] = {}
+    for contestant in plan.contestants:
+        outcomes = _detect_stage(plan, contestant, readable, watch)
+        done[contestant.name] = outcomes
+        failures += [
+            {"frame": o.frame, "detector": contestant.name, "reason": o.reason}
+            for o in outcomes.values()
+            if o.reason is not None
+        ]
+        shown.append(_cost(contestant, detectors[contestant.name], outcomes))
+
+    common = [e for e in readable if all(o[e.name].reason is None for o in done.values())]
+    record["dataset"]["frames"] = [_frame_record(e, truths[e.name]) for e in entries]
+    record["failures"] = failures
+    record["detectors"] = shown
+    if not any(e.split == "test" for e in common):
+        _write_record(plan.folder, record | {"status": "complete with failures"})
+        reasons = "; ".join(f"{f['reason']}" for f in failures[:3])
+        raise BadInputError(
+            plan.dataset.name,
+            "at least one test frame that every detector finished",
+            f"{len(failures)} failures: {reasons}" if failures else "no frame of the test split",
+        )
+
+    watch("score", "", 1)
+    result = _evaluate(plan, common, truths, detectors)
+    _write_tables(plan.folder, result)
+    for entry in shown:
+        entry["calibrated_threshold"] = result.calibrated.get(entry["name"])
+    watch("score", "tables", 1)
+    record["points"] = [p for p in POINTS if p in set(result.scores["point"])]
+    record["bins_mag"] = list(result.edges)
+    record["finished_utc"] = now_utc()
+    record["status"] = "complete with failures" if failures else "complete"
+    _write_record(plan.folder, record)
+    return record
+
+
+def _open_folder(plan: RunPlan) -> dict[str, Any]:
+    """Return the record of a new run, or of the interrupted one that this plan completes."""
+    identity = {
+        "dataset": str(Path(plan.dataset.path).resolve()),
+        "frames": [[e.name, e.split, e.group] for e in plan.dataset.entries],
+        "contestants": [c.model_dump(mode="json") for c in plan.contestants],
+        "rules": plan.rules.model_dump(mode="json"),
+    }
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    path = plan.folder / "run.json"
+    if path.exists():
+        try:
+            before = json.loads(path.read_text())
+            same = before["configuration_sha256"] == digest
+        except (OSError, ValueError, KeyError, TypeError):
+            same = False
+        if not same:
+            raise BadInputError(
+                str(plan.folder),
+                "a new folder, or the one of this very run (same frames, detectors and rules)",
+                "the folder of another run; choose another --out or remove it",
+            )
+    elif plan.folder.exists() and any(p.name != "data" for p in plan.folder.iterdir()):
+        raise BadInputError(
+            str(plan.folder), "a new or empty folder", "a folder with other files in it"
+        )
+    revision, dirty = git_state()
+    record: dict[str, Any] = {
+        "schema": SCHEMA,
+        "name": plan.folder.resolve().name,
+        "status": "running",
+        "created_utc": now_utc(),
+        "finished_utc": None,
+        "configuration_sha256": digest,
+        "versions": versions(),
+        "git_revision": revision,
+        "git_dirty": dirty,
+        "machine": machine() | {"workers": plan.workers},
+        "command": plan.command,
+        "seeds": dict(plan.seeds or {}) | {"bootstrap": plan.rules.seed},
+        "dataset": {
+            "path": str(plan.dataset.path),
+            "name": plan.dataset.name,
+            "n_frames": len(plan.dataset.entries),
+            "frames": [],
+        },
+        "rules": plan.rules.model_dump(mode="json"),
+        "points": [],
+        "detectors": [],
+        "failures": [],
+    }
+    _write_record(plan.folder, record)
+    return record
+
+
+@contextmanager
+def _pool(workers: int, threads: int) -> Iterator[Executor]:
+    """Give a pool of fresh processes, each with so many threads for its arithmetic."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    # Read when a library is loaded, hence set for the children before they start.
+    os.environ.update(dict.fromkeys(names, str(threads)))
+    try:
+        # Not forked: a fork of a process with threads may hang.
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+            yield pool
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _gather(
+    stage: str, futures: dict[Future[Outcome], str], watch: Watcher
+) -> dict[str, Outcome]:
+    """Return the outcomes by frame; a worker that died is a failure of its frame."""
+    outcomes: dict[str, Outcome] = {}
+    watch(stage, "", len(futures))
+    for future in as_completed(futures):
+        name = futures[future]
+        try:
+            outcomes[name] = future.result()
+        except BrokenProcessPool:
+            outcomes[name] = Outcome(name, {}, "the worker process died (killed or out of memory)")
+        watch(stage, name, len(futures))
+    return outcomes
+
+
+def _truth_stage(
+    plan: RunPlan, pool: Executor, entries: Sequence[Entry], watch: Watcher
+) -> dict[str, Outcome]:
+    futures = {
+        pool.submit(
+            prepare_truth,
+            entry,
+            plan.rules,
+            plan.folder / "truth" / f"{safe_name(entry.name)}.parquet",
+            plan.folder / "previews" / f"{safe_name(entry.name)}.png",
+        ): entry.name
+        for entry in entries
+    }
+    return _gather("truth", futures, watch)
+
+
+def _detect_stage(
+    plan: RunPlan, contestant: Contestant, entries: Sequence[Entry], watch: Watcher
+) -> dict[str, Outcome]:
+    """Return what became of every frame under one contestant, resuming where files are there."""
+    folder = plan.folder / "catalogs" / safe_name(contestant.name)
+    outcomes: dict[str, Outcome] = {}
+    missing: list[tuple[Entry, Path]] = []
+    for entry in entries:
+        target = folder / f"{safe_name(entry.name)}.parquet"
+        facts = _finished(entry, target)
+        if facts is not None:
+            outcomes[entry.name] = Outcome(entry.name, facts)
+        else:
+            missing.append((entry, target))
+    cores = len(os.sched_getaffinity(0))
+    # A pool of its own for each contestant: its peak memory is then its own, and
+    # what one library does to its process is not done to the next contestant.
+    with _pool(min(plan.workers, max(1, len(missing))), max(1, cores // plan.workers)) as pool:
+        futures = {
+            pool.submit(detect_frame, contestant, entry, plan.rules, target): entry.name
+            for entry, target in missing
+        }
+        return outcomes | _gather(contestant.name, futures, watch)
+
+
+def _finished(entry: Entry, target: Path) -> dict[str, Any] | None:
+    """Return the facts of a catalogue written earlier from the same frame, or None."""
+    try:
+        facts = json.loads(target.with_suffix(".json").read_text())
+    except (OSError, ValueError):
+        return None
+    same = isinstance(facts, dict) and facts.get("fingerprint") == fingerprint(Path(entry.frame))
+    return facts if same and target.exists() else None
+
+
+def _cost(contestant: Contestant, detector: Any, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
+    facts = [o.facts for o in outcomes.values() if o.reason is None]
+    seconds, mpix = sum(f["seconds"] for f in facts), sum(f["mpix"] for f in facts)
+    device = getattr(detector, "device", None)
+    return {
+        "name": contestant.name,
+        "use": contestant.use,
+        "settings": detector.settings.model_dump(mode="json"),
+        "default_threshold": getattr(detector.settings, "score_threshold", None),
+        "calibrated_threshold": None,
+        "weights_sha256": getattr(detector, "weights_sha256", None),
+        "device": "cpu" if device is None else str(device),
+        "seconds": round(seconds, 4),
+        "mpix": round(mpix, 6),
+        "mpix_per_s": round(mpix / seconds, 4) if seconds else None,
+        "peak_memory_mib": round(max((f["peak_memory_mib"] for f in facts), default=0.0), 1),
+        "frames_done": len(facts),
+        "frames_failed": len(outcomes) - len(facts),
+    }
+
+
+def _frame_record(entry: Entry, truth: Outcome) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "path": str(entry.frame),
+        "truth": None if entry.truth is None else str(entry.truth),
+        "split": entry.split,
+        "group": entry.group or "all",
+        **{key: truth.facts.get(key) for key in ("ny", "nx", "mpix", "fwhm", "n_truth")},
+    }
+
+
+def _evaluate(
+    plan: RunPlan,
+    entries: Sequence[Entry],
+    truths: Mapping[str, Outcome],
+    detectors: Mapping[str, Any],
+) -> Evaluation:
+    folder = plan.folder
+    tables = {
+        e.name: read_catalog(folder / "truth" / f"{safe_name(e.name)}.parquet") for e in entries
+    }
+    sources: dict[str, list[FrameInput]] = {}
+    for contestant in plan.contestants:
+        place = folder / "catalogs" / safe_name(contestant.name)
+        sources[contestant.name] = [
+            FrameInput(
+                frame=e.name,
+                truth=tables[e.name],
+                found=read_catalog(place / f"{safe_name(e.name)}.parquet"),
+                mpix=truths[e.name].facts["mpix"],
+                group=e.group or "all",
+                split=e.split,
+                fwhm=truths[e.name].facts["fwhm"],
+            )
+            for e in entries
+        ]
+    thresholds = {n: getattr(d.settings, "score_threshold", None) for n, d in detectors.items()}
+    return evaluate(sources, plan.rules, default_thresholds=thresholds)
+
+
+def _write_tables(folder: Path, result: Evaluation) -> None:
+    for name in ("counts", "scores", "sweep", "limits"):
+        table: pd.DataFrame = getattr(result, name)
+        with atomic_path(folder / f"{name}.parquet") as temporary:
+            table.to_parquet(temporary, index=False)
+        with atomic_path(folder / f"{name}.csv") as temporary:
+            table.to_csv(temporary, index=False, float_format="%.6g")
+    for (detector, point), frames in result.frames.items():
+        place = folder / "pairs" / safe_name(detector) / point
+        for score in frames:
+            with atomic_path(place / f"{safe_name(score.source.frame)}.parquet") as temporary:
+                score.pairing.to_table().to_parquet(temporary, index=False)
+
+
+def _write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    with atomic_path(folder / "run.json") as temporary:
+        temporary.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")

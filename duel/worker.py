@@ -1,0 +1,196 @@
+"""What runs in a worker process: one frame, one detector, files out."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from catalog import (
+    BadInputError,
+    Catalog,
+    Detector,
+    Entry,
+    Frame,
+    SkyduelError,
+    atomic_path,
+    forced_photometry,
+    read_catalog,
+    read_frame,
+    with_sky,
+    write_catalog,
+)
+from duel.contestants import Contestant, build
+from evaluation import ScoringRules, apply_ignore, mark_ignored_regions
+
+__all__ = ["Outcome", "detect_frame", "fingerprint", "prepare_truth"]
+
+#: Side of the noise frame a detector is warmed up on before it is timed [px].
+_WARM_UP_PX: Final = 128
+
+_detectors: dict[str, Detector] = {}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one frame: facts for the record, or the reason it failed.
+
+    ``about_frame`` tells a frame that could not be used from a detector that failed.
+    """
+
+    frame: str
+    facts: dict[str, Any]
+    reason: str | None = None
+    about_frame: bool = False
+
+
+def fingerprint(path: Path) -> str:
+    """Return what changes when a file does: its size and time of change."""
+    try:
+        status = path.stat()
+    except OSError:
+        return "missing"
+    return f"{status.st_size}-{status.st_mtime_ns}"
+
+
+def _detector(contestant: Contestant) -> Detector:
+    """Return this process's detector, loaded and warm, so that start-up is not timed."""
+    key = contestant.model_dump_json()
+    if key not in _detectors:
+        detector = build(contestant)
+        if contestant.use != "file":
+            noise = np.random.default_rng(0).normal(100, 5, (_WARM_UP_PX, _WARM_UP_PX))
+            detector(Frame(data=noise.astype(np.float32), name="warm-up"))
+        _detectors[key] = detector
+    return _detectors[key]
+
+
+def detect_frame(
+    contestant: Contestant,
+    entry: Entry,
+    rules: ScoringRules | None,
+    target: Path,
+    *,
+    facts_file: bool = True,
+) -> Outcome:
+    """Run one detector on one frame and write its catalogue.
+
+    Parameters
+    ----------
+    contestant : Contestant
+        Who.
+    entry : Entry
+        The frame.
+    rules : ScoringRules, optional
+        If given, detections in ignored regions are marked.
+    target : Path
+        The catalogue to write; the ending names the format.
+    facts_file : bool
+        Whether a ``.json`` beside it gets the facts: seconds from opening the frame
+        to the finished catalogue, peak memory of the process, megapixels.
+
+    Returns
+    -------
+    Outcome
+        Never raises for what a frame or a detector can cause; a setting or weights
+        that no frame could be run with raise BadInputError.
+    """
+    detector = _detector(contestant)
+    began = time.perf_counter()
+    try:
+        frame = read_frame(entry.frame)
+    except SkyduelError as error:
+        return Outcome(entry.name, {}, str(error), about_frame=True)
+    try:
+        found = detector(frame)
+        if not isinstance(found, Catalog):
+            raise BadInputError(
+                f"detector {contestant.name!r}", "a Catalog returned", type(found).__name__
+            )
+        seconds = time.perf_counter() - began
+        found = forced_photometry(frame, found)
+        if rules is not None:
+            found = mark_ignored_regions(found, frame.shape, frame.bad, rules)
+        if frame.wcs is not None:
+            found = with_sky(found, frame)
+    except MemoryError:
+        return Outcome(entry.name, {}, f"{entry.name}: out of memory")
+    except Exception as error:  # any detector may join; none may stop the others
+        first = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
+        kind = "" if isinstance(error, SkyduelError) else f"{type(error).__name__}: "
+        return Outcome(entry.name, {}, kind + first)
+    write_catalog(found, target)
+    facts = {
+        "frame": entry.name,
+        "seconds": seconds,
+        "mpix": frame.data.size / 1e6,
+        "n_found": len(found),
+        "peak_memory_mib": _peak_memory_mib(),
+        "fingerprint": fingerprint(Path(entry.frame)),
+    }
+    if facts_file:
+        with atomic_path(target.with_suffix(".json")) as temporary:
+            temporary.write_text(json.dumps(facts, indent=1) + "\n")
+    return Outcome(entry.name, facts)
+
+
+def _peak_memory_mib() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def prepare_truth(entry: Entry, rules: ScoringRules, target: Path, preview: Path) -> Outcome:
+    """Write the truth of one frame as it will be scored, and a picture of the frame.
+
+    Parameters
+    ----------
+    entry : Entry
+        The frame and its truth.
+    rules : ScoringRules
+        Which truths are ignored.
+    target, preview : Path
+        Parquet table and PNG to write.
+    """
+    try:
+        frame = read_frame(entry.frame)
+        if entry.truth is None:
+            raise BadInputError(entry.name, "a truth catalogue", "none in the data set")
+        truth = read_catalog(entry.truth, frame=frame)
+        truth = apply_ignore(truth, frame.shape, frame.bad, frame.saturated(), rules)
+        truth = forced_photometry(frame, truth)
+    except SkyduelError as error:
+        return Outcome(entry.name, {}, str(error), about_frame=True)
+    write_catalog(truth, target)
+    _write_preview(frame, preview)
+    ny, nx = frame.shape
+    facts = {
+        "ny": ny,
+        "nx": nx,
+        "mpix": float(np.count_nonzero(~frame.bad)) / 1e6,
+        "fwhm": frame.fwhm,
+        "n_truth": len(truth),
+        "mag": [float(m) for m in truth["mag"][~truth["ignore"]]],
+        "fingerprint": fingerprint(Path(entry.frame)),
+    }
+    return Outcome(entry.name, facts)
+
+
+def _write_preview(frame: Frame, path: Path) -> None:
+    """Write the frame as 8 bits, from 2 sigma below the sky to 10 above in an asinh stretch."""
+    from PIL import Image
+
+    good = frame.data[~frame.bad]
+    sample = good[:: max(1, good.size // 200_000)]
+    sky = float(np.median(sample))
+    sigma = 1.4826 * float(np.median(np.abs(sample - sky))) or 1.0
+    low, high = np.arcsinh(-2.0), np.arcsinh(30.0)
+    value = (np.arcsinh(np.clip((frame.data - sky) / sigma, -2, 30)) - low) / (high - low)
+    image = Image.fromarray(np.rint(255 * value).astype(np.uint8)[::-1])
+    with atomic_path(path) as temporary:
+        image.save(temporary, format="PNG")
