@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from baseline.settings import build_settings, nearest
-from catalog import read_catalog
 from catalog.errors import BadInputError
 from catalog.files import safe_name
 from catalog.frame import Frame
 from catalog.images import frame_name
 from catalog.sources import Catalog
+from catalog.tables import read_catalog
 
 __all__ = ["CatalogFiles", "FileSettings", "catalog_files"]
+
+_COMPRESSED: Final = (".gz", ".bz2", ".xz")
 
 
 class FileSettings(BaseModel):
@@ -26,9 +28,11 @@ class FileSettings(BaseModel):
     ----------
     folder : Path
         One catalogue a frame, named as the frame is, in any format that
-        `catalog.read_catalog` reads.
+        `catalog.tables.read_catalog` reads.
     name : str
         The detector's name in tables and figures.
+    columns : dict of str to str, optional
+        Schema name to the files' column, where `read_catalog` would not guess it.
     score_threshold : float or None
         The default operating point; None: every row.
     """
@@ -37,6 +41,7 @@ class FileSettings(BaseModel):
 
     folder: Path
     name: Annotated[str, Field(min_length=1)] = "file"
+    columns: dict[str, str] | None = None
     score_threshold: Annotated[float, Field(allow_inf_nan=False)] | None = None
 
 
@@ -72,11 +77,9 @@ class CatalogFiles:
         folder = self.settings.folder
         files = sorted(path for path in folder.iterdir() if path.is_file())
         wanted = {frame.name, frame_name(frame.name), safe_name(frame.name)}
-        matching = [
-            path for path in files if wanted & {path.stem, frame_name(path.stem), frame_name(path)}
-        ]
+        matching = [path for path in files if wanted & _stems(path)]
         if len(matching) == 1:
-            return read_catalog(matching[0])
+            return read_catalog(matching[0], columns=self.settings.columns, frame=frame)
         if matching:
             got = "several: " + ", ".join(path.name for path in matching)
         else:
@@ -103,3 +106,10 @@ def catalog_files(**settings: Any) -> CatalogFiles:
         got = "a file" if chosen.folder.exists() else "no such folder"
         raise BadInputError(str(chosen.folder), "a folder of catalogues", got)
     return CatalogFiles(chosen)
+
+
+def _stems(path: Path) -> set[str]:
+    """Return what a catalogue's file may be called after: its name without endings."""
+    if path.suffix.lower() in _COMPRESSED:
+        path = path.with_suffix("")
+    return {path.stem, frame_name(path.stem)}
