@@ -25,6 +25,9 @@ class OperatorsUnavailableError(RuntimeError):
     """The compiled operators were asked for and are not there."""
 
 
+_OPERATORS = ("roi_align", "roi_align_backward", "nms", "soft_nms")
+
+
 @dataclass(frozen=True)
 class Library:
     """One compiled library: where it is, or why it could not be loaded."""
@@ -45,11 +48,16 @@ def load(stem: str) -> Library:
     if not found:
         return Library(None, f"{stem} has not been built (no {stem}.*so in {folder})")
     try:
-        torch.ops.load_library(found[0])
+        torch.ops.load_library(found[0])  # type: ignore[no-untyped-call]
     except (OSError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         return Library(
             found[0], f"{found[0].name} cannot be loaded with torch {torch.__version__}: {reason}"
+        )
+    missing = [name for name in _OPERATORS if not hasattr(torch.ops.skyduel, name)]
+    if missing:
+        return Library(
+            found[0], f"{found[0].name} was built from other sources and has no {missing[0]}"
         )
     return Library(found[0], None)
 

@@ -321,7 +321,7 @@ def batched_soft_nms(
     # A stable sort by image keeps the falling order of the scores within each.
     of_image, order = torch.sort(image[index], stable=True)
     lengths = torch.bincount(of_image, minlength=len(boxes)).tolist()
-    split = zip(index[order].split(lengths), score[order].split(lengths), strict=True)
+    split = zip(torch.split(index[order], lengths), torch.split(score[order], lengths), strict=True)
     return [(rows - int(start), left) for start, (rows, left) in zip(starts, split, strict=True)]
 
 

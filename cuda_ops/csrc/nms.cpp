@@ -1,0 +1,414 @@
+// Soft-NMS and NMS on the CPU.
+//
+// The greedy order comes from two sources: the boxes sorted by their own score,
+// and a heap of those whose score has fallen since. A score can only fall, so
+// an entry of the heap that is out of date is too high, never too low, and is
+// put right when it comes to the top.
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <numeric>
+#include <vector>
+
+#include "box_grid.h"
+#include "common.h"
+
+namespace skyduel {
+namespace {
+
+enum class Method : int64_t { gaussian, linear, hard };
+
+struct Rule {
+  Method method;
+  double sigma, iou_threshold, score_threshold;
+};
+
+struct Kept {
+  int64_t index;
+  double score;
+};
+
+bool before(double score, int64_t index, double other_score, int64_t other_index) {
+  return score > other_score || (score == other_score && index < other_index);
+}
+
+// Overlap over union in type O. Half open boxes that only touch have none.
+template <class O, class E>
+inline O overlap(const Edges<E>& a, const Edges<E>& b) {
+  const O width = O(std::min(a.x2, b.x2)) - O(std::max(a.x1, b.x1));
+  const O height = O(std::min(a.y2, b.y2)) - O(std::max(a.y1, b.y1));
+  const O shared = width * height;
+  const O of_a = (O(a.x2) - O(a.x1)) * (O(a.y2) - O(a.y1));
+  const O of_b = (O(b.x2) - O(b.x1)) * (O(b.y2) - O(b.y1));
+  return shared / (of_a + of_b - shared);
+}
+
+template <class E>
+inline bool touch(const Edges<E>& a, const Edges<E>& b) {
+  // Bitwise, for the four outcomes are too random to branch on one by one.
+  return (a.x1 < b.x2) & (b.x1 < a.x2) & (a.y1 < b.y2) & (b.y1 < a.y2);
+}
+
+// Indices by falling score, equal scores in input order.
+class ScoreOrder {
+ public:
+  void sort(const double* scores, int64_t count, bool single) {
+    order_.resize(size_t(count));
+    std::iota(order_.begin(), order_.end(), 0u);
+    if (!single || count < 512) {
+      std::stable_sort(order_.begin(), order_.end(), [&](uint32_t a, uint32_t b) {
+        return scores[a] > scores[b];
+      });
+      return;
+    }
+    // float32 scores: three passes of a radix sort over their bits.
+    keys_.resize(size_t(count));
+    for (int64_t i = 0; i < count; ++i)
+      keys_[size_t(i)] = {falling(float(scores[i])), uint32_t(i)};
+    other_.resize(size_t(count));
+    for (const int shift : {0, 11, 22}) {
+      uint32_t at[2048] = {};
+      for (const Key& key : keys_)
+        ++at[(key.bits >> shift) & 2047];
+      uint32_t total = 0;
+      for (uint32_t& slot : at) {
+        const uint32_t here = slot;
+        slot = total;
+        total += here;
+      }
+      for (const Key& key : keys_)
+        other_[at[(key.bits >> shift) & 2047]++] = key;
+      keys_.swap(other_);
+    }
+    for (int64_t i = 0; i < count; ++i)
+      order_[size_t(i)] = keys_[size_t(i)].index;
+  }
+  const std::vector<uint32_t>& order() const {
+    return order_;
+  }
+
+ private:
+  struct Key {
+    uint32_t bits, index;
+  };
+  // Unsigned numbers that rise as the float falls; -0 and 0 are one.
+  static uint32_t falling(float value) {
+    uint32_t bits;
+    value += 0.0f;
+    std::memcpy(&bits, &value, sizeof(bits));
+    return bits & 0x80000000u ? bits : ~bits & 0x7fffffffu;
+  }
+  std::vector<uint32_t> order_;
+  std::vector<Key> keys_, other_;
+};
+
+// One group of boxes that may suppress each other.
+template <class E>
+class Suppressor {
+ public:
+  // O: the type overlaps are computed in.
+  template <class O>
+  void run(
+      const std::vector<Edges<E>>& boxes, const std::vector<double>& scores,
+      const std::vector<int64_t>& indices, bool single, const Rule& rule, std::vector<Kept>& kept) {
+    const auto count = int64_t(boxes.size());
+    grid_.build(boxes.data(), count);
+    const auto& slots = grid_.slot_of();
+    state_.resize(size_t(count));
+    score_.resize(size_t(count));
+    for (int64_t i = 0; i < count; ++i) {
+      state_[slots[size_t(i)]] = {boxes[size_t(i)], uint32_t(i)};
+      score_[slots[size_t(i)]] = scores[size_t(i)];
+    }
+    order_.sort(scores.data(), count, single);
+    const auto& order = order_.order();
+    heap_.clear();
+    size_t next = 0;
+    for (;;) {
+      // The head of the sorted boxes whose score is still their own.
+      uint32_t head = 0;
+      for (; next < order.size(); ++next) {
+        if (next + kAhead < order.size()) {
+          const uint32_t soon = slots[order[next + kAhead]];
+          __builtin_prefetch(&state_[soon]);
+          __builtin_prefetch(&score_[soon]);
+        }
+        head = slots[order[next]];
+        const double now = score_[head];
+        if (now == scores[order[next]])
+          break;
+        if (now > kGone)
+          push({now, order[next]});
+      }
+      const bool has_head = next < order.size();
+      Entry top{};
+      if (!heap_.empty()) {
+        top = heap_.front();
+        if (!has_head ||
+            before(top.score, top.box, scores[order[next]], int64_t(order[next]))) {
+          pop();
+          const double now = score_[slots[top.box]];
+          if (now == top.score)
+            take<O>(slots[top.box], indices[top.box], rule, kept);
+          else if (now > kGone)
+            push({now, top.box});
+          continue;
+        }
+      }
+      if (!has_head)
+        return;
+      ++next;
+      take<O>(head, indices[order[next - 1]], rule, kept);
+    }
+  }
+
+ private:
+  struct Entry {
+    double score;
+    uint32_t box;
+  };
+  struct State {
+    Edges<E> box;
+    uint32_t index;
+  };
+  static constexpr size_t kAhead = 8;
+  // The score of what is taken or dropped: below every score there is.
+  static constexpr double kGone = -std::numeric_limits<double>::infinity();
+
+  template <class O>
+  void take(uint32_t slot, int64_t index, const Rule& rule, std::vector<Kept>& kept) {
+    kept.push_back({index, score_[slot]});
+    score_[slot] = kGone;
+    const Edges<E> mine = state_[slot].box;
+    grid_.near(mine, [&](uint32_t begin, uint32_t end) {
+      for (uint32_t other = begin; other < end; ++other) {
+        if (!touch(mine, state_[other].box) || score_[other] == kGone)
+          continue;
+        const O shared = overlap<O>(mine, state_[other].box);
+        double now = score_[other];
+        switch (rule.method) {
+          case Method::gaussian:
+            now *= std::exp(-(double(shared) * double(shared)) / rule.sigma);
+            break;
+          case Method::linear:
+            if (double(shared) > rule.iou_threshold)
+              now *= 1.0 - double(shared);
+            break;
+          case Method::hard:
+            if (double(shared) > rule.iou_threshold)
+              now = kGone;
+            break;
+        }
+        score_[other] = now < rule.score_threshold ? kGone : now;
+      }
+    });
+  }
+
+  static bool later(const Entry& a, const Entry& b) {
+    return before(b.score, b.box, a.score, a.box);
+  }
+  void push(Entry entry) {
+    heap_.push_back(entry);
+    std::push_heap(heap_.begin(), heap_.end(), later);
+  }
+  void pop() {
+    std::pop_heap(heap_.begin(), heap_.end(), later);
+    heap_.pop_back();
+  }
+
+  BoxGrid grid_;
+  ScoreOrder order_;
+  std::vector<State> state_;
+  std::vector<double> score_;
+  std::vector<Entry> heap_;
+};
+
+// ---- arguments --------------------------------------------------------------
+
+template <class E, class S>
+void check_values(const Edges<E>* boxes, const S* scores, int64_t count) {
+  // One pass that only finds out whether all is well; the message can take longer.
+  bool well = true;
+  for (int64_t i = 0; i < count; ++i) {
+    const Edges<E>& b = boxes[i];
+    well &= (b.x2 > b.x1) & (b.y2 > b.y1) & (std::abs(b.x1) < INFINITY) &
+        (std::abs(b.y1) < INFINITY) & (std::abs(b.x2) < INFINITY) & (std::abs(b.y2) < INFINITY) &
+        (std::abs(scores[i]) < INFINITY);
+  }
+  for (int64_t i = 0; !well && i < count; ++i) {
+    const Edges<E>& b = boxes[i];
+    if (!(std::isfinite(b.x1) && std::isfinite(b.y1) && std::isfinite(b.x2) &&
+          std::isfinite(b.y2)))
+      refuse("boxes: required finite; got NaN or infinity in row ", i);
+    if (!(b.x2 > b.x1 && b.y2 > b.y1))
+      refuse("boxes: required x2 > x1 and y2 > y1; got an empty box in row ", i);
+    if (!std::isfinite(scores[i]))
+      refuse("scores: required finite; got NaN or infinity in row ", i);
+  }
+}
+
+// The boxes that can be kept, in groups that never meet: one a kind.
+struct Groups {
+  std::vector<uint32_t> members; // box numbers, group by group, in input order
+  std::vector<int64_t> starts;
+};
+
+template <class S>
+Groups make_groups(const S* scores, const int64_t* kinds, int64_t count, double threshold) {
+  Groups groups;
+  groups.members.reserve(size_t(count));
+  for (int64_t i = 0; i < count; ++i)
+    if (double(scores[i]) >= threshold)
+      groups.members.push_back(uint32_t(i));
+  groups.starts = {0};
+  const auto kept = int64_t(groups.members.size());
+  if (kinds != nullptr) {
+    if (!std::is_sorted(groups.members.begin(), groups.members.end(), [&](uint32_t a, uint32_t b) {
+          return kinds[a] < kinds[b];
+        }))
+      std::stable_sort(groups.members.begin(), groups.members.end(), [&](uint32_t a, uint32_t b) {
+        return kinds[a] < kinds[b];
+      });
+    for (int64_t m = 1; m < kept; ++m)
+      if (kinds[groups.members[size_t(m)]] != kinds[groups.members[size_t(m - 1)]])
+        groups.starts.push_back(m);
+  }
+  if (kept)
+    groups.starts.push_back(kept);
+  return groups;
+}
+
+template <class O, class E, class S>
+std::vector<Kept> suppress(
+    const Edges<E>* boxes, const S* scores, const int64_t* kinds, int64_t count, const Rule& rule) {
+  check_values(boxes, scores, count);
+  const Groups groups = make_groups(scores, kinds, count, rule.score_threshold);
+  const auto pieces = int64_t(groups.starts.size()) - 1;
+  struct Scratch {
+    Suppressor<E> suppressor;
+    std::vector<Edges<E>> boxes;
+    std::vector<double> scores;
+    std::vector<int64_t> indices;
+  };
+  std::vector<std::vector<Kept>> kept(size_t(std::max<int64_t>(pieces, 1)));
+  for_each_piece(
+      pieces, count > 2048, [] { return std::make_unique<Scratch>(); },
+      [&](int64_t piece, std::unique_ptr<Scratch>& scratch) {
+        auto& [suppressor, own_boxes, own_scores, own_indices] = *scratch;
+        own_boxes.clear();
+        own_scores.clear();
+        own_indices.clear();
+        for (int64_t m = groups.starts[size_t(piece)]; m < groups.starts[size_t(piece) + 1]; ++m) {
+          const uint32_t i = groups.members[size_t(m)];
+          own_boxes.push_back(boxes[i]);
+          own_scores.push_back(double(scores[i]));
+          own_indices.push_back(i);
+        }
+        kept[size_t(piece)].reserve(own_boxes.size());
+        suppressor.template run<O>(
+            own_boxes, own_scores, own_indices, std::is_same_v<S, float>, rule,
+            kept[size_t(piece)]);
+      });
+  for (size_t piece = 1; piece < kept.size(); ++piece)
+    kept[0].insert(kept[0].end(), kept[piece].begin(), kept[piece].end());
+  if (pieces > 1)
+    std::sort(kept[0].begin(), kept[0].end(), [](const Kept& a, const Kept& b) {
+      return before(a.score, a.index, b.score, b.index);
+    });
+  return std::move(kept[0]);
+}
+
+void check_tensors(const Tensor& boxes, const Tensor& scores, const std::optional<Tensor>& kinds) {
+  if (boxes.dim() != 2 || boxes.size(1) != 4)
+    refuse("boxes: required shape (N, 4)");
+  const int64_t count = boxes.size(0);
+  if (scores.dim() != 1 || scores.size(0) != count)
+    refuse("scores: required shape (N,), one a box");
+  if (kinds && (kinds->dim() != 1 || kinds->size(0) != count))
+    refuse("kinds: required shape (N,), one a box");
+  if (count > std::numeric_limits<int32_t>::max())
+    refuse("boxes: required fewer than 2^31; got ", count);
+  for (const Tensor* one : {&boxes, &scores})
+    if (one->scalar_type() != ScalarType::Float && one->scalar_type() != ScalarType::Double)
+      refuse("boxes, scores: required float32 or float64");
+  if (!boxes.is_cpu() || !scores.is_cpu() || (kinds && !kinds->is_cpu()))
+    refuse("boxes, scores, kinds: required on one device");
+}
+
+template <class F>
+auto with_float(const Tensor& t, const F& f) {
+  if (t.scalar_type() == ScalarType::Double)
+    return f(t.const_data_ptr<double>());
+  return f(t.const_data_ptr<float>());
+}
+
+// `own_type`: compute overlaps in the dtype of the boxes, else in float64.
+std::vector<Kept> suppress_tensors(
+    const Tensor& boxes, const Tensor& scores, const std::optional<Tensor>& kinds, bool own_type,
+    const Rule& rule) {
+  check_tensors(boxes, scores, kinds);
+  const Tensor rows = torch::stable::contiguous(boxes);
+  const Tensor values = torch::stable::contiguous(scores);
+  std::optional<Tensor> numbers;
+  if (kinds)
+    numbers = torch::stable::contiguous(torch::stable::to(*kinds, ScalarType::Long));
+  const int64_t* kind = numbers ? numbers->const_data_ptr<int64_t>() : nullptr;
+  const int64_t count = rows.size(0);
+  return with_float(rows, [&](const auto* edges) {
+    using E = std::remove_cv_t<std::remove_pointer_t<decltype(edges)>>;
+    const auto* four = reinterpret_cast<const Edges<E>*>(edges);
+    return with_float(values, [&](const auto* score) {
+      return own_type ? suppress<E>(four, score, kind, count, rule)
+                      : suppress<double>(four, score, kind, count, rule);
+    });
+  });
+}
+
+Tensor empty_vector(const Tensor& like, int64_t size, ScalarType type) {
+  const int64_t sizes[] = {size};
+  return torch::stable::empty({sizes, 1}, type, std::nullopt, like.device());
+}
+
+Tensor indices_of(const std::vector<Kept>& kept, const Tensor& like) {
+  Tensor result = empty_vector(like, int64_t(kept.size()), ScalarType::Long);
+  auto* to = result.mutable_data_ptr<int64_t>();
+  for (const Kept& one : kept)
+    *to++ = one.index;
+  return result;
+}
+
+Tensor nms_cpu(
+    const Tensor& boxes, const Tensor& scores, std::optional<Tensor> kinds, double iou_threshold) {
+  const Rule rule{
+      Method::hard, 1.0, iou_threshold, std::numeric_limits<double>::lowest()};
+  return indices_of(suppress_tensors(boxes, scores, kinds, true, rule), boxes);
+}
+
+std::tuple<Tensor, Tensor> soft_nms_cpu(
+    const Tensor& boxes, const Tensor& scores, std::optional<Tensor> kinds, int64_t method,
+    double sigma, double iou_threshold, double score_threshold) {
+  if (method < 0 || method > 2)
+    refuse("method: required 0, 1 or 2; got ", method);
+  if (!(sigma > 0) || !(score_threshold >= 0))
+    refuse("sigma, score_threshold: required positive, and not negative");
+  const Rule rule{Method(method), sigma, iou_threshold, score_threshold};
+  const auto kept = suppress_tensors(boxes, scores, kinds, false, rule);
+  Tensor left = empty_vector(scores, int64_t(kept.size()), scores.scalar_type());
+  with_float(left, [&](const auto* values) {
+    using S = std::remove_cv_t<std::remove_pointer_t<decltype(values)>>;
+    auto* to = left.mutable_data_ptr<S>();
+    for (const Kept& one : kept)
+      *to++ = S(one.score);
+  });
+  return {indices_of(kept, boxes), left};
+}
+
+} // namespace
+
+STABLE_TORCH_LIBRARY_IMPL(skyduel, CPU, m) {
+  m.impl("nms", TORCH_BOX(&nms_cpu));
+  m.impl("soft_nms", TORCH_BOX(&soft_nms_cpu));
+}
+
+} // namespace skyduel

@@ -1,0 +1,129 @@
+"""Build of the compiled operators; everything else about the package is in setup.cfg.
+
+`SKYDUEL_CUDA` says whether CUDA kernels are compiled: `auto` (the default: when
+there is an nvcc that matches the installed torch, and a failure only leaves
+them out), `1` (they must build) or `0`. No GPU is ever looked for.
+`TORCH_CUDA_ARCH_LIST` names the architectures, "8.0;9.0" when unset.
+`SKYDUEL_WERROR=1` makes warnings errors, for CI.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+from setuptools import setup
+
+try:
+    import torch
+    from torch.utils import cpp_extension
+except ImportError:
+    sys.exit(
+        "skyduel compiles against the torch that is installed, and none is: "
+        "install torch first, then skyduel with --no-build-isolation."
+    )
+
+# The oldest torch whose stable ABI has all that the sources use (2.10), and
+# the oldest Python; one binary serves these and all later ones.
+TORCH_TARGET = "0x020a000000000000"
+PYTHON_TARGET = "cp311"
+SOURCES = Path("cuda_ops") / "csrc"
+ARCHITECTURES = "8.0;9.0"
+
+
+def main():
+    extensions = [
+        extension(cpp_extension.CppExtension, "cuda_ops._C", sorted(SOURCES.glob("*.cpp")))
+    ]
+    wanted = os.environ.get("SKYDUEL_CUDA", "auto").lower()
+    if wanted not in ("0", "1", "auto"):
+        sys.exit(f"SKYDUEL_CUDA: required 0, 1 or auto; got {wanted!r}")
+    obstacle = cuda_obstacle() if wanted != "0" else "SKYDUEL_CUDA=0"
+    if obstacle is None:
+        os.environ.setdefault("TORCH_CUDA_ARCH_LIST", ARCHITECTURES)
+        extensions.append(
+            extension(
+                cpp_extension.CUDAExtension,
+                "cuda_ops._C_cuda",
+                sorted(SOURCES.glob("cuda/*.cu")),
+                optional=wanted == "auto",
+            )
+        )
+    elif wanted == "1":
+        sys.exit(f"SKYDUEL_CUDA=1, but CUDA kernels cannot be built: {obstacle}")
+    else:
+        print(f"skyduel: no CUDA kernels ({obstacle})", file=sys.stderr)
+    setup(
+        ext_modules=extensions,
+        cmdclass={"build_ext": BuildExtension},
+        options={"bdist_wheel": {"py_limited_api": PYTHON_TARGET}},
+    )
+
+
+def extension(kind, name, sources, optional=False):
+    strict = ["-Werror"] if os.environ.get("SKYDUEL_WERROR") == "1" else []
+    # Fusing a product with a sum changes how an overlap rounds, and a box on
+    # the threshold with it; where fusing pays, the kernels ask for it.
+    cxx = ["-O3", "-fvisibility=hidden", "-ffp-contract=off", "-Wall", "-Wextra", *strict]
+    architectures = os.environ.get("TORCH_CUDA_ARCH_LIST", "")
+    host = ",".join(["-fvisibility=hidden", "-Wall", "-Wextra", *strict])
+    # torch's own headers warn under these flags.
+    system = [f"-isystem{path}" for path in cpp_extension.include_paths()]
+    built = kind(
+        name,
+        [str(source) for source in sources],
+        py_limited_api=True,
+        optional=optional,
+        define_macros=[("TORCH_TARGET_VERSION", TORCH_TARGET)],
+        extra_compile_args={
+            "cxx": [*cxx, *system],
+            "nvcc": [
+                "-O3",
+                "--fmad=true",
+                f"-Xcompiler={host}",
+                "-DUSE_CUDA",
+                f'-DSKYDUEL_CUDA_ARCHITECTURES="{architectures}"',
+                *system,
+            ],
+        },
+        extra_link_args=["-s"],
+    )
+    own = set(cpp_extension.include_paths())
+    built.include_dirs = [path for path in built.include_dirs if path not in own]
+    return built
+
+
+class BuildExtension(cpp_extension.BuildExtension):
+    """torch's, where an optional extension that fails to compile is left out."""
+
+    def build_extension(self, ext):
+        try:
+            super().build_extension(ext)
+        except Exception as error:
+            if not ext.optional:
+                raise
+            warnings.warn(f"skyduel: {ext.name} left out: {error}", stacklevel=1)
+
+
+def cuda_obstacle():
+    """Why CUDA kernels cannot be built here, or None."""
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} is built without CUDA"
+    if cpp_extension.CUDA_HOME is None:
+        return "no CUDA toolkit found; CUDA_HOME names one"
+    compiler = Path(cpp_extension.CUDA_HOME) / "bin" / "nvcc"
+    try:
+        text = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        return f"{compiler} does not run: {error}"
+    release = re.search(r"release (\d+)\.", text.stdout)
+    if release is None or release[1] != torch.version.cuda.split(".")[0]:
+        return f"nvcc is {release and release[1]}, torch was built with {torch.version.cuda}"
+    if not sorted(SOURCES.glob("cuda/*.cu")):
+        return "no CUDA sources"
+    return None
+
+
+main()
