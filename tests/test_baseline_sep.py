@@ -4,7 +4,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sep
-from astropy.io import fits
 from astropy.table import Table
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,6 +23,8 @@ from baseline.shapes import classify, segment_length, stellar_sigma, wrap_angle
 from catalog.detector import Detector
 from catalog.errors import BadInputError
 from catalog.frame import Frame
+from catalog.images import read_frame
+from catalog.sky import pixel_positions
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 NY, NX, SKY, NOISE, FWHM, ZERO_POINT = 140, 210, 400.0, 5.0, 2.8, 25.0
@@ -509,22 +510,10 @@ def shared_frames():
                   and "coadd" not in p.name)  # fmt: skip
 
 
-def read(path):
-    with fits.open(path) as hdus:
-        hdu = next(h for h in hdus if h.data is not None and h.is_image)
-        facts = {
-            fact: float(hdu.header[key])
-            for fact, key in {"gain": "GAIN", "saturation": "SATURATE", "fwhm": "FWHM"}.items()
-            if key in hdu.header and float(hdu.header[key]) > 0
-        }
-        return Frame(data=np.squeeze(hdu.data), name=path.name, **facts)
-
-
 @pytest.mark.skipif(not DATA.is_dir(), reason="no shared data beside the checkout")
-@pytest.mark.filterwarnings("ignore::astropy.utils.exceptions.AstropyWarning")
 @pytest.mark.parametrize("path", shared_frames(), ids=lambda path: path.name)
 def test_valid_catalogues_on_every_shared_frame(path):
-    frame = read(path)
+    frame = read_frame(path)
     ny, nx = frame.shape
     for make in (sep_default, sep_matched):
         found = make()(frame)
@@ -544,9 +533,25 @@ def test_recall_of_clear_stars_on_simulated_fields(make):
     for path in sorted((DATA / "skymaker").glob("field_*.fits.fz")):
         truth = Table.read(str(path).replace(".fits.fz", ".ecsv"))
         clear = truth[(truth["snr"] > 15) & (truth["kind"] == "point")]
-        found = make()(read(path))
+        found = make()(read_frame(path))
         separation = cKDTree(found.xy).query(np.column_stack([clear["x"], clear["y"]]))[0]
         found_of, total = found_of + np.count_nonzero(separation < 2), total + len(clear)
     assert total > 100
     # The rest are blends with a brighter neighbour.
     assert found_of / total > 0.9
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="no shared data beside the checkout")
+def test_recall_on_a_real_frame_against_deeper_imaging():
+    frame = read_frame(DATA / "sdss_s82" / "frame-r-000094-1-0012.fits.bz2")
+    deep = Table.read(DATA / "sdss_s82" / "stripe82_coadd_94_1_12.fits")
+    x, y = pixel_positions(np.asarray(deep["ra"]), np.asarray(deep["dec"]), frame)
+    ny, nx = frame.shape
+    bright = (deep["psfmag_r"] >= 16) & (deep["psfmag_r"] < 22)
+    inside = (x > 5) & (x < nx - 5) & (y > 5) & (y < ny - 5) & bright
+    assert np.count_nonzero(inside) > 400
+    for make in (sep_default, sep_matched):
+        found = make()(frame)
+        separation = cKDTree(found.xy).query(np.column_stack([x, y])[inside])[0]
+        # 2.5 px are 1 arcsec: galaxies, and proper motion between the epochs.
+        assert np.mean(separation < 2.5) >= 0.97
