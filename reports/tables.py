@@ -31,6 +31,8 @@ __all__ = [
 
 #: The per-frame table ends after this many rows, and says so.
 MOST_FRAMES: Final = 500
+#: The `group` that stands for all frames together.
+ALL_GROUPS: Final = "all"
 #: What stands for an undefined value.
 UNDEFINED: Final = "–"
 
@@ -97,6 +99,8 @@ def interval(row: Mapping[Any, Any] | None, names: Sequence[str], digits: int) -
 def scores_table(run: Run, groups: Iterable[str], caption: str) -> Table:
     """Return scores over all bins: one row a group, operating point and detector."""
     cells = _by_quantity(run.scores[run.scores["bin"] == ALL_BINS], ["group", "point", "detector"])
+    groups = list(groups)
+    several = groups != [ALL_GROUPS]
     rows = []
     for group in groups:
         for point in run.points:
@@ -106,7 +110,7 @@ def scores_table(run: Run, groups: Iterable[str], caption: str) -> Table:
                     continue
                 rows.append(
                     (
-                        text(group),
+                        *((text(group),) if several else ()),
                         text(point_name(point)),
                         text(detector),
                         *(interval(found.get(q), _VLH, 3) for q in _QUANTITIES),
@@ -119,7 +123,7 @@ def scores_table(run: Run, groups: Iterable[str], caption: str) -> Table:
     return Table(
         caption,
         (
-            "Group",
+            *(("Group",) if several else ()),
             "Operating point",
             "Detector",
             *(QUANTITY_NAMES[q] for q in _QUANTITIES),
@@ -129,7 +133,7 @@ def scores_table(run: Run, groups: Iterable[str], caption: str) -> Table:
             "Frames",
         ),
         tuple(rows),
-        n_heads=3,
+        n_heads=3 if several else 2,
         note="Value (interval). A dash is undefined: there was nothing to divide by.",
     )
 
@@ -233,13 +237,19 @@ def limits_table(run: Run) -> Table:
 
 def counts_table(run: Run) -> Table:
     """Return what was counted and what was ignored, summed over frames and bins."""
-    sums = run.counts.groupby(["point", "detector"], sort=False)[list(_COUNTED)].sum()
+    # Where a point cuts each group by itself, the frames stand once more under "all".
+    whole = run.counts["group"] == ALL_GROUPS
+    keys = ["point", "detector"]
+    twice = pd.MultiIndex.from_frame(run.counts[keys]).isin(
+        pd.MultiIndex.from_frame(run.counts.loc[whole, keys])
+    )
+    sums = _sums(run.counts[whole | ~twice], keys)
     rows = []
     for point in run.points:
         for detector in run.detectors:
-            if (point, detector) not in sums.index:
+            c = sums.get((point, detector))
+            if c is None:
                 continue
-            c = {k: int(v) for k, v in sums.loc[(point, detector)].items()}
             rows.append(
                 (
                     text(point_name(point)),
@@ -309,8 +319,9 @@ def cost_table(run: Run) -> Table:
 def frames_table(run: Run, point: str) -> Table:
     """Return truths, finds and false detections of every frame at one operating point."""
     part = run.counts[run.counts["point"] == point]
-    sums = part.groupby(["frame", "detector"], sort=False)[list(_COUNTED)].sum()
-    of = {(str(f), str(d)): row for (f, d), row in sums.iterrows()}  # type: ignore[misc]
+    if (part["group"] != ALL_GROUPS).any():  # a point that cuts by group has each frame twice
+        part = part[part["group"] != ALL_GROUPS]
+    of = _sums(part, ["frame", "detector"])
     groups = dict(zip(part["frame"].astype(str), part["group"].astype(str), strict=True))
     names = run.scored_frames
     rows = []
@@ -319,12 +330,12 @@ def frames_table(run: Run, point: str) -> Table:
         cells = [
             text(frame),
             text(groups.get(frame)),
-            number(max((int(r["truths"]) for r in there), default=None)),
+            number(max((r["truths"] for r in there), default=None)),
         ]
         for detector in run.detectors:
             row = of.get((frame, detector))
-            cells.append(number(None if row is None else int(row["truths_found"])))
-            wrong = None if row is None else int(row["detections"] - row["detections_right"])
+            cells.append(number(None if row is None else row["truths_found"]))
+            wrong = None if row is None else row["detections"] - row["detections_right"]
             cells.append(number(wrong))
         rows.append(tuple(cells))
     heads = [f"{d}: {what}" for d in run.detectors for what in ("found", "false")]
@@ -362,6 +373,16 @@ _COUNTED: Final = (
     "truths_ignored",
     "detections_ignored",
 )
+
+
+def _sums(counts: pd.DataFrame, keys: list[str]) -> dict[tuple[str, ...], dict[str, int]]:
+    """Return the counts summed over what `keys` leaves out."""
+    sums = counts.groupby(keys, sort=False)[list(_COUNTED)].sum().reset_index()
+    return {
+        tuple(str(row[k]) for k in keys): {c: int(row[c]) for c in _COUNTED}
+        for row in sums.to_dict("records")
+    }
+
 
 _Rows = dict[tuple[Any, ...], dict[str, dict[Any, Any]]]
 

@@ -15,6 +15,7 @@ import pandas as pd
 
 from reports.folder import ALL_BINS, Run
 from reports.style import point_name, shorten
+from reports.tables import Cell, Table, format_number, text
 
 __all__ = [
     "FEW_FRAMES",
@@ -23,6 +24,8 @@ __all__ = [
     "Section",
     "Standing",
     "cautions",
+    "confidence",
+    "leaders_table",
     "rank",
     "ranking_sentence",
     "verdict",
@@ -143,13 +146,14 @@ def verdict(run: Run) -> tuple[Section, ...]:
 
     The headline is the overall F1 at the calibrated operating point, or at
     the default one where the set had no calibration split; then the limits at
-    equal purity; then every score overall, and F1 in every group.
+    equal purity, and every score overall. Who leads where is `leaders_table`.
     """
     if len(run.detectors) < 2:
         only = ", ".join(map(shorten, run.detectors)) or "none"
         return (Section("Verdict", (f"Detectors in this run: {only}. Nothing to compare.",)),)
-    points = [p for p in ("calibrated", "default") if p in run.points] or list(run.points[:1])
-    sections = [Section("In one line", _headline(run, points[0]))] if points else []
+    points = [p for p in run.points if p in {"calibrated", "default"}] or list(run.points[:1])
+    points.sort(key=lambda p: p != "calibrated")
+    sections = [Section("The answer", _headline(run, points[0]))] if points else []
     if len(run.limits):
         sections.append(Section("Faint limit at equal purity", _limit_sentences(run, "purity95")))
     for point in points:
@@ -162,21 +166,27 @@ def verdict(run: Run) -> tuple[Section, ...]:
                 ),
             )
         )
-        if len(run.groups) > 1:
-            sections.append(
-                Section(
-                    f"Group by group, operating point: {point_name(point)}",
-                    tuple(
-                        ranking_sentence(
-                            rank(_overall(run, q, group, point)),
-                            f"{shorten(group)}, highest {name}",
-                        )
-                        for group in run.groups
-                        for q, name in _SCORES
-                    ),
-                )
-            )
     return tuple(sections)
+
+
+def leaders_table(run: Run) -> Table:
+    """Return who leads in every group, by every measure and at every operating point."""
+    rows = []
+    for group in run.groups:
+        for quantity, name in _SCORES:
+            ranks = [rank(_overall(run, quantity, group, p)) for p in run.points]
+            rows.append((text(group), text(name), *(_leader(r, 3) for r in ranks)))
+        if len(run.limits):
+            ranks = [rank(_limits(run, group, p), "snr50", higher=False) for p in run.points]
+            rows.append((text(group), text("S/N limit"), *(_leader(r, 2) for r in ranks)))
+    return Table(
+        "Who leads in each group",
+        ("Group", "Measure", *map(point_name, run.points)),
+        tuple(rows),
+        n_heads=2,
+        note="The leader and its value. S/N limit: where half of the sources are found, the lowest "
+        "leading; it compares like with like at equal purity only.",
+    )
 
 
 def cautions(run: Run) -> tuple[str, ...]:
@@ -192,7 +202,8 @@ def cautions(run: Run) -> tuple[str, ...]:
             "on a frame was scored without that frame."
         )
     overall = run.scores[(run.scores["bin"] == ALL_BINS) & (run.scores["group"] == "all")]
-    if overall["n_frames"].nunique() > 1:
+    overall = overall[overall["point"] == "default"]  # a point that is never reached has no frames
+    if len(overall) and overall["n_frames"].min() != overall["n_frames"].max():
         per = overall.groupby("detector", sort=False)["n_frames"].max()
         said.append(
             "The detectors were scored on different numbers of frames: "
@@ -216,6 +227,13 @@ def cautions(run: Run) -> tuple[str, ...]:
     if run.record.get("git_dirty"):
         said.append("The code had changes that its git revision does not name.")
     return tuple(said)
+
+
+def confidence(run: Run) -> str:
+    """Return what the brackets after a value hold."""
+    level = (run.record.get("rules") or {}).get("confidence")
+    percent = f"{100 * level:g} % " if isinstance(level, int | float) else ""
+    return f"Brackets hold the {percent}interval of a value."
 
 
 def _headline(run: Run, point: str) -> tuple[str, ...]:
@@ -253,17 +271,15 @@ def _limit_sentences(run: Run, point: str) -> tuple[str, ...]:
     limits = run.limits[run.limits["point"] == point]
     if not len(limits):
         return ("The run has no limits at equal purity.",)
-    groups = ["all", *run.groups] if len(run.groups) > 1 else ["all"]
-    return tuple(
-        ranking_sentence(
-            rank(limits[limits["group"] == group], "snr50", higher=False),
-            f"{'All groups' if group == 'all' else shorten(group)}, lowest S/N at which half of "
-            "the sources are found",
-            digits=2,
-        )
-        for group in groups
-        if (limits["group"] == group).any()
+    ranking = rank(_limits(run, "all", point), "snr50", higher=False)
+    return (
+        ranking_sentence(ranking, "Lowest S/N at which half of the sources are found", digits=2),
     )
+
+
+def _limits(run: Run, group: str, point: str) -> pd.DataFrame:
+    limits = run.limits
+    return _everyone(run, limits[(limits["group"] == group) & (limits["point"] == point)])
 
 
 def _overall(run: Run, quantity: str, group: str, point: str) -> pd.DataFrame:
@@ -274,8 +290,31 @@ def _overall(run: Run, quantity: str, group: str, point: str) -> pd.DataFrame:
         & (s["point"] == point)
         & (s["bin"] == ALL_BINS)
     ]
-    order = {name: i for i, name in enumerate(run.detectors)}
-    return rows.sort_values("detector", key=lambda d: d.map(order), kind="stable")
+    return _everyone(run, rows)
+
+
+def _everyone(run: Run, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return one row for each detector of the run; one without a row is undefined, not left out."""
+    return rows.set_index("detector").reindex(list(run.detectors)).reset_index()
+
+
+def _leader(ranking: Ranking, digits: int) -> Cell:
+    """Return a cell that names the first and says whom its interval does not clear."""
+    if not ranking.standings:
+        return text("undefined for all")
+    best = ranking.standings[0].value
+    rest = ranking.standings[len(ranking.leaders) :]
+    near = [s.detector for s in rest if not s.apart]
+    if len(ranking.leaders) > 1:
+        ground = ", equal"
+    elif near:
+        ground = f"; not clear of {_listed(near)}"
+    else:
+        ground = ", clear of all others" if rest else ""
+    if ranking.undefined:
+        ground += f"; undefined: {_listed(ranking.undefined)}"
+    who = " and ".join(map(shorten, ranking.leaders))
+    return Cell(((f"{who} ", None), (format_number(best, digits), best), (ground, None)))
 
 
 def _worded(s: Standing, digits: int) -> str:
