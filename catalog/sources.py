@@ -125,7 +125,9 @@ class Catalog:
         unknown = set(np.unique(np.asarray(table["kind"]))) - set(KINDS)
         if unknown:
             raise BadInputError(
-                self.source, "kind 'point' or 'streak'", ", ".join(map(repr, sorted(unknown)))
+                self.source,
+                "kind 'point' or 'streak'",
+                ", ".join(repr(str(k)) for k in sorted(unknown)),
             )
         object.__setattr__(self, "table", table)
 
@@ -241,4 +243,4 @@ def _as_bool(value: Any) -> bool:
         return True
     if text in {"false", "f", "0", "no", ""}:
         return False
-    raise ValueError(f"{value!r} is neither true nor false")
+    raise ValueError(f"{str(value)!r} is neither true nor false")

@@ -1,0 +1,343 @@
+"""Catalogues from and to files of every common table format."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import os
+import re
+import warnings
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from astropy import units as u
+from astropy.io import fits
+from astropy.table import Column, MaskedColumn, Table
+from astropy.utils.exceptions import AstropyWarning
+
+from catalog.aliases import rename_columns
+from catalog.errors import BadInputError
+from catalog.files import atomic_path, existing_file
+from catalog.frame import Frame
+from catalog.hdus import split_brackets
+from catalog.sky import pixel_positions
+from catalog.sources import Catalog
+
+__all__ = ["TABLE_ENDINGS", "read_catalog", "write_catalog"]
+
+#: Endings that `write_catalog` knows; reading tells formats by content.
+TABLE_ENDINGS: Final[Mapping[str, str]] = {
+    ".ecsv": "ECSV",
+    ".fits": "FITS",
+    ".fit": "FITS",
+    ".vot": "VOTable",
+    ".votable": "VOTable",
+    ".xml": "VOTable",
+    ".csv": "CSV",
+    ".parquet": "Parquet",
+    ".pq": "Parquet",
+}
+_SEXTRACTOR = re.compile(rb"\A#\s*\d+\s+[A-Za-z_]\w*")
+# How far outside the frame a sky position still is of interest [px].
+_MARGIN_PX: Final = 10.0
+
+
+def read_catalog(
+    path: str | os.PathLike[str],
+    *,
+    columns: Mapping[str, str] | None = None,
+    frame: Frame | None = None,
+    zero_point: float | None = None,
+) -> Catalog:
+    """Return the catalogue in a table file.
+
+    Parameters
+    ----------
+    path : path
+        ECSV, CSV and other text tables, SExtractor's ASCII_HEAD, FITS tables
+        and FITS_LDAC, VOTable or Parquet; told by content, and text or FITS
+        may be compressed by gzip, bzip2 or xz. ``file.fits[NAME]`` and
+        ``file.fits[2]`` choose a table.
+    columns : mapping of str to str, optional
+        Schema name to the file's column, above the known aliases
+        (`catalog.aliases.ALIASES`).
+    frame : Frame, optional
+        Its WCS places tables that have sky positions only; rows that fall
+        more than 10 px outside the frame are then left out, and counted under
+        ``outside_frame`` in the table's meta.
+    zero_point : float, optional
+        Magnitude of 1 ADU, by default the frame's. Where it is known, a
+        missing magnitude column follows from the flux, and the reverse.
+
+    Returns
+    -------
+    Catalog
+        Positions 0-based [px], from whichever convention the file has.
+
+    Raises
+    ------
+    BadInputError
+        If the file cannot be read, or has neither pixel positions nor sky
+        positions with a frame to place them on.
+    """
+    file, hdu = split_brackets(path)
+    source = str(path)
+    with warnings.catch_warnings():
+        # Units and cards that astropy does not know are kept or renamed below.
+        warnings.simplefilter("ignore", AstropyWarning)
+        warnings.simplefilter("ignore", u.UnitsWarning)
+        table = rename_columns(_read_table(file, hdu), columns=columns, source=source)
+    if not {"x", "y"} <= set(table.colnames):
+        table = _placed(table, frame, source)
+    if zero_point is None and frame is not None:
+        zero_point = frame.zero_point
+    return Catalog(_completed(table, zero_point), source)
+
+
+def write_catalog(
+    catalog: Catalog, path: str | os.PathLike[str], *, overwrite: bool = True
+) -> None:
+    """Write a catalogue, in the format that the ending names, whole or not at all.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        Positions are written as they are, 0-based, which the description of
+        their columns says where the format has descriptions.
+    path : path
+        Ending in one of `TABLE_ENDINGS`.
+    overwrite : bool
+        Whether an existing file may be replaced.
+
+    Raises
+    ------
+    BadInputError
+        If the ending is unknown, the format cannot hold a column, or the file
+        cannot be written.
+    """
+    target = Path(path)
+    kind = TABLE_ENDINGS.get(target.suffix.lower())
+    if kind is None:
+        raise BadInputError(str(target), f"an ending of {', '.join(TABLE_ENDINGS)}", target.name)
+    with atomic_path(target, overwrite=overwrite) as temporary:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", AstropyWarning)
+                _WRITERS[kind](catalog.table, temporary)
+        except (TypeError, ValueError, pa.ArrowException) as error:
+            raise BadInputError(
+                str(target), f"columns that {kind} can hold", _one_line(error)
+            ) from error
+
+
+# -- reading ---------------------------------------------------------------------------
+
+
+def _read_table(file: Path, hdu: Any) -> Table:
+    """Return the table in a file as it stands there."""
+    content = existing_file(file).read_bytes()
+    kind = "readable"
+    try:
+        for start, unpack in (
+            (b"\x1f\x8b", gzip.decompress),
+            (b"BZh", bz2.decompress),
+            (b"\xfd7zXZ\x00", lzma.decompress),
+        ):
+            if content.startswith(start):
+                content = unpack(content)
+        kind, reader = _format(content, file)
+        table = reader(content, hdu) if kind == "FITS" else reader(content)
+    except BadInputError:
+        raise
+    except (zlib.error, lzma.LZMAError, EOFError) as error:
+        raise BadInputError(str(file), "a complete compressed file", _one_line(error)) from error
+    except Exception as error:  # parsers raise a dozen types on damaged files
+        raise BadInputError(str(file), f"a {kind} table", _one_line(error)) from error
+    if table is None:
+        raise BadInputError(str(file), "a table", "none" if hdu is None else f"no table {hdu!r}")
+    return table
+
+
+def _format(content: bytes, file: Path) -> tuple[str, Callable[..., Table | None]]:
+    """Return the name of a format and its reader, from the content first."""
+    start = content[:4096].lstrip(b"\xef\xbb\xbf \t\r\n")
+    if content.startswith(b"SIMPLE"):
+        return "FITS", _read_fits
+    if content.startswith(b"PAR1"):
+        return "Parquet", _read_parquet
+    if start.startswith(b"<"):
+        return "VOTable", lambda c: Table.read(io.BytesIO(c), format="votable")
+    if start.startswith(b"# %ECSV"):
+        return "ECSV", _text("ascii.ecsv")
+    if _SEXTRACTOR.match(start):
+        return "SExtractor ASCII_HEAD", _text("ascii.sextractor")
+    if b"\x00" in start:
+        raise BadInputError(str(file), "a table of a known format", f"binary {content[:8]!r}")
+    if ".csv" in (s.lower() for s in file.suffixes):
+        return "CSV", _text("ascii.csv")
+    return "text", _text(None)
+
+
+def _text(form: str | None) -> Callable[[bytes], Table]:
+    """Return a reader of text in one of astropy's formats, or in whichever fits."""
+
+    def read(content: bytes) -> Table:
+        text = content.decode("utf-8-sig")
+        if form is None:
+            return Table.read(text, format="ascii")
+        # As lines, so that a one-line table is not taken for a file's name.
+        return Table.read(text.splitlines(), format=form)
+
+    return read
+
+
+def _read_fits(content: bytes, hdu: Any) -> Table | None:
+    """Return the chosen table of a FITS file; the objects of FITS_LDAC; or the first."""
+    with fits.open(io.BytesIO(content), memmap=False) as hdus:
+        if hdu is not None:
+            chosen = hdus[hdu]
+            return (
+                Table.read(chosen) if isinstance(chosen, fits.BinTableHDU | fits.TableHDU) else None
+            )
+        tables = [h for h in hdus if isinstance(h, fits.BinTableHDU | fits.TableHDU)]
+        tables.sort(key=lambda h: h.name != "LDAC_OBJECTS")
+        return Table.read(tables[0]) if tables else None
+
+
+def _read_parquet(content: bytes) -> Table:
+    """Return a Parquet table, with the units that `write_catalog` left in it."""
+    arrow = pq.read_table(io.BytesIO(content))
+    table = Table(meta=json.loads((arrow.schema.metadata or {}).get(b"skyduel_meta", b"{}")))
+    for field, column in zip(arrow.schema, arrow.columns, strict=True):
+        facts = field.metadata or {}
+        missing = np.asarray(column.is_null())
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+            values = np.array(column.fill_null("").to_pylist(), dtype=str)
+        else:
+            values = column.to_numpy()
+        if missing.any():
+            if values.dtype.kind == "O":
+                values = np.array([v if v is not None else 0 for v in values])
+            table[field.name] = MaskedColumn(values, mask=missing)
+        else:
+            table[field.name] = Column(values)
+        if b"unit" in facts:
+            table[field.name].unit = u.Unit(facts[b"unit"].decode(), parse_strict="silent")
+    return table
+
+
+def _placed(table: Table, frame: Frame | None, source: str) -> Table:
+    """Return the rows within the frame of a table of sky positions, with x and y."""
+    names = set(table.colnames)
+    if not {"ra", "dec"} <= names:
+        raise BadInputError(
+            source,
+            "columns x and y, or ra and dec, under these or other usual names",
+            f"columns {', '.join(table.colnames)}" if names else "no columns",
+        )
+    if frame is None or frame.wcs is None:
+        raise BadInputError(
+            source,
+            "a frame with celestial coordinates to place ra and dec on",
+            "no frame" if frame is None else f"frame {frame.name} without a WCS",
+        )
+    sky = []
+    for name in ("ra", "dec"):
+        column = table[name]
+        values = column.filled(np.nan) if hasattr(column, "filled") else column
+        degrees = np.asarray(values, dtype=np.float64)
+        if column.unit is not None:
+            degrees = (degrees * column.unit).to_value(u.deg)
+        if not np.isfinite(degrees).all():
+            row = int(np.flatnonzero(~np.isfinite(degrees))[0])
+            raise BadInputError(source, f"a finite {name!r} in every row", f"none in row {row}")
+        sky.append(degrees)
+    x, y = pixel_positions(sky[0], sky[1], frame)
+    ny, nx = frame.shape
+    inside = (x > -_MARGIN_PX) & (x < nx - 1 + _MARGIN_PX)
+    inside &= (y > -_MARGIN_PX) & (y < ny - 1 + _MARGIN_PX)
+    placed = table[inside]
+    placed["x"], placed["y"] = x[inside], y[inside]
+    placed.meta["outside_frame"] = int((~inside).sum())
+    return placed
+
+
+def _completed(table: Table, zero_point: float | None) -> Table:
+    """Return the table with flux from magnitude or magnitude from flux, if one is missing."""
+    has = {"flux", "mag"} & set(table.colnames)
+    if zero_point is None or len(has) != 1:
+        return table
+    given = table[has.pop()]
+    values = np.asarray(
+        given.filled(np.nan) if hasattr(given, "filled") else given, dtype=np.float64
+    )
+    if given.name == "mag":
+        table["flux"] = 10.0 ** (-0.4 * (values - zero_point))
+    else:
+        positive = np.where(values > 0, values, np.nan)
+        table["mag"] = zero_point - 2.5 * np.log10(positive)
+    return table
+
+
+# -- writing ---------------------------------------------------------------------------
+
+
+def _write_fits(table: Table, path: Path) -> None:
+    """Write a FITS table; its header holds scalars of the meta only."""
+    plain = {k: v for k, v in table.meta.items() if isinstance(v, bool | int | float | str)}
+    copy = Table(table, meta=plain, copy=False)
+    # The temporary name may lack the ending by which astropy would know.
+    copy.write(path, format="fits")
+
+
+def _write_csv(table: Table, path: Path) -> None:
+    """Write CSV, refusing columns that would need more than a cell."""
+    for name in table.colnames:
+        if table[name].ndim != 1:
+            raise ValueError(f"{name} with shape {table[name].shape[1:]} in each row")
+    table.write(path, format="ascii.csv")
+
+
+def _write_parquet(table: Table, path: Path) -> None:
+    """Write Parquet with units and descriptions as metadata of the fields."""
+    fields, arrays = [], []
+    for name in table.colnames:
+        column = table[name]
+        values = np.asarray(column)
+        missing = np.ma.getmaskarray(column) if hasattr(column, "mask") else None
+        if values.ndim == 1:
+            native = values.astype(values.dtype.newbyteorder("="), copy=False)
+            array = pa.array(native.tolist() if native.dtype.kind in "SU" else native, mask=missing)
+        else:
+            array = pa.array(values.tolist())
+        facts = {"description": column.description or ""}
+        if column.unit is not None:
+            facts["unit"] = column.unit.to_string()
+        arrays.append(array)
+        fields.append(pa.field(name, array.type, metadata=facts))
+    plain = {k: v for k, v in table.meta.items() if isinstance(v, bool | int | float | str)}
+    schema = pa.schema(fields, metadata={"skyduel_meta": json.dumps(plain)})
+    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), path)
+
+
+_WRITERS: Final[Mapping[str, Callable[[Table, Path], None]]] = {
+    "ECSV": lambda table, path: table.write(path, format="ascii.ecsv"),
+    "FITS": _write_fits,
+    "VOTable": lambda table, path: table.write(path, format="votable"),
+    "CSV": _write_csv,
+    "Parquet": _write_parquet,
+}
+
+
+def _one_line(error: BaseException) -> str:
+    """Return an exception's message as one line of bounded length."""
+    text = " ".join(str(error).split())
+    return (text or type(error).__name__)[:200]
