@@ -71,9 +71,9 @@ def snr_map(
     Parameters
     ----------
     data : ndarray, shape (ny, nx)
-        Image less its background [ADU].
+        Image less its background.
     rms : ndarray, shape (ny, nx)
-        Noise of the background [ADU], > 0.
+        Noise of the background in the same unit, > 0.
     bad : ndarray of bool, shape (ny, nx)
         Pixels that carry no information.
     fwhm_px : float
@@ -99,7 +99,8 @@ def snr_map(
     information = _filter(weight, profile**2)
     seen = information > 0
     out = np.zeros(numerator.shape, dtype=np.float32)
-    out[seen] = numerator[seen] / np.sqrt(information[seen])
+    largest = float(np.finfo(np.float32).max)
+    out[seen] = np.clip(numerator[seen] / np.sqrt(information[seen]), -largest, largest)
     return out
 
 

@@ -11,7 +11,6 @@ import sep
 
 from baseline.kernels import FWHM_PER_SIGMA
 from baseline.settings import SepSettings
-from catalog.frame import Frame
 
 __all__ = ["Photometry", "measure", "windowed_positions"]
 
@@ -33,7 +32,7 @@ class Photometry:
         Barycentre [px, 0-based], or the filtered peak where the barycentre
         lies outside the object.
     flux, flux_err : ndarray
-        As chosen by ``SepSettings.flux``, isophotal where that failed [ADU].
+        As chosen by ``SepSettings.flux``, isophotal where that failed.
     flags : ndarray of int
         SEP's flags of the aperture; 0 for isophotal fluxes.
     """
@@ -46,8 +45,9 @@ class Photometry:
 
 
 def measure(
-    frame: Frame,
     data: npt.NDArray[np.float32],
+    bad: npt.NDArray[np.bool_],
+    gain: float | None,
     noise: Any,
     global_rms: float,
     objects: npt.NDArray[Any],
@@ -59,14 +59,16 @@ def measure(
 
     Parameters
     ----------
-    frame : Frame
-        For its mask and gain. Without a gain the sources' own noise is left out.
     data : ndarray of float32, shape (ny, nx)
-        Image less its background [ADU].
+        Image less its background, in any unit; fluxes are in the same.
+    bad : ndarray of bool, shape (ny, nx)
+        Pixels left out of apertures.
+    gain : float or None
+        Electrons per unit of ``data``; without it the sources' own noise is left out.
     noise : float or ndarray of float32, shape (ny, nx)
-        Noise of the background [ADU].
+        Noise of the background.
     global_rms : float
-        One noise for the isophotal error [ADU].
+        One noise for the isophotal error.
     objects : structured ndarray, shape (n,)
         From `sep.extract`.
     ids : ndarray of int, shape (n,)
@@ -79,29 +81,30 @@ def measure(
     x, y = _barycentres(objects)
     iso = objects["flux"].astype(np.float64)
     variance = objects["npix"] * global_rms**2
-    if frame.gain is not None:
-        variance = variance + np.maximum(iso, 0.0) / frame.gain
+    if gain is not None:
+        variance = variance + np.maximum(iso, 0.0) / gain
     iso_err = np.sqrt(variance)
     unflagged = np.zeros(len(objects), dtype=np.int64)
     if chosen.flux == "iso":
         return Photometry(x, y, iso, iso_err, unflagged)
 
-    mask = frame.bad.copy() if frame.bad.any() else None
+    mask = bad.copy() if bad.any() else None
     neighbours: dict[str, Any] = {"mask": mask}
     if chosen.MASK_TYPE == "CORRECT":
         neighbours |= {"seg_id": ids.astype(np.int32), "segmap": segments}
-    errors: dict[str, Any] = {"err": noise, "gain": frame.gain}
+    errors: dict[str, Any] = {"err": noise, "gain": gain}
     if chosen.flux == "aper":
         flux, flux_err, flags = sep.sum_circle(
             data, x, y, chosen.PHOT_APERTURES / 2.0, **errors, **neighbours
         )
     else:
-        a, b = objects["a"].astype(np.float64), objects["b"].astype(np.float64)
-        # SEP refuses angles that rounding put beyond a quarter turn.
-        theta = np.clip(objects["theta"].astype(np.float64), -np.pi / 2, np.pi / 2)
+        a, b, theta = _ellipses(objects)
         kron, _ = sep.kron_radius(data, x, y, a, b, theta, _KRON_REACH, **neighbours)
         factor, least = chosen.PHOT_AUTOPARAMS
         radius = np.fmax(factor * np.asarray(kron, dtype=np.float64), least)
+        # A mean radius beyond the pixels it is a mean over comes from a sum near zero;
+        # SExtractor lets it grow, which would sum the whole frame.
+        radius = np.minimum(radius, max(factor * _KRON_REACH, least))
         flux, flux_err, flags = sep.sum_ellipse(
             data, x, y, a, b, theta, radius, **errors, **neighbours
         )
@@ -149,3 +152,16 @@ def _barycentres(objects: npt.NDArray[Any]) -> tuple[Floats, Floats]:
         & (y <= objects["ymax"] + 0.5)
     )
     return np.where(inside, x, objects["xcpeak"]), np.where(inside, y, objects["ycpeak"])
+
+
+def _ellipses(objects: npt.NDArray[Any]) -> tuple[Floats, Floats, Floats]:
+    """Return a, b [px] and theta [rad] that SEP's apertures accept, each of shape (n,).
+
+    Moments of a handful of pixels may overflow or be undefined: such an object
+    gets a circle of 1 px.
+    """
+    a, b = objects["a"].astype(np.float64), objects["b"].astype(np.float64)
+    # SEP refuses angles that rounding put beyond a quarter turn.
+    theta = np.clip(objects["theta"].astype(np.float64), -np.pi / 2, np.pi / 2)
+    fine = np.isfinite(a) & np.isfinite(b) & np.isfinite(theta) & (b > 0) & (a >= b)
+    return np.where(fine, a, 1.0), np.where(fine, b, 1.0), np.where(fine, theta, 0.0)

@@ -103,12 +103,16 @@ class SepDetector:
         """
         chosen = self.settings
         background = estimate_background(frame, chosen.BACK_SIZE, chosen.BACK_FILTERSIZE)
+        # SEP computes in single precision, where the squares of fluxes in physical units
+        # vanish; a power of two as unit changes no digit.
+        unit = float(2.0 ** np.round(np.log2(background.global_rms)))
         # SEP wants memory it may write to, contiguous and in native order.
-        data = np.ascontiguousarray(frame.data - background.level, dtype=np.float32)
+        data = _in_units(frame.data - background.level, unit)
         data[frame.bad] = 0.0
-        rms = np.array(background.rms, dtype=np.float32, order="C")
+        rms = _in_units(background.rms, unit)
+        global_rms = background.global_rms / unit
         fwhm = resolve_fwhm(frame, chosen.kernel_fwhm_px)
-        noise: Any = background.global_rms if chosen.thresholding == "convolved" else rms
+        noise: Any = global_rms if chosen.thresholding == "convolved" else rms
         found = self._extract(frame.name, data, noise, _kernel(chosen, fwhm))
         ids = _seen(found, frame.bad)
         objects = found.objects[ids - 1]
@@ -122,9 +126,17 @@ class SepDetector:
         if objects.size == 0:
             return Catalog.build(source=self.name, meta=meta, x=np.zeros(0), y=np.zeros(0))
 
-        snr = snr_map(data, background.rms, frame.bad, fwhm)
+        snr = snr_map(data, rms, frame.bad, fwhm)
         photometry = measure(
-            frame, data, noise, background.global_rms, objects, ids, found.segments, chosen
+            data,
+            frame.bad,
+            None if frame.gain is None else frame.gain * unit,
+            noise,
+            global_rms,
+            objects,
+            ids,
+            found.segments,
+            chosen,
         )
         x, y = windowed_positions(data, frame.bad, objects, photometry, fwhm)
         score = np.maximum(peak_snr(snr, x, y), peak_snr(snr, objects["xcpeak"], objects["ycpeak"]))
@@ -142,14 +154,15 @@ class SepDetector:
             elongation=chosen.streak_elongation,
             length_fwhm=chosen.streak_length_fwhm,
         )
+        flux = photometry.flux * unit
         return Catalog.build(
             source=self.name,
             meta=meta,
             x=np.where(streak, photometry.x, x),
             y=np.where(streak, photometry.y, y),
-            flux=photometry.flux,
-            flux_err=photometry.flux_err,
-            mag=_magnitude(photometry.flux, frame.zero_point),
+            flux=flux,
+            flux_err=photometry.flux_err * unit,
+            mag=_magnitude(flux, frame.zero_point),
             score=score,
             kind=np.where(streak, "streak", "point"),
             length=np.where(streak, segment_length(a, b), 0.0),
@@ -187,11 +200,17 @@ class SepDetector:
             clean_param=chosen.CLEAN_PARAM,
         )
         if chosen.thresholding == "whitened":
-            # Back to ADU by the noise at the peak; over one object it hardly changes.
+            # Undone by the noise at the peak, which hardly changes over one object.
             scale = noise[found.objects["ycpeak"], found.objects["xcpeak"]]
             for column in ("flux", "cflux", "peak", "cpeak", "thresh"):
                 found.objects[column] *= scale
         return found
+
+
+def _in_units(image: npt.NDArray[np.floating], unit: float) -> npt.NDArray[np.float32]:
+    """Return an image over a unit, held to 1e30 of it so that single precision can sum it."""
+    scaled = np.clip(image.astype(np.float64) / unit, -1e30, 1e30)
+    return np.ascontiguousarray(scaled, dtype=np.float32)
 
 
 def _kernel(chosen: SepSettings, fwhm: float) -> npt.NDArray[np.float32] | None:

@@ -324,6 +324,19 @@ def test_the_frame_is_unchanged_and_two_calls_agree_to_the_bit(make):
 
 
 @BOTH
+@pytest.mark.parametrize("exponent", [-90, -3, 60])
+def test_the_unit_of_the_data_changes_nothing_but_the_flux(make, exponent, grid):
+    frame = grid[2].with_(gain=2.0)
+    unit = 2.0**exponent
+    other = frame.with_(data=frame.data * np.float32(unit), gain=2.0 / unit)
+    first, second = make()(frame), make()(other)
+    for name in ("x", "y", "score", "flags", "kind"):
+        assert np.array_equal(first[name], second[name])
+    for name in ("flux", "flux_err"):
+        assert second[name] / unit == pytest.approx(first[name], rel=1e-6)
+
+
+@BOTH
 def test_a_detector_keeps_the_contract(make):
     detector = make()
     assert isinstance(detector, Detector)
