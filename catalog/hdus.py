@@ -24,7 +24,7 @@ from catalog.errors import BadInputError
 from catalog.files import existing_file
 from catalog.headers import celestial_wcs, is_structural
 
-__all__ = ["Hdu", "LoadedImage", "Pixels", "load_image", "split_brackets"]
+__all__ = ["Hdu", "LoadedImage", "Pixels", "holds_image", "load_image", "split_brackets"]
 
 # Two dozen gigabytes of float32 and more are no frame anybody meant to open.
 _MOST_PIXELS: Final = 2**33
@@ -57,6 +57,25 @@ def split_brackets(path: str | os.PathLike[str]) -> tuple[Path, Hdu | None]:
     if len(parts) == 2 and parts[0] and parts[1].isdecimal():
         return Path(match["file"]), (parts[0], int(parts[1]))
     raise BadInputError(text, "an HDU as [2], [SCI] or [SCI,2]", f"[{match['hdu']}]")
+
+
+def holds_image(file: Path) -> bool:
+    """Return False for a FITS file of tables only, True for any other.
+
+    A damaged file counts as an image: whoever reads it will say what is wrong.
+    So does one that would have to be unpacked to know.
+    """
+    try:
+        with file.open("rb") as stream:
+            if not stream.read(6).startswith(b"SIMPLE"):
+                return True
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)
+            with fits.open(file, memmap=False, disable_image_compression=True) as hdus:
+                shapes = [_image_shape(hdu) for hdu in hdus]
+                return any(shapes) or all(not isinstance(h, fits.BinTableHDU) for h in hdus)
+    except Exception:  # astropy raises a dozen types on damaged files
+        return True
 
 
 def load_image(file: Path, hdu: Hdu | None) -> LoadedImage:

@@ -22,11 +22,11 @@ from catalog.frame import Frame
 from catalog.hdus import Hdu, LoadedImage, Pixels, load_image, split_brackets
 from catalog.headers import FACT_KEYS, IGNORED_KEY, header_facts, is_structural
 
-__all__ = ["FITS_ENDINGS", "frame_name", "read_frame", "write_frame"]
+__all__ = ["COMPRESSION_ENDINGS", "FITS_ENDINGS", "frame_name", "read_frame", "write_frame"]
 
 #: Endings of FITS files, before and after those of compression.
 FITS_ENDINGS: Final = (".fits", ".fit", ".fts")
-_COMPRESSION_ENDINGS: Final = (".gz", ".bz2", ".xz", ".fz", ".z")
+COMPRESSION_ENDINGS: Final = (".gz", ".bz2", ".xz", ".fz", ".z")
 
 _MASK_EXTENSION: Final = "MASK"
 _FACTS: Final = (*FACT_KEYS, "wcs")
@@ -40,7 +40,7 @@ def frame_name(path: str | os.PathLike[str]) -> str:
     """
     file, hdu = split_brackets(path)
     name = file.name
-    while name.lower().endswith(_COMPRESSION_ENDINGS):
+    while name.lower().endswith(COMPRESSION_ENDINGS):
         name = name[: name.rindex(".")]
     if name.lower().endswith(FITS_ENDINGS):
         name = name[: name.rindex(".")]

@@ -1,0 +1,326 @@
+"""Data sets: which frames, with which truth, in which split and group."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Final, Literal
+
+from astropy.table import Table
+
+from catalog.errors import BadInputError
+from catalog.files import atomic_path, existing_file
+from catalog.hdus import holds_image
+from catalog.images import COMPRESSION_ENDINGS, FITS_ENDINGS, frame_name
+from catalog.tables import TABLE_ENDINGS
+
+__all__ = ["MANIFEST_NAMES", "SPLITS", "Dataset", "Entry", "open_dataset", "write_manifest"]
+
+Split = Literal["test", "calibration"]
+SPLITS: Final[tuple[Split, ...]] = ("test", "calibration")
+#: Manifests looked for in a folder.
+MANIFEST_NAMES: Final = ("manifest.csv", "manifest.ecsv")
+
+_TABLES: Final = (*TABLE_ENDINGS, ".txt", ".cat", ".dat", ".tsv", ".list")
+_TRUTH_SUFFIXES: Final = ("", "_truth", ".truth", "_catalog", "_cat")
+_TRUTH_FOLDERS: Final = ("truth", "catalogs", "catalogues")
+_FRAME_FOLDERS: Final = ("frames", "images", "data")
+_NOT_FRAMES: Final = ("_truth", "_catalog", "_cat", "_mask")
+_COLUMNS: Final = ("name", "frame", "truth", "split", "group")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One frame of a data set.
+
+    Parameters
+    ----------
+    name : str
+        Unique in the set.
+    frame : path
+        For `catalog.read_frame`; an HDU may follow in brackets.
+    truth : path, optional
+        For `catalog.read_catalog`. Neither file is looked at until it is read.
+    split : str
+        ``test`` (scored) or ``calibration`` (for choosing settings).
+    group : str, optional
+        Frames of one kind, scored together beside the whole.
+
+    Raises
+    ------
+    BadInputError
+        If the name is empty or the split is neither.
+    """
+
+    name: str
+    frame: Path
+    truth: Path | None = None
+    split: Split = "test"
+    group: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise BadInputError(str(self.frame), "a name for the frame", "an empty one")
+        if self.split not in SPLITS:
+            raise BadInputError(self.name, "split 'test' or 'calibration'", repr(self.split))
+        object.__setattr__(self, "frame", Path(self.frame))
+        if self.truth is not None:
+            object.__setattr__(self, "truth", Path(self.truth))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Frames with their truth, sorted by name.
+
+    Parameters
+    ----------
+    name : str
+        The set's name.
+    path : path
+        Where it was opened.
+    entries : iterable of Entry
+        At least one; their names all differ.
+
+    Raises
+    ------
+    BadInputError
+        If there is no entry or two share a name.
+    """
+
+    name: str
+    path: Path
+    entries: tuple[Entry, ...]
+
+    def __post_init__(self) -> None:
+        entries = tuple(sorted(self.entries, key=lambda entry: entry.name))
+        if not entries:
+            raise BadInputError(str(self.path), "a data set with at least one frame", "none")
+        for one, other in pairwise(entries):
+            if one.name == other.name:
+                raise BadInputError(
+                    str(self.path),
+                    "frames of different names",
+                    f"{one.name!r} twice ({one.frame} and {other.frame})",
+                )
+        object.__setattr__(self, "entries", entries)
+        object.__setattr__(self, "path", Path(self.path))
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)
+
+    def of_split(self, split: Split) -> tuple[Entry, ...]:
+        """Return the entries of one split, in order; there may be none."""
+        return tuple(entry for entry in self.entries if entry.split == split)
+
+
+def open_dataset(path: str | os.PathLike[str]) -> Dataset:
+    """Return the frames and truth tables that a folder, manifest or frame stands for.
+
+    Parameters
+    ----------
+    path : path
+        One of
+
+        - a folder with ``manifest.csv`` (or ``.ecsv``), or such a table by
+          any name: columns ``frame`` and, all optional, ``name``, ``truth``,
+          ``split``, ``group``; paths relative to the manifest; an empty cell
+          is none, an empty split ``test``;
+        - a folder of frames, or with the frames in ``frames/`` or
+          ``images/``. The truth of ``NAME.fits`` is a table ``NAME`` or
+          ``NAME_truth`` beside it, or in a folder ``truth/`` or
+          ``catalogs/`` inside or beside the frames' own. Folders ``test/``
+          and ``calibration/``, where there are any, are the splits;
+        - one FITS file, a set of one.
+
+    Returns
+    -------
+    Dataset
+        Sorted by name. Where no group is stated, it is the name without its
+        number (``crowded_000``: ``crowded``), if two frames share it.
+
+    Raises
+    ------
+    BadInputError
+        If nothing is there, no frame is found, a manifest has no column
+        ``frame`` or another than the known splits, or two names are alike.
+    """
+    place = Path(path)
+    if place.is_dir():
+        for name in MANIFEST_NAMES:
+            if (place / name).is_file():
+                return _from_manifest(place / name)
+        return Dataset(_folder_name(place), place, tuple(_with_groups(_from_folder(place))))
+    if _is_frame(Path(re.sub(r"\[[^\[\]]*\]$", "", str(place)))):
+        entry = Entry(frame_name(place), place, _truth_of(frame_name(place), place.parent))
+        return Dataset(entry.name, place, (entry,))
+    existing_file(place)
+    return _from_manifest(place)
+
+
+def write_manifest(dataset: Dataset, path: str | os.PathLike[str]) -> None:
+    """Write a CSV manifest that `open_dataset` reads; paths relative to its folder."""
+    folder = Path(path).parent.absolute()
+
+    def relative(file: Path | None) -> str:
+        return "" if file is None else Path(os.path.relpath(file.absolute(), folder)).as_posix()
+
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        for e in dataset:
+            writer.writerow([e.name, relative(e.frame), relative(e.truth), e.split, e.group or ""])
+
+
+# -- manifests -------------------------------------------------------------------------
+
+
+def _from_manifest(manifest: Path) -> Dataset:
+    """Return the data set that a manifest lists."""
+    folder = manifest.parent
+    rows = list(_rows(manifest))
+    columns = set(rows[0]) if rows else set()
+    if rows and "frame" not in columns:
+        raise BadInputError(str(manifest), "a column 'frame'", f"columns {', '.join(rows[0])}")
+    entries = []
+    for number, row in enumerate(rows, start=1):
+        if not row["frame"]:
+            raise BadInputError(str(manifest), "a frame in every row", f"none in row {number}")
+        split = row.get("split", "").lower() or "test"
+        if split not in SPLITS:
+            raise BadInputError(
+                str(manifest), "split 'test' or 'calibration'", f"{split!r} in row {number}"
+            )
+        frame = _below(folder, row["frame"])
+        entries.append(
+            Entry(
+                name=row.get("name", "") or frame_name(frame),
+                frame=frame,
+                truth=_below(folder, row["truth"]) if row.get("truth") else None,
+                split="test" if split == "test" else "calibration",
+                group=row.get("group") or None,
+            )
+        )
+    if "group" not in columns:
+        entries = list(_with_groups(entries))
+    name = _folder_name(folder) if manifest.name in MANIFEST_NAMES else manifest.stem
+    return Dataset(name, manifest, tuple(entries))
+
+
+def _rows(manifest: Path) -> Iterator[Mapping[str, str]]:
+    """Yield a manifest's rows as text by column, names in lower case."""
+    content = existing_file(manifest).read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+        if text.startswith("# %ECSV"):
+            table = Table.read(text.splitlines(), format="ascii.ecsv")
+            names = [name.strip().lower() for name in table.colnames]
+            lists = [
+                ["" if v is None else str(v) for v in table[c].tolist()] for c in table.colnames
+            ]
+            cells: Iterable[list[str]] = (
+                [column[i] for column in lists] for i in range(len(table))
+            )
+        else:
+            lines = csv.reader(text.splitlines(), strict=True)
+            names = [name.strip().lower() for name in next(lines, [])]
+            cells = [line for line in lines if line]
+        for number, line in enumerate(cells, start=1):
+            if len(line) != len(names):
+                raise ValueError(f"{len(line)} cells in row {number} under {len(names)} columns")
+            yield dict(zip(names, (cell.strip() for cell in line), strict=True))
+    except BadInputError:
+        raise
+    except Exception as error:  # parsers raise a dozen types on damaged files
+        raise BadInputError(
+            str(manifest), "a manifest as CSV or ECSV", " ".join(str(error).split())[:200]
+        ) from error
+
+
+def _below(folder: Path, path: str) -> Path:
+    """Return a manifest's path, relative ones starting at its folder."""
+    return Path(os.path.normpath(folder / path))
+
+
+# -- folders ---------------------------------------------------------------------------
+
+
+def _from_folder(folder: Path) -> list[Entry]:
+    """Return the frames of a folder, by split where it has folders named so."""
+    entries = [
+        replace(entry, split=split)
+        for split in SPLITS
+        if (folder / split).is_dir()
+        for entry in _frames_in(folder / split)
+    ]
+    return entries or _frames_in(folder)
+
+
+def _frames_in(folder: Path) -> list[Entry]:
+    """Return the frames that lie in a folder, or in its folder for frames."""
+    for place in (folder, *(folder / name for name in _FRAME_FOLDERS)):
+        if not place.is_dir():
+            continue
+        files = [f for f in sorted(place.iterdir()) if f.is_file() and _is_frame(f)]
+        names = {frame_name(file) for file in files}
+        frames = [file for file in files if not _belongs_to_another(frame_name(file), names)]
+        found = [
+            Entry(frame_name(file), file, _truth_of(frame_name(file), place))
+            for file in frames
+            if holds_image(file)
+        ]
+        if found:
+            return found
+    return []
+
+
+def _is_frame(file: Path) -> bool:
+    """Return whether a file's name is that of a FITS image."""
+    name = file.name.lower()
+    if name.startswith("."):
+        return False
+    while name.endswith(COMPRESSION_ENDINGS):
+        name = name[: name.rindex(".")]
+    return name.endswith(FITS_ENDINGS)
+
+
+def _belongs_to_another(name: str, names: set[str]) -> bool:
+    """Return whether a file is the truth or the mask of a frame in the same folder."""
+    return any(name.endswith(end) and name.removesuffix(end) in names for end in _NOT_FRAMES)
+
+
+def _truth_of(name: str, folder: Path) -> Path | None:
+    """Return the truth table of a frame: the same folder first, then those for truth."""
+    inside = [folder / place for place in _TRUTH_FOLDERS]
+    beside = [folder.absolute().parent / place for place in _TRUTH_FOLDERS]
+    for place in (folder, *inside, *beside):
+        for suffix in _TRUTH_SUFFIXES:
+            for ending in _TABLES:
+                if place == folder and not suffix and ending in FITS_ENDINGS:
+                    continue  # that is the frame itself
+                if (place / f"{name}{suffix}{ending}").is_file():
+                    return place / f"{name}{suffix}{ending}"
+    return None
+
+
+def _with_groups(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Yield entries with the group that at least two names share."""
+    entries = list(entries)
+    stems = [re.sub(r"[-_.]?\d+$", "", entry.name) for entry in entries]
+    shared = Counter(stems)
+    for entry, stem in zip(entries, stems, strict=True):
+        numbered = stem and stem != entry.name and shared[stem] > 1
+        yield replace(entry, group=stem) if numbered else entry
+
+
+def _folder_name(folder: Path) -> str:
+    """Return a folder's own name, also for ``.``."""
+    return folder.absolute().name or "data"
