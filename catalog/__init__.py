@@ -1,1 +1,47 @@
-"""What every room speaks: frames, catalogues, data sets, and the files they live in."""
+"""What every room speaks: frames, catalogues and data sets, and the files they live in.
+
+Positions are 0-based with integers at pixel centres, x the column and y the
+row; whatever a file counts from 1 is converted when it is read or written.
+"""
+
+from catalog.background import Background, estimate_background
+from catalog.dataset import Dataset, Entry, open_dataset, write_manifest
+from catalog.detector import Detector
+from catalog.errors import BadInputError, SkyduelError
+from catalog.files import atomic_path, safe_name
+from catalog.frame import Frame
+from catalog.images import frame_name, read_frame, write_frame
+from catalog.photometry import aperture_radius, forced_photometry
+from catalog.regions import write_regions
+from catalog.sky import pixel_positions, with_sky
+from catalog.sources import KINDS, SCHEMA, Catalog
+from catalog.tables import TABLE_ENDINGS, read_catalog, write_catalog
+
+__all__ = [
+    "KINDS",
+    "SCHEMA",
+    "TABLE_ENDINGS",
+    "Background",
+    "BadInputError",
+    "Catalog",
+    "Dataset",
+    "Detector",
+    "Entry",
+    "Frame",
+    "SkyduelError",
+    "aperture_radius",
+    "atomic_path",
+    "estimate_background",
+    "forced_photometry",
+    "frame_name",
+    "open_dataset",
+    "pixel_positions",
+    "read_catalog",
+    "read_frame",
+    "safe_name",
+    "with_sky",
+    "write_catalog",
+    "write_frame",
+    "write_manifest",
+    "write_regions",
+]
