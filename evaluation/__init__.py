@@ -32,6 +32,7 @@ from evaluation.counts import (
     total,
     zero_point_offset,
 )
+from evaluation.curves import Curve, best_f1_threshold, curve, purity_threshold, sweep
 from evaluation.frames import FrameInput, FrameScore, choose_edges, score_frame
 from evaluation.intervals import poisson, wilson
 from evaluation.limits import Limit, completeness_limits, fit_half
@@ -52,7 +53,6 @@ from evaluation.rules import (
 from evaluation.scorer import ScoreReport, score_catalogs
 from evaluation.scores import f_beta, f_from_counts, score_table
 from evaluation.segments import angle_difference, point_segment_distance, segment_distance
-from evaluation.sweep import Curve, best_f1_threshold, curve, purity_threshold, sweep
 from evaluation.tables import POINTS, Evaluation, evaluate, evaluate_detector, merge
 
 __all__ = [

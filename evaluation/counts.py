@@ -227,10 +227,13 @@ def count(
 
 def total(counts: Iterable[Counts], edges: Sequence[float]) -> Counts:
     """Return the sum of counts of the given edges; zeros if there are none."""
-    out = Counts.zero(edges)
+    zero = Counts.zero(edges)
+    arrays = [zero.array()]
     for one in counts:
-        out = out + one
-    return out
+        if one.edges != zero.edges:
+            raise BadInputError("counts", f"edges {zero.edges}", f"edges {one.edges}")
+        arrays.append(one.array())
+    return Counts(zero.edges, *np.sum(arrays, axis=0))
 
 
 @dataclass(frozen=True)

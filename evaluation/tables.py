@@ -12,11 +12,7 @@ import pandas as pd
 from catalog.errors import BadInputError
 from evaluation.candidates import Candidates
 from evaluation.counts import COUNT_COLUMNS
-from evaluation.frames import CALIBRATION, TEST, FrameInput, FrameScore, choose_edges, score_frame
-from evaluation.limits import completeness_limits
-from evaluation.rules import ScoringRules
-from evaluation.scores import ratio, score_table
-from evaluation.sweep import (
+from evaluation.curves import (
     Curve,
     best_f1_threshold,
     frame_events,
@@ -25,6 +21,10 @@ from evaluation.sweep import (
     purity_threshold,
     sweep,
 )
+from evaluation.frames import CALIBRATION, TEST, FrameInput, FrameScore, choose_edges, score_frame
+from evaluation.limits import completeness_limits
+from evaluation.rules import ScoringRules
+from evaluation.scores import ratio, score_table
 
 __all__ = ["ALL_GROUPS", "POINTS", "Evaluation", "evaluate", "evaluate_detector", "merge"]
 
