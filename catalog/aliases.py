@@ -116,6 +116,12 @@ _FROM_ONE: Final = frozenset(
     name for names in _TOGETHER[0][1] for name in names if name.endswith("_image")
 )
 _DEGREES: Final = frozenset({"theta_image", "theta_deg"})
+# Units as people write them and astropy does not know them.
+_UNITS: Final[Mapping[str, Any]] = {
+    **dict.fromkeys(("px", "pixels", "[pix]", "[pixel]"), u.pix),
+    **dict.fromkeys(("degree", "degrees", "[deg]"), u.deg),
+    **dict.fromkeys(("radian", "radians", "[rad]"), u.rad),
+}
 _COUNTS: Final = frozenset({"adu", "dn", "ct", "count", "counts", ""})
 
 
@@ -213,6 +219,7 @@ def _usable(column: Any, name: str, given: str) -> bool:
 def _converted(column: Any, name: str, alias: str, source: str) -> Any:
     """Return one column in the schema's unit and convention."""
     copy = column.copy()
+    copy.unit = _UNITS.get(str(copy.unit).lower(), copy.unit)
     if name in {"ra", "dec"} and copy.dtype.kind in "USO":
         unit = u.hourangle if name == "ra" else u.deg
         try:

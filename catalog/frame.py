@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,22 @@ from astropy.wcs import WCS
 from catalog.errors import BadInputError
 
 __all__ = ["Frame"]
+
+
+def _positive(value: float) -> bool:
+    return value > 0
+
+
+# Each fact, what is required of it in words, and as a test of a finite number.
+_FACTS: Final[tuple[tuple[str, str, Callable[[float], bool]], ...]] = (
+    ("gain", "gain > 0", _positive),
+    ("saturation", "saturation > 0", _positive),
+    ("exposure_s", "exposure_s > 0", _positive),
+    ("fwhm", "fwhm > 0", _positive),
+    ("pixel_scale_arcsec", "pixel_scale_arcsec > 0", _positive),
+    ("read_noise", "read_noise >= 0", lambda value: value >= 0),
+    ("zero_point", "a finite zero_point", lambda value: True),
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,16 +115,10 @@ class Frame:
                 self.name, "at least one usable pixel", "only masked or non-finite pixels"
             )
         data[~np.isfinite(data)] = 0.0
-        for fact in ("gain", "saturation", "exposure_s", "fwhm", "pixel_scale_arcsec"):
+        for fact, required, possible in _FACTS:
             value = getattr(self, fact)
-            if value is not None and not (np.isfinite(value) and value > 0):
-                raise BadInputError(self.name, f"{fact} > 0", repr(value))
-        if self.read_noise is not None and not (
-            np.isfinite(self.read_noise) and self.read_noise >= 0
-        ):
-            raise BadInputError(self.name, "read_noise >= 0", repr(self.read_noise))
-        if self.zero_point is not None and not np.isfinite(self.zero_point):
-            raise BadInputError(self.name, "a finite zero_point", repr(self.zero_point))
+            if value is not None and not (_finite(value) and possible(value)):
+                raise BadInputError(self.name, required, repr(value))
         data.flags.writeable = False
         bad.flags.writeable = False
         object.__setattr__(self, "data", data)
@@ -156,3 +166,11 @@ class Frame:
             if getattr(self, k) is not None
         )
         return f"Frame({self.name!r}, ny={ny}, nx={nx}, masked={int(self.bad.sum())}, {facts})"
+
+
+def _finite(value: Any) -> bool:
+    """Return whether a value is one finite real number."""
+    try:
+        return bool(np.isfinite(value)) and not isinstance(value, complex)
+    except (TypeError, ValueError):
+        return False

@@ -179,7 +179,10 @@ class Catalog:
 
     def select(self, rows: npt.NDArray[Any]) -> Catalog:
         """Return the given rows: a bool mask of shape (n,) or integer indices, in their order."""
-        return Catalog(self.table[np.asarray(rows)], self.source)
+        rows = np.asarray(rows)
+        if rows.size == 0 and rows.dtype.kind != "b":
+            rows = rows.astype(np.intp)  # an empty list is floats to numpy
+        return Catalog(self.table[rows], self.source)
 
     def with_columns(self, **columns: npt.ArrayLike) -> Catalog:
         """Return a copy with columns added or replaced, each of shape (n,)."""
@@ -215,7 +218,7 @@ def _convert(given: Any, name: str, column: Column, source: str) -> npt.NDArray[
     if unit is not None and column.unit is not None and unit != u.Unit(column.unit):
         try:
             values = u.Quantity(np.asarray(values), unit).to_value(column.unit)
-        except u.UnitConversionError as error:
+        except (u.UnitConversionError, ValueError, TypeError) as error:  # ValueError: unknown unit
             raise BadInputError(
                 source, f"column {name!r} in a unit convertible to {column.unit}", str(unit)
             ) from error
@@ -230,6 +233,11 @@ def _convert(given: Any, name: str, column: Column, source: str) -> npt.NDArray[
             return np.array(text, dtype="U6" if text.size == 0 else None)
         if column.dtype == "bool" and array.dtype.kind in "USO":
             return np.array([_as_bool(v) for v in array], dtype=bool)
+        if array.dtype.kind == "f" and not column.dtype.startswith("f"):
+            # A missing integer or bool often arrives as NaN, which has no value in either.
+            array = np.where(np.isnan(array), column.default or 0, array)
+            if (array != np.rint(array)).any():
+                raise ValueError("fractions")
         return np.array(array, dtype=column.dtype)
     except (TypeError, ValueError) as error:
         raise BadInputError(

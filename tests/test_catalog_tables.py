@@ -301,6 +301,17 @@ def test_a_flux_in_another_unit_stays_beside(tmp_path: Path) -> None:
     assert got["mag"][0] == 20
 
 
+def test_units_as_people_write_them(tmp_path: Path) -> None:
+    text = (
+        "# %ECSV 1.0\n# ---\n# datatype:\n# - {name: x, unit: px, datatype: float64}\n"
+        "# - {name: y, unit: pixels, datatype: float64}\n"
+        "# - {name: theta, unit: degrees, datatype: float64}\nx y theta\n1 2 90\n"
+    )
+    got = read_catalog(write(tmp_path / "a.ecsv", text))
+    np.testing.assert_allclose(got.xy, [[1, 2]])
+    assert got["theta"][0] == pytest.approx(np.pi / 2)
+
+
 def test_missing_values_take_the_default(tmp_path: Path) -> None:
     table = Table({"X_IMAGE": [4.0, 5.0], "Y_IMAGE": [6.0, 7.0]})
     table["mag_auto"] = MaskedColumn([20.0, 99.0], mask=[True, False])
