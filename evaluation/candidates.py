@@ -147,7 +147,9 @@ def within(a: Floats, b: Floats, radius: float) -> tuple[Ints, Ints, Floats]:
     if len(a) == 0 or len(b) == 0:
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0)
     # The tree works with squares: let it be generous, then decide exactly.
-    near = KDTree(a).sparse_distance_matrix(KDTree(b), radius * (1 + 1e-9), output_type="ndarray")
+    # Cutting boxes in the middle builds in half the time of cutting at medians.
+    trees = [KDTree(xy, balanced_tree=False) for xy in (a, b)]
+    near = trees[0].sparse_distance_matrix(trees[1], radius * (1 + 1e-9), output_type="ndarray")
     i, j = near["i"].astype(np.int64), near["j"].astype(np.int64)
     separation = np.hypot(a[i, 0] - b[j, 0], a[i, 1] - b[j, 1])
     keep = separation <= radius
