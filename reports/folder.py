@@ -38,6 +38,10 @@ _COLUMNS: Final[Mapping[str, str]] = {
         " m50 m50_lo m50_hi n_truths n_frames"
     ),
 }
+_KEYS: Final = {
+    "scores": ("detector", "point", "group", "bin", "quantity"),
+    "limits": ("detector", "point", "group"),
+}
 _OPTIONAL_TABLES: Final = ("sweep", "limits")
 _PAIR_COLUMNS: Final = ("truth_index", "found_index", "separation_px", "outcome")
 
@@ -165,7 +169,7 @@ def load_run(path: str | Path) -> Run:
     BadInputError
         If the folder, its `run.json`, its counts or its scores are absent or
         unreadable, if the format is not the one this code reads, or if a table
-        lacks a column.
+        lacks a column or holds a row twice.
     """
     folder = Path(path)
     if not folder.is_dir():
@@ -186,6 +190,14 @@ def load_run(path: str | Path) -> Run:
             missing.append(f"{name}.parquet")
             table = pd.DataFrame(
                 {c: pd.Series(dtype=object if c in _NAMES else float) for c in columns}
+            )
+        keys = list(_KEYS.get(name, ()))
+        twice = table[table.duplicated(keys)] if keys else table.iloc[:0]
+        if len(twice):
+            raise BadInputError(
+                str(folder / f"{name}.parquet"),
+                f"one row for each {', '.join(keys)}",
+                f"two for {', '.join(str(twice[k].iloc[0]) for k in keys)}",
             )
         tables[name] = table
     return Run(folder, record, missing=tuple(missing), **tables)

@@ -62,7 +62,7 @@ def _parquet(table: pd.DataFrame, path: Path, beside: bool = False) -> None:
 def score_rows(counts: pd.DataFrame, mpix: float) -> pd.DataFrame:
     """Return scores from summed counts, in the run folder's columns."""
     rows: list[dict[str, Any]] = []
-    for group in ["all", *sorted(counts["group"].unique())]:
+    for group in ["all", *sorted(set(counts["group"]) - {"all"})]:
         part = counts if group == "all" else counts[counts["group"] == group]
         for (detector, point), cell in part.groupby(["detector", "point"], sort=False):
             n_frames = cell["frame"].nunique()
@@ -212,7 +212,7 @@ def write_run(
     sweep, limits = [], []
     for detector in detectors:
         m50, _ = _SKILL.get(detector, (21.8, 18))
-        for group in ["all", *groups]:
+        for group in dict.fromkeys(["all", *groups]):
             for threshold in np.linspace(0, 1, 21):
                 r = (0.9 - 0.7 * threshold) * m50 / 24
                 p = 1 - 0.5 * (1 - threshold) ** 3
@@ -358,6 +358,15 @@ def test_a_table_without_its_columns_or_unreadable_is_named(tmp_path):
         load_run(path)
     (path / "scores.parquet").write_bytes(b"PAR1 not really")
     with pytest.raises(BadInputError, match="readable Parquet"):
+        load_run(path)
+
+
+@pytest.mark.parametrize("name", ["scores", "limits"])
+def test_a_table_with_a_row_twice_is_named(tmp_path, name):
+    path = write_run(tmp_path / "r", frames_per_group=1, groups=("a",), points=("default",))
+    table = pd.read_parquet(path / f"{name}.parquet")
+    pd.concat([table, table.iloc[:1]]).to_parquet(path / f"{name}.parquet")
+    with pytest.raises(BadInputError, match=rf"{name}\.parquet: required one row for each"):
         load_run(path)
 
 
