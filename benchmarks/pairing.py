@@ -79,7 +79,8 @@ def main() -> None:
         print(
             f"{options.n:,} x {options.n:,} at {density}/px, radius {RADIUS_PX:g} px: "
             f"median {statistics.median(seconds):.2f} s "
-            f"(min {min(seconds):.2f}, max {max(seconds):.2f}), CPU {statistics.median(cpu):.2f} s, {len(pairs):,} pairs"
+            f"(min {min(seconds):.2f}, max {max(seconds):.2f}), "
+            f"CPU {statistics.median(cpu):.2f} s, {len(pairs):,} pairs"
         )
 
 
