@@ -115,8 +115,6 @@ def _circles(frame: Frame, sky: Background, xy: _Floats, radius: float) -> tuple
     options: dict[str, Any] = {"subpix": 0}
     if frame.bad.any():
         options["mask"] = frame.bad.copy()  # SEP asks for writable memory
-    # SEP makes up for masked pixels by area, but not for the frame's edge.
-    on_frame, _, _ = sep.sum_circle(np.ones(frame.shape, np.float32), x, y, radius, subpix=0)
     flux, error, _ = sep.sum_circle(
         frame.data - sky.level,
         x,
@@ -126,10 +124,18 @@ def _circles(frame: Frame, sky: Background, xy: _Floats, radius: float) -> tuple
         gain=None if frame.gain is None else float(frame.gain),
         **options,
     )
-    with np.errstate(divide="ignore", invalid="ignore"):
-        whole = np.where(on_frame > 1e-6, np.pi * radius**2 / on_frame, np.nan)
+    # SEP makes up for masked pixels by area, but not for the frame's edge.
+    ny, nx = frame.shape
+    cut = np.minimum(np.minimum(x, nx - 1 - x), np.minimum(y, ny - 1 - y)) < radius - 0.5
+    if cut.any():
+        ones = np.ones(frame.shape, dtype=np.float32)
+        on_frame, _, _ = sep.sum_circle(ones, x[cut], y[cut], radius, subpix=0)
+        with np.errstate(divide="ignore"):
+            whole = np.where(on_frame > 1e-6, np.pi * radius**2 / on_frame, np.nan)
+        flux[cut] *= whole
+        error[cut] *= whole
     # SEP gives a wholly masked circle a zero over zero: NaN already.
-    return flux * whole, error * whole
+    return flux, error
 
 
 def _pill(

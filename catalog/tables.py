@@ -12,6 +12,7 @@ import re
 import warnings
 import zlib
 from collections.abc import Callable, Mapping
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,6 +47,8 @@ TABLE_ENDINGS: Final[Mapping[str, str]] = {
     ".pq": "Parquet",
 }
 _SEXTRACTOR = re.compile(rb"\A#\s*\d+\s+[A-Za-z_]\w*")
+# What other programs write where there is no value.
+_MISSING: Final = ("", "NA", "N/A", "null", "NULL", "None", "--")
 # How far outside the frame a sky position still is of interest [px].
 _MARGIN_PX: Final = 10.0
 
@@ -190,11 +193,17 @@ def _text(form: str | None) -> Callable[[bytes], Table]:
     """Return a reader of text in one of astropy's formats, or in whichever fits."""
 
     def read(content: bytes) -> Table:
-        text = content.decode("utf-8-sig")
-        if form is None:
-            return Table.read(text, format="ascii")
         # As lines, so that a one-line table is not taken for a file's name.
-        return Table.read(text.splitlines(), format=form)
+        lines = content.decode("utf-8-sig").splitlines()
+        if form not in {"ascii.csv", None}:
+            return Table.read(lines, format=form)
+        options: dict[str, Any] = {"fill_values": [(text, "0") for text in _MISSING]}
+        rest = list(dropwhile(lambda line: not line.strip() or line.startswith("#"), lines))
+        if rest and ";" in rest[0] and "," not in rest[0]:
+            return Table.read(rest, format="ascii.basic", delimiter=";", **options)
+        if form == "ascii.csv":
+            return Table.read(rest, format=form, **options)
+        return Table.read(lines, format="ascii", **options)
 
     return read
 

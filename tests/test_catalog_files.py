@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog.errors import BadInputError
@@ -104,6 +104,7 @@ def test_unsafe_names_are_marked(name: str, start: str) -> None:
     assert len(safe_name(name)) == len(start) + 8
 
 
+@settings(deadline=None)
 @given(st.text(), st.text())
 def test_safe_names_are_safe_and_apart(one: str, other: str) -> None:
     safe = safe_name(one)

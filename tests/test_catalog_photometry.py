@@ -160,7 +160,7 @@ def test_a_streaks_aperture_has_its_area(
 def test_a_streaks_aperture_against_brute_force() -> None:
     x, y, length, theta, radius = 47.3, 33.9, 31.0, 0.7, 3.3
     image = np.random.default_rng(5).random((NY, NX))
-    n = 40
+    n = 20
     fine = (np.arange(n) + 0.5) / n - 0.5
     fy = (np.arange(NY)[:, None] + fine).ravel()[:, None]
     fx = (np.arange(NX)[:, None] + fine).ravel()[None, :]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.table import MaskedColumn, QTable, Table
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog.errors import BadInputError
@@ -134,6 +134,7 @@ def test_selecting_and_adding() -> None:
         picked["nope"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.booleans(), max_size=8))
 def test_a_mask_selects_what_it_says(mask: list[bool]) -> None:
     n = len(mask)

@@ -301,6 +301,24 @@ def test_a_flux_in_another_unit_stays_beside(tmp_path: Path) -> None:
     assert got["mag"][0] == 20
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", "# made somewhere\n#\nx,y,score\n1,2,0.5\n3,4,N/A\n"),
+        ("a.csv", "x;y;score\n1;2;0.5\n3;4;\n"),
+        ("a.txt", "x;y;score\n1;2;0.5\n3;4;null\n"),
+        ("a.txt", "# x y score\n1 2 0.5\n3 4 nan\n"),
+        ("a.tsv", "x\ty\tscore\n1\t2\t0.5\n3\t4\tNA\n"),
+        ("a.csv", "\ufeffx,y,score\r\n1,2,0.5\r\n3,4,--\r\n"),
+        ("a.dat", "x,y,score\n1,2,0.5\n3,4,\n"),
+    ],
+)
+def test_text_in_many_hands(tmp_path: Path, name: str, text: str) -> None:
+    got = read_catalog(write(tmp_path / name, text))
+    np.testing.assert_allclose(got.xy, [[1, 2], [3, 4]])
+    np.testing.assert_array_equal(got["score"], [0.5, np.nan])
+
+
 def test_units_as_people_write_them(tmp_path: Path) -> None:
     text = (
         "# %ECSV 1.0\n# ---\n# datatype:\n# - {name: x, unit: px, datatype: float64}\n"
@@ -475,6 +493,11 @@ def test_regions_of_nothing_and_bad_arguments(tmp_path: Path) -> None:
 # -- the tables beside the project -------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def sdss() -> Frame:
+    return read_frame(DATA / "sdss_s82" / "frame-r-000094-1-0012.fits.bz2")
+
+
 @pytest.mark.skipif(not DATA.is_dir(), reason="shared data are not beside this checkout")
 class TestRealTables:
     def test_skymaker_truth(self) -> None:
@@ -507,23 +530,21 @@ class TestRealTables:
         x, y = pixel_positions(truth["ra"], truth["dec"], image)
         assert np.nanmedian(np.hypot(x - truth["x"], y - truth["y"])) < 0.01
 
-    def test_sdss_truth_through_the_sky(self) -> None:
+    def test_sdss_truth_through_the_sky(self, sdss: Frame) -> None:
         folder = DATA / "sdss_s82"
-        image = read_frame(folder / "frame-r-000094-1-0012.fits.bz2")
         truth = read_catalog(
-            folder / "stripe82_coadd_94_1_12.fits", columns={"mag": "psfmag_r"}, frame=image
+            folder / "stripe82_coadd_94_1_12.fits", columns={"mag": "psfmag_r"}, frame=sdss
         )
         assert len(truth) + truth.table.meta["outside_frame"] == 901
-        ny, nx = image.shape
+        ny, nx = sdss.shape
         inside = (truth["x"] > -0.5) & (truth["x"] < nx - 0.5)
         inside &= (truth["y"] > -0.5) & (truth["y"] < ny - 0.5)
         assert inside.sum() == pytest.approx(814, abs=2)
         assert len(truth) > inside.sum()  # a margin of a few pixels stays
 
-    def test_sdss_objects_agree_with_their_own_pixels(self) -> None:
+    def test_sdss_objects_agree_with_their_own_pixels(self, sdss: Frame) -> None:
         folder = DATA / "sdss_s82"
-        image = read_frame(folder / "frame-r-000094-1-0012.fits.bz2")
-        objects = read_catalog(folder / "photoObj_subset_94_1_12.fits", frame=image)
+        objects = read_catalog(folder / "photoObj_subset_94_1_12.fits", frame=sdss)
         # SDSS counts the centre of the first pixel as 0.5.
         shift = np.hypot(
             objects["x"] - (objects["OBJC_COLC"] - 0.5), objects["y"] - (objects["OBJC_ROWC"] - 0.5)
