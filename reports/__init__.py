@@ -6,11 +6,9 @@ The page, the Markdown and every figure of a run folder come from
 
 from __future__ import annotations
 
+from reports.axes import plot_groups, plot_precision_recall, plot_score
 from reports.figures import (
     limits_by_group,
-    plot_groups,
-    plot_precision_recall,
-    plot_score,
     precision_recall,
     scores_by_group,
     scores_by_magnitude,

@@ -23,7 +23,7 @@ from reports import (
     scores_by_magnitude,
     styles,
 )
-from reports.figures import bin_rows
+from reports.axes import bin_rows
 from reports.files import csv_text, figure_files
 from reports.style import shorten
 
