@@ -41,6 +41,7 @@ struct Tables {
     std::vector<Group> groups;
     std::vector<Tap<A>> taps;
     std::vector<A> dense;
+    std::vector<Picks> picks;
   };
   std::vector<Arena> arenas;
   std::vector<BoxTable<A>> boxes;
@@ -142,10 +143,33 @@ struct Map {
   int64_t images, channels, height, width;
 };
 
+// What the plane kernels want beside the taps.
+enum class Windows { none, picks, dense };
+
+template <class A>
+bool make_picks(const Builder<A>& builder, const BoxTable<A>& table, Picks& picks) {
+  if (builder.ends.size() > size_t(Picks::lanes))
+    return false;
+  picks = Picks{};
+  uint32_t begin = 0;
+  for (size_t bin = 0; bin < builder.ends.size(); begin = builder.ends[bin++]) {
+    const uint32_t count = builder.ends[bin] - begin;
+    if (count > uint32_t(Picks::limit))
+      return false;
+    picks.count = std::max(picks.count, int32_t(count));
+    for (uint32_t t = 0; count > 0 && t < uint32_t(Picks::limit); ++t) {
+      const Tap<A>& tap = builder.taps[begin + (t < count ? t : 0)];
+      picks.index[t][bin] = tap.index - table.first_column;
+      picks.weight[t][bin] = t < count ? float(tap.weight) : 0.0f;
+    }
+  }
+  return true;
+}
+
 template <class A>
 Tables<A> make_tables(
     const std::vector<Box<A>>& boxes, const std::vector<int64_t>& order, const Map& map, Bins bins,
-    const Sampling& sampling, By rows_by, By columns_by, bool windows, bool dense) {
+    const Sampling& sampling, By rows_by, By columns_by, Windows windows) {
   const auto count = int64_t(boxes.size());
   const int64_t pieces = (count + kBoxesAPiece - 1) / kBoxesAPiece;
   Tables<A> tables;
@@ -160,7 +184,7 @@ Tables<A> make_tables(
     const int64_t begin = piece * kBoxesAPiece;
     const int64_t end = std::min(count, begin + kBoxesAPiece);
     struct Offsets {
-      size_t rows, columns, dense;
+      size_t rows, columns, dense, picks;
     } offsets[kBoxesAPiece];
     for (int64_t i = begin; i < end; ++i) {
       const Box<A>& box = boxes[size_t(order[size_t(i)])];
@@ -184,10 +208,10 @@ Tables<A> make_tables(
       table.columns.count = builder.emit(columns_by, arena);
       table.first_column = right < 0 ? 0 : left;
       table.padded = 0;
-      offset.dense = SIZE_MAX;
+      offset.dense = offset.picks = SIZE_MAX;
       const int64_t span = right < 0 ? 0 : right - left + 1;
       widest[size_t(piece)] = std::max(widest[size_t(piece)], span);
-      if (!windows || span == 0)
+      if (windows == Windows::none || span == 0)
         continue;
       const int64_t padded = (span + kWindowStep - 1) / kWindowStep * kWindowStep;
       if (padded > map.width)
@@ -195,8 +219,16 @@ Tables<A> make_tables(
       table.padded = int32_t(padded);
       table.first_column = int32_t(std::min<int64_t>(left, map.width - padded));
       widest[size_t(piece)] = std::max(widest[size_t(piece)], padded);
-      if (!dense || padded > kDenseLimit)
+      if (padded > kDenseLimit)
         continue;
+      if (windows == Windows::picks) {
+        Picks picks;
+        if (!make_picks(builder, table, picks))
+          continue;
+        offset.picks = arena.picks.size();
+        arena.picks.push_back(picks);
+        continue;
+      }
       offset.dense = arena.dense.size();
       arena.dense.resize(offset.dense + size_t(padded) * bins.columns, A(0));
       size_t t = 0;
@@ -214,6 +246,7 @@ Tables<A> make_tables(
       table.columns.groups = arena.groups.data() + offset.columns;
       table.taps = arena.taps.data();
       table.dense = offset.dense == SIZE_MAX ? nullptr : arena.dense.data() + offset.dense;
+      table.picks = offset.picks == SIZE_MAX ? nullptr : arena.picks.data() + offset.picks;
     }
   });
   for (const int64_t one : widest)
@@ -339,7 +372,7 @@ void forward(
 
   if (channels_last) {
     const auto tables = make_tables(
-        rois, order, map, bins, sampling, By::position, By::bin, false, false);
+        rois, order, map, bins, sampling, By::position, By::bin, Windows::none);
     const int64_t pieces = (count + kBoxesAPiece - 1) / kBoxesAPiece;
     for_each_piece(
         pieces, threaded, scratch_maker(k, bins, tables.widest),
@@ -357,7 +390,7 @@ void forward(
   }
 
   const auto tables =
-      make_tables(rois, order, map, bins, sampling, By::bin, By::bin, true, false);
+      make_tables(rois, order, map, bins, sampling, By::bin, By::bin, Windows::picks);
   const int64_t at_once = planes_a_piece(map);
   const int64_t blocks = (map.channels + at_once - 1) / at_once;
   for_each_piece(
@@ -412,7 +445,7 @@ void backward_pixels(
   std::vector<int64_t> starts;
   const auto order = downwards(rois, map.images, starts);
   const auto tables = make_tables(
-      rois, order, map, bins, sampling, By::position, By::position, false, false);
+      rois, order, map, bins, sampling, By::position, By::position, Windows::none);
   const int64_t crop_size = int64_t(bins.rows) * bins.columns * map.channels;
   const int64_t row_size = map.width * map.channels;
   const int64_t fits = kBandBytes / std::max<int64_t>(1, row_size * int64_t(sizeof(A)));
@@ -479,7 +512,7 @@ void backward_planes(
   std::vector<int64_t> starts;
   const auto order = downwards(rois, map.images, starts);
   const auto tables = make_tables(
-      rois, order, map, bins, sampling, By::position, By::position, true, true);
+      rois, order, map, bins, sampling, By::position, By::position, Windows::dense);
   const int64_t cells = int64_t(bins.rows) * bins.columns;
   const int64_t plane = map.height * map.width;
   const int64_t at_once = planes_a_piece(map);

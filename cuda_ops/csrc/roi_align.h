@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 namespace skyduel {
 
@@ -47,11 +48,22 @@ struct Axis {
   int32_t count;
 };
 
+// Columns' taps with one lane a bin: bin c of a row is the sum over t of
+// weight[t][c] * window[index[t][c]]. A lane with fewer taps repeats its first
+// with no weight, so that no pixel outside a bin is ever multiplied.
+struct Picks {
+  static constexpr int32_t lanes = 16, limit = 6;
+  int32_t count;
+  int32_t index[limit][lanes];
+  float weight[limit][lanes];
+};
+
 template <class A>
 struct BoxTable {
   Axis<A> rows, columns;
   const Tap<A>* taps;
-  const A* dense; // [bins][padded] column weights, or null: see PlaneWindow
+  const A* dense; // [bins][padded] column weights of the backward pass, or null
+  const Picks* picks; // the same for the forward pass in float, or null
   int32_t first_column; // of the window read or written by the plane kernels
   int32_t padded; // its width, a multiple of the widest vector; 0 = do not use
   int64_t number; // which crop this is

@@ -271,6 +271,61 @@ SKYDUEL_INLINE void forward_plane(
   }
 }
 
+#if SKYDUEL_VECTOR_BYTES >= 32
+// window[index], for a window held in `vectors` registers.
+template <int vectors>
+SKYDUEL_INLINE vec<float> pick(const vec<float>* window, const int32_t* index) {
+#if SKYDUEL_VECTOR_BYTES == 64
+  const __m512i at = _mm512_loadu_si512(index);
+  if constexpr (vectors == 1)
+    // The unmasked form warns of its own uninitialised operand in GCC 12.
+    return (vec<float>)_mm512_maskz_permutexvar_ps(__mmask16(-1), at, (__m512)window[0]);
+  else
+    return (vec<float>)_mm512_permutex2var_ps((__m512)window[0], at, (__m512)window[1]);
+#else
+  const __m256i at = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(index));
+  __m256 found = _mm256_permutevar8x32_ps((__m256)window[0], at);
+  for (int q = 1; q < vectors; ++q) {
+    const __m256i here = _mm256_cmpgt_epi32(at, _mm256_set1_epi32(8 * q - 1));
+    found = _mm256_blendv_ps(
+        found, _mm256_permutevar8x32_ps((__m256)window[q], at), _mm256_castsi256_ps(here));
+  }
+  return (vec<float>)found;
+#endif
+}
+
+// A window of at most kDenseLimit columns in registers, bins picked out of it.
+template <class T, int vectors>
+SKYDUEL_INLINE void forward_plane_picked(
+    const T* plane, int64_t width, const BoxTable<float>& box, Bins bins, T* crop) {
+  using L = Lanes<float>;
+  const T* start = plane + box.first_column;
+  const Picks& picks = *box.picks;
+  for (int32_t r = 0; r < bins.rows; ++r) {
+    const Group row = box.rows.groups[r];
+    vec<float> window[vectors];
+    for (int v = 0; v < vectors; ++v)
+      window[v] = L::zero();
+    for (uint32_t t = row.begin; t < row.end; ++t) {
+      const auto weight = L::all(box.taps[t].weight);
+      const T* from = start + box.taps[t].index * width;
+      for (int v = 0; v < vectors; ++v)
+        window[v] = fused(weight, L::load(from + v * L::count), window[v]);
+    }
+    for (int32_t c = 0; c < bins.columns; c += L::count) {
+      vec<float> sum = L::zero();
+      for (int32_t t = 0; t < picks.count; ++t)
+        sum = fused(
+            L::load(&picks.weight[t][c]), pick<vectors>(window, &picks.index[t][c]), sum);
+      T lanes[L::count];
+      L::store(sum, lanes);
+      const int32_t many = bins.columns - c < L::count ? bins.columns - c : L::count;
+      __builtin_memcpy(crop + r * bins.columns + c, lanes, size_t(many) * sizeof(T));
+    }
+  }
+}
+#endif
+
 template <class A>
 int32_t column_span(const BoxTable<A>& box) {
   int32_t last = box.first_column - 1;
@@ -287,6 +342,23 @@ void forward_planes(
   using A = wide_t<T>;
   const int32_t cells = bins.rows * bins.columns;
   const int32_t span = box.padded ? box.padded : column_span(box);
+#if SKYDUEL_VECTOR_BYTES >= 32
+  if constexpr (std::is_same_v<A, float>) {
+    constexpr int one = kWindowStep / Lanes<float>::count;
+    if (box.picks && box.padded == kWindowStep) {
+      for (int64_t p = 0; p < planes; ++p)
+        forward_plane_picked<T, one>(
+            plane + p * plane_size, width, box, bins, crop + p * cells);
+      return;
+    }
+    if (box.picks && box.padded == 2 * kWindowStep) {
+      for (int64_t p = 0; p < planes; ++p)
+        forward_plane_picked<T, 2 * one>(
+            plane + p * plane_size, width, box, bins, crop + p * cells);
+      return;
+    }
+  }
+#endif
   for (int64_t p = 0; p < planes; ++p) {
     if (box.padded)
       forward_plane<T, Lanes<A>>(
