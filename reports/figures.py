@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from reports.axes import (
     THIN,
@@ -26,6 +28,7 @@ from reports.style import POINT_FILLS, QUANTITY_NAMES, Style, drawing, point_nam
 
 __all__ = ["limits_by_group", "precision_recall", "scores_by_group", "scores_by_magnitude"]
 
+_WIDE: Final = 8.0
 _OVERVIEW: Final = ("completeness", "purity", "f1", "f2")
 
 
@@ -124,6 +127,7 @@ def limits_by_group(
         looks_of(limits, looks),
         "S/N at completeness (recall) 0.5 (lower is better)",
         "Signal-to-noise at which half of the sources are found",
+        wide=True,
     )
     return figure, drawn.rename(columns={"value": "snr50", "lo": "snr50_lo", "hi": "snr50_hi"})
 
@@ -153,8 +157,13 @@ def _panels(
     looks: Mapping[str, Style],
     label: str,
     title: str,
+    *,
+    wide: bool = False,
 ) -> tuple[Figure, pd.DataFrame]:
-    """Return one panel of dots for each operating point, sharing their axes."""
+    """Return one panel of dots for each operating point, sharing their axes.
+
+    With `wide`, values that span more than a factor `_WIDE` stand on a logarithmic axis.
+    """
     if points is None:
         points = [str(p) for p in table["point"].drop_duplicates()]
     table = table[table["point"].isin(list(points))].reset_index(drop=True)
@@ -169,6 +178,14 @@ def _panels(
             ax.set_title(point_name(point))
         if not len(table):
             say(axes[0], "nothing of this in the run")
+        shown = table["value"].to_numpy(dtype=float)
+        shown = shown[np.isfinite(shown)]
+        if wide and len(shown) and shown.min() > 0 and shown.max() > _WIDE * shown.min():
+            # One far value would press all others together.
+            axes[0].set_xscale("log")
+            axes[0].xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axes[0].xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axes[0].xaxis.set_minor_formatter(NullFormatter())
         axes[len(axes) // 2].set_xlabel(label)
         figure.suptitle(title)
         _legend(figure, [_handle(look, shorten(name)) for name, look in looks.items()])

@@ -155,7 +155,12 @@ def verdict(run: Run) -> tuple[Section, ...]:
     points.sort(key=lambda p: p != "calibrated")
     sections = [Section("The answer", _headline(run, points[0]))] if points else []
     if len(run.limits):
-        sections.append(Section("Faint limit at equal purity", _limit_sentences(run, "purity95")))
+        sections.append(
+            Section(
+                "Faint limit at equal purity 0.95: S/N at which half is found",
+                _limit_sentences(run, "purity95"),
+            )
+        )
     for point in points:
         sections.append(
             Section(
@@ -256,14 +261,7 @@ def _headline(run: Run, point: str) -> tuple[str, ...]:
     ]
     if len(run.groups) > 1:
         by_group = {g: rank(_overall(run, "f1", g, point)) for g in run.groups}
-        for detector in run.detectors:
-            led = [g for g, r in by_group.items() if r.leaders == (detector,)]
-            sure = [g for g in led if by_group[g].clear]
-            lines.append(
-                f"{shorten(detector)} has the highest F1 in {len(led)} of {len(by_group)} groups"
-                + (f" ({_listed(led)})" if led else "")
-                + (f", with intervals apart in {len(sure)}." if led else ".")
-            )
+        lines += _led(run, by_group, "the highest F1")
     return tuple(lines)
 
 
@@ -272,9 +270,30 @@ def _limit_sentences(run: Run, point: str) -> tuple[str, ...]:
     if not len(limits):
         return ("The run has no limits at equal purity.",)
     ranking = rank(_limits(run, "all", point), "snr50", higher=False)
-    return (
-        ranking_sentence(ranking, "Lowest S/N at which half of the sources are found", digits=2),
+    first = ranking_sentence(
+        ranking, "All groups together, lowest S/N at which half of the sources are found", digits=2
     )
+    if len(run.groups) < 2:
+        return (first,)
+    by_group = {g: rank(_limits(run, g, point), "snr50", higher=False) for g in run.groups}
+    return (
+        *_led(run, by_group, "the lowest such S/N"),
+        f"{first} Here one threshold serves all groups, and a group rich in false detections can "
+        "set it for the others; the lines above take each group by itself.",
+    )
+
+
+def _led(run: Run, by_group: dict[str, Ranking], what: str) -> list[str]:
+    """Return one sentence a detector: in how many groups it leads alone, and in which."""
+    lines = []
+    for detector in run.detectors:
+        led = [g for g, r in by_group.items() if r.leaders == (detector,)]
+        sure = [g for g in led if by_group[g].clear]
+        lines.append(
+            f"{shorten(detector)} has {what} in {len(led)} of {len(by_group)} groups"
+            + (f" ({_listed(led)}), with intervals apart in {len(sure)}." if led else ".")
+        )
+    return lines
 
 
 def _limits(run: Run, group: str, point: str) -> pd.DataFrame:

@@ -235,6 +235,13 @@ def test_limits_and_scores_by_group_draw_their_tables(run):
     np.testing.assert_array_equal(drawn["value"], total["value"])
 
 
+def test_a_far_limit_does_not_press_the_others_together(run):
+    assert limits_by_group(run.limits)[0].axes[0].get_xscale() == "linear"
+    limits = run.limits.copy()
+    limits.loc[0, ["snr50", "snr50_lo", "snr50_hi"]] = 200.0
+    assert {ax.get_xscale() for ax in limits_by_group(limits)[0].axes} == {"log"}
+
+
 def test_undefined_limits_are_written_not_dropped(run):
     limits = run.limits.copy()
     limits.loc[limits["detector"] == "sep", ["snr50", "snr50_lo", "snr50_hi"]] = np.nan
