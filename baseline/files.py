@@ -8,11 +8,11 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from baseline.settings import build_settings, nearest
 from catalog.errors import BadInputError
 from catalog.files import safe_name
 from catalog.frame import Frame
 from catalog.images import frame_name
+from catalog.settings import build_settings, nearest
 from catalog.sources import Catalog
 from catalog.tables import read_catalog
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
-from baseline.settings import nearest
 from catalog.detector import Detector
 from catalog.errors import BadInputError
+from catalog.settings import nearest
 
 __all__ = ["GROUP", "available", "make_detector"]
 

@@ -19,10 +19,11 @@ from baseline.kernels import (
 )
 from baseline.limits import Extraction, extract
 from baseline.photometry import Photometry, measure, windowed_positions
-from baseline.settings import SepSettings, build_settings
+from baseline.settings import SepSettings
 from baseline.shapes import classify, segment_length, stellar_sigma, wrap_angle
 from catalog.background import estimate_background
 from catalog.frame import Frame
+from catalog.settings import build_settings
 from catalog.sources import Catalog
 
 __all__ = ["FLAGS", "SepDetector", "sep_default", "sep_matched"]

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from catalog.errors import BadInputError
+__all__ = ["SepSettings"]
 
-__all__ = ["SepSettings", "build_settings", "nearest"]
-
-Model = TypeVar("Model", bound=BaseModel)
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -110,39 +105,3 @@ class SepSettings(BaseModel):
     streak_elongation: Annotated[float, Field(ge=1)] = 3.0
     streak_length_fwhm: Positive = 3.0
     score_threshold: Finite | None = None
-
-
-def nearest(word: str, choices: Mapping[str, object] | list[str]) -> str | None:
-    """Return the choice most like ``word``, whatever the case, or None if none is."""
-    by_lower = {choice.lower(): choice for choice in choices}
-    close = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=0.5)
-    return by_lower[close[0]] if close else None
-
-
-def build_settings(
-    model: type[Model], source: str, overrides: Mapping[str, Any], base: Model | None = None
-) -> Model:
-    """Return ``base`` (or the model's defaults) with some settings overridden, validated.
-
-    Raises
-    ------
-    BadInputError
-        For a setting that the model does not have, naming the nearest one it
-        has, and for a value that is not allowed.
-    """
-    for key in overrides:
-        if key not in model.model_fields:
-            close = nearest(key, list(model.model_fields))
-            hint = f"; did you mean {close}?" if close else ""
-            raise BadInputError(
-                source, f"a setting among {', '.join(model.model_fields)}", f"{key!r}{hint}"
-            )
-    values = {} if base is None else base.model_dump()
-    try:
-        return model.model_validate({**values, **overrides})
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "settings"
-        message = first["msg"].removeprefix("Value error, ")
-        message = message[:1].lower() + message[1:]
-        raise BadInputError(f"{source}: {where}", message, repr(first["input"])) from error

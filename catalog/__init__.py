@@ -13,6 +13,7 @@ from catalog.frame import Frame
 from catalog.images import frame_name, read_frame, write_frame
 from catalog.photometry import aperture_radius, forced_photometry
 from catalog.regions import write_regions
+from catalog.settings import build_settings, nearest, settings_error
 from catalog.sky import pixel_positions, with_sky
 from catalog.sources import KINDS, SCHEMA, Catalog
 from catalog.tables import TABLE_ENDINGS, read_catalog, write_catalog
@@ -31,14 +32,17 @@ __all__ = [
     "SkyduelError",
     "aperture_radius",
     "atomic_path",
+    "build_settings",
     "estimate_background",
     "forced_photometry",
     "frame_name",
+    "nearest",
     "open_dataset",
     "pixel_positions",
     "read_catalog",
     "read_frame",
     "safe_name",
+    "settings_error",
     "with_sky",
     "write_catalog",
     "write_frame",

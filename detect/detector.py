@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.errors import BadInputError
 from catalog.frame import Frame
 from catalog.photometry import forced_photometry
+from catalog.settings import build_settings
 from catalog.sources import Catalog
 from cuda_ops import soft_nms
 from detect.decode import source_boxes
@@ -165,17 +165,4 @@ def _bf16(device: torch.device) -> bool:
 def neural(**settings: Any) -> NeuralDetector:
     """Return the neural detector; keyword arguments are `NeuralSettings` and ``name``."""
     name = settings.pop("name", "neural")
-    for key in settings:
-        if key not in NeuralSettings.model_fields:
-            near = difflib.get_close_matches(key, NeuralSettings.model_fields, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise BadInputError(
-                "neural", f"a setting among {', '.join(NeuralSettings.model_fields)}", key + hint
-            )
-    try:
-        return NeuralDetector(NeuralSettings(**settings), name)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise BadInputError(
-            f"neural: {'.'.join(map(str, first['loc']))}", first["msg"], repr(first["input"])
-        ) from error
+    return NeuralDetector(build_settings(NeuralSettings, "detector neural", settings), name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any, Final, Self
 
@@ -11,6 +10,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from catalog.errors import BadInputError
+from catalog.settings import nearest, settings_error
 from catalog.sources import Catalog
 
 __all__ = [
@@ -67,18 +67,14 @@ class ScoringRules(BaseModel):
     def __init__(self, **values: Any) -> None:
         unknown = sorted(set(values) - set(type(self).model_fields))
         if unknown:
-            near = difflib.get_close_matches(unknown[0], type(self).model_fields, n=1, cutoff=0.4)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            near = nearest(unknown[0], type(self).model_fields)
+            hint = f"; did you mean {near!r}?" if near else ""
             known = ", ".join(type(self).model_fields)
             raise BadInputError("scoring rules", f"keys among {known}", f"{unknown[0]!r}{hint}")
         try:
             super().__init__(**values)
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(map(str, first["loc"])) or "scoring rules"
-            raise BadInputError(
-                f"scoring rules: {key}", first["msg"], repr(first.get("input"))
-            ) from error
+            raise settings_error("scoring rules", error) from error
 
     @field_validator("bins")
     @classmethod
