@@ -5,7 +5,7 @@ row; whatever a file counts from 1 is converted when it is read or written.
 """
 
 from catalog.background import Background, estimate_background
-from catalog.dataset import Dataset, Entry, open_dataset, write_manifest
+from catalog.dataset import Dataset, Entry, Split, open_dataset, write_manifest
 from catalog.detector import Detector
 from catalog.errors import BadInputError, SkyduelError
 from catalog.files import atomic_path, safe_name
@@ -30,6 +30,7 @@ __all__ = [
     "Entry",
     "Frame",
     "SkyduelError",
+    "Split",
     "aperture_radius",
     "atomic_path",
     "build_settings",

@@ -20,7 +20,15 @@ from catalog.hdus import holds_image
 from catalog.images import COMPRESSION_ENDINGS, FITS_ENDINGS, frame_name
 from catalog.tables import TABLE_ENDINGS
 
-__all__ = ["MANIFEST_NAMES", "SPLITS", "Dataset", "Entry", "open_dataset", "write_manifest"]
+__all__ = [
+    "MANIFEST_NAMES",
+    "SPLITS",
+    "Dataset",
+    "Entry",
+    "Split",
+    "open_dataset",
+    "write_manifest",
+]
 
 Split = Literal["test", "calibration"]
 SPLITS: Final[tuple[Split, ...]] = ("test", "calibration")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from catalog import Dataset, Entry, write_catalog, write_frame, write_manifest
+from catalog import Dataset, Entry, Split, write_catalog, write_frame, write_manifest
 from simulation import FAMILIES, draw_settings, simulate
 
 __all__ = ["BUILTIN_SEED", "make_builtin", "make_frames"]
@@ -21,7 +21,7 @@ _CALIBRATION: Final = ("sparse", "aberrated", "crowded", "dirty")
 
 def make_frames(
     folder: Path,
-    plan: list[tuple[str, str, str]],
+    plan: Sequence[tuple[str, str, Split]],
     seed: int,
     *,
     ny: int = 512,
@@ -62,9 +62,10 @@ def make_frames(
 
 def make_builtin(folder: Path, on_frame: Callable[[str], None] | None = None) -> Dataset:
     """Simulate the built-in set into a folder."""
-    plan = [
+    plan: list[tuple[str, str, Split]] = [
         (f"{family}_{i:03d}", family, "test")
         for family in FAMILIES
         for i in range(_TEST_PER_FAMILY)
-    ] + [(f"calibration_{family}", family, "calibration") for family in _CALIBRATION]
+    ]
+    plan += [(f"calibration_{family}", family, "calibration") for family in _CALIBRATION]
     return make_frames(folder, plan, BUILTIN_SEED, on_frame=on_frame)

@@ -210,9 +210,7 @@ def _pool(workers: int, threads: int) -> Iterator[Executor]:
                 os.environ[name] = value
 
 
-def _gather(
-    stage: str, futures: dict[Future[Outcome], str], watch: Watcher
-) -> dict[str, Outcome]:
+def _gather(stage: str, futures: dict[Future[Outcome], str], watch: Watcher) -> dict[str, Outcome]:
     """Return the outcomes by frame; a worker that died is a failure of its frame."""
     outcomes: dict[str, Outcome] = {}
     watch(stage, "", len(futures))

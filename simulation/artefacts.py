@@ -10,7 +10,9 @@ __all__ = ["bad_columns", "cosmic_rays", "hot_pixels", "readout_smear"]
 Image = npt.NDArray[np.float32]
 
 
-def cosmic_rays(shape: tuple[int, int], count: int, sigma: float, rng: np.random.Generator) -> Image:
+def cosmic_rays(
+    shape: tuple[int, int], count: int, sigma: float, rng: np.random.Generator
+) -> Image:
     """Return charge left by ``count`` cosmic rays, shape (ny, nx), in units of ``sigma``'s.
 
     Tracks are straight, mostly short, unevenly bright, and one pixel wide with a

@@ -190,9 +190,7 @@ def splat(
         for ox, wx in ((0, 1 - fx), (1, fx)):
             cx, cy = ix + ox, iy + oy
             ok = (cx >= 0) & (cx < nx) & (cy >= 0) & (cy < ny)
-            image += np.bincount(
-                cy[ok] * nx + cx[ok], (weight * wx * wy)[ok], minlength=ny * nx
-            )
+            image += np.bincount(cy[ok] * nx + cx[ok], (weight * wx * wy)[ok], minlength=ny * nx)
     return image.reshape(ny, nx)
 
 

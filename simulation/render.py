@@ -60,9 +60,9 @@ def render_points(
         ]
         crop = psf.radius - radius
         side = 2 * radius + 1
-        bank = np.ascontiguousarray(
-            psf.bank[:, :, crop : crop + side, crop : crop + side]
-        ).reshape((OVERSAMPLING + 1) ** 2, side * side)
+        bank = np.ascontiguousarray(psf.bank[:, :, crop : crop + side, crop : crop + side]).reshape(
+            (OVERSAMPLING + 1) ** 2, side * side
+        )
         per_chunk = max(1, _CHUNK_PIXELS // side**2)
         offsets = np.arange(-radius, radius + 1)
         for start in range(0, rows.size, per_chunk):

@@ -167,7 +167,7 @@ def test_counts_rise_with_the_slope() -> None:
     mags = sample_magnitudes(200_000, 0.3, 8.0, np.random.default_rng(2))
     assert mags.min() >= -8
     assert mags.max() <= 0
-    ratio = np.sum((mags > -1)) / np.sum((mags > -2) & (mags <= -1))
+    ratio = np.sum(mags > -1) / np.sum((mags > -2) & (mags <= -1))
     assert np.log10(ratio) == pytest.approx(0.3, abs=0.01)
     flat = sample_magnitudes(100_000, 0.0, 5.0, np.random.default_rng(2))
     assert flat.mean() == pytest.approx(-2.5, abs=0.03)

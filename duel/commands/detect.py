@@ -60,7 +60,7 @@ def command(
     with progress() as bar:
         task = bar.add_task(contestant.name, total=len(targets), note="")
         for name, target in targets.items():
-            entry = Entry(name=frame_name(name), frame=name, truth=None)
+            entry = Entry(name=frame_name(name), frame=Path(name))
             outcome = detect_frame(contestant, entry, None, target, facts_file=False)
             if outcome.reason is None:
                 if regions:

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from catalog import BadInputError, Dataset, open_dataset
 from duel.builtin import BUILTIN_SEED, make_builtin
@@ -81,15 +79,16 @@ def command(
         )
         record = run(plan, watch)
         watch("report", "", 1)
-        from reports import write_report
+        from duel.summary import run_summary
+        from reports import load_run, write_report  # matplotlib loads only now
 
         page = write_report(folder)
         watch("report", "page", 1)
-    _print_summary(folder, record)
+    out.print(run_summary(load_run(folder)))
     for failure in record["failures"]:
         who = f" ({failure['detector']})" if failure["detector"] else ""
-        err.print(f"failed: {failure['frame']}{who}: {failure['reason']}", markup=False, style="red",
-                  soft_wrap=True)  # fmt: skip
+        line = f"failed: {failure['frame']}{who}: {failure['reason']}"
+        err.print(line, markup=False, style="red", soft_wrap=True)
     out.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
     err.print(f"done in {time.monotonic() - began:.0f} s", markup=False, highlight=False)
     if record["failures"]:
@@ -101,7 +100,8 @@ def _watcher(bar: Any) -> Watcher:
 
     def watch(stage: str, item: str, total: int) -> None:
         if stage not in tasks:
-            tasks[stage] = bar.add_task(stage, total=total, note="")
+            note = "" if total else "done before"
+            tasks[stage] = bar.add_task(stage, total=total or 1, completed=not total, note=note)
         if item:
             bar.update(tasks[stage], advance=1)
 
@@ -119,17 +119,3 @@ def _builtin(folder: Path, watch: Watcher) -> Dataset:
         )
     make_builtin(data, on_frame=lambda name: watch("simulate", name, 24))
     return open_dataset(data)
-
-
-def _print_summary(folder: Path, record: dict[str, Any]) -> None:
-    from reports import load_run, summary_table
-
-    loaded = load_run(folder)
-    table = summary_table(loaded)
-    n = len(loaded.scored_frames)
-    shown = Table(title=f"{record['name']}: {n} test frames", title_justify="left")
-    for column in table.columns:
-        shown.add_column(str(column), justify="left" if table[column].dtype == object else "right")
-    for row in table.itertuples(index=False):
-        shown.add_row(*(Text("–" if v != v else str(v)) for v in row))
-    out.print(shown)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from catalog import Catalog, Frame, read_catalog, read_frame
+from catalog import Catalog, Frame, forced_photometry, read_catalog, read_frame
 from duel.commands.options import Bins, Config, RadiusPx, read_config, rules_from
 from duel.console import out
-from evaluation import ScoreReport, apply_ignore, mark_ignored_regions, score_catalogs
+from evaluation import ScoreReport, ScoringRules, apply_ignore, mark_ignored_regions, score_catalogs
 
 __all__ = ["NAME", "command"]
 
@@ -56,11 +56,10 @@ def command(
         out.print(_table(report))
 
 
-def _prepared(found: Path, truth: Path, image: Frame | None, rules: object) -> tuple[Catalog, Catalog]:
-    from catalog import forced_photometry
-    from evaluation import ScoringRules
-
-    assert isinstance(rules, ScoringRules)
+def _prepared(
+    found: Path, truth: Path, image: Frame | None, rules: ScoringRules
+) -> tuple[Catalog, Catalog]:
+    """Return both catalogues; with their frame, measured and marked as in a run."""
     detections, sources = read_catalog(found, frame=image), read_catalog(truth, frame=image)
     if image is not None:
         detections = forced_photometry(image, detections)
@@ -81,25 +80,34 @@ def _table(report: ScoreReport) -> Table:
     for quantity in _SHOWN:
         table.add_column(quantity, justify="right")
     n_bins = len(report.counts.edges) - 1
-    names = {-2: "all", -1: f"< {report.counts.edges[0]:g}", n_bins: f"≥ {report.counts.edges[-1]:g}",
-             n_bins + 1: "unmeasured"}  # fmt: skip
-    for number, part in rows.groupby("bin", sort=True):
-        lines = part.set_index("quantity")
-        if int(str(number)) not in range(n_bins) and int(str(number)) != -2 and not lines["n"].sum():
+    first_edge, last_edge = report.counts.edges[0], report.counts.edges[-1]
+    names = {
+        -2: "all",
+        -1: f"< {first_edge:g}",
+        n_bins: f"≥ {last_edge:g}",
+        n_bins + 1: "unmeasured",
+    }
+    bins: dict[int, dict[str, dict[Any, Any]]] = {}
+    for row in rows.to_dict("records"):
+        bins.setdefault(int(row["bin"]), {})[str(row["quantity"])] = row
+    for number in sorted(bins):
+        quantities = bins[number]
+        outside = number not in range(n_bins) and number != -2
+        if outside and not any(quantities[q]["n"] > 0 for q in _SHOWN):
             continue
-        first = lines.iloc[0]
-        label = names.get(int(str(number)), f"{first['bin_lo']:g}–{first['bin_hi']:g}")
-        cells = [Text(label)]
-        for quantity in _SHOWN:
-            row = lines.loc[quantity]
-            if row["value"] != row["value"]:
-                cells.append(Text("–"))
-                continue
-            text = f"{row['value']:.3f}"
-            if row["lo"] == row["lo"]:
-                text += f" [{row['lo']:.3f}, {row['hi']:.3f}]"
-            if row["k"] == row["k"]:
-                text += f" {int(row['k'])}/{int(row['n'])}"
-            cells.append(Text(text))
-        table.add_row(*cells)
+        first = quantities[_SHOWN[0]]
+        label = names.get(number, f"{first['bin_lo']:g}–{first['bin_hi']:g}")
+        table.add_row(Text(label), *(_cell(quantities[q]) for q in _SHOWN))
     return table
+
+
+def _cell(row: dict[Any, Any]) -> Text:
+    """Return ``value [lo, hi] k/n``, leaving out what is undefined."""
+    if row["value"] != row["value"]:
+        return Text("–")
+    text = f"{row['value']:.3f}"
+    if row["lo"] == row["lo"]:
+        text += f" [{row['lo']:.3f}, {row['hi']:.3f}]"
+    if row["interval"] == "wilson":  # only a proportion is k of n
+        text += f" {int(row['k'])}/{int(row['n'])}"
+    return Text(text)

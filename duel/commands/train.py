@@ -55,14 +55,15 @@ def command(
         raise BadInputError("--device", "a CUDA device, or cpu", "none available")
     chosen = "cuda" if torch.cuda.is_available() and device != "cpu" else "cpu"
     given: dict[str, Any] = {"steps": steps, "batch": batch, "seed": seed}
-    settings = TrainingSettings(
-        device=chosen, workers=workers, **{k: v for k, v in given.items() if v is not None}
-    )
+    given = {k: v for k, v in given.items() if v is not None}
+    settings = TrainingSettings.model_validate({"device": chosen, "workers": workers, **given})
     with progress() as bar:
         task = bar.add_task("train", total=settings.steps, note="")
 
         def show(step: Progress) -> None:
-            note = "  ".join(f"{k} {v:.3f}" for k, v in step.losses.items() if k in ("point", "kind"))
+            note = "  ".join(
+                f"{k} {v:.3f}" for k, v in step.losses.items() if k in ("point", "kind")
+            )
             bar.update(task, completed=step.step, note=f"{note}  {step.seconds:.2f} s/step")
 
         checkpoint = train(settings, out_folder, show)
