@@ -11,7 +11,7 @@ import os
 import re
 import warnings
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import dropwhile
 from pathlib import Path
 from typing import Any, Final
@@ -97,9 +97,10 @@ def read_catalog(
         # Units and cards that astropy does not know are kept or renamed below.
         warnings.simplefilter("ignore", AstropyWarning)
         warnings.simplefilter("ignore", u.UnitsWarning)
-        table = rename_columns(_read_table(file, hdu), columns=columns, source=source)
+        given = _read_table(file, hdu)
+        table = rename_columns(given, columns=columns, source=source)
     if not {"x", "y"} <= set(table.colnames):
-        table = _placed(table, frame, source)
+        table = _placed(table, frame, source, given.colnames)
     if zero_point is None and frame is not None:
         zero_point = frame.zero_point
     return Catalog(_completed(table, zero_point), source)
@@ -243,14 +244,14 @@ def _read_parquet(content: bytes) -> Table:
     return table
 
 
-def _placed(table: Table, frame: Frame | None, source: str) -> Table:
+def _placed(table: Table, frame: Frame | None, source: str, given: Sequence[str]) -> Table:
     """Return the rows within the frame of a table of sky positions, with x and y."""
     names = set(table.colnames)
     if not {"ra", "dec"} <= names:
         raise BadInputError(
             source,
             "columns x and y, or ra and dec, under these or other usual names",
-            f"columns {', '.join(table.colnames)}" if names else "no columns",
+            f"columns {', '.join(given)}" if given else "no columns",
         )
     if frame is None or frame.wcs is None:
         raise BadInputError(

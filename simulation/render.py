@@ -108,7 +108,7 @@ def _stamp_radii(
     distance = np.maximum(*np.abs(np.indices(centre.shape) - psf.radius))
     outside = np.array([centre[distance > r].max(initial=0.0) for r in ladder[:-1]] + [0.0])
     cut = flux[:, None] * outside[None, :] <= negligible
-    return np.asarray(ladder, dtype=np.intp)[np.argmax(cut, axis=1)]
+    return np.asarray(np.asarray(ladder, dtype=np.intp)[np.argmax(cut, axis=1)])
 
 
 def streak_points(

@@ -107,7 +107,7 @@ def ideal_snr(flux: npt.ArrayLike, psf: Psf, sigma: float) -> npt.NDArray[np.flo
     ``flux·√Σpsf² / sigma``: the matched filter with everything else subtracted
     and no photon noise of the source itself. ``flux`` and ``sigma`` share a unit.
     """
-    return np.multiply(flux, np.sqrt(psf.sharpness) / sigma, dtype=np.float64)
+    return np.asarray(np.asarray(flux, np.float64) * (np.sqrt(psf.sharpness) / sigma))
 
 
 def sample_magnitudes(

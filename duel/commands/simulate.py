@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from catalog.errors import BadInputError
+from catalog import BadInputError, Split
 from duel.builtin import make_frames
 from duel.console import out, progress
 from simulation import FAMILIES
@@ -43,7 +43,7 @@ def command(
         raise BadInputError("--calibration", f"at most --count ({count})", str(calibration))
     if out_folder.exists() and (not out_folder.is_dir() or any(out_folder.iterdir())):
         raise BadInputError("--out", "a new or empty folder", str(out_folder))
-    plan = [
+    plan: list[tuple[str, str, Split]] = [
         (f"{f}_{i:03d}", f, "calibration" if i >= count - calibration else "test")
         for f in families
         for i in range(count)
