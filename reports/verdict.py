@@ -40,7 +40,7 @@ RULES: Final = (
     "the first place.",
     "“Intervals apart” means that the interval of the first and that of the other have no value in "
     "common; otherwise they “overlap” and this run does not settle which is better.",
-    "All detectors saw the same frames, so a paired test (skyduel compare) can settle differences "
+    "All detectors saw the same frames, so a paired test can settle differences "
     "that these separate intervals cannot; overlapping intervals do not show equality.",
     "An undefined value (NaN, nothing to divide by) takes no rank.",
 )
