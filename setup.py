@@ -70,7 +70,7 @@ def extension(kind, name, sources, optional=False):
     architectures = os.environ.get("TORCH_CUDA_ARCH_LIST", "")
     host = ",".join(["-fvisibility=hidden", "-Wall", "-Wextra", *strict])
     # torch's own headers warn under these flags.
-    system = [f"-isystem{path}" for path in cpp_extension.include_paths()]
+    system = [word for path in cpp_extension.include_paths() for word in ("-isystem", path)]
     built = kind(
         name,
         [str(source) for source in sources],
@@ -81,7 +81,7 @@ def extension(kind, name, sources, optional=False):
             "cxx": [*cxx, *system],
             "nvcc": [
                 "-O3",
-                "--fmad=true",
+                "--fmad=false",
                 f"-Xcompiler={host}",
                 "-DUSE_CUDA",
                 f'-DSKYDUEL_CUDA_ARCHITECTURES="{architectures}"',
@@ -114,6 +114,15 @@ def cuda_obstacle():
     if cpp_extension.CUDA_HOME is None:
         return "no CUDA toolkit found; CUDA_HOME names one"
     compiler = Path(cpp_extension.CUDA_HOME) / "bin" / "nvcc"
+    if not (Path(cpp_extension.CUDA_HOME) / "include" / "cuda_runtime.h").exists():
+        # An nvcc on the path may only call the one in the toolkit, which knows.
+        dry = subprocess.run(
+            [compiler, "--dryrun", "-x", "cu", os.devnull], capture_output=True, text=True
+        )
+        top = re.search(r"^#\$ TOP=(.*)$", dry.stderr, re.MULTILINE)
+        if top is None:
+            return f"{cpp_extension.CUDA_HOME} holds no CUDA headers; CUDA_HOME names a toolkit"
+        cpp_extension.CUDA_HOME = os.path.realpath(top[1].strip())
     try:
         text = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
