@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from scipy import ndimage
+from scipy.special import expit
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -50,7 +51,8 @@ def propose(maps: Tensor, floor: float, most: int) -> tuple[Tensor, Tensor]:
     -----
     The cells around a source all point at it. A cell is kept if no surer cell
     points to within 1 px of where it points; ties go to the earlier
-    cell in row order. Only the 5 × 5 cells around it can, so this is local.
+    cell in row order. Only the 5 × 5 cells around it are asked, since no cell is
+    taught to point farther than that.
     """
     logit = maps[0].float()
     h, w = logit.shape
@@ -58,7 +60,7 @@ def propose(maps: Tensor, floor: float, most: int) -> tuple[Tensor, Tensor]:
     x, y = cx + maps[1].float(), cy + maps[2].float()
     candidates = torch.nonzero(logit.flatten() > _logit(floor)).flatten()
     if candidates.numel() == 0:
-        return torch.zeros(0, 2), torch.zeros(0)
+        return logit.new_zeros(0, 2), logit.new_zeros(0)
     # Neighbours' values around each candidate only: the maps are large, the sources few.
     pad = 2
     padded = torch.stack([F.pad(logit, [pad] * 4, value=-torch.inf), *(
@@ -88,13 +90,17 @@ def _logit(p: float) -> float:
 class StreakRules:
     """How cells become streaks.
 
-    Cells of probability above ``low`` that touch form a group if one is above ``high``;
-    groups on one line (within ``turn_deg`` and ``offset_px``) are joined over
-    gaps up to ``gap_px``; what is shorter than ``shortest_px`` is no streak.
+    Cells of probability above ``low`` that touch form a group if one is above ``high``.
+    A group is taken apart into straight lines of cells that point to within
+    ``ridge_px`` of one ridge and say its direction within ``spread_deg``.
+    Lines that continue each other (within ``turn_deg`` and ``offset_px``) are joined
+    over gaps up to ``gap_px``; what is shorter than ``shortest_px`` is no streak.
     """
 
     low: float = 0.3
     high: float = 0.6
+    ridge_px: float = 2.0
+    spread_deg: float = 25.0
     turn_deg: float = 8.0
     offset_px: float = 4.0
     gap_px: float = 40.0
@@ -120,119 +126,189 @@ def find_streaks(
         probability of its cells.
     """
     rules = rules or StreakRules()
-    with np.errstate(over="ignore"):
-        p = 1 / (1 + np.exp(-maps[3]))
+    p = expit(maps[3])
     label, n = ndimage.label(p > rules.low, structure=np.ones((3, 3)))
     if n == 0:
         return np.zeros((0, 5))
-    surest = ndimage.maximum(p, label, np.arange(1, n + 1))
-    keep = np.flatnonzero(surest > rules.high) + 1
-    rows, cols = np.nonzero(np.isin(label, keep))
+    sure = np.zeros(n + 1, dtype=bool)
+    sure[1:] = ndimage.maximum(p, label, np.arange(1, n + 1)) > rules.high
+    rows, cols = np.nonzero(sure[label])
     cx, cy = cell_centres(*p.shape)
-    x = cx.numpy()[rows, cols] + maps[6, rows, cols]
-    y = cy.numpy()[rows, cols] + maps[7, rows, cols]
-    weight = p[rows, cols]
-    theta = 0.5 * np.arctan2(maps[5, rows, cols], maps[4, rows, cols])
+    # In float64: sums over the cells of a long trail need more than single precision.
+    m = maps[:, rows, cols].astype(np.float64)
+    cells = _Cells(
+        cx.numpy()[rows, cols] + m[6],
+        cy.numpy()[rows, cols] + m[7],
+        p[rows, cols].astype(np.float64),
+        0.5 * np.arctan2(m[5], m[4]),
+    )
     part = label[rows, cols]
-    groups = []
-    for g in keep:
-        groups.extend(_by_direction(np.flatnonzero(part == g), theta))
-    fits = [_fit(x[m], y[m], weight[m], theta[m]) for m in groups]
-    groups, fits = _join(groups, fits, x, y, weight, theta, rules)
-    out = [f for f in fits if f[2] >= rules.shortest_px]
+    order = np.argsort(part, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(part[order])) + 1)
+    lines = [line for group in groups for line in _lines(cells, group, rules)]
+    fits = _join(cells, lines, rules)
+    out = [fit for fit in fits if fit.length >= rules.shortest_px]
     return np.array(out, dtype=np.float64).reshape(-1, 5)
 
 
-def _by_direction(
-    members: npt.NDArray[np.intp], theta: npt.NDArray[np.float64]
+class _Cells(NamedTuple):
+    """Where cells see the ridge, how sure they are and the direction they see, each (n,)."""
+
+    x: npt.NDArray[np.float64]
+    y: npt.NDArray[np.float64]
+    weight: npt.NDArray[np.float64]
+    theta: npt.NDArray[np.float64]
+
+    def of(self, members: npt.NDArray[np.intp]) -> _Cells:
+        """Return some of the cells."""
+        return _Cells(*(column[members] for column in self))
+
+
+class _Fit(NamedTuple):
+    """A segment: its centre, length, direction and the mean probability of its cells."""
+
+    x: float
+    y: float
+    length: float
+    theta: float
+    score: float
+
+    def across(self, x: npt.ArrayLike, y: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Return distances from the segment's line, signed."""
+        c, s = np.cos(self.theta), np.sin(self.theta)
+        return np.asarray((np.asarray(y) - self.y) * c - (np.asarray(x) - self.x) * s)
+
+
+#: Fewer cells than this are no line.
+_FEWEST: Final = 3
+#: Cells of a group that are tried as the seed of a line.
+_SEEDS: Final = 24
+#: A line with all but this share of a group's weight is taken without trying others.
+_STRAYS: Final = 0.05
+
+
+def _turn(a: npt.ArrayLike, b: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return the angle between two directions, in [0, π/2]."""
+    difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+    return np.asarray(np.abs((difference + np.pi / 2) % np.pi - np.pi / 2))
+
+
+def _lines(
+    cells: _Cells, group: npt.NDArray[np.intp], rules: StreakRules
 ) -> list[npt.NDArray[np.intp]]:
-    """Split a group where two streaks cross: cells over 25° from the main direction go apart."""
-    parts = []
-    while members.size >= 3:
-        mean = 0.5 * np.angle(np.exp(2j * theta[members]).sum())
-        turn = np.abs(np.angle(np.exp(2j * (theta[members] - mean)))) / 2
-        if np.median(turn) > np.deg2rad(25):
-            # No main direction: the mean of two crossing ones. Take the densest instead.
-            bins = np.round(theta[members] / np.deg2rad(15)).astype(int)
-            values, counts = np.unique(bins, return_counts=True)
-            mean = values[np.argmax(counts)] * np.deg2rad(15)
-            turn = np.abs(np.angle(np.exp(2j * (theta[members] - mean)))) / 2
-        aligned = turn <= np.deg2rad(25)
-        if aligned.sum() < 3:
+    """Return the lines of one group of touching cells, as indices, the best supported first.
+
+    One line for a lone streak, two where streaks cross or run side by side. A
+    further line must have cells that lie off all earlier ones, else
+    the ragged rim of a wide streak would become streaks of its own.
+    """
+    lines: list[npt.NDArray[np.intp]] = []
+    fresh = np.ones(group.size, dtype=bool)
+    while group.size >= _FEWEST:
+        mine = _best_line(cells.of(group), rules)
+        if mine is None or (fresh & mine).sum() < _FEWEST:
             break
-        parts.append(members[aligned])
-        members = members[~aligned]
-    return parts
+        lines.append(group[mine])
+        fit = _fit(cells.of(group[mine]))
+        group, fresh = group[~mine], fresh[~mine]
+        rest = cells.of(group)
+        fresh &= np.abs(fit.across(rest.x, rest.y)) > 1.5 * rules.ridge_px
+    return lines
 
 
-def _fit(
-    x: npt.NDArray[np.float64],
-    y: npt.NDArray[np.float64],
-    w: npt.NDArray[np.float32],
-    theta: npt.NDArray[np.float64],
-) -> tuple[float, float, float, float, float]:
-    """Return x, y, length, theta, score of the segment through ridge points."""
+def _best_line(cells: _Cells, rules: StreakRules) -> npt.NDArray[np.bool_] | None:
+    """Return which cells make the best supported straight line, or None without one.
+
+    Every seed is a line of its own, by where it sees the ridge and in which
+    direction; the cells that agree refine it (random sampling consensus, Fischler
+    & Bolles 1981, with one cell a sample and no chance: seeds are spread evenly).
+    """
+    best, most, whole = None, 0.0, float(cells.weight.sum())
+    # The line through all of them first: mostly it is the answer, and none can beat it.
+    starts = [_fit(cells)]
+    for seed in np.unique(np.linspace(0, cells.x.size - 1, _SEEDS).astype(int)):
+        starts.append(_Fit(cells.x[seed], cells.y[seed], 0.0, cells.theta[seed], 0.0))
+    for start in starts:
+        mine = _agreeing(cells, start, rules)
+        support = float(cells.weight[mine].sum())
+        if mine.sum() >= _FEWEST and support > most:
+            best, most = mine, support
+        if most >= (1 - _STRAYS) * whole:
+            break
+    return best
+
+
+def _agreeing(cells: _Cells, line: _Fit, rules: StreakRules) -> npt.NDArray[np.bool_]:
+    """Return which cells agree with a line, after the line has been fitted to them."""
+    # One cell's direction is rough: far along the line more deviation is forgiven at first.
+    slack = 0.15 * np.hypot(cells.x - line.x, cells.y - line.y)
+    for _ in range(4):
+        close = np.abs(line.across(cells.x, cells.y)) <= rules.ridge_px + slack
+        mine = close & (_turn(cells.theta, line.theta) <= np.deg2rad(rules.spread_deg))
+        if mine.sum() < _FEWEST:
+            break
+        line, slack = _fit(cells.of(np.flatnonzero(mine))), np.zeros(1)
+    return np.asarray(mine)
+
+
+def _fit(cells: _Cells) -> _Fit:
+    """Return the segment through ridge points."""
+    x, y, w, theta = cells
     total = float(w.sum())
     mx, my = float((w * x).sum()) / total, float((w * y).sum()) / total
     dx, dy = x - mx, y - my
     angle = 0.5 * np.arctan2(2 * (w * dx * dy).sum(), (w * (dx**2 - dy**2)).sum())
     if np.hypot(np.ptp(x), np.ptp(y)) < 12:  # too short for its own shape: ask the cells
-        angle = 0.5 * np.angle((w * np.exp(2j * theta)).sum())
+        angle = 0.5 * np.arctan2((w * np.sin(2 * theta)).sum(), (w * np.cos(2 * theta)).sum())
     along = dx * np.cos(angle) + dy * np.sin(angle)
     low, high = float(along.min()), float(along.max())
     middle = (low + high) / 2
-    angle = (angle + np.pi / 2) % np.pi - np.pi / 2
     # Ridge offsets of cells beyond an end point back to it, so the extent is the length.
-    return (
-        mx + middle * np.cos(angle),
-        my + middle * np.sin(angle),
+    return _Fit(
+        mx + middle * float(np.cos(angle)),
+        my + middle * float(np.sin(angle)),
         high - low,
-        float(angle),
+        _wrap(float(angle)),
         total / len(w),
     )
 
 
-def _join(
-    groups: list[npt.NDArray[np.intp]],
-    fits: list[tuple[float, float, float, float, float]],
-    x: npt.NDArray[np.float64],
-    y: npt.NDArray[np.float64],
-    w: npt.NDArray[np.float32],
-    theta: npt.NDArray[np.float64],
-    rules: StreakRules,
-) -> tuple[list[npt.NDArray[np.intp]], list[tuple[float, float, float, float, float]]]:
-    """Join segments that continue each other, the longest first."""
+def _wrap(angle: float) -> float:
+    """Return a direction in [-π/2, π/2)."""
+    wrapped = (angle + np.pi / 2) % np.pi - np.pi / 2
+    return -np.pi / 2 if wrapped >= np.pi / 2 else wrapped  # rounding may reach the open end
+
+
+def _join(cells: _Cells, lines: list[npt.NDArray[np.intp]], rules: StreakRules) -> list[_Fit]:
+    """Return the segments, those that continue each other joined, the longest first."""
+    fits = [_fit(cells.of(line)) for line in lines]
     merged = True
     while merged:
         merged = False
-        order = sorted(range(len(fits)), key=lambda i: -fits[i][2])
-        for a_pos, a in enumerate(order):
-            for b in order[a_pos + 1 :]:
-                if _continues(fits[a], fits[b], rules):
-                    members = np.concatenate([groups[a], groups[b]])
-                    groups[a] = members
-                    fits[a] = _fit(x[members], y[members], w[members], theta[members])
-                    del groups[b], fits[b]
-                    merged = True
+        order = sorted(range(len(fits)), key=lambda i: -fits[i].length)
+        lines, fits = [lines[i] for i in order], [fits[i] for i in order]
+        table = np.array(fits).reshape(-1, 5)
+        alive = np.ones(len(fits), dtype=bool)
+        for a in range(len(fits)):
+            while alive[a]:
+                others = np.flatnonzero(alive[a + 1 :]) + a + 1
+                follows = others[_continue(fits[a], table[others], rules)]
+                if follows.size == 0:
                     break
-            if merged:
-                break
-    return groups, fits
+                b = follows[0]
+                lines[a] = np.concatenate([lines[a], lines[b]])
+                fits[a] = _fit(cells.of(lines[a]))
+                table[a], alive[b], merged = fits[a], False, True
+        lines = [line for line, keep in zip(lines, alive, strict=True) if keep]
+        fits = [fit for fit, keep in zip(fits, alive, strict=True) if keep]
+    return fits
 
 
-def _continues(
-    a: tuple[float, float, float, float, float],
-    b: tuple[float, float, float, float, float],
-    rules: StreakRules,
-) -> bool:
-    """Whether segment b lies on the line of a, near one of its ends."""
-    ax, ay, alen, atheta, _ = a
-    bx, by, blen, btheta, _ = b
-    turn = abs((btheta - atheta + np.pi / 2) % np.pi - np.pi / 2)
+def _continue(a: _Fit, b: npt.NDArray[np.float64], rules: StreakRules) -> npt.NDArray[np.bool_]:
+    """Return which segments b (n, 5) lie on the line of a, near one of its ends."""
+    x, y, length, theta, _ = b.T
     # The angle of a short piece is uncertain by its width over its length.
-    if turn > np.deg2rad(rules.turn_deg) + 2.0 / max(blen, 2.0):
-        return False
-    c, s = np.cos(atheta), np.sin(atheta)
-    along = (bx - ax) * c + (by - ay) * s
-    across = (by - ay) * c - (bx - ax) * s
-    return abs(across) <= rules.offset_px and abs(along) - (alen + blen) / 2 <= rules.gap_px
+    straight = _turn(theta, a.theta) <= np.deg2rad(rules.turn_deg) + 2.0 / np.maximum(length, 2.0)
+    along = (x - a.x) * np.cos(a.theta) + (y - a.y) * np.sin(a.theta)
+    near = np.abs(along) - (a.length + length) / 2 <= rules.gap_px
+    return np.asarray(straight & near & (np.abs(a.across(x, y)) <= rules.offset_px))

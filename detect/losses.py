@@ -44,8 +44,7 @@ def dense_losses(output: DenseOutput, target: Tensor) -> dict[str, Tensor]:
         ).sum()
         / n_point,
         "streak": (
-            F.binary_cross_entropy_with_logits(maps[:, 3], streak, reduction="none")
-            * target[:, 9]
+            F.binary_cross_entropy_with_logits(maps[:, 3], streak, reduction="none") * target[:, 9]
         ).sum()
         / n_streak,
     }
@@ -56,9 +55,7 @@ def dense_losses(output: DenseOutput, target: Tensor) -> dict[str, Tensor]:
     return losses
 
 
-def roi_labels(
-    proposals: Tensor, points: Tensor, streak: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def roi_labels(proposals: Tensor, points: Tensor, streak: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return class, centre offset and weight of each proposal of one frame.
 
     Parameters

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from cuda_ops import roi_align
-
 from detect.decode import source_boxes
 from detect.network import STRIDE
 
