@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import KDTree
 
+from catalog.errors import BadInputError
 from catalog.sources import Catalog
 from detect.network import STRIDE
 
@@ -64,16 +65,30 @@ def make_labels(truth: Catalog, shape: tuple[int, int], rules: LabelRules = _RUL
         Shape of the frame; even numbers.
     rules : LabelRules
         Where labels begin and end.
+
+    Raises
+    ------
+    BadInputError
+        If a side of the frame is an odd number of pixels.
+
+    Notes
+    -----
+    A cell within reach of several sources points at the nearest. Every streak is
+    a source whatever its S/N: it is known along its whole length.
     """
+    if shape[0] % STRIDE or shape[1] % STRIDE:
+        raise BadInputError("labels", f"a frame whose sides are multiples of {STRIDE}", str(shape))
     ny, nx = shape[0] // STRIDE, shape[1] // STRIDE
     half = (STRIDE - 1) / 2
-    yy, xx = np.mgrid[0:ny, 0:nx].astype(np.float32) * STRIDE + half
+    grid = np.mgrid[0:ny, 0:nx].astype(np.float32) * STRIDE + half
+    yy, xx = grid[0], grid[1]
     maps = np.zeros((10, ny, nx), dtype=np.float32)
     maps[8:] = 1.0
 
     snr = truth["snr"] if "snr" in truth else np.full(len(truth), np.inf)
     ignore = truth["ignore"] if "ignore" in truth else np.zeros(len(truth), dtype=bool)
-    ignore = ignore | ~np.isfinite(truth["snr"]) if "snr" in truth else ignore
+    if "snr" in truth:
+        ignore = ignore | ~np.isfinite(snr)
     points = ~truth.is_streak
     known = points & (snr >= rules.known_snr) & ~ignore
     unsure = points & (ignore | ((snr >= rules.ignore_snr) & (snr < rules.known_snr)))
@@ -85,7 +100,7 @@ def make_labels(truth: Catalog, shape: tuple[int, int], rules: LabelRules = _RUL
     if known.any():
         xy = truth.xy[known]
         near, which = KDTree(xy).query(cells, distance_upper_bound=rules.ring_px)
-        positive = near <= rules.reach_px
+        which, positive = np.asarray(which), near <= rules.reach_px
         flat = maps.reshape(10, -1)
         flat[8, np.isfinite(near) & ~positive] = 0.0
         flat[8, positive] = 1.0
