@@ -71,6 +71,7 @@ class Conv(nn.Conv2d):
     def __init__(self, cin: int, cout: int, size: int, stride: int = 1) -> None:
         super().__init__(cin, cout, size, stride, padding=(size - 1) // 2)
         self.gain = nn.Parameter(torch.ones(cout))
+        self.folded: Tensor
         self.register_buffer("folded", torch.tensor(False), persistent=False)
         nn.init.normal_(self.weight)
         assert self.bias is not None
@@ -123,7 +124,8 @@ class Bottleneck(nn.Module):
         else:
             pooled = F.avg_pool2d(active, self.stride) if self.stride != 1 else active
             skip = self.shortcut(pooled)
-        return skip + branch * self.residual.to(branch.dtype)
+        out: Tensor = skip + branch * self.residual.to(branch.dtype)
+        return out
 
 
 class DenseOutput(NamedTuple):
@@ -165,7 +167,9 @@ class Network(nn.Module):
         self.roi_out = nn.Linear(s.head, len(ROI_KINDS) + 2)
         for layer in (self.dense, self.roi_out):
             nn.init.normal_(layer.weight, std=0.01)
+            assert layer.bias is not None  # narrows the type
             nn.init.zeros_(layer.bias)
+        assert self.dense.bias is not None
         with torch.no_grad():  # sources are rare: start from that, not from one half
             self.dense.bias[DENSE_CHANNELS.index("point")] = -4.0
             self.dense.bias[DENSE_CHANNELS.index("streak")] = -4.0
