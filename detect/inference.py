@@ -4,31 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.spatial import KDTree
 from torch import Tensor
 
+from catalog.errors import BadInputError
+from catalog.frame import Frame
 from detect.decode import find_streaks, propose
 from detect.inputs import frame_channels
 from detect.network import DENSE_CHANNELS, STRIDE, Network
 from detect.regions import region_features
-from catalog.frame import Frame
 
 __all__ = ["RawSources", "Tiling", "find_sources"]
 
 #: Regions classified at a time; bounds memory in a crowd.
 _REGIONS_AT_ONCE: Final = 4096
+#: A tile answers for sources this far beyond its core as well [px], lest two tiles that
+#: round differently each leave a source on the seam to the other.
+_SEAM_PX: Final = 1.0
+#: On a seam, proposals of two tiles closer than this are one source [px].
+_SAME_PX: Final = 0.5
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """How a frame is cut: tiles of ``size_px`` of which the outer ``margin_px`` is context only."""
+    """How a frame is cut: tiles of ``size_px`` of which the outer ``margin_px`` is context only.
+
+    Raises
+    ------
+    BadInputError
+        If the margins leave less than 16 px of a tile to answer for.
+    """
 
     size_px: int = 1024
     margin_px: int = 96
+
+    def __post_init__(self) -> None:
+        if self.margin_px < 0 or self.size_px - 2 * self.margin_px < Network.multiple:
+            raise BadInputError(
+                "tiling",
+                f"tiles of at least {Network.multiple} px between margins of 0 px or more",
+                f"size_px={self.size_px}, margin_px={self.margin_px}",
+            )
 
 
 @dataclass(frozen=True)
@@ -51,7 +72,11 @@ class RawSources:
 
 
 def _spans(n: int, tiling: Tiling, multiple: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield start, stop of each tile and of the part it answers for, along one axis."""
+    """Yield start, stop of each tile and of the part it answers for, along one axis.
+
+    The parts follow each other without gap or overlap; all starts are multiples of
+    ``multiple``.
+    """
     step = (tiling.size_px - 2 * tiling.margin_px) // multiple * multiple
     margin = tiling.margin_px // multiple * multiple
     if n <= tiling.size_px:
@@ -99,7 +124,8 @@ def find_sources(
     -----
     A tile answers for the sources in its core only; the margin around it is
     context. Tiles start at multiples of the network's coarsest stride, so a place
-    meets the same arithmetic whichever tile holds it.
+    meets the same arithmetic whichever tile holds it. What two tiles both report
+    from a seam is taken once, from the surer.
     """
     tiling = tiling or Tiling()
     channels = frame_channels(frame)
@@ -107,8 +133,8 @@ def find_sources(
     multiple = network.multiple
     whole = np.zeros((len(DENSE_CHANNELS), -(-ny // STRIDE), -(-nx // STRIDE)), dtype=np.float32)
     whole[DENSE_CHANNELS.index("streak")] = -20.0
-    found_xy: list[Tensor] = []
-    found_logit: list[Tensor] = []
+    found: list[_Part] = []
+    tile = 0
     for y0, y1, cy0, cy1 in _spans(ny, tiling, multiple):
         for x0, x1, cx0, cx1 in _spans(nx, tiling, multiple):
             part = channels[:, y0:y1, x0:x1]
@@ -121,13 +147,11 @@ def find_sources(
                 output = network(batch)
             maps = output.maps[0].float().cpu()
             xy, logit = propose(maps, floor, max(64, int(most_per_mpix * part[0].size / 1e6)))
-            inside = (
-                (xy[:, 0] >= cx0 - x0 - 0.5)
-                & (xy[:, 0] < cx1 - x0 - 0.5)
-                & (xy[:, 1] >= cy0 - y0 - 0.5)
-                & (xy[:, 1] < cy1 - y0 - 0.5)
-            )
+            core = (cx0 - x0, cx1 - x0, cy0 - y0, cy1 - y0)
+            inside = _within(xy, core, _SEAM_PX)
             xy, logit = xy[inside], logit[inside]
+            seam = ~_within(xy, core, -_SEAM_PX)
+            start = torch.tensor([x0, y0])
             for first in range(0, len(xy), _REGIONS_AT_ONCE):
                 some = xy[first : first + _REGIONS_AT_ONCE]
                 rois = region_features(output.features, [some], network.settings.roi_size)
@@ -136,8 +160,18 @@ def find_sources(
                 kinds, shift = kinds.float().cpu(), shift.float().cpu()
                 # log of p(point) / (1 - p(point))
                 head = kinds[:, 1] - torch.logsumexp(kinds[:, [0, 2]], dim=1)
-                found_logit.append((logit[first : first + len(some)] + head) / 2)
-                found_xy.append(some + shift + torch.tensor([x0, y0]))
+                rows = slice(first, first + len(some))
+                # In float64, for single precision has steps of 2 mpx at 32768 px.
+                found.append(
+                    _Part(
+                        (some.double() + shift + start).numpy(),
+                        ((logit[rows] + head) / 2).double().numpy(),
+                        (some.double() + start).numpy(),
+                        seam[rows].numpy(),
+                        tile,
+                    )
+                )
+            tile += 1
             cells = maps[
                 :,
                 (cy0 - y0) // STRIDE : -(-(cy1 - y0) // STRIDE),
@@ -145,10 +179,50 @@ def find_sources(
             ].numpy()
             row, col = cy0 // STRIDE, cx0 // STRIDE
             whole[:, row : row + cells.shape[1], col : col + cells.shape[2]] = cells
-    xy_all = torch.cat(found_xy).double().numpy() if found_xy else np.zeros((0, 2))
-    logit_all = torch.cat(found_logit).double().numpy() if found_logit else np.zeros(0)
+    xy_all, logit_all = _once(found)
     on = (
         (xy_all[:, 0] > -0.5) & (xy_all[:, 0] < nx - 0.5)
         & (xy_all[:, 1] > -0.5) & (xy_all[:, 1] < ny - 0.5)
     )  # fmt: skip
     return RawSources(xy_all[on], logit_all[on], find_streaks(whole))
+
+
+class _Part(NamedTuple):
+    """Sources of one tile: refined positions, logits, where proposed, whether on a seam."""
+
+    xy: npt.NDArray[np.float64]
+    logit: npt.NDArray[np.float64]
+    proposed: npt.NDArray[np.float64]
+    seam: npt.NDArray[np.bool_]
+    tile: int
+
+
+def _within(xy: Tensor, box: tuple[int, int, int, int], more: float) -> Tensor:
+    """Return which positions lie in x0, x1, y0, y1 [px], widened by ``more`` on every side."""
+    x0, x1, y0, y1 = box
+    x, y = xy[:, 0] + 0.5, xy[:, 1] + 0.5
+    return (x >= x0 - more) & (x < x1 + more) & (y >= y0 - more) & (y < y1 + more)
+
+
+def _once(parts: list[_Part]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return positions and logits of all tiles, what lies on a seam once."""
+    if not parts:
+        return np.zeros((0, 2)), np.zeros(0)
+    xy = np.concatenate([part.xy for part in parts])
+    logit = np.concatenate([part.logit for part in parts])
+    proposed = np.concatenate([part.proposed for part in parts])
+    tile = np.repeat([part.tile for part in parts], [len(part.xy) for part in parts])
+    keep = np.ones(len(xy), dtype=bool)
+    seam = np.flatnonzero(np.concatenate([part.seam for part in parts]))
+    if seam.size:
+        pairs = seam[KDTree(proposed[seam]).query_pairs(_SAME_PX, output_type="ndarray")]
+        pairs = pairs[tile[pairs[:, 0]] != tile[pairs[:, 1]]]
+        # The surer goes first; of equals the one of the earlier tile.
+        order = np.argsort(-logit, kind="stable")
+        rank = np.empty_like(order)
+        rank[order] = np.arange(order.size)
+        ranked = np.sort(rank[pairs], axis=1)
+        for first, second in order[ranked[np.lexsort((ranked[:, 1], ranked[:, 0]))]]:
+            if keep[first]:
+                keep[second] = False
+    return xy[keep], logit[keep]
