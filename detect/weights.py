@@ -103,7 +103,8 @@ def load_weights(path: Path = SHIPPED) -> LoadedWeights:
                 )
             tensors = {k: file.get_tensor(k).float() for k in file.keys()}  # noqa: SIM118
         settings = NetworkSettings.model_validate_json(metadata["network"])
-        calibration = Calibration(**json.loads(metadata["calibration"]))
+        fitted = json.loads(metadata["calibration"])
+        calibration = Calibration(slope=float(fitted["slope"]), offset=float(fitted["offset"]))
         facts = json.loads(metadata["facts"])
         network = Network(settings)
         network.load_state_dict(tensors)
@@ -111,13 +112,13 @@ def load_weights(path: Path = SHIPPED) -> LoadedWeights:
         raise
     except (SafetensorError, ValidationError, ValueError, KeyError, TypeError) as error:
         raise BadInputError(
-            str(path), "a readable safetensors file of this network", _first_line(error)
+            str(path), "a readable safetensors file of this network", _one_line(error)
         ) from error
     except RuntimeError as error:  # load_state_dict's word for a wrong shape
-        raise BadInputError(str(path), "tensors of the stated shape", _first_line(error)) from error
+        raise BadInputError(str(path), "tensors of the stated shape", _one_line(error)) from error
     network.eval().requires_grad_(False)
     return LoadedWeights(network.fold(), calibration, facts, hashlib.sha256(content).hexdigest())
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else repr(error)
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or repr(error)
