@@ -103,6 +103,64 @@ class ScoreOrder {
   std::vector<Key> keys_, other_;
 };
 
+struct Entry {
+  double score;
+  uint32_t box; // in the group's own order, which breaks ties
+  uint32_t slot; // in the grid's order
+};
+
+inline bool before(const Entry& a, const Entry& b) {
+  return (a.score > b.score) | ((a.score == b.score) & (a.box < b.box));
+}
+
+// A binary heap, the best on top. Its comparisons are as good as random, so the
+// way down is chosen by arithmetic instead of a branch.
+class Heap {
+ public:
+  void clear() {
+    entries_.clear();
+  }
+  bool empty() const {
+    return entries_.empty();
+  }
+  const Entry& top() const {
+    return entries_.front();
+  }
+  void push(Entry entry) {
+    size_t at = entries_.size();
+    entries_.push_back(entry);
+    for (; at > 0 && before(entry, entries_[(at - 1) / 2]); at = (at - 1) / 2)
+      entries_[at] = entries_[(at - 1) / 2];
+    entries_[at] = entry;
+  }
+  void pop() {
+    const Entry last = entries_.back();
+    entries_.pop_back();
+    if (!entries_.empty())
+      replace_top(last);
+  }
+  void replace_top(Entry entry) {
+    const size_t count = entries_.size();
+    Entry* const e = entries_.data();
+    size_t at = 0;
+    for (;;) {
+      size_t child = 2 * at + 1;
+      if (child >= count)
+        break;
+      const size_t other = child + 1 < count ? child + 1 : child;
+      child += size_t(before(e[other], e[child]));
+      if (!before(e[child], entry))
+        break;
+      e[at] = e[child];
+      at = child;
+    }
+    e[at] = entry;
+  }
+
+ private:
+  std::vector<Entry> entries_;
+};
+
 // One group of boxes that may suppress each other.
 template <class E>
 class Suppressor {
@@ -116,112 +174,106 @@ class Suppressor {
     grid_.build(boxes.data(), count);
     const auto& slots = grid_.slot_of();
     state_.resize(size_t(count));
-    score_.resize(size_t(count));
-    for (int64_t i = 0; i < count; ++i) {
-      state_[slots[size_t(i)]] = {boxes[size_t(i)], uint32_t(i)};
-      score_[slots[size_t(i)]] = scores[size_t(i)];
-    }
+    for (int64_t i = 0; i < count; ++i)
+      state_[slots[size_t(i)]] = {scores[size_t(i)], boxes[size_t(i)]};
     order_.sort(scores.data(), count, single);
-    const auto& order = order_.order();
+    sorted_.resize(size_t(count));
+    for (int64_t k = 0; k < count; ++k) {
+      const uint32_t i = order_.order()[size_t(k)];
+      sorted_[size_t(k)] = {scores[i], i, slots[i]};
+    }
     heap_.clear();
     size_t next = 0;
     for (;;) {
       // The head of the sorted boxes whose score is still their own.
-      uint32_t head = 0;
-      for (; next < order.size(); ++next) {
-        if (next + kAhead < order.size()) {
-          const uint32_t soon = slots[order[next + kAhead]];
-          __builtin_prefetch(&state_[soon]);
-          __builtin_prefetch(&score_[soon]);
-        }
-        head = slots[order[next]];
-        const double now = score_[head];
-        if (now == scores[order[next]])
+      for (; next < sorted_.size(); ++next) {
+        if (next + kAhead < sorted_.size())
+          __builtin_prefetch(&state_[sorted_[next + kAhead].slot]);
+        const Entry& head = sorted_[next];
+        const double now = state_[head.slot].score;
+        if (now == head.score)
           break;
         if (now > kGone)
-          push({now, order[next]});
+          heap_.push({now, head.box, head.slot});
       }
-      const bool has_head = next < order.size();
-      Entry top{};
-      if (!heap_.empty()) {
-        top = heap_.front();
-        if (!has_head ||
-            before(top.score, top.box, scores[order[next]], int64_t(order[next]))) {
-          pop();
-          const double now = score_[slots[top.box]];
-          if (now == top.score)
-            take<O>(slots[top.box], indices[top.box], rule, kept);
-          else if (now > kGone)
-            push({now, top.box});
-          continue;
+      const bool has_head = next < sorted_.size();
+      if (!heap_.empty() && (!has_head || before(heap_.top(), sorted_[next]))) {
+        const Entry top = heap_.top();
+        const double now = state_[top.slot].score;
+        if (now == top.score) {
+          heap_.pop();
+          take<O>(top.slot, indices[top.box], rule, kept);
+        } else if (now > kGone) {
+          heap_.replace_top({now, top.box, top.slot});
+        } else {
+          heap_.pop();
         }
+        continue;
       }
       if (!has_head)
         return;
-      ++next;
-      take<O>(head, indices[order[next - 1]], rule, kept);
+      const Entry& head = sorted_[next++];
+      take<O>(head.slot, indices[head.box], rule, kept);
     }
   }
 
  private:
-  struct Entry {
-    double score;
-    uint32_t box;
-  };
   struct State {
+    double score;
     Edges<E> box;
-    uint32_t index;
   };
   static constexpr size_t kAhead = 8;
+  static constexpr uint32_t kTogether = 64;
   // The score of what is taken or dropped: below every score there is.
   static constexpr double kGone = -std::numeric_limits<double>::infinity();
 
   template <class O>
   void take(uint32_t slot, int64_t index, const Rule& rule, std::vector<Kept>& kept) {
-    kept.push_back({index, score_[slot]});
-    score_[slot] = kGone;
+    kept.push_back({index, state_[slot].score});
+    state_[slot].score = kGone;
     const Edges<E> mine = state_[slot].box;
+    State* const state = state_.data();
     grid_.near(mine, [&](uint32_t begin, uint32_t end) {
-      for (uint32_t other = begin; other < end; ++other) {
-        if (!touch(mine, state_[other].box) || score_[other] == kGone)
-          continue;
-        const O shared = overlap<O>(mine, state_[other].box);
-        double now = score_[other];
-        switch (rule.method) {
-          case Method::gaussian:
-            now *= std::exp(-(double(shared) * double(shared)) / rule.sigma);
-            break;
-          case Method::linear:
-            if (double(shared) > rule.iou_threshold)
-              now *= 1.0 - double(shared);
-            break;
-          case Method::hard:
-            if (double(shared) > rule.iou_threshold)
-              now = kGone;
-            break;
+      // First the few that count, without a branch for each of the others.
+      uint32_t found[kTogether];
+      for (; begin < end; begin += kTogether) {
+        const uint32_t stop = std::min(end - begin, kTogether) + begin;
+        uint32_t many = 0;
+        for (uint32_t other = begin; other < stop; ++other) {
+          found[many] = other;
+          many += uint32_t(touch(mine, state[other].box) & (state[other].score > kGone));
         }
-        score_[other] = now < rule.score_threshold ? kGone : now;
+        for (uint32_t f = 0; f < many; ++f)
+          lower<O>(state[found[f]], mine, rule);
       }
     });
   }
 
-  static bool later(const Entry& a, const Entry& b) {
-    return before(b.score, b.box, a.score, a.box);
-  }
-  void push(Entry entry) {
-    heap_.push_back(entry);
-    std::push_heap(heap_.begin(), heap_.end(), later);
-  }
-  void pop() {
-    std::pop_heap(heap_.begin(), heap_.end(), later);
-    heap_.pop_back();
+  template <class O>
+  static void lower(State& other, const Edges<E>& mine, const Rule& rule) {
+    const auto shared = double(overlap<O>(mine, other.box));
+    double now = other.score;
+    switch (rule.method) {
+      case Method::gaussian:
+        now *= std::exp(-(shared * shared) / rule.sigma);
+        break;
+      case Method::linear:
+        if (shared > rule.iou_threshold)
+          now *= 1.0 - shared;
+        break;
+      case Method::hard:
+        if (shared > rule.iou_threshold)
+          now = kGone;
+        break;
+    }
+    other.score = now < rule.score_threshold ? kGone : now;
   }
 
   BoxGrid grid_;
   ScoreOrder order_;
   std::vector<State> state_;
-  std::vector<double> score_;
-  std::vector<Entry> heap_;
+  std::vector<Entry> sorted_;
+  Heap heap_;
 };
 
 // ---- arguments --------------------------------------------------------------
