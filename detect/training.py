@@ -23,7 +23,7 @@ from detect.decode import propose
 from detect.inputs import frame_channels
 from detect.labels import make_labels
 from detect.losses import dense_losses, roi_labels, roi_losses
-from detect.network import Network, NetworkSettings
+from detect.network import STRIDE, Network, NetworkSettings
 from detect.regions import region_features
 from simulation import draw_training_settings, simulate
 
@@ -115,8 +115,9 @@ def compute_losses(
         xy, _ = propose(output.maps[i].detach().float().cpu(), s.proposal_floor, 4 * s.proposals)
         if len(xy) > s.proposals:  # at random: a quota would teach a wrong base rate
             xy = xy[torch.randperm(len(xy), generator=generator)[: s.proposals]]
-        col = (xy[:, 0] / 2).round().long().clamp(0, target.shape[3] - 1).to(device)
-        row = (xy[:, 1] / 2).round().long().clamp(0, target.shape[2] - 1).to(device)
+        cell = ((xy + 0.5) / STRIDE).floor().long().to(device)  # pixel edges lie at halves
+        col = cell[:, 0].clamp(0, target.shape[3] - 1)
+        row = cell[:, 1].clamp(0, target.shape[2] - 1)
         on_streak = (target[i, 3, row, col] > 0).cpu()
         kind, offset, weight = roi_labels(xy, points, on_streak)
         positions.append(xy)
@@ -164,7 +165,8 @@ def train(
         the intervals; anything else must be as it was.
     folder : Path
         Gets ``checkpoint.safetensors`` (everything needed to go on),
-        ``log.jsonl`` (one line a step) and ``training.json`` (the settings).
+        ``log.jsonl`` (one line a step, written out with each checkpoint) and
+        ``training.json`` (the settings).
     on_step : callable, optional
         Called after every step.
 
@@ -176,9 +178,12 @@ def train(
     Raises
     ------
     BadInputError
-        If the folder holds a training with other settings, or a broken checkpoint.
+        If the folder holds a training with other settings, or a broken checkpoint,
+        or a device is asked for that is not there.
     """
     s = settings
+    if s.device == "cuda" and not torch.cuda.is_available():
+        raise BadInputError("device", "a CUDA device, or device='cpu'", "none available")
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / "checkpoint.safetensors"
     device = torch.device(s.device)
@@ -195,6 +200,7 @@ def train(
     start = 0
     if checkpoint.exists():
         start = _resume(checkpoint, s, network, optimiser, average)
+    _trim_log(folder / "log.jsonl", start)
     with atomic_path(folder / "training.json") as temporary:
         temporary.write_text(s.model_dump_json(indent=2) + "\n")
 
@@ -209,7 +215,7 @@ def train(
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, s)
             optimiser.zero_grad(set_to_none=True)
-            total.backward()
+            total.backward()  # type: ignore[no-untyped-call]
             norm = nn.utils.clip_grad_norm_(network.parameters(), s.clip)
             if torch.isfinite(norm):  # a step on a broken gradient would end the training
                 optimiser.step()
@@ -309,23 +315,47 @@ def _resume(
     except (SafetensorError, KeyError, ValueError, OSError) as error:
         raise BadInputError(str(path), "a checkpoint of this program", str(error)[:200]) from error
     was, now = before.model_dump(exclude=_MAY_CHANGE), s.model_dump(exclude=_MAY_CHANGE)
-    changed = [f"{k}={was[k]!r}" for k in was if was[k] != now[k]]
+    changed = [k for k in was if was[k] != now[k]]
     if changed:
         raise BadInputError(
-            str(path), "the settings of the training it continues", f"there {', '.join(changed)}"
+            str(path),
+            "the settings of the training it continues, "
+            + ", ".join(f"{k}={was[k]!r}" for k in changed),
+            ", ".join(f"{k}={now[k]!r}" for k in changed),
         )
-    parts: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "optimiser": {}}
-    for key, value in tensors.items():
-        part, _, rest = key.partition(".")
-        parts[part][rest] = value
-    network.load_state_dict(parts["network"])
-    for key, value in parts["average"].items():
-        average[key].copy_(value)
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in parts["optimiser"].items():
-        index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = value
-    whole = optimiser.state_dict()
-    whole["state"] = state
-    optimiser.load_state_dict(whole)
+    try:
+        parts: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "optimiser": {}}
+        for key, value in tensors.items():
+            part, _, rest = key.partition(".")
+            parts[part][rest] = value
+        network.load_state_dict(parts["network"])
+        for key in average:
+            average[key].copy_(parts["average"][key])
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in parts["optimiser"].items():
+            index, _, name = key.partition(".")
+            state.setdefault(int(index), {})[name] = value
+        whole = optimiser.state_dict()
+        whole["state"] = state
+        optimiser.load_state_dict(whole)
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise BadInputError(
+            str(path), "a checkpoint of this network", " ".join(str(error).split())[:200]
+        ) from error
     return step
+
+
+def _trim_log(path: Path, done: int) -> None:
+    """Drop lines of steps after ``done``: a stopped training logged them, and they come again."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text().splitlines(keepends=True):
+        try:
+            whole = json.loads(line)["step"] <= done
+        except (ValueError, KeyError, TypeError):  # cut off in the middle
+            whole = False
+        if whole:
+            kept.append(line)
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(kept))
