@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
 from sklearn.linear_model import LogisticRegression
@@ -21,13 +22,14 @@ from detect.training import TrainingSettings
 from detect.weights import Calibration, save_weights
 from simulation import FAMILIES, draw_settings, draw_training_settings, simulate
 
-__all__ = ["calibration_frames", "finish", "fit_calibration"]
+__all__ = ["calibration_frames", "finish", "fit_calibration", "fit_logits"]
 
 #: Calibration frames come from a stream of seeds of their own.
 _CALIBRATION_STREAM: Final = 2
 #: A truth fainter than this counts neither way, as in the scorer's default rules.
 _COUNTED_SNR: Final = 2.0
 _FLOOR: Final = 0.02
+_FRAME_PX: Final = 384
 
 
 def calibration_frames(seed: int, per_kind: int = 4) -> Iterator[tuple[Frame, Catalog]]:
@@ -37,16 +39,30 @@ def calibration_frames(seed: int, per_kind: int = 4) -> Iterator[tuple[Frame, Ca
         for k, wide in enumerate((False, True)):
             rng = np.random.default_rng([seed, _CALIBRATION_STREAM, index, k])
             settings = (
-                draw_training_settings(rng, 384) if wide else draw_settings(family, rng, ny=384, nx=384)
+                draw_training_settings(rng, 384)
+                if wide
+                else draw_settings(family, rng, ny=384, nx=384)
             )
             yield simulate(settings, rng, f"calibration {index}")
 
 
-def fit_calibration(network: Network, frames: Iterator[tuple[Frame, Catalog]]) -> Calibration:
+def fit_calibration(network: Network, frames: Iterable[tuple[Frame, Catalog]]) -> Calibration:
     """Return the slope and offset that make scores probabilities on the given frames.
 
     A proposal is right if it and a counted truth are each other's nearest within
     2 px; one whose nearest truth is too faint to count is left out.
+
+    Parameters
+    ----------
+    network : Network
+        Folded, on the CPU.
+    frames : iterable of (Frame, Catalog)
+        With truth that has ``snr``.
+
+    Raises
+    ------
+    BadInputError
+        As `fit_logits`.
     """
     logits, right = [], []
     for frame, truth in frames:
@@ -60,7 +76,7 @@ def fit_calibration(network: Network, frames: Iterator[tuple[Frame, Catalog]]) -
         )
         points = truth.select(~truth.is_streak)
         table = np.column_stack([points.xy, points["snr"] >= _COUNTED_SNR]).astype(np.float32)
-        # The surest first, as suppression would leave them: of two on one star one is right.
+        # Of two proposals on one star one is right, the nearer.
         kinds, _, weights = roi_labels(
             torch.from_numpy(raw.xy).float(),
             torch.from_numpy(table),
@@ -69,16 +85,43 @@ def fit_calibration(network: Network, frames: Iterator[tuple[Frame, Catalog]]) -
         use = weights.numpy() > 0
         logits.append(raw.logit[use])
         right.append(kinds.numpy()[use] == 1)
-    x, y = np.concatenate(logits), np.concatenate(right)
-    if y.all() or not y.any():
+    if not logits:
+        return fit_logits(np.zeros(0), np.zeros(0, dtype=bool))
+    return fit_logits(np.concatenate(logits), np.concatenate(right))
+
+
+def fit_logits(logits: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> Calibration:
+    """Return the slope and offset that make logits those of being right.
+
+    Parameters
+    ----------
+    logits : ndarray of float64, shape (k,)
+        Mean logit of each proposal.
+    right : ndarray of bool, shape (k,)
+        Whether it was right.
+
+    Raises
+    ------
+    BadInputError
+        If all are right or all wrong, or a higher logit does not mean right more often.
+
+    Notes
+    -----
+    Logistic regression with hardly any penalty (Platt 1999).
+    """
+    got = f"{int(right.sum())} right of {right.size}"
+    if right.all() or not right.any():
+        raise BadInputError("calibration", "proposals right and wrong", got)
+    fit = LogisticRegression(C=1e6).fit(logits[:, None], right)
+    slope = float(fit.coef_[0, 0])
+    if not slope > 0:
         raise BadInputError(
-            "calibration", "proposals right and wrong", f"{int(y.sum())} right of {y.size}"
+            "calibration", "scores that rise with the truth", f"{got}, slope {slope:.3g}"
         )
-    fit = LogisticRegression(C=1e6).fit(x[:, None], y)
-    return Calibration(slope=float(fit.coef_[0, 0]), offset=float(fit.intercept_[0]))
+    return Calibration(slope=slope, offset=float(fit.intercept_[0]))
 
 
-def finish(checkpoint: Path, target: Path) -> Calibration:
+def finish(checkpoint: Path, target: Path, per_kind: int = 4) -> Calibration:
     """Write the averaged weights of a checkpoint, calibrated, as a weights file.
 
     Parameters
@@ -87,6 +130,8 @@ def finish(checkpoint: Path, target: Path) -> Calibration:
         Of `detect.training.train`.
     target : Path
         The weights file to write.
+    per_kind : int
+        Calibration frames of each kind; see `calibration_frames`.
 
     Returns
     -------
@@ -115,10 +160,15 @@ def finish(checkpoint: Path, target: Path) -> Calibration:
         ) from error
     # Calibrated as they will be used: after rounding to half precision.
     network = Network(settings.network)
-    network.load_state_dict({k: v.half().float() for k, v in average.items()})
+    try:
+        network.load_state_dict({k: v.half().float() for k, v in average.items()})
+    except RuntimeError as error:
+        raise BadInputError(
+            str(checkpoint), "a checkpoint with a whole network", " ".join(str(error).split())[:200]
+        ) from error
     network.eval().requires_grad_(False).fold()
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    calibration = fit_calibration(network, calibration_frames(settings.seed))
+    network.to(memory_format=torch.channels_last)
+    calibration = fit_calibration(network, calibration_frames(settings.seed, per_kind))
     facts = {"steps": steps, "training": settings.model_dump(mode="json")}
     save_weights(target, average, settings.network, calibration, facts)
     return calibration

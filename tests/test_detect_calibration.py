@@ -1,0 +1,151 @@
+"""Scores that mean something."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+from scipy.special import expit
+
+from catalog import BadInputError, Frame
+from detect import calibration
+from detect.calibration import calibration_frames, finish, fit_calibration, fit_logits
+from detect.inference import RawSources
+from detect.inputs import frame_channels
+from detect.network import Network, NetworkSettings
+from detect.training import TrainingSettings, train
+from detect.weights import load_weights
+
+TINY = NetworkSettings(
+    stem=8, blocks=(1, 1, 1, 1), planes=(4, 8, 8, 8), pyramid=8, proposals=8, head=16
+)
+
+
+def drawn(slope: float, offset: float, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(-1, 2.5, n)
+    return logits, rng.random(n) < expit(slope * logits + offset)
+
+
+@pytest.mark.parametrize(("slope", "offset"), [(1.0, 0.0), (0.5, -1.2), (2.2, 0.7)])
+def test_the_fit_recovers_slope_and_offset_and_scores_become_frequencies(
+    slope: float, offset: float
+) -> None:
+    fit = fit_logits(*drawn(slope, offset, 30_000, 3))
+    assert fit.slope == pytest.approx(slope, rel=0.06)
+    assert fit.offset == pytest.approx(offset, abs=0.08)
+    logits, right = drawn(slope, offset, 30_000, 4)
+    score = expit(fit.slope * logits + fit.offset)
+    for low in np.arange(0, 1, 0.1):
+        rows = (score >= low) & (score < low + 0.1)
+        error = np.sqrt(0.25 / max(rows.sum(), 1))
+        assert abs(score[rows].mean() - right[rows].mean()) < 4 * error + 0.01
+
+
+@pytest.mark.parametrize(
+    ("logits", "right", "says"),
+    [
+        ([0.0, 1.0, 2.0], [False] * 3, "proposals right and wrong; got 0 right of 3"),
+        ([0.0, 1.0], [True] * 2, "proposals right and wrong; got 2 right of 2"),
+        ([], [], "proposals right and wrong; got 0 right of 0"),
+        ([0.0, 1.0, 2.0, 3.0], [True, True, False, False], "scores that rise with the truth"),
+    ],
+)
+def test_what_cannot_be_calibrated_is_refused(logits: list, right: list, says: str) -> None:
+    with pytest.raises(BadInputError, match=says):
+        fit_logits(np.array(logits, dtype=float), np.array(right, dtype=bool))
+    with pytest.raises(BadInputError, match="0 right of 0"):
+        fit_calibration(Network(TINY), [])
+
+
+def test_frames_to_calibrate_on_hold_every_family_and_repeat() -> None:
+    frames = list(calibration_frames(3, per_kind=1))
+    assert len(frames) == 10
+    assert all("snr" in truth for _, truth in frames)
+    frame, truth = next(calibration_frames(3, per_kind=1))
+    np.testing.assert_array_equal(frame.data, frames[0][0].data)
+    np.testing.assert_array_equal(truth.xy, frames[0][1].xy)
+    assert not np.array_equal(next(calibration_frames(4))[0].data, frame.data)
+
+
+def peaks(frame: Frame, network: Network, **_: object) -> RawSources:
+    """Stands in for a trained network: peaks of the smoothed frame, surer the higher."""
+    assert all(module.folded for module in network.modules() if hasattr(module, "folded"))
+    smooth = 4 * frame_channels(frame)[2]
+    top = (smooth == ndimage.maximum_filter(smooth, 3)) & (smooth > 1)
+    y, x = np.nonzero(top)
+    logit = 1.5 * smooth[y, x] - 4
+    order = np.argsort(-logit, kind="stable")
+    return RawSources(np.column_stack([x, y])[order].astype(float), logit[order], np.zeros((0, 5)))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    settings = TrainingSettings(
+        steps=1, batch=1, crop_px=64, workers=0, bf16=False, network=TINY, validation_crops=1
+    )
+    return train(settings, tmp_path_factory.mktemp("young"))
+
+
+def test_finishing_writes_weights_with_their_calibration(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration, "find_sources", peaks)
+    monkeypatch.setattr(calibration, "_FRAME_PX", 128)
+    target = tmp_path / "made.safetensors"
+    fitted = finish(checkpoint, target, per_kind=1)
+    loaded = load_weights(target)
+    assert loaded.calibration == fitted
+    assert fitted.slope > 0
+    assert loaded.network.settings == TINY
+    assert loaded.facts["steps"] == 1
+    assert TrainingSettings.model_validate(loaded.facts["training"]).network == TINY
+
+
+def test_proposals_near_faint_truths_count_neither_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "_FRAME_PX", 128)
+    monkeypatch.setattr(calibration, "find_sources", peaks)
+    seen: list[np.ndarray] = []
+
+    def keep(logits: np.ndarray, right: np.ndarray) -> None:
+        seen.extend([logits, right])
+
+    monkeypatch.setattr(calibration, "fit_logits", keep)
+    frame, truth = next(calibration_frames(3, per_kind=1))
+    fit_calibration(Network(TINY).fold(), [(frame, truth)])
+    logits, right = seen
+    raw = peaks(frame, Network(TINY).fold())
+    assert 0 < right.sum() <= (truth["snr"] >= 2).sum()
+    assert right.sum() < len(right) < len(raw.logit), "some are wrong, some are left out"
+    assert logits[right].mean() > logits[~right].mean() + 1
+
+
+def test_a_network_too_young_to_tell_is_not_shipped(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration, "_FRAME_PX", 64)
+    target = tmp_path / "young.safetensors"
+    with pytest.raises(BadInputError, match="calibration: required proposals right and wrong"):
+        finish(checkpoint, target, per_kind=1)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("kind", ["missing", "text", "weights", "other shape"])
+def test_what_is_no_checkpoint_is_refused(checkpoint: Path, tmp_path: Path, kind: str) -> None:
+    from safetensors.torch import load_file, save_file
+
+    path = tmp_path / "checkpoint.safetensors"
+    if kind == "text":
+        path.write_text("hello")
+    elif kind == "weights":
+        save_file({"average.x": torch.zeros(3)}, path)
+    elif kind == "other shape":
+        settings = TrainingSettings(network=TINY.model_copy(update={"head": 32}))
+        metadata = {"step": "1", "settings": settings.model_dump_json()}
+        save_file(load_file(checkpoint), path, metadata)
+    with pytest.raises(BadInputError, match="required a checkpoint") as caught:
+        finish(path, tmp_path / "made.safetensors")
+    assert "\n" not in str(caught.value)
