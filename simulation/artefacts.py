@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["bad_columns", "cosmic_rays", "hot_pixels", "readout_smear"]
+__all__ = ["bad_lines", "cosmic_rays", "hot_pixels", "readout_smear"]
 
 Image = npt.NDArray[np.float32]
 
@@ -43,16 +43,22 @@ def hot_pixels(shape: tuple[int, int], count: int, sigma: float, rng: np.random.
     return image
 
 
-def bad_columns(
-    shape: tuple[int, int], count: int, sigma: float, rng: np.random.Generator
+def bad_lines(
+    shape: tuple[int, int], count: int, sigma: float, rng: np.random.Generator, axis: int
 ) -> Image:
-    """Return the offset of ``count`` bad columns, shape (ny, nx); bright, dark or partial."""
-    ny, nx = shape
+    """Return the offset of ``count`` bad columns (``axis`` 0) or rows (1), shape (ny, nx).
+
+    They are bright or dark, whole or partial, one to three pixels wide, and from
+    half the noise to thirty times it.
+    """
     image = np.zeros(shape, dtype=np.float32)
-    for column in rng.integers(0, nx, count):
-        start = 0 if rng.random() < 0.5 else int(rng.integers(0, ny))
-        offset = sigma * 10 ** rng.uniform(0.1, 1.5) * rng.choice([-1.0, 1.0], p=[0.3, 0.7])
-        image[start:, column] += offset
+    lines = image if axis == 0 else image.T
+    along, across = lines.shape
+    for first in rng.integers(0, across, count):
+        width = int(rng.choice([1, 1, 1, 2, 3]))
+        start = 0 if rng.random() < 0.5 else int(rng.integers(0, along))
+        offset = sigma * 10 ** rng.uniform(-0.3, 1.5) * rng.choice([-1.0, 1.0], p=[0.3, 0.7])
+        lines[start:, first : first + width] += offset
     return image
 
 

@@ -67,7 +67,7 @@ def _dirty(rng: np.random.Generator) -> dict[str, Any]:
         "cosmic_rays": float(rng.uniform(40, 250)),
         "hot_pixels": float(rng.uniform(40, 300)),
         "bad_columns": float(rng.uniform(1, 4)),
-        "smear": _log_uniform(rng, 0.005, 0.1),
+        "smear": _log_uniform(rng, 0.1, 2.0),
         "smear_axis": int(rng.integers(0, 2)),
         "trails": 0.5,
     }
@@ -142,14 +142,16 @@ def draw_training_settings(rng: np.random.Generator, size: int = 256) -> SceneSe
     if rng.random() < 0.4:
         s |= _aberrated(rng) | {"density": s["density"]}
         s |= {"trefoil": float(rng.choice([0.0, rng.uniform(0, 1.2)]))}
-    if rng.random() < 0.25:
-        s["smear"], s["smear_axis"] = _log_uniform(rng, 0.002, 0.2), int(rng.integers(0, 2))
+    if rng.random() < 0.3:
+        s["smear"], s["smear_axis"] = _log_uniform(rng, 0.05, 5), int(rng.integers(0, 2))
     if rng.random() < 0.4:
         s["cosmic_rays"] = _log_uniform(rng, 20, 600)
     if rng.random() < 0.3:
         s["hot_pixels"] = _log_uniform(rng, 20, 1000)
-    if rng.random() < 0.25:
-        s["bad_columns"] = float(rng.uniform(0.3, 2))
+    if rng.random() < 0.3:
+        s["bad_columns"] = float(rng.uniform(0.3, 3))
+    if rng.random() < 0.3:
+        s["bad_rows"] = float(rng.uniform(0.3, 4))
     if rng.random() < 0.12:
         s["trails"] = 0.8
     return SceneSettings(ny=size, nx=size, **s)

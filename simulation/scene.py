@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.frame import Frame
 from catalog.sources import Catalog
-from simulation.artefacts import bad_columns, cosmic_rays, hot_pixels, readout_smear
+from simulation.artefacts import bad_lines, cosmic_rays, hot_pixels, readout_smear
 from simulation.psf import Aberrations, Psf, aureole_kernel, make_psf
 from simulation.render import add_aureole, render_points, streak_points
 
@@ -75,6 +75,7 @@ class SceneSettings(BaseModel):
     cosmic_rays: NotNegative = Field(0.0, description="cosmic rays per 10⁶ px")
     hot_pixels: NotNegative = Field(0.0, description="hot pixels per 10⁶ px")
     bad_columns: NotNegative = Field(0.0, description="mean number of bad columns")
+    bad_rows: NotNegative = Field(0.0, description="mean number of bad rows")
     smear: NotNegative = Field(0.0, description="readout smear, as a share of the mean light")
     smear_axis: Literal[0, 1] = 0
 
@@ -188,8 +189,9 @@ def simulate(
         data += cosmic_rays(shape, int(rng.poisson(s.cosmic_rays * mega)), sigma, rng)
     if s.hot_pixels:
         data += hot_pixels(shape, int(rng.poisson(s.hot_pixels * mega)), sigma, rng)
-    if s.bad_columns:
-        data += bad_columns(shape, int(rng.poisson(s.bad_columns)), sigma, rng)
+    for axis, mean in enumerate((s.bad_columns, s.bad_rows)):
+        if mean:
+            data += bad_lines(shape, int(rng.poisson(mean)), sigma, rng, axis)
     data += np.float32(s.bias)
     if s.quantise:
         np.rint(data, out=data)

@@ -16,7 +16,7 @@ from simulation import (
     make_psf,
     simulate,
 )
-from simulation.artefacts import bad_columns, cosmic_rays, hot_pixels, readout_smear
+from simulation.artefacts import bad_lines, cosmic_rays, hot_pixels, readout_smear
 from simulation.psf import OVERSAMPLING, aureole_kernel
 from simulation.render import add_aureole, render_points, streak_points
 from simulation.scene import ideal_snr, sample_magnitudes
@@ -243,8 +243,12 @@ def test_artefacts_are_where_they_should_be() -> None:
     assert (rays >= 0).all()
     hot = hot_pixels((80, 100), 25, 10.0, rng)
     assert 20 <= np.count_nonzero(hot) <= 25
-    columns = bad_columns((80, 100), 3, 10.0, rng)
-    assert 1 <= np.count_nonzero(np.any(columns != 0, axis=0)) <= 3
+    for axis in (0, 1):
+        lines = bad_lines((80, 100), 3, 10.0, rng, axis)
+        assert 1 <= np.count_nonzero(np.any(lines != 0, axis=axis)) <= 9
+        # A line ends at the frame's border, wherever it begins.
+        last = lines[-1, :] if axis == 0 else lines[:, -1]
+        assert np.count_nonzero(last) == np.count_nonzero(np.any(lines != 0, axis=axis))
     light = np.zeros((80, 100), dtype=np.float32)
     light[30, 40] = 1000
     for axis, profile in ((0, lambda s: s[:, 40]), (1, lambda s: s[30, :])):
@@ -271,7 +275,15 @@ def test_training_frames_span_density_and_seeing() -> None:
     assert density.min() < 1e-5
     assert density.max() > 1.5e-2
     assert {s.smear_axis for s in drawn} == {0, 1}
-    for switch in ("cosmic_rays", "hot_pixels", "bad_columns", "smear", "aureole", "trails"):
+    for switch in (
+        "cosmic_rays",
+        "hot_pixels",
+        "bad_columns",
+        "bad_rows",
+        "smear",
+        "aureole",
+        "trails",
+    ):
         on = np.mean([getattr(s, switch) > 0 for s in drawn])
         assert 0.05 < on < 0.8, switch
     simulate(drawn[0], np.random.default_rng(0))
