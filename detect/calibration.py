@@ -10,25 +10,29 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
+from scipy.spatial import KDTree
 from sklearn.linear_model import LogisticRegression
 
 from catalog.errors import BadInputError
 from catalog.frame import Frame
 from catalog.sources import Catalog
 from detect.inference import find_sources
-from detect.losses import roi_labels
 from detect.network import Network
+from detect.suppression import suppress
 from detect.training import TrainingSettings
 from detect.weights import Calibration, save_weights
 from simulation import FAMILIES, draw_settings, draw_training_settings, simulate
 
-__all__ = ["calibration_frames", "finish", "fit_calibration", "fit_logits"]
+__all__ = ["calibration_frames", "finish", "fit_calibration", "fit_logits", "judge"]
 
 #: Calibration frames come from a stream of seeds of their own.
 _CALIBRATION_STREAM: Final = 2
 #: A truth fainter than this counts neither way, as in the scorer's default rules.
 _COUNTED_SNR: Final = 2.0
 _FLOOR: Final = 0.02
+#: Side of a calibration frame [px].
+#: The scorer's default radius.
+_MATCH_PX: Final = 2.0
 _FRAME_PX: Final = 384
 
 
@@ -39,9 +43,9 @@ def calibration_frames(seed: int, per_kind: int = 4) -> Iterator[tuple[Frame, Ca
         for k, wide in enumerate((False, True)):
             rng = np.random.default_rng([seed, _CALIBRATION_STREAM, index, k])
             settings = (
-                draw_training_settings(rng, 384)
+                draw_training_settings(rng, _FRAME_PX)
                 if wide
-                else draw_settings(family, rng, ny=384, nx=384)
+                else draw_settings(family, rng, ny=_FRAME_PX, nx=_FRAME_PX)
             )
             yield simulate(settings, rng, f"calibration {index}")
 
@@ -49,8 +53,7 @@ def calibration_frames(seed: int, per_kind: int = 4) -> Iterator[tuple[Frame, Ca
 def fit_calibration(network: Network, frames: Iterable[tuple[Frame, Catalog]]) -> Calibration:
     """Return the slope and offset that make scores probabilities on the given frames.
 
-    A proposal is right if it and a counted truth are each other's nearest within
-    2 px; one whose nearest truth is too faint to count is left out.
+    What soft-NMS leaves is judged as `judge` does.
 
     Parameters
     ----------
@@ -74,20 +77,51 @@ def fit_calibration(network: Network, frames: Iterable[tuple[Frame, Catalog]]) -
             device=torch.device("cpu"),
             bf16=False,
         )
+        xy, logit = suppress(raw.xy, raw.logit)
         points = truth.select(~truth.is_streak)
-        table = np.column_stack([points.xy, points["snr"] >= _COUNTED_SNR]).astype(np.float32)
-        # Of two proposals on one star one is right, the nearer.
-        kinds, _, weights = roi_labels(
-            torch.from_numpy(raw.xy).float(),
-            torch.from_numpy(table),
-            torch.zeros(len(raw.xy), dtype=torch.bool),
-        )
-        use = weights.numpy() > 0
-        logits.append(raw.logit[use])
-        right.append(kinds.numpy()[use] == 1)
+        hit, counts = judge(xy, points.xy, points["snr"] >= _COUNTED_SNR)
+        logits.append(logit[counts])
+        right.append(hit[counts])
     if not logits:
         return fit_logits(np.zeros(0), np.zeros(0, dtype=bool))
     return fit_logits(np.concatenate(logits), np.concatenate(right))
+
+
+def judge(
+    xy: npt.NDArray[np.float64],
+    truth_xy: npt.NDArray[np.float64],
+    counted: npt.NDArray[np.bool_],
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Return which detections are right, and which count at all, each of shape (k,).
+
+    Each detection in turn takes the nearest counted truth within 2 px that no earlier
+    one took, and is right; a detection left without one is wrong, or
+    does not count if a truth too faint to count lies within 2 px.
+
+    Parameters
+    ----------
+    xy : ndarray of float64, shape (k, 2)
+        Detections, the surest first: what a threshold keeps is then
+        judged as it would be alone, whatever lies below the threshold.
+    truth_xy : ndarray of float64, shape (n, 2)
+        Truths.
+    counted : ndarray of bool, shape (n,)
+        Which truths count.
+    """
+    right, counts = np.zeros(len(xy), dtype=bool), np.ones(len(xy), dtype=bool)
+    if len(xy) == 0 or len(truth_xy) == 0:
+        return right, counts
+    taken = np.zeros(len(truth_xy), dtype=bool)
+    reached: list[list[int]] = KDTree(truth_xy).query_ball_point(xy, _MATCH_PX).tolist()
+    for row, near in enumerate(reached):
+        free = [i for i in near if counted[i] and not taken[i]]
+        if free:
+            distance = np.hypot(*(truth_xy[free] - xy[row]).T)
+            taken[free[int(np.argmin(distance))]] = True
+            right[row] = True
+        else:
+            counts[row] = all(counted[i] for i in near)
+    return right, counts
 
 
 def fit_logits(logits: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> Calibration:

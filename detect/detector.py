@@ -4,29 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.special import expit
 
 from catalog.errors import BadInputError
 from catalog.frame import Frame
 from catalog.photometry import forced_photometry
 from catalog.settings import build_settings
 from catalog.sources import Catalog
-from cuda_ops import soft_nms
-from detect.decode import source_boxes
 from detect.inference import RawSources, Tiling, find_sources
+from detect.suppression import DEFAULT_SIGMA, suppress
 from detect.weights import SHIPPED, Calibration, LoadedWeights, load_weights
 
 __all__ = ["NeuralDetector", "NeuralSettings", "neural"]
-
-#: Side of the square around a source whose overlap soft-NMS punishes [px]. With 4 px and
-#: σ = 0.25, two sources 1 px apart (IoU 0.6) leave the fainter a quarter of its score, 2 px
-#: apart (IoU 1/3) two thirds, 4 px apart all of it.
-_NMS_BOX_PX: Final = 4.0
 
 
 class NeuralSettings(BaseModel):
@@ -39,7 +32,7 @@ class NeuralSettings(BaseModel):
     bf16: bool | None = Field(None, description="None: where the processor has it")
     score_threshold: float = Field(0.5, ge=0, le=1, description="default operating point")
     floor: float = Field(0.05, gt=0, lt=1, description="lowest score returned")
-    nms_sigma: float = Field(0.25, gt=0, description="width of the Gaussian soft-NMS, in IoU")
+    nms_sigma: float = Field(DEFAULT_SIGMA, gt=0, description="width of soft-NMS, in IoU")
     most_per_mpix: int = Field(60000, ge=1, description="bound on proposals per 10⁶ px")
     tile_px: int = Field(1024, ge=256, multiple_of=16)
     threads: int | None = Field(None, ge=1, description="CPU threads; None for torch's own number")
@@ -132,18 +125,9 @@ class NeuralDetector:
 
 def assemble(raw: RawSources, calibration: Calibration, settings: NeuralSettings) -> Catalog:
     """Return the catalogue of one frame from what the network said of it."""
-    score = expit(calibration.slope * raw.logit + calibration.offset)
-    if len(score):
-        boxes = source_boxes(torch.from_numpy(raw.xy).float(), _NMS_BOX_PX)
-        kept, decayed = soft_nms(
-            boxes,
-            torch.from_numpy(score).float(),
-            sigma=settings.nms_sigma,
-            score_threshold=settings.floor,
-        )
-        xy, score = raw.xy[kept.numpy()], decayed.double().numpy()
-    else:
-        xy = raw.xy
+    xy, logit = suppress(raw.xy, raw.logit, settings.nms_sigma)
+    score = calibration.score(logit)
+    xy, score = xy[score >= settings.floor], score[score >= settings.floor]
     streaks = raw.streaks[raw.streaks[:, 4] >= settings.floor]
     n, m = len(xy), len(streaks)
     order = np.argsort(-np.concatenate([score, streaks[:, 4]]), kind="stable")

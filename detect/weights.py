@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from scipy.special import expit
 from torch import Tensor
 
 from catalog.errors import BadInputError
@@ -29,7 +32,7 @@ _FORMAT: Final = "skyduel-network-1"
 
 @dataclass(frozen=True)
 class Calibration:
-    """Turns the mean logit of proposal and RoI head into a probability.
+    """Turns the mean logit of proposal and RoI head, after soft-NMS, into a probability.
 
     ``score = 1 / (1 + exp(-(slope·logit + offset)))`` (Platt 1999), fitted on
     simulated validation frames by the scorer's own rule of what is right.
@@ -37,6 +40,10 @@ class Calibration:
 
     slope: float = 1.0
     offset: float = 0.0
+
+    def score(self, logit: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the probability that each of these is a source, of the shape given."""
+        return np.asarray(expit(self.slope * logit + self.offset))
 
 
 @dataclass(frozen=True, eq=False)
