@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -112,7 +112,7 @@ def judge(
     if len(xy) == 0 or len(truth_xy) == 0:
         return right, counts
     taken = np.zeros(len(truth_xy), dtype=bool)
-    reached: list[list[int]] = KDTree(truth_xy).query_ball_point(xy, _MATCH_PX).tolist()
+    reached = cast("list[list[int]]", KDTree(truth_xy).query_ball_point(xy, _MATCH_PX))
     for row, near in enumerate(reached):
         free = [i for i in near if counted[i] and not taken[i]]
         if free:
