@@ -12,7 +12,7 @@ from scipy.special import expit
 
 from catalog import BadInputError, Frame
 from detect import calibration
-from detect.calibration import calibration_frames, finish, fit_calibration, fit_logits
+from detect.calibration import calibration_frames, finish, fit_calibration, fit_logits, judge
 from detect.inference import RawSources
 from detect.inputs import frame_channels
 from detect.network import Network, NetworkSettings
@@ -149,3 +149,22 @@ def test_what_is_no_checkpoint_is_refused(checkpoint: Path, tmp_path: Path, kind
     with pytest.raises(BadInputError, match="required a checkpoint") as caught:
         finish(path, tmp_path / "made.safetensors")
     assert "\n" not in str(caught.value)
+
+
+def test_detections_are_judged_surest_first_and_one_to_one() -> None:
+    truth = np.array([[10.0, 10.0], [30.0, 10.0], [50.0, 10.0], [51.0, 10.0]])
+    counted = np.array([True, True, False, True])
+    xy = np.array([[11.5, 10], [10.1, 10], [31.9, 10], [33.0, 10], [49.0, 10], [52.5, 10]])
+    right, counts = judge(xy, truth, counted)
+    # The nearer second cannot make the surer first wrong.
+    assert right.tolist() == [True, False, True, False, True, False]
+    # The last one's counted truth is taken, and the faint one is too far to excuse it.
+    assert counts.tolist() == [True] * 6
+    again, excused = judge(xy[[4, 4]] + [-0.5, 0], truth, counted)
+    assert again.tolist() == [False, False]
+    assert excused.tolist() == [False, False]
+    for prefix in range(len(xy)):
+        np.testing.assert_array_equal(judge(xy[:prefix], truth, counted)[0], right[:prefix])
+    nothing, counts = judge(xy, np.zeros((0, 2)), np.zeros(0, bool))
+    assert not nothing.any()
+    assert counts.all()

@@ -158,19 +158,24 @@ def test_the_catalogue_is_calibrated_suppressed_and_ordered() -> None:
         Calibration(slope=2.0, offset=-1.0),
         settings,
     )
-    # A close second loses nearly all: IoU 7/9 of 4 px squares, exp(-(7/9)²/0.25) = 0.089.
-    second = 0.731059 * np.exp(-((3.5 / 4.5) ** 2) / 0.25)
-    np.testing.assert_allclose(found["score"], [0.952574, 0.7, 0.268941, second], atol=1e-5)
-    assert found["kind"].tolist() == ["point", "streak", "point", "point"]
-    assert found["x"].tolist() == [30, 20, 10, 30.5]
-    assert found["length"].tolist() == [0, 15, 0, 0]
-    assert found["theta"].tolist() == [0, 0.3, 0, 0]
+    # The close second is suppressed below the floor; so is what is hopeless by itself.
+    np.testing.assert_allclose(found["score"], [0.952574, 0.7, 0.268941], atol=1e-5)
+    assert found["kind"].tolist() == ["point", "streak", "point"]
+    assert found["x"].tolist() == [30, 20, 10]
+    assert found["length"].tolist() == [0, 15, 0]
+    assert found["theta"].tolist() == [0, 0.3, 0]
+    gentle = NeuralSettings(floor=0.05, nms_sigma=5.0)
+    both = assemble(raw([(30, 10, 2.0), (30.5, 10, 1.0)]), Calibration(), gentle)
+    # 4 px squares half a pixel apart overlap by 7/9, so the second keeps exp(-(7/9)²/5).
+    second = 0.7310586 * np.exp(-((3.5 / 4.5) ** 2) / 5.0)
+    np.testing.assert_allclose(both["score"], [0.8807971, second], atol=1e-5)
     assert len(assemble(raw([]), Calibration(), settings)) == 0
 
 
 def test_extreme_logits_are_probabilities() -> None:
     found = assemble(raw([(10, 10, 5e4), (40, 10, -5e4)]), Calibration(), NeuralSettings())
-    assert found["score"].tolist() == [1.0]
+    assert found["x"].tolist() == [10]
+    assert found["score"].tolist() == pytest.approx([1.0])
 
 
 def test_bf16_is_used_where_the_processor_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
