@@ -203,7 +203,9 @@ class Network(nn.Module):
         features = self.smooth(_relu(top))
         hidden = _relu(self.propose(_relu(features)))
         # Positions in float32: bf16 has steps of 1 px above 128 px and of 1/256 px at 1 px.
-        maps = F.conv2d(hidden.float(), self.dense.weight.float(), self.dense.bias)
+        # Autocast would turn float32 arguments back into bf16.
+        with torch.autocast(hidden.device.type, enabled=False):
+            maps = F.conv2d(hidden.float(), self.dense.weight, self.dense.bias)
         return DenseOutput(maps, features)
 
     def classify(self, rois: Tensor) -> tuple[Tensor, Tensor]:
@@ -215,8 +217,9 @@ class Network(nn.Module):
             Features of each region, as ROIAlign returns them.
         """
         hidden = F.relu(self.roi1(rois.flatten(1)))
-        hidden = F.relu(self.roi2(hidden)).float()
-        out = F.linear(hidden, self.roi_out.weight.float(), self.roi_out.bias)
+        hidden = F.relu(self.roi2(hidden))
+        with torch.autocast(hidden.device.type, enabled=False):
+            out = F.linear(hidden.float(), self.roi_out.weight, self.roi_out.bias)
         return out[:, : len(ROI_KINDS)], out[:, len(ROI_KINDS) :]
 
     def fold(self) -> Network:

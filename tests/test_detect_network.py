@@ -196,3 +196,13 @@ def test_regions_are_cut_where_the_source_is() -> None:
 def test_no_proposals_give_no_regions() -> None:
     features = torch.randn(2, 5, 8, 8)
     assert region_features(features, [torch.zeros(0, 2)] * 2, 7).shape == (0, 5, 7, 7)
+
+
+def test_what_positions_are_made_of_stays_float32_under_autocast() -> None:
+    network = lively()
+    rois = torch.randn(3, TINY.pyramid, 7, 7, generator=torch.Generator().manual_seed(2))
+    with torch.autocast("cpu", torch.bfloat16):
+        output = network(noise(64, 48))
+        kinds, shift = network.classify(rois)
+    assert output.maps.dtype == kinds.dtype == shift.dtype == torch.float32
+    assert output.features.dtype == torch.bfloat16
