@@ -11,12 +11,14 @@ import numpy as np
 from catalog import Dataset, Entry, Split, write_catalog, write_frame, write_manifest
 from simulation import FAMILIES, draw_settings, simulate
 
-__all__ = ["BUILTIN_SEED", "make_builtin", "make_frames"]
+__all__ = ["BUILTIN_FRAMES", "BUILTIN_SEED", "make_builtin", "make_frames"]
 
 #: Seed of the built-in set; the network was never trained on its stream.
 BUILTIN_SEED: Final = 20260
 _TEST_PER_FAMILY: Final = 4
 _CALIBRATION: Final = ("sparse", "aberrated", "crowded", "dirty")
+#: Frames of the built-in set, of both splits.
+BUILTIN_FRAMES: Final = _TEST_PER_FAMILY * len(FAMILIES) + len(_CALIBRATION)
 
 
 def make_frames(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
 from catalog import BadInputError, Dataset, open_dataset
-from duel.builtin import BUILTIN_SEED, make_builtin
+from duel.builtin import BUILTIN_FRAMES, BUILTIN_SEED, make_builtin
 from duel.commands.options import (
     Bins,
     Config,
@@ -28,6 +29,8 @@ from duel.runner import RunPlan, Watcher, run
 __all__ = ["NAME", "command"]
 
 NAME = "run"
+
+_BUILTIN = "built-in"
 
 
 def command(
@@ -112,10 +115,10 @@ def _builtin(folder: Path, watch: Watcher) -> Dataset:
     """Return the built-in set, made in the run folder unless it is there already."""
     data = folder / "data"
     if (data / "manifest.csv").exists():  # written last: the set is whole
-        return open_dataset(data)
+        return replace(open_dataset(data), name=_BUILTIN)
     if folder.exists() and any(p.name != "data" for p in folder.iterdir()):
         raise BadInputError(
             str(folder), "a new folder, or one with the built-in set", "a folder with other files"
         )
-    make_builtin(data, on_frame=lambda name: watch("simulate", name, 24))
-    return open_dataset(data)
+    make_builtin(data, on_frame=lambda name: watch("simulate", name, BUILTIN_FRAMES))
+    return replace(open_dataset(data), name=_BUILTIN)
