@@ -23,7 +23,9 @@ _ENDINGS = {"ecsv": "ecsv", "fits": "fits", "vot": "vot", "csv": "csv", "parquet
 def command(
     frames: Annotated[
         list[str],
-        typer.Argument(metavar="FRAME...", help="FITS images; frame.fits[SCI] names an extension."),
+        typer.Argument(
+            metavar="FRAME...", help="FITS images; frame.fits\\[SCI] names an extension."
+        ),
     ],
     with_: Annotated[
         str, typer.Option("--with", metavar="NAME", help="neural, sep, sep-matched, a plug-in's …")

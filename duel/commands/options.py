@@ -31,13 +31,11 @@ Set = Annotated[
 ]
 Config = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option(
-        help="TOML file: detectors = [...], workers, tables [rules] and [detector.LABEL]."
-    ),
+    typer.Option(help="TOML file: a list detectors, workers, tables rules and detector.LABEL."),
 ]
 RadiusPx = Annotated[
     Optional[float],  # noqa: UP045
-    typer.Option(help="Largest distance of a pair [px], inclusive. Default 2."),
+    typer.Option(help="Largest distance of a pair in px, inclusive. Default 2."),
 ]
 Bins = Annotated[
     Optional[str],  # noqa: UP045
