@@ -94,6 +94,14 @@ def _roi_align_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> Non
 def _roi_align_backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
     (boxes,) = ctx.saved_tensors
     images, _, height, width = ctx.shape
+    if (
+        gradient.is_cuda
+        and torch.are_deterministic_algorithms_enabled()
+        and not torch.is_deterministic_algorithms_warn_only_enabled()
+    ):
+        raise RuntimeError(
+            "skyduel::roi_align_backward adds atomically on CUDA and is not deterministic there"
+        )
     result = torch.ops.skyduel.roi_align_backward(
         gradient, boxes, images, height, width, *ctx.settings, ctx.channels_last
     )
