@@ -1,0 +1,178 @@
+"""What the compiled operators bring to the detector: ``python benchmarks/detector.py``.
+
+One training step (eight crops of 256²) and the whole detection of a 2048² frame,
+with our operators and with the stock ones in their place: torchvision's ROIAlign, and
+its hard NMS where we have soft-NMS (torchvision has none). First proves that both find the same
+sources; then times them in turn, and SEP on the same frame beside them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+from safetensors.torch import load_file
+from torch import Tensor
+
+import detect.detector
+import detect.regions
+from baseline import sep_default
+from catalog import Frame
+from detect import neural
+from detect.decode import propose, source_boxes
+from detect.network import Network
+from detect.training import LOSS_WEIGHTS, SimulatedCrops, TrainingSettings, _collate, compute_losses
+from detect.weights import SHIPPED
+from evaluation import pair
+from simulation import draw_settings, simulate
+
+FRAME_PX = 2048
+
+
+def stock_roi_align(
+    features: Tensor, rois: Tensor, size: int, scale: float, sampling: int, aligned: bool
+) -> Tensor:
+    with torch.autocast("cpu", enabled=False):
+        crops = torchvision.ops.roi_align(features.float(), rois, size, scale, sampling, aligned)
+    return crops.to(features.dtype)
+
+
+def stock_suppress(xy: Any, logits: Any, sigma: float = 0.25) -> tuple[Any, Any]:
+    boxes = source_boxes(torch.from_numpy(xy), 4.0).float()
+    kept = torchvision.ops.nms(boxes, torch.from_numpy(logits).float(), 0.38).numpy()
+    return xy[kept], logits[kept]
+
+
+@contextmanager
+def stock() -> Iterator[None]:
+    """Put the stock operators where ours are."""
+    ours = detect.regions.roi_align, detect.detector.suppress
+    detect.regions.roi_align = stock_roi_align  # type: ignore[assignment]
+    detect.detector.suppress = stock_suppress  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        detect.regions.roi_align, detect.detector.suppress = ours
+
+
+def frame_of(family: str) -> Frame:
+    rng = np.random.default_rng(2026)
+    frame, _ = simulate(draw_settings(family, rng, ny=FRAME_PX, nx=FRAME_PX), rng, family)
+    return frame
+
+
+def prove(detector: Any, frame: Frame) -> None:
+    """Prove that sources both call sure are the same, to a hundredth of a pixel."""
+    found = detector(frame)
+    with stock():
+        other = detector(frame)
+    a = found.xy[(found["score"] > 0.9) & ~found.is_streak]
+    b = other.xy[(other["score"] > 0.5) & ~other.is_streak]
+    pairs = pair(a, b, 0.01)
+    share = len(pairs.truth_index) / len(a)
+    if share < 0.99:
+        raise SystemExit(f"no agreement: only {share:.3f} of the sure sources are the same")
+
+
+def alternate(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+    """Return seconds of each call, taken in turn so that a drifting machine hits all alike."""
+    for call in calls.values():
+        call()
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(repeats):
+        for name, call in calls.items():
+            began = time.perf_counter()
+            call()
+            seconds[name].append(time.perf_counter() - began)
+    return seconds
+
+
+def show(title: str, seconds: dict[str, list[float]], mpix: float | None = None) -> None:
+    print(f"\n{title}")
+    base = statistics.median(seconds["stock operators"])
+    for name, values in seconds.items():
+        middle = statistics.median(values)
+        rate = "" if mpix is None else f"  {mpix / middle:6.2f} Mpix/s"
+        print(
+            f"  {name:<22}{min(values):8.3f}{middle:8.3f}{max(values):8.3f} s (min, median, max)"
+            f"{rate}  stock/this {base / middle:5.2f}"
+        )
+
+
+def with_stock(call: Callable[[], object]) -> Callable[[], object]:
+    def wrapped() -> object:
+        with stock():
+            return call()
+
+    return wrapped
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--weights", type=Path, help="default: the shipped ones")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    detector = neural(weights=options.weights)
+    frames = {family: frame_of(family) for family in ("field", "crowded")}
+    prove(detector, frames["field"])
+    print(
+        f"agreement proven; {platform.machine()}, {options.threads} threads, torch "
+        f"{torch.__version__}, torchvision {torchvision.__version__}"
+    )
+
+    s = TrainingSettings()
+    crops = SimulatedCrops(s.seed, 0, s.crop_px, s.batch)
+    batch = _collate([crops[i] for i in range(s.batch)])
+    network = Network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    # Trained weights propose as many regions as the steps of a training do.
+    tensors = load_file(options.weights or SHIPPED)
+    network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    optimiser = torch.optim.AdamW(network.parameters(), lr=0.0)
+
+    def step() -> object:
+        losses = compute_losses(network, batch, s, torch.Generator().manual_seed(0))
+        optimiser.zero_grad(set_to_none=True)
+        torch.stack([LOSS_WEIGHTS[k] * v for k, v in losses.items()]).sum().backward()
+        optimiser.step()
+        return None
+
+    def regions() -> int:
+        output = network(batch["image"])
+        return sum(
+            min(s.proposals, len(propose(m.detach().float(), s.proposal_floor, 10**6)[0]))
+            for m in output.maps
+        )
+
+    print(f"regions in a training step: {regions()}")
+    calls = {"our operators": step, "stock operators": with_stock(step)}
+    show("training step, 8 crops of 256²", alternate(calls, options.repeats))
+
+    baseline = sep_default()
+    for family, frame in frames.items():
+
+        def run(frame: Frame = frame) -> object:
+            return detector(frame)
+
+        def rival(frame: Frame = frame) -> object:
+            return baseline(frame)
+
+        calls = {"our operators": run, "stock operators": with_stock(run), "SEP (one core)": rival}
+        n = int((detector(frame)["score"] >= 0.5).sum())
+        title = f"detection of a {FRAME_PX}² {family} frame ({n} sources)"
+        show(title, alternate(calls, options.repeats), frame.data.size / 1e6)
+
+
+if __name__ == "__main__":
+    main()
