@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -13,12 +15,17 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-__all__ = ["err", "out", "progress"]
+__all__ = ["err", "out", "progress", "wide_out"]
 
 # Made at import, decided at use: rich looks at the stream when it prints, so
 # colours are off when piped and NO_COLOR is honoured.
 out = Console()
 err = Console(stderr=True)
+
+
+def wide_out() -> Console:
+    """Return stdout for tables: as wide as the terminal, or in a pipe as wide as they need."""
+    return Console(width=None if sys.stdout.isatty() else 120)
 
 
 def progress() -> Progress:

@@ -42,11 +42,10 @@ def _number(value: float, digits: int = 3) -> str:
 
 
 def _overall(run: Run) -> Table:
-    table = _new(
-        f"{run.name}: all magnitudes, {len(run.scored_frames)} test frames",
-        "± half the 95 % interval (Wilson; for F bootstrapped over frames). calibrated: cut at the "
-        "score of best F1 on the calibration frames.",
-    )
+    caption = "± half the 95 % interval (Wilson; for F bootstrapped over frames)."
+    if "calibrated" in run.points:
+        caption += " calibrated: cut at the score of best F1 on the calibration frames."
+    table = _new(f"{run.name}: all magnitudes, {len(run.scored_frames)} test frames", caption)
     table.add_column("detector", no_wrap=True)
     table.add_column("point", no_wrap=True)
     for name in ("completeness", "purity", "F1", "F2", "false/Mpix", "Mpix/s"):

@@ -22,7 +22,7 @@ from duel.commands.options import (
     read_config,
     rules_from,
 )
-from duel.console import err, out, progress
+from duel.console import err, out, progress, wide_out
 from duel.contestants import DEFAULT_CONTESTANTS, parse_contestants
 from duel.runner import RunPlan, Watcher, run
 
@@ -87,7 +87,7 @@ def command(
 
         page = write_report(folder)
         watch("report", "page", 1)
-    out.print(run_summary(load_run(folder)))
+    wide_out().print(run_summary(load_run(folder)))
     for failure in record["failures"]:
         who = f" ({failure['detector']})" if failure["detector"] else ""
         line = f"failed: {failure['frame']}{who}: {failure['reason']}"

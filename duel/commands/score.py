@@ -11,7 +11,7 @@ from rich.text import Text
 
 from catalog import Catalog, Frame, forced_photometry, read_catalog, read_frame
 from duel.commands.options import Bins, Config, RadiusPx, read_config, rules_from
-from duel.console import out
+from duel.console import wide_out
 from evaluation import ScoreReport, ScoringRules, apply_ignore, mark_ignored_regions, score_catalogs
 
 __all__ = ["NAME", "command"]
@@ -53,7 +53,7 @@ def command(
     if json_:
         typer.echo(report.to_json(), nl=False)
     else:
-        out.print(_table(report))
+        wide_out().print(_table(report))
 
 
 def _prepared(
