@@ -151,14 +151,14 @@ def bench_nms(clock: Clock, device: str, quick: bool) -> None:
             goal,
             few,
         )
-    boxes, scores = field(2_000, device)
+    boxes, scores = field(10_000, device)
     ours, oracle = (
         cuda_ops.soft_nms(boxes, scores, backend=name) for name in ("compiled", "reference")
     )
     assert torch.equal(ours[0], oracle[0])
     torch.testing.assert_close(ours[1], oracle[1], rtol=1e-6, atol=0)
     clock.compare(
-        "soft-NMS against the O(N²) reference, 2000",
+        "soft-NMS against the O(N²) reference, 10000",
         lambda: cuda_ops.soft_nms(boxes, scores),
         lambda: cuda_ops.soft_nms(boxes, scores, backend="reference"),
         1000,
