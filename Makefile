@@ -1,5 +1,5 @@
 # Two doors: `make duel` runs the main job, `make test` the tests. Both set up
-# everything they need in .tox/ first; a second call only checks that it is there.
+# everything they need in .tox/ first; a second call brings it up to date.
 
 PYTHON ?= python3
 TOX := .tox/boot/bin/tox

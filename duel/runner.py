@@ -11,6 +11,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -32,6 +33,9 @@ __all__ = ["RunPlan", "Watcher", "run"]
 #: Version of the run folder's format, docs/run-folder.md.
 SCHEMA: Final = 1
 
+_FOLDERS: Final = ("truth", "catalogs", "pairs", "previews", "report")
+_TABLES: Final = ("counts", "scores", "sweep", "limits")
+
 #: Called with a stage, what it just finished and how many there are in all.
 Watcher = Callable[[str, str, int], None]
 
@@ -41,7 +45,8 @@ class RunPlan:
     """What to run.
 
     ``workers`` processes handle frames side by side; results do not depend on
-    their number, only the timings do.
+    their number, only the timings do. ``fresh`` replaces an earlier run in the
+    folder instead of completing it.
     """
 
     dataset: Dataset
@@ -49,6 +54,7 @@ class RunPlan:
     rules: ScoringRules
     folder: Path
     workers: int = 1
+    fresh: bool = False
     command: str = ""
     seeds: Mapping[str, int | None] | None = None
 
@@ -83,9 +89,9 @@ def run(plan: RunPlan, watch: Watcher | None = None) -> dict[str, Any]:
     watch = watch or (lambda stage, item, total: None)
     if not plan.contestants:
         raise BadInputError("--with", "at least one detector", "none")
-    record = _open_folder(plan)
     # Built once here, so that a wrong setting is an error before any work is done.
     detectors = {c.name: build(c) for c in plan.contestants}
+    record = _open_folder(plan, detectors)
     entries = list(plan.dataset.entries)
 
     with _pool(plan.workers, threads=1) as pool:
@@ -136,9 +142,24 @@ def run(plan: RunPlan, watch: Watcher | None = None) -> dict[str, Any]:
     return record
 
 
-def _open_folder(plan: RunPlan) -> dict[str, Any]:
+def _clear(folder: Path) -> None:
+    """Remove an earlier run from its folder, and nothing that is not a run's."""
+    for name in _FOLDERS:
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in _TABLES:
+        for ending in ("parquet", "csv"):
+            (folder / f"{name}.{ending}").unlink(missing_ok=True)
+    (folder / "run.json").unlink()
+
+
+def _open_folder(plan: RunPlan, detectors: Mapping[str, Any]) -> dict[str, Any]:
     """Return the record of a new run, or of the interrupted one that this plan completes."""
+    revision, dirty = git_state()
     identity = {
+        # What other code or weights found is not to be mixed with what these find.
+        "versions": versions(),
+        "git_revision": revision,
+        "weights": {n: getattr(d, "weights_sha256", None) for n, d in detectors.items()},
         "dataset": str(Path(plan.dataset.path).resolve()),
         "frames": [[e.name, e.split, e.group] for e in plan.dataset.entries],
         "contestants": [c.model_dump(mode="json") for c in plan.contestants],
@@ -146,7 +167,9 @@ def _open_folder(plan: RunPlan) -> dict[str, Any]:
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     path = plan.folder / "run.json"
-    if path.exists():
+    if plan.fresh and path.exists():
+        _clear(plan.folder)
+    elif path.exists():
         try:
             before = json.loads(path.read_text())
             same = before["configuration_sha256"] == digest
@@ -155,14 +178,13 @@ def _open_folder(plan: RunPlan) -> dict[str, Any]:
         if not same:
             raise BadInputError(
                 str(plan.folder),
-                "a new folder, or the one of this very run (same frames, detectors and rules)",
-                "the folder of another run; choose another --out or remove it",
+                "a new folder, or the one of this very run (frames, detectors, rules, versions)",
+                "the folder of another run; choose another --out, or --fresh to replace it",
             )
     elif plan.folder.exists() and any(p.name != "data" for p in plan.folder.iterdir()):
         raise BadInputError(
             str(plan.folder), "a new or empty folder", "a folder with other files in it"
         )
-    revision, dirty = git_state()
     record: dict[str, Any] = {
         "schema": SCHEMA,
         "name": plan.folder.resolve().name,
@@ -337,7 +359,7 @@ def _evaluate(
 
 
 def _write_tables(folder: Path, result: Evaluation) -> None:
-    for name in ("counts", "scores", "sweep", "limits"):
+    for name in _TABLES:
         table: pd.DataFrame = getattr(result, name)
         with atomic_path(folder / f"{name}.parquet") as temporary:
             table.to_parquet(temporary, index=False)

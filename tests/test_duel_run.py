@@ -161,6 +161,36 @@ def test_another_run_is_not_overwritten(sky, finished, tmp_path) -> None:
         run(plan(sky, tmp_path))
 
 
+def test_fresh_replaces_a_run_and_only_a_run(sky, tmp_path, capsys) -> None:
+    folder = tmp_path / "run"
+    words = ["run", str(sky), "--out", str(folder), "--with", "sep"]
+    for more, code in (([], 0), (["--set", "sep.DETECT_THRESH=3"], 2)):
+        with pytest.raises(SystemExit) as stop:
+            cli.main([*words, *more])
+        assert stop.value.code == code
+    assert "--fresh" in capsys.readouterr().err
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*words, "--set", "sep.DETECT_THRESH=3", "--fresh"])
+    assert stop.value.code == 0
+    assert (folder / "notes.txt").read_text() == "mine"
+    record = json.loads((folder / "run.json").read_text())
+    assert record["detectors"][0]["settings"]["DETECT_THRESH"] == 3
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").write_text("work of years")
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["run", str(sky), "--out", str(tmp_path / "other"), "--fresh"])
+    assert stop.value.code == 2
+    assert (tmp_path / "other" / "thesis.tex").exists()
+
+
+def test_what_other_code_found_is_not_mixed_in(sky, tmp_path, monkeypatch) -> None:
+    run(plan(sky, tmp_path / "r", names=["sep"]))
+    monkeypatch.setattr("duel.runner.versions", lambda: {"sep": "0.1"})
+    with pytest.raises(BadInputError, match="the folder of another run"):
+        run(plan(sky, tmp_path / "r", names=["sep"]))
+
+
 def test_failures_are_recorded_and_the_rest_is_finished(sky, tmp_path, capsys) -> None:
     copy = tmp_path / "sky"
     shutil.copytree(sky, copy)

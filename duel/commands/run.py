@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from dataclasses import replace
@@ -52,6 +53,9 @@ def command(
     bins: Bins = None,
     config: Config = None,
     workers: Workers = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Replace an earlier run in --out instead of going on.")
+    ] = False,
 ) -> None:
     """Run every detector on every frame, score them, and write the report.
 
@@ -68,6 +72,8 @@ def command(
         set_ or (),
         settings.get("detector"),
     )
+    if fresh and dataset is None and (folder / "run.json").is_file():
+        shutil.rmtree(folder / "data", ignore_errors=True)  # an earlier version's may differ
     with progress() as bar:
         watch = _watcher(bar)
         frames = open_dataset(dataset) if dataset else _builtin(folder, watch)
@@ -76,6 +82,7 @@ def command(
             contestants=contestants,
             rules=rules,
             folder=folder,
+            fresh=fresh,
             workers=workers or settings.get("workers") or 1,
             command="skyduel " + " ".join(sys.argv[1:]),
             seeds={"dataset": None if dataset else BUILTIN_SEED},
@@ -116,7 +123,8 @@ def _builtin(folder: Path, watch: Watcher) -> Dataset:
     data = folder / "data"
     if (data / "manifest.csv").exists():  # written last: the set is whole
         return replace(open_dataset(data), name=_BUILTIN)
-    if folder.exists() and any(p.name != "data" for p in folder.iterdir()):
+    ours = (folder / "run.json").is_file()
+    if not ours and folder.exists() and any(p.name != "data" for p in folder.iterdir()):
         raise BadInputError(
             str(folder), "a new folder, or one with the built-in set", "a folder with other files"
         )
