@@ -239,8 +239,8 @@ def sep_default(**settings: Any) -> SepDetector:
     -----
     Every row belongs to its default operating point. Held against Source
     Extractor 2.25.0 with its own ``default.sex`` on six SkyMaker frames: the
-    same number of detections in each, windowed positions 0.003 px and fluxes
-    0.2 % apart (medians).
+    same number of detections in each, windowed positions within 0.004 px and
+    fluxes within 0.4 % (medians).
     """
     return SepDetector("sep", build_settings(SepSettings, "detector sep", settings))
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from scipy import ndimage
 from scipy.special import expit
+from scipy.special import logit as logit_of
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -58,7 +59,7 @@ def propose(maps: Tensor, floor: float, most: int) -> tuple[Tensor, Tensor]:
     h, w = logit.shape
     cx, cy = cell_centres(h, w, maps.device)
     x, y = cx + maps[1].float(), cy + maps[2].float()
-    candidates = torch.nonzero(logit.flatten() > _logit(floor)).flatten()
+    candidates = torch.nonzero(logit.flatten() > float(logit_of(floor))).flatten()
     if candidates.numel() == 0:
         return logit.new_zeros(0, 2), logit.new_zeros(0)
     # Neighbours' values around each candidate only: the maps are large, the sources few.
@@ -80,10 +81,6 @@ def propose(maps: Tensor, floor: float, most: int) -> tuple[Tensor, Tensor]:
     own, ox, oy = own[keep], ox[keep], oy[keep]
     order = torch.argsort(own, descending=True, stable=True)[:most]
     return torch.stack([ox[order], oy[order]], dim=1), own[order]
-
-
-def _logit(p: float) -> float:
-    return float(np.log(p / (1 - p)))
 
 
 #: Most ridge points whose mean is an end of a streak. With one, simulated streaks come out

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -82,11 +81,6 @@ class ScoringRules(BaseModel):
         if text is not None:
             parse_bins(text)
         return text
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> Self:
-        """Return the rules of a mapping, such as a table of a TOML file."""
-        return cls(**values)
 
     def radius_for(self, fwhm: float | None) -> float:
         """Return the pairing radius [px] in a frame of the given FWHM [px]."""

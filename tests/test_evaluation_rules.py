@@ -16,7 +16,7 @@ def test_an_unknown_key_suggests_the_nearest() -> None:
     with pytest.raises(BadInputError, match=r"'radus_px'; did you mean 'radius_px'\?"):
         ScoringRules(radus_px=3)
     with pytest.raises(BadInputError, match="did you mean 'min_snr'"):
-        ScoringRules.from_mapping({"min_snr": 2, "minsnr": 3})
+        ScoringRules(min_snr=2, minsnr=3)
     with pytest.raises(BadInputError, match="keys among radius_px"):
         ScoringRules(zzz=1)
 

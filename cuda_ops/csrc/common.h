@@ -13,20 +13,9 @@
 #include <stdexcept>
 #include <string>
 
+#include "shared.h"
+
 namespace skyduel {
-
-using torch::headeronly::MemoryFormat;
-using torch::headeronly::ScalarType;
-using torch::stable::Tensor;
-
-// Python turns exactly these messages into ValueError.
-template <class... Parts>
-[[noreturn]] inline void refuse(const Parts&... parts) {
-  std::ostringstream message;
-  message << "skyduel refuses: ";
-  (message << ... << parts);
-  throw std::runtime_error(message.str());
-}
 
 // Run `work(0) ... work(count - 1)` on torch's threads, each thread taking the
 // next piece when it has done one, since pieces differ in weight. `prepare()`
@@ -55,23 +44,6 @@ inline void for_each_piece(int64_t count, bool threaded, const Prepare& prepare,
 enum class Capability { base, avx2, avx512 };
 Capability capability();
 const char* capability_name();
-
-// (N, C, H, W): contiguous counts as such even where it is also channels-last.
-inline bool is_channels_last(const Tensor& t) {
-  if (t.is_contiguous())
-    return false;
-  const auto size = t.sizes();
-  const auto stride = t.strides();
-  int64_t expected = 1;
-  for (const int d : {1, 3, 2, 0}) {
-    if (size[d] == 1)
-      continue;
-    if (stride[d] != expected)
-      return false;
-    expected *= size[d];
-  }
-  return true;
-}
 
 inline Tensor in_format(const Tensor& t, bool channels_last) {
   return torch::stable::contiguous(

@@ -20,20 +20,9 @@
 #include <tuple>
 #include <utility>
 
+#include "../shared.h"
+
 namespace skyduel::cuda {
-
-using torch::headeronly::MemoryFormat;
-using torch::headeronly::ScalarType;
-using torch::stable::Tensor;
-
-// Python turns exactly these messages into ValueError.
-template <class... Parts>
-[[noreturn]] inline void refuse(const Parts&... parts) {
-  std::ostringstream message;
-  message << "skyduel refuses: ";
-  (message << ... << parts);
-  throw std::runtime_error(message.str());
-}
 
 inline cudaStream_t current_stream(const Tensor& t) {
   void* stream = nullptr;

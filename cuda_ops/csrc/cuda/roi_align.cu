@@ -43,22 +43,6 @@ __device__ __forceinline__ void put(float value, __nv_bfloat16& to) {
   to = __float2bfloat16(value);
 }
 
-bool is_channels_last(const Tensor& t) {
-  if (t.is_contiguous())
-    return false;
-  const auto size = t.sizes();
-  const auto stride = t.strides();
-  int64_t expected = 1;
-  for (const int d : {1, 3, 2, 0}) {
-    if (size[d] == 1)
-      continue;
-    if (stride[d] != expected)
-      return false;
-    expected *= size[d];
-  }
-  return true;
-}
-
 MemoryFormat format(bool channels_last) {
   return channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous;
 }
