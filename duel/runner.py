@@ -33,7 +33,7 @@ __all__ = ["RunPlan", "Watcher", "run"]
 #: Version of the run folder's format, docs/run-folder.md.
 SCHEMA: Final = 1
 
-_FOLDERS: Final = ("truth", "catalogs", "pairs", "previews", "report")
+_FOLDERS: Final = ("truth", "catalogs", "pairs", "previews", "analyses", "report")
 _TABLES: Final = ("counts", "scores", "sweep", "limits")
 
 #: Called with a stage, what it just finished and how many there are in all.
@@ -351,6 +351,7 @@ def _evaluate(
                 group=e.group or "all",
                 split=e.split,
                 fwhm=truths[e.name].facts["fwhm"],
+                shape=(truths[e.name].facts["ny"], truths[e.name].facts["nx"]),
             )
             for e in entries
         ]
@@ -360,16 +361,22 @@ def _evaluate(
 
 def _write_tables(folder: Path, result: Evaluation) -> None:
     for name in _TABLES:
-        table: pd.DataFrame = getattr(result, name)
-        with atomic_path(folder / f"{name}.parquet") as temporary:
-            table.to_parquet(temporary, index=False)
-        with atomic_path(folder / f"{name}.csv") as temporary:
-            table.to_csv(temporary, index=False, float_format="%.6g")
+        _write_table(folder / name, getattr(result, name))
+    for name, table in result.analyses.items():
+        _write_table(folder / "analyses" / name, table)
     for (detector, point), frames in result.frames.items():
         place = folder / "pairs" / safe_name(detector) / point
         for score in frames:
             with atomic_path(place / f"{safe_name(score.source.frame)}.parquet") as temporary:
                 score.pairing.to_table().to_parquet(temporary, index=False)
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as ``path.parquet``, and as CSV for people."""
+    with atomic_path(path.with_name(f"{path.name}.parquet")) as temporary:
+        table.to_parquet(temporary, index=False)
+    with atomic_path(path.with_name(f"{path.name}.csv")) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g")
 
 
 def _write_record(folder: Path, record: Mapping[str, Any]) -> None:

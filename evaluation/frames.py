@@ -42,6 +42,8 @@ class FrameInput:
         any other split are not used.
     fwhm : float, optional
         Of the frame [px]; needed if the radius is in units of it.
+    shape : (ny, nx), optional
+        Of the frame [px].
     """
 
     frame: str
@@ -51,6 +53,7 @@ class FrameInput:
     group: str = "all"
     split: str = TEST
     fwhm: float | None = None
+    shape: tuple[int, int] | None = None
 
     def candidates(self, rules: ScoringRules) -> Candidates:
         """Return the candidate pairs of this frame."""

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from catalog.errors import BadInputError
+from evaluation.analyses import ANALYSES, KEYS
 from evaluation.candidates import Candidates
 from evaluation.counts import COUNT_COLUMNS
 from evaluation.curves import (
@@ -65,6 +66,8 @@ class Evaluation:
         of a group that never gets so pure are absent.
     edges : tuple of float
         Bin edges [mag].
+    analyses : dict of str to DataFrame
+        The tables of `evaluation.analyses`, by name.
     """
 
     counts: pd.DataFrame
@@ -74,6 +77,7 @@ class Evaluation:
     calibrated: Mapping[str, float | None]
     frames: Mapping[tuple[str, str], tuple[FrameScore, ...]]
     edges: tuple[float, ...]
+    analyses: Mapping[str, pd.DataFrame]
 
 
 def evaluate(
@@ -116,6 +120,10 @@ def merge(parts: Sequence[Evaluation], edges: Sequence[float]) -> Evaluation:
         calibrated={k: v for p in parts for k, v in p.calibrated.items()},
         frames={k: v for p in parts for k, v in p.frames.items()},
         edges=kept,
+        analyses={
+            a.name: _stack([p.analyses[a.name] for p in parts], (*KEYS, *a.columns))
+            for a in ANALYSES
+        },
     )
 
 
@@ -180,6 +188,13 @@ def evaluate_detector(
             calibrated = thresholds["calibrated"] = best
 
     counts, scores, limits = [], [], []
+    analyses: dict[str, list[pd.DataFrame]] = {a.name: [] for a in ANALYSES}
+
+    def analyse(members: Sequence[FrameScore], point: str, group: str) -> None:
+        for a in ANALYSES:
+            rows = a.compute(members, rules, kept)
+            analyses[a.name].append(rows.assign(detector=name, point=point, group=group))
+
     outcome: dict[tuple[str, str], tuple[FrameScore, ...]] = {}
     for point, threshold in thresholds.items():
         scored = [_score(p, rules, kept, threshold) for p in test]
@@ -189,6 +204,7 @@ def evaluate_detector(
             members = [s for s in scored if group in (ALL_GROUPS, s.source.group)]
             scores.append(_frame_scores(members, kept, rules, point, group))
             limits.append(_limit_row(members, len(members), rules, point, group, threshold))
+            analyse(members, point, group)
 
     pure: list[FrameScore] = []
     for group, prepared in groups.items():
@@ -199,6 +215,7 @@ def evaluate_detector(
         counts += [_frame_counts(s, "purity95", group) for s in members]
         scores.append(_frame_scores(members, kept, rules, "purity95", group))
         limits.append(_limit_row(members, len(prepared), rules, "purity95", group, threshold))
+        analyse(members, "purity95", group)
         pure += [s for s in members if s.source.group == group]
     order = {frame: k for k, frame in enumerate(seen)}
     outcome[name, "purity95"] = tuple(sorted(pure, key=lambda s: order[s.source.frame]))
@@ -214,6 +231,7 @@ def evaluate_detector(
         calibrated={name: calibrated},
         frames=outcome,
         edges=kept,
+        analyses={a.name: _stack(analyses[a.name], (*KEYS, *a.columns)) for a in ANALYSES},
     )
 
 

@@ -136,6 +136,11 @@ class Run:
         )
         return _optional(path, _PAIR_COLUMNS)
 
+    def analysis(self, name: str) -> pd.DataFrame:
+        """Return one of the run's analyses; no rows and no columns where it has none."""
+        table = _optional(self.path / "analyses" / f"{safe_name(name)}.parquet")
+        return pd.DataFrame() if table is None else table
+
     def preview(self, frame: str) -> npt.NDArray[np.float32] | None:
         """Return a frame's preview in [0, 1], shape (ny, nx), row 0 first; None if absent."""
         path = self.path / "previews" / f"{safe_name(frame)}.png"
