@@ -12,7 +12,7 @@ from scipy import fft, ndimage
 
 from catalog.errors import BadInputError
 
-__all__ = ["OVERSAMPLING", "Aberrations", "Psf", "aureole_kernel", "make_psf"]
+__all__ = ["OVERSAMPLING", "Aberrations", "Psf", "aureole_kernel", "make_psf", "tabulate"]
 
 #: Positions between pixel centres at which the kernel is tabulated, per axis.
 OVERSAMPLING: Final = 8
@@ -142,6 +142,23 @@ def _make_psf(fwhm: float, beta: float | None, aberrations: Aberrations, radius:
     box[[0, -1]] /= 2
     fine = ndimage.convolve1d(fine, box, axis=0, mode="constant")
     fine = ndimage.convolve1d(fine, box, axis=1, mode="constant")
+    return tabulate(fine, radius)
+
+
+def tabulate(fine: npt.NDArray[np.float64], radius: int) -> Psf:
+    """Return the point-spread function given by its values on a fine grid.
+
+    Parameters
+    ----------
+    fine : ndarray of float64, shape (2·half + 1,)²
+        Share of the flux in a pixel whose centre lies at each grid point, the
+        source in the middle; `OVERSAMPLING` points a px and
+        ``half >= (radius + 1/2)·OVERSAMPLING``. Its scale is of no account.
+    radius : int
+        Half width of the table [px].
+    """
+    k = OVERSAMPLING
+    half = fine.shape[0] // 2
     fwhm_px = 2 * np.sqrt(np.count_nonzero(fine > fine.max() / 2) / np.pi) / k
     side = 2 * radius + 1
     bank = np.empty((k + 1, k + 1, side, side), dtype=np.float32)
@@ -222,5 +239,28 @@ def aureole_kernel(
             )
         kernel = kernel * (2 / 3) + rays / rays.sum() / 3
     out = kernel.astype(np.float32)
+    out.flags.writeable = False
+    return out
+
+
+@lru_cache(maxsize=16)
+def ghost_kernel(
+    radius: float, hole: float = 0.0, shift: float = 0.0, angle: float = 0.0, edge: float = 2.0
+) -> npt.NDArray[np.float32]:
+    """Return the out-of-focus image of a star reflected in the optics, summing to 1.
+
+    A disc of ``radius`` [px] with a rim ``edge`` px soft, empty within ``hole`` of its
+    radius (a ring), brighter towards the middle else, and displaced by ``shift`` [px] along
+    ``angle`` [rad].
+    """
+    half = int(np.ceil(radius + abs(shift) + 3 * edge))
+    axis = np.arange(-half, half + 1, dtype=np.float64)
+    r = np.hypot(axis[None, :] - shift * np.cos(angle), axis[:, None] - shift * np.sin(angle))
+    kernel = 1 / (1 + np.exp(np.clip((r - radius) / edge, -50, 50)))
+    if hole:
+        kernel *= 1 / (1 + np.exp(np.clip((hole * radius - r) / edge, -50, 50)))
+    else:
+        kernel *= 1 / (1 + (2 * r / radius) ** 2)
+    out = (kernel / kernel.sum()).astype(np.float32)
     out.flags.writeable = False
     return out
