@@ -13,7 +13,7 @@ from catalog.sources import Catalog
 from evaluation.rules import ScoringRules
 from evaluation.segments import angle_difference, point_segment_distance, segment_distance
 
-__all__ = ["Candidates", "check_radius", "find_candidates", "rank_rows", "within"]
+__all__ = ["Candidates", "check_radius", "check_scores", "find_candidates", "rank_rows", "within"]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -40,6 +40,10 @@ class Candidates:
         Which truths are ignored, and which are streaks.
     found_ignore : ndarray of bool, shape (n_found,)
         Which detections count neither way unless paired.
+    rule : str
+        How to choose among them, a `PairingRule`.
+    found_score : ndarray of float64, shape (n_found,), optional
+        Scores of the detections, for the rule ``score-first``.
     """
 
     truth_index: Ints
@@ -52,6 +56,8 @@ class Candidates:
     truth_ignore: Bools
     truth_streak: Bools
     found_ignore: Bools
+    rule: str = "most-pairs"
+    found_score: Floats | None = None
 
     @property
     def n_truth(self) -> int:
@@ -78,7 +84,14 @@ def find_candidates(
       0 has no angle and is not asked for one).
 
     With ``rules.require_kind`` only like kinds are candidates.
+
+    Raises
+    ------
+    BadInputError
+        If the radius is in units of an unknown FWHM, or ``rules.pairing`` is
+        ``score-first`` and no detection has a score.
     """
+    check_scores(found, rules)
     radius = check_radius(rules.radius_for(fwhm))
     parts = [_point_edges(truth, found, radius, rules), _streak_edges(truth, found, radius, rules)]
     i, j, separation = (np.concatenate([p[k] for p in parts]) for k in range(3))
@@ -97,7 +110,17 @@ def find_candidates(
         truth_ignore=_flag(truth, "ignore"),
         truth_streak=truth.is_streak,
         found_ignore=_flag(found, "ignore"),
+        rule=rules.pairing,
+        found_score=found["score"],
     )
+
+
+def check_scores(found: Catalog, rules: ScoringRules) -> None:
+    """Raise if the rule of pairing goes by scores and there are none."""
+    if rules.pairing == "score-first" and len(found) and np.isnan(found["score"]).all():
+        raise BadInputError(
+            found.source, "scores, for the pairing rule score-first", "no row with a score"
+        )
 
 
 def _point_edges(

@@ -7,7 +7,8 @@ streaks and ignored truths (`pair_catalogs`):
    than the radius (inclusive).
 2. *Assign.* In each connected component of the candidates the most pairs are
    made, and among those choices the one of least total separation. Each truth
-   and each detection is used at most once.
+   and each detection is used at most once. Other rules can be chosen by name
+   (`evaluation.alternatives`).
 3. *Ignored truths last.* They are paired among the detections still free;
    such a detection counts neither way.
 """
@@ -23,9 +24,9 @@ import pandas as pd
 
 from catalog.errors import BadInputError
 from catalog.sources import Catalog
-from evaluation.assignment import assign
+from evaluation.alternatives import take
 from evaluation.candidates import Candidates, check_radius, find_candidates, rank_rows, within
-from evaluation.rules import ScoringRules
+from evaluation.rules import PairingRule, ScoringRules
 
 __all__ = [
     "OUTCOMES",
@@ -34,6 +35,7 @@ __all__ = [
     "pair",
     "pair_candidates",
     "pair_catalogs",
+    "pair_edges",
     "resolve",
     "rows_at",
 ]
@@ -63,11 +65,19 @@ class Pairs:
         return int(self.truth_index.size)
 
 
-def pair(truth_xy: npt.ArrayLike, found_xy: npt.ArrayLike, radius_px: float) -> Pairs:
+def pair(
+    truth_xy: npt.ArrayLike,
+    found_xy: npt.ArrayLike,
+    radius_px: float,
+    *,
+    rule: PairingRule = "most-pairs",
+    score: npt.ArrayLike | None = None,
+) -> Pairs:
     """Return the pairs of two sets of positions.
 
     Most pairs first, then the least total separation, inside every connected
-    component of the candidates no farther apart than ``radius_px``.
+    component of the candidates no farther apart than ``radius_px``; or what
+    another rule takes of the candidates.
 
     Parameters
     ----------
@@ -75,12 +85,16 @@ def pair(truth_xy: npt.ArrayLike, found_xy: npt.ArrayLike, radius_px: float) -> 
         Positions x, y [px] in one frame of reference. No rows are legal.
     radius_px : float
         Largest distance of a pair [px], inclusive; > 0.
+    rule : {"most-pairs", "mutual-nearest", "score-first"}
+        See `evaluation.alternatives.take`.
+    score : array_like, shape (n_found,), optional
+        Scores of the detections, for ``score-first``.
 
     Raises
     ------
     BadInputError
-        If a shape is wrong, a position is not finite or the radius is not
-        positive and finite.
+        If a shape is wrong, a position is not finite, the radius is not
+        positive and finite, or the rule needs scores and has none.
 
     Notes
     -----
@@ -92,11 +106,38 @@ def pair(truth_xy: npt.ArrayLike, found_xy: npt.ArrayLike, radius_px: float) -> 
     found = _positions(found_xy, "found positions")
     radius = check_radius(radius_px)
     i, j, separation = within(truth, found, radius)
-    truth_rank = rank_rows(truth[:, 0], truth[:, 1])
-    found_rank = rank_rows(found[:, 0], found[:, 1])
+    return pair_edges(truth, found, (i, j, separation), radius, rule=rule, score=score)
+
+
+def pair_edges(
+    truth: Floats,
+    found: Floats,
+    edges: tuple[Ints, Ints, Floats],
+    radius: float,
+    *,
+    rule: PairingRule = "most-pairs",
+    score: npt.ArrayLike | None = None,
+) -> Pairs:
+    """Return the pairs among given candidates, numbered by the columns of both positions.
+
+    Parameters
+    ----------
+    truth, found : ndarray of float64, shape (n, k)
+        Positions; ties are settled by their order, column by column.
+    edges : tuple of ndarray
+        Rows of the truths and of the detections, and their separations.
+    radius : float
+        The largest separation, in the same unit.
+    rule, score
+        As in `pair`.
+    """
+    i, j, separation = edges
+    truth_rank, found_rank = rank_rows(*truth.T), rank_rows(*found.T)
     order = np.lexsort((found_rank[j], truth_rank[i]))
     i, j, separation = i[order], j[order], separation[order]
-    taken = assign(truth_rank[i], found_rank[j], separation, radius)
+    scores = None if score is None else _scores(score, len(found))[j]
+    like = np.zeros(i.size, dtype=bool)
+    taken = take(rule, truth_rank[i], found_rank[j], separation, radius, like, scores)
     return _pairs(i[taken], j[taken], separation[taken])
 
 
@@ -249,6 +290,8 @@ def pair_candidates(candidates: Candidates, used: Bools) -> Pairing:
         c.truth_ignore[i],
         c.truth_streak[i],
         c.radius_px,
+        c.rule,
+        None if c.found_score is None else c.found_score[j],
     )
     right = np.zeros(c.n_found, dtype=bool)
     right[j[counted]] = True
@@ -275,23 +318,32 @@ def resolve(
     ignored: Bools,
     streak: Bools,
     radius_px: float,
+    rule: str = "most-pairs",
+    score: Floats | None = None,
 ) -> tuple[Bools, Bools, Bools]:
     """Return which candidates are pairs, ignored pairs, and absorbed, each of shape (m,).
 
     ``left`` and ``right`` number truths and detections, ``ignored`` and
-    ``streak`` say whether a candidate's truth is. *Absorbed* candidates join
+    ``streak`` say whether a candidate's truth is; ``score`` is that of its
+    detection. The rule is asked twice: first among the truths that count, then
+    among the ignored ones for the detections still free. *Absorbed* candidates join
     a free detection to an ignored streak that another detection may have.
     """
     n = left.size
     taken = np.zeros(n, dtype=bool)
     last = np.zeros(n, dtype=bool)
     first = np.flatnonzero(~ignored)
-    taken[first] = assign(left[first], right[first], separation[first], radius_px, unlike[first])
+
+    def pick(at: Ints) -> Bools:
+        scores = None if score is None else score[at]
+        return take(rule, left[at], right[at], separation[at], radius_px, unlike[at], scores)
+
+    taken[first] = pick(first)
     if not ignored.any():
         return taken, last, last.copy()
     free = ignored & ~np.isin(right, right[taken])
     rest = np.flatnonzero(free)
-    last[rest] = assign(left[rest], right[rest], separation[rest], radius_px, unlike[rest])
+    last[rest] = pick(rest)
     absorbed = free & streak & ~np.isin(right, right[last])
     return taken, last, absorbed
 
@@ -299,6 +351,13 @@ def resolve(
 def _pairs(i: Ints, j: Ints, separation: Floats) -> Pairs:
     order = np.argsort(i, kind="stable")
     return Pairs(i[order], j[order], separation[order])
+
+
+def _scores(score: npt.ArrayLike, n: int) -> Floats:
+    array = np.asarray(score, dtype=np.float64)
+    if array.shape != (n,):
+        raise BadInputError("score", f"one for each of {n} detections", f"shape {array.shape}")
+    return array
 
 
 def _positions(xy: npt.ArrayLike, source: str) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from catalog.sources import Catalog
 
 __all__ = [
     "IGNORE_REASONS",
+    "PairingRule",
     "ScoringRules",
     "apply_ignore",
     "auto_bins",
@@ -22,6 +23,9 @@ __all__ = [
 ]
 
 Bools = npt.NDArray[np.bool_]
+
+#: How rivals for a source are told apart, see `evaluation.alternatives.take`.
+PairingRule = Literal["most-pairs", "mutual-nearest", "score-first"]
 
 #: Why a truth is ignored; the first that applies is the one recorded.
 IGNORE_REASONS: Final = ("given", "off_frame", "edge", "masked", "saturated", "faint")
@@ -41,6 +45,11 @@ class ScoringRules(BaseModel):
     radius_px: float = Field(2.0, gt=0, description="largest distance of a pair [px], inclusive")
     radius_fwhm: float | None = Field(
         None, gt=0, description="the radius in units of each frame's FWHM; replaces radius_px"
+    )
+    pairing: PairingRule = Field(
+        "most-pairs",
+        description="most-pairs (then the least distance); mutual-nearest and score-first are "
+        "other tools' rules, for comparison",
     )
     bins: str | None = Field(
         None, description="magnitude bins as start:stop:step; chosen from the truth without it"
@@ -74,6 +83,16 @@ class ScoringRules(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             raise settings_error("scoring rules", error) from error
+
+    @field_validator("pairing", mode="before")
+    @classmethod
+    def _pairs_are_one_to_one(cls, name: Any) -> Any:
+        if name == "jia2020":
+            raise ValueError(
+                "a one-to-one rule; jia2020 gives no pairs and is a metric of its own: "
+                "evaluation.jia2020, the table analyses/jia2020 of a run"
+            )
+        return name
 
     @field_validator("bins")
     @classmethod
