@@ -14,12 +14,15 @@ from typing import Final
 import pandas as pd
 
 from evaluation.frames import FrameScore
+from evaluation.prepared import Prepared
 from evaluation.rules import ScoringRules
 
-__all__ = ["ANALYSES", "KEYS", "Analysis"]
+__all__ = ["ANALYSES", "KEYS", "STUDIES", "STUDY_KEYS", "Analysis", "Study"]
 
 #: Columns that come before an analysis' own.
 KEYS: Final = ("detector", "point", "group")
+#: Columns that come before a study's own.
+STUDY_KEYS: Final = ("detector", "group")
 
 
 @dataclass(frozen=True)
@@ -47,3 +50,29 @@ class Analysis:
 
 
 ANALYSES: Final[tuple[Analysis, ...]] = ()
+
+
+@dataclass(frozen=True)
+class Study:
+    """One table about one detector's scores, from frames of both splits.
+
+    Parameters
+    ----------
+    name : str
+        Of the table and its file.
+    columns : tuple of str
+        Of the table, without `STUDY_KEYS`.
+    compute : callable
+        Takes the calibration and the test frames of one group (there may be
+        none of either), every row of the detector's catalogues in them, the
+        rules and the bin edges [mag]; returns the rows.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    compute: Callable[
+        [Sequence[Prepared], Sequence[Prepared], ScoringRules, Sequence[float]], pd.DataFrame
+    ]
+
+
+STUDIES: Final[tuple[Study, ...]] = ()

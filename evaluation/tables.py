@@ -4,26 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from catalog.errors import BadInputError
-from evaluation.analyses import ANALYSES, KEYS
-from evaluation.candidates import Candidates
+from evaluation.analyses import ANALYSES, KEYS, STUDIES, STUDY_KEYS
 from evaluation.counts import COUNT_COLUMNS
-from evaluation.curves import (
-    Curve,
-    best_f1_threshold,
-    frame_events,
-    grid,
-    pool,
-    purity_threshold,
-    sweep,
-)
+from evaluation.curves import best_f1_threshold, grid, purity_threshold, sweep
 from evaluation.frames import CALIBRATION, TEST, FrameInput, FrameScore, choose_edges, score_frame
 from evaluation.limits import completeness_limits
+from evaluation.prepared import Prepared, pool_frames, prepare
 from evaluation.rules import ScoringRules
 from evaluation.scores import ratio, score_table
 
@@ -49,6 +41,11 @@ _LIMITS: Final = (
 )  # fmt: skip
 
 
+_ANALYSIS_COLUMNS: Final = {a.name: (*KEYS, *a.columns) for a in ANALYSES} | {
+    s.name: (*STUDY_KEYS, *s.columns) for s in STUDIES
+}
+
+
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """The tables of a run, with the columns of ``docs/run-folder.md``.
@@ -67,7 +64,7 @@ class Evaluation:
     edges : tuple of float
         Bin edges [mag].
     analyses : dict of str to DataFrame
-        The tables of `evaluation.analyses`, by name.
+        The tables of `evaluation.analyses`, studies among them, by name.
     """
 
     counts: pd.DataFrame
@@ -121,19 +118,10 @@ def merge(parts: Sequence[Evaluation], edges: Sequence[float]) -> Evaluation:
         frames={k: v for p in parts for k, v in p.frames.items()},
         edges=kept,
         analyses={
-            a.name: _stack([p.analyses[a.name] for p in parts], (*KEYS, *a.columns))
-            for a in ANALYSES
+            name: _stack([p.analyses[name] for p in parts], columns)
+            for name, columns in _ANALYSIS_COLUMNS.items()
         },
     )
-
-
-@dataclass(frozen=True, eq=False)
-class _Prepared:
-    """One frame with what is reused at every operating point."""
-
-    source: FrameInput
-    candidates: Candidates
-    events: Any
 
 
 def evaluate_detector(
@@ -173,22 +161,30 @@ def evaluate_detector(
         twice = next(f for f in seen if seen.count(f) > 1)
         raise BadInputError(f"frames of {name}", "each frame once", f"{twice!r} twice")
     kept = tuple(map(float, edges))
-    calibration = [_prepare(f, rules) for f in frames if f.split == CALIBRATION]
-    test = [_prepare(f, rules) for f in frames if f.split == TEST]
+    calibration = [prepare(f, rules) for f in frames if f.split == CALIBRATION]
+    test = [prepare(f, rules) for f in frames if f.split == TEST]
     groups = {ALL_GROUPS: test}
     for group in sorted({p.source.group for p in test} - {ALL_GROUPS}):
         groups[group] = [p for p in test if p.source.group == group]
-    curves = {group: _pooled(members) for group, members in groups.items()}
+    curves = {group: pool_frames(members) for group, members in groups.items()}
 
     thresholds: dict[str, float | None] = {"default": default_threshold}
     calibrated: float | None = None
     if calibration:
-        best = best_f1_threshold(_pooled(calibration))
+        best = best_f1_threshold(pool_frames(calibration))
         if not np.isnan(best):
             calibrated = thresholds["calibrated"] = best
 
     counts, scores, limits = [], [], []
-    analyses: dict[str, list[pd.DataFrame]] = {a.name: [] for a in ANALYSES}
+    analyses: dict[str, list[pd.DataFrame]] = {name: [] for name in _ANALYSIS_COLUMNS}
+    for group in groups:
+        chosen, told = (
+            [p for p in prepared if group in (ALL_GROUPS, p.source.group)]
+            for prepared in (calibration, test)
+        )
+        for study in STUDIES:
+            rows = study.compute(chosen, told, rules, kept)
+            analyses[study.name].append(rows.assign(detector=name, group=group))
 
     def analyse(members: Sequence[FrameScore], point: str, group: str) -> None:
         for a in ANALYSES:
@@ -233,22 +229,12 @@ def evaluate_detector(
         calibrated={name: calibrated},
         frames=outcome,
         edges=kept,
-        analyses={a.name: _stack(analyses[a.name], (*KEYS, *a.columns)) for a in ANALYSES},
+        analyses={k: _stack(analyses[k], columns) for k, columns in _ANALYSIS_COLUMNS.items()},
     )
 
 
-def _prepare(source: FrameInput, rules: ScoringRules) -> _Prepared:
-    candidates = source.candidates(rules)
-    return _Prepared(source, candidates, frame_events(candidates, source.found["score"]))
-
-
-def _pooled(frames: Sequence[_Prepared]) -> Curve:
-    truths = sum(int((~p.candidates.truth_ignore).sum()) for p in frames)
-    return pool([p.events for p in frames], truths, float(sum(p.source.mpix for p in frames)))
-
-
 def _score(
-    p: _Prepared, rules: ScoringRules, edges: Sequence[float], threshold: float | None
+    p: Prepared, rules: ScoringRules, edges: Sequence[float], threshold: float | None
 ) -> FrameScore:
     return score_frame(p.source, rules, edges, threshold=threshold, candidates=p.candidates)
 
