@@ -20,8 +20,10 @@ from baseline.kernels import (
 from baseline.limits import Extraction, extract
 from baseline.photometry import Photometry, measure, windowed_positions
 from baseline.settings import SepSettings
+from baseline.sexconfig import with_config
 from baseline.shapes import classify, segment_length, stellar_sigma, wrap_angle
 from catalog.background import estimate_background
+from catalog.errors import BadInputError
 from catalog.frame import Frame
 from catalog.settings import build_settings
 from catalog.sources import Catalog
@@ -219,6 +221,9 @@ def _kernel(chosen: SepSettings, fwhm: float) -> npt.NDArray[np.float32] | None:
     if not chosen.FILTER:
         # SEP matches only through a filter; a single pixel leaves the image as it is.
         return np.ones((1, 1), dtype=np.float32) if chosen.thresholding == "matched" else None
+    if chosen.kernel_values is not None:
+        values = np.array(chosen.kernel_values, dtype=np.float64)
+        return (values / np.abs(values).sum()).astype(np.float32)
     return gaussian_kernel(fwhm) if chosen.kernel == "gaussian" else DEFAULT_CONV.copy()
 
 
@@ -228,12 +233,14 @@ def sep_default(**settings: Any) -> SepDetector:
     Parameters
     ----------
     **settings
-        Override fields of `SepSettings`.
+        Override fields of `SepSettings`; ``config`` names a ``.sex`` file to
+        start from.
 
     Raises
     ------
     BadInputError
-        For an unknown setting or a value not allowed.
+        For an unknown setting or a value not allowed, or a file that cannot be
+        read.
 
     Notes
     -----
@@ -242,7 +249,8 @@ def sep_default(**settings: Any) -> SepDetector:
     same number of detections in each, windowed positions within 0.004 px and
     fluxes within 0.4 % (medians).
     """
-    return SepDetector("sep", build_settings(SepSettings, "detector sep", settings))
+    source = "detector sep"
+    return SepDetector("sep", build_settings(SepSettings, source, with_config(source, settings)))
 
 
 def sep_matched(**settings: Any) -> SepDetector:
@@ -272,6 +280,10 @@ def sep_matched(**settings: Any) -> SepDetector:
     more of the sources, at higher purity, than SEP's own. Cleaning is off: it
     made no difference at a score of 4 and cost completeness below.
     """
+    if settings.get("config") is not None:
+        raise BadInputError(
+            "detector sep-matched", "a config for the detector sep, whose settings it holds", "one"
+        )
     return SepDetector(
         "sep-matched", build_settings(SepSettings, "detector sep-matched", settings, _MATCHED)
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = ["SepSettings"]
 
@@ -46,8 +47,12 @@ class SepSettings(BaseModel):
         Fewest connected pixels above the threshold.
     FILTER : bool
         Filter before thresholding.
-    kernel : {"default", "gaussian"}
-        ``default.conv`` (3 by 3, FWHM about 2 px) or a Gaussian.
+    kernel : {"default", "gaussian", "file"}
+        ``default.conv`` (3 by 3, FWHM about 2 px), a Gaussian, or
+        `kernel_values`.
+    kernel_values : tuple of tuple of float or None
+        Rows of a filter, from a ``.conv`` file; divided by the sum of their
+        absolute values, by SEP as by SExtractor.
     kernel_fwhm_px : float or None
         FWHM of the Gaussian [px], for filtering and for the score; None takes
         the frame's, or 2.5 px where that is unknown.
@@ -79,6 +84,11 @@ class SepSettings(BaseModel):
         `baseline.shapes.classify`.
     score_threshold : float or None
         The default operating point; None: every row returned.
+    config : Path or None
+        A ``.sex`` file that the settings were read from
+        (`baseline.sexconfig.from_sextractor`).
+    not_reproduced : tuple of str
+        What that file asks for and SEP cannot do.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -87,7 +97,8 @@ class SepSettings(BaseModel):
     thresholding: Literal["convolved", "matched", "whitened"] = "convolved"
     DETECT_MINAREA: Annotated[int, Field(ge=1)] = 3
     FILTER: bool = True
-    kernel: Literal["default", "gaussian"] = "default"
+    kernel: Literal["default", "gaussian", "file"] = "default"
+    kernel_values: tuple[tuple[Finite, ...], ...] | None = None
     kernel_fwhm_px: Positive | None = None
     DEBLEND_NTHRESH: Annotated[int, Field(ge=1, le=64)] = 32
     DEBLEND_MINCONT: Annotated[float, Field(ge=0, le=1)] = 0.005
@@ -105,3 +116,16 @@ class SepSettings(BaseModel):
     streak_elongation: Annotated[float, Field(ge=1)] = 3.0
     streak_length_fwhm: Positive = 3.0
     score_threshold: Finite | None = None
+    config: Path | None = None
+    not_reproduced: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _filter_is_there(self) -> Self:
+        rows = self.kernel_values
+        if (self.kernel == "file") != (rows is not None):
+            raise ValueError("kernel 'file' and kernel_values go together")
+        if rows is not None:
+            widths = {len(row) for row in rows}
+            if len(widths) != 1 or widths == {0} or not any(map(any, rows)):
+                raise ValueError("kernel_values to be rows of one length, not all 0")
+        return self
