@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -32,11 +32,16 @@ class Limit:
     ----------
     value, lo, hi : float
         The crossing and its interval; NaN where undefined.
+    samples : ndarray of float64, shape (n_bootstrap,)
+        The crossing in each resample of the frames, NaN where undefined there;
+        empty where there is no interval. Detectors judged on the same frames
+        have the same resamples, so differences of samples are paired.
     """
 
     value: float
     lo: float
     hi: float
+    samples: Floats = field(default_factory=lambda: np.zeros(0), compare=False, repr=False)
 
 
 def completeness_limits(
@@ -64,8 +69,8 @@ def completeness_limits(
     by_snr = fit_half(log_snr, y, f, len(frames), rules)
     by_mag = fit_half(-m, y, f, len(frames), rules)
     return (
-        Limit(*(float(10**v) for v in (by_snr.value, by_snr.lo, by_snr.hi))),
-        Limit(-by_mag.value, -by_mag.hi, -by_mag.lo),
+        Limit(*(float(10**v) for v in (by_snr.value, by_snr.lo, by_snr.hi)), 10**by_snr.samples),
+        Limit(-by_mag.value, -by_mag.hi, -by_mag.lo, -by_mag.samples),
         int(y.size),
     )
 
@@ -143,8 +148,9 @@ def _fit_half(
     weights = frame_weights(n_frames, rules.n_bootstrap, rules.seed)
     n, k = weights @ all_n, weights @ all_k[:, some]
     thetas = _maximise(middle, k, n, np.repeat(theta, rules.n_bootstrap, axis=0))
-    bounds = percentile(_crossing(thetas, lo, hi)[:, None], rules.confidence)
-    return Limit(value, float(bounds[0][0]), float(bounds[1][0]))
+    samples = _crossing(thetas, lo, hi)
+    bounds = percentile(samples[:, None], rules.confidence)
+    return Limit(value, float(bounds[0][0]), float(bounds[1][0]), samples)
 
 
 def _sigmoid(t: Floats) -> Floats:

@@ -11,10 +11,11 @@ import pandas as pd
 
 from catalog.errors import BadInputError
 from evaluation.analyses import ANALYSES, KEYS, STUDIES, STUDY_KEYS
+from evaluation.comparison import Standing, standing
 from evaluation.counts import COUNT_COLUMNS
 from evaluation.curves import best_f1_threshold, grid, purity_threshold, sweep
 from evaluation.frames import CALIBRATION, TEST, FrameInput, FrameScore, choose_edges, score_frame
-from evaluation.limits import completeness_limits
+from evaluation.limits import Limit, completeness_limits
 from evaluation.prepared import Prepared, pool_frames, prepare
 from evaluation.rules import ScoringRules
 from evaluation.scores import ratio, score_table
@@ -65,6 +66,8 @@ class Evaluation:
         Bin edges [mag].
     analyses : dict of str to DataFrame
         The tables of `evaluation.analyses`, studies among them, by name.
+    standings : dict of (detector, point, group) to Standing
+        What detectors are compared by, see `evaluation.comparison`.
     """
 
     counts: pd.DataFrame
@@ -75,6 +78,7 @@ class Evaluation:
     frames: Mapping[tuple[str, str], tuple[FrameScore, ...]]
     edges: tuple[float, ...]
     analyses: Mapping[str, pd.DataFrame]
+    standings: Mapping[tuple[str, str, str], Standing]
 
 
 def evaluate(
@@ -121,6 +125,7 @@ def merge(parts: Sequence[Evaluation], edges: Sequence[float]) -> Evaluation:
             name: _stack([p.analyses[name] for p in parts], columns)
             for name, columns in _ANALYSIS_COLUMNS.items()
         },
+        standings={k: v for p in parts for k, v in p.standings.items()},
     )
 
 
@@ -194,6 +199,7 @@ def evaluate_detector(
             analyses[a.name].append(rows.assign(detector=name, point=point, group=group))
 
     outcome: dict[tuple[str, str], tuple[FrameScore, ...]] = {}
+    standings: dict[tuple[str, str, str], Standing] = {}
     for point, threshold in thresholds.items():
         scored = [_score(p, rules, kept, threshold) for p in test]
         outcome[name, point] = tuple(scored)
@@ -201,7 +207,9 @@ def evaluate_detector(
         for group in groups:
             members = [s for s in scored if group in (ALL_GROUPS, s.source.group)]
             scores.append(_frame_scores(members, kept, rules, point, group))
-            limits.append(_limit_row(members, len(members), rules, point, group, threshold))
+            where = completeness_limits(members, rules)
+            limits.append(_limit_row(members, len(members), where, point, group, threshold))
+            standings[name, point, group] = standing(members, kept, rules, limits=where[:2])
             analyse(members, point, group)
 
     pure: list[FrameScore] = []
@@ -212,7 +220,9 @@ def evaluate_detector(
             members = [_score(p, rules, kept, threshold) for p in prepared]
         counts += [_frame_counts(s, "purity95", group) for s in members]
         scores.append(_frame_scores(members, kept, rules, "purity95", group))
-        limits.append(_limit_row(members, len(prepared), rules, "purity95", group, threshold))
+        where = completeness_limits(members, rules)
+        limits.append(_limit_row(members, len(prepared), where, "purity95", group, threshold))
+        standings[name, "purity95", group] = standing(members, kept, rules, limits=where[:2])
         analyse(members, "purity95", group)
         pure += [s for s in members if s.source.group == group]
     order = {frame: k for k, frame in enumerate(seen)}
@@ -230,6 +240,7 @@ def evaluate_detector(
         frames=outcome,
         edges=kept,
         analyses={k: _stack(analyses[k], columns) for k, columns in _ANALYSIS_COLUMNS.items()},
+        standings=standings,
     )
 
 
@@ -250,14 +261,21 @@ def _frame_scores(
     point: str,
     group: str,
 ) -> pd.DataFrame:
-    table = score_table([f.counts for f in frames], [f.source.mpix for f in frames], edges, rules)
+    units = resampling_units(frames, rules)
+    table = score_table(
+        [f.counts for f in frames],
+        [f.source.mpix for f in frames],
+        edges,
+        rules,
+        blocks=units.counts if units.blocks else None,
+    )
     return table.assign(point=point, group=group)
 
 
 def _limit_row(
     frames: Sequence[FrameScore],
     n_frames: int,
-    rules: ScoringRules,
+    limits: tuple[Limit, Limit, int],
     point: str,
     group: str,
     threshold: float | None,
@@ -267,7 +285,7 @@ def _limit_row(
         for key, value in frame.counts.sums().items():
             sums[key] += value
     area = float(sum(f.source.mpix for f in frames))
-    snr, mag, n = completeness_limits(frames, rules)
+    snr, mag, n = limits
     row = {
         "point": point,
         "group": group,
