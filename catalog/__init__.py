@@ -12,6 +12,7 @@ from catalog.files import atomic_path, safe_name
 from catalog.frame import Frame
 from catalog.images import frame_name, read_frame, write_frame
 from catalog.photometry import aperture_radius, forced_photometry
+from catalog.pixel_facts import PIXEL_FACTS, gaussian_sharpness, pixel_facts
 from catalog.regions import write_regions
 from catalog.settings import build_settings, nearest, settings_error
 from catalog.sky import pixel_positions, with_sky
@@ -20,6 +21,7 @@ from catalog.tables import TABLE_ENDINGS, read_catalog, write_catalog
 
 __all__ = [
     "KINDS",
+    "PIXEL_FACTS",
     "SCHEMA",
     "TABLE_ENDINGS",
     "Background",
@@ -37,8 +39,10 @@ __all__ = [
     "estimate_background",
     "forced_photometry",
     "frame_name",
+    "gaussian_sharpness",
     "nearest",
     "open_dataset",
+    "pixel_facts",
     "pixel_positions",
     "read_catalog",
     "read_frame",

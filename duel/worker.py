@@ -20,7 +20,9 @@ from catalog import (
     Frame,
     SkyduelError,
     atomic_path,
+    estimate_background,
     forced_photometry,
+    pixel_facts,
     read_catalog,
     read_frame,
     with_sky,
@@ -114,7 +116,9 @@ def detect_frame(
                 f"detector {contestant.name!r}", "a Catalog returned", type(found).__name__
             )
         seconds = time.perf_counter() - began
-        found = forced_photometry(frame, found)
+        sky = estimate_background(frame)
+        found = forced_photometry(frame, found, background=sky)
+        found = pixel_facts(frame, found, background=sky)
         if rules is not None:
             found = mark_ignored_regions(found, frame.shape, frame.bad, rules)
         if frame.wcs is not None:
@@ -163,7 +167,9 @@ def prepare_truth(entry: Entry, rules: ScoringRules, target: Path, preview: Path
             raise BadInputError(entry.name, "a truth catalogue", "none in the data set")
         truth = read_catalog(entry.truth, frame=frame)
         truth = apply_ignore(truth, frame.shape, frame.bad, frame.saturated(), rules)
-        truth = forced_photometry(frame, truth)
+        sky = estimate_background(frame)
+        truth = forced_photometry(frame, truth, background=sky)
+        truth = pixel_facts(frame, truth, background=sky)
     except SkyduelError as error:
         return Outcome(entry.name, {}, str(error), about_frame=True)
     write_catalog(truth, target)
