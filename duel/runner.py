@@ -27,6 +27,7 @@ from duel.contestants import Contestant, build
 from duel.record import git_state, machine, now_utc, versions
 from duel.worker import Outcome, detect_frame, fingerprint, prepare_truth
 from evaluation import POINTS, Evaluation, FrameInput, ScoringRules, evaluate
+from evaluation.comparison import compare_all
 
 __all__ = ["RunPlan", "Watcher", "run"]
 
@@ -131,6 +132,7 @@ def run(plan: RunPlan, watch: Watcher | None = None) -> dict[str, Any]:
     watch("score", "", 1)
     result = _evaluate(plan, common, truths, detectors)
     _write_tables(plan.folder, result)
+    _write_table(plan.folder / "comparisons", compare_all(result.standings, plan.rules))
     for entry in shown:
         entry["calibrated_threshold"] = result.calibrated.get(entry["name"])
     watch("score", "tables", 1)
@@ -146,7 +148,7 @@ def _clear(folder: Path) -> None:
     """Remove an earlier run from its folder, and nothing that is not a run's."""
     for name in _FOLDERS:
         shutil.rmtree(folder / name, ignore_errors=True)
-    for name in _TABLES:
+    for name in (*_TABLES, "comparisons"):
         for ending in ("parquet", "csv"):
             (folder / f"{name}.{ending}").unlink(missing_ok=True)
     (folder / "run.json").unlink()

@@ -69,7 +69,12 @@ def completeness_limits(
     by_snr = fit_half(log_snr, y, f, len(frames), rules)
     by_mag = fit_half(-m, y, f, len(frames), rules)
     return (
-        Limit(*(float(10**v) for v in (by_snr.value, by_snr.lo, by_snr.hi)), 10**by_snr.samples),
+        Limit(
+            value=float(10**by_snr.value),
+            lo=float(10**by_snr.lo),
+            hi=float(10**by_snr.hi),
+            samples=10**by_snr.samples,
+        ),
         Limit(-by_mag.value, -by_mag.hi, -by_mag.lo, -by_mag.samples),
         int(y.size),
     )

@@ -62,7 +62,8 @@ def newcombe(
 
     def width(first: Floats, second: Floats) -> Floats:
         # Rounding may leave the smallest of negative numbers.
-        return np.sqrt(np.maximum(first**2 - 2 * phi * first * second + second**2, 0))
+        square = first**2 - 2 * phi * first * second + second**2
+        return np.asarray(np.sqrt(np.maximum(square, 0)))
 
     lo = p - q - width(p - p_lo, q_hi - q)
     hi = p - q + width(p_hi - p, q - q_lo)

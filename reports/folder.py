@@ -141,6 +141,12 @@ class Run:
         table = _optional(self.path / "analyses" / f"{safe_name(name)}.parquet")
         return pd.DataFrame() if table is None else table
 
+    @property
+    def comparisons(self) -> pd.DataFrame:
+        """The run's detectors compared in pairs; no rows and no columns where it has none."""
+        table = _optional(self.path / "comparisons.parquet")
+        return pd.DataFrame() if table is None else table
+
     def preview(self, frame: str) -> npt.NDArray[np.float32] | None:
         """Return a frame's preview in [0, 1], shape (ny, nx), row 0 first; None if absent."""
         path = self.path / "previews" / f"{safe_name(frame)}.png"
