@@ -10,7 +10,7 @@ from catalog.errors import BadInputError
 from catalog.frame import Frame
 from catalog.sources import Catalog
 
-__all__ = ["pixel_positions", "with_sky"]
+__all__ = ["pixel_positions", "plane_positions", "sky_separation", "unit_vectors", "with_sky"]
 
 
 def with_sky(catalog: Catalog, frame: Frame) -> Catalog:
@@ -66,7 +66,7 @@ def pixel_positions(
         return x, y
     # A zenithal projection shows a source of the far hemisphere as well.
     centre = wcs.all_pix2world([[(nx - 1) / 2, (ny - 1) / 2]], 0)[0]
-    rows = np.flatnonzero(_unit(ra, dec) @ _unit(*centre) > 0)
+    rows = np.flatnonzero(unit_vectors(ra, dec) @ unit_vectors(*centre) > 0)
     if not rows.size:
         return x, y
     linear_x, linear_y = wcs.wcs_world2pix(ra[rows], dec[rows], 0)
@@ -84,7 +84,70 @@ def _wcs(frame: Frame) -> WCS:
     return frame.wcs
 
 
-def _unit(
+def sky_separation(
+    ra: npt.NDArray[np.float64],
+    dec: npt.NDArray[np.float64],
+    ra_other: npt.NDArray[np.float64],
+    dec_other: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """Return the angle between sky positions [arcsec], broadcast.
+
+    Parameters
+    ----------
+    ra, dec, ra_other, dec_other : ndarray of float64
+        Positions [deg].
+
+    Notes
+    -----
+    The haversine formula: exact to rounding for neighbours, also across RA 0
+    and at the poles; near the antipode good to about 0.01 arcsec.
+    """
+    half_ra = np.deg2rad(ra - ra_other) / 2
+    half_dec = np.deg2rad(dec - dec_other) / 2
+    cosines = np.cos(np.deg2rad(dec)) * np.cos(np.deg2rad(dec_other))
+    haversine = np.sin(half_dec) ** 2 + cosines * np.sin(half_ra) ** 2
+    angle = 2 * np.arcsin(np.sqrt(np.clip(haversine, 0.0, 1.0)))
+    return np.asarray(np.rad2deg(angle) * 3600)
+
+
+def plane_positions(
+    ra: npt.NDArray[np.float64], dec: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return x, y of sky positions on a plane around their mean, 1 px an arcsec.
+
+    For catalogues that have no frame: neighbours are as far apart as on the
+    sky near the mean direction (and stretched far from it), y grows to the
+    north and x to the west. The projection is zenithal equidistant, which
+    shows the whole sphere.
+
+    Parameters
+    ----------
+    ra, dec : ndarray of float64, shape (n,)
+        Positions [deg].
+
+    Returns
+    -------
+    x, y : ndarray of float64, shape (n,)
+    """
+    if not len(ra):
+        return np.zeros(0), np.zeros(0)
+    v = unit_vectors(ra, dec)
+    mean = v.mean(axis=0)
+    length = float(np.linalg.norm(mean))
+    centre = mean / length if length > 1e-9 else v[0]
+    axis = np.array([0.0, 0.0, 1.0]) if abs(centre[2]) < 0.999 else np.array([1.0, 0.0, 0.0])
+    west = np.cross(centre, axis)
+    west /= np.linalg.norm(west)
+    north = np.cross(west, centre)
+    x, y = v @ west, v @ north
+    off = np.hypot(x, y)
+    stretch = np.divide(
+        np.arctan2(off, v @ centre), off, out=np.ones_like(off), where=off > 0
+    ) * np.rad2deg(1) * 3600  # fmt: skip
+    return x * stretch, y * stretch
+
+
+def unit_vectors(
     ra: npt.NDArray[np.float64] | float, dec: npt.NDArray[np.float64] | float
 ) -> npt.NDArray[np.float64]:
     """Return unit vectors of positions [deg], the last axis of length 3."""

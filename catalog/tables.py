@@ -29,7 +29,7 @@ from catalog.errors import BadInputError
 from catalog.files import atomic_path, existing_file
 from catalog.frame import Frame
 from catalog.hdus import split_brackets
-from catalog.sky import pixel_positions
+from catalog.sky import pixel_positions, plane_positions
 from catalog.sources import Catalog
 
 __all__ = ["TABLE_ENDINGS", "read_catalog", "write_catalog"]
@@ -59,6 +59,7 @@ def read_catalog(
     columns: Mapping[str, str] | None = None,
     frame: Frame | None = None,
     zero_point: float | None = None,
+    on_sky: bool = False,
 ) -> Catalog:
     """Return the catalogue in a table file.
 
@@ -79,6 +80,10 @@ def read_catalog(
     zero_point : float, optional
         Magnitude of 1 ADU, by default the frame's. Where it is known, a
         missing magnitude column follows from the flux, and the reverse.
+    on_sky : bool
+        Lets a table with sky positions only do without a frame, for work on
+        the sky: its x and y are then on a plane of its own, 1 px an arcsec
+        (`catalog.sky.plane_positions`), and are not another table's.
 
     Returns
     -------
@@ -100,7 +105,7 @@ def read_catalog(
         given = _read_table(file, hdu)
         table = rename_columns(given, columns=columns, source=source)
     if not {"x", "y"} <= set(table.colnames):
-        table = _placed(table, frame, source, given.colnames)
+        table = _placed(table, frame, source, given.colnames, on_sky)
     if zero_point is None and frame is not None:
         zero_point = frame.zero_point
     return Catalog(_completed(table, zero_point), source)
@@ -244,7 +249,9 @@ def _read_parquet(content: bytes) -> Table:
     return table
 
 
-def _placed(table: Table, frame: Frame | None, source: str, given: Sequence[str]) -> Table:
+def _placed(
+    table: Table, frame: Frame | None, source: str, given: Sequence[str], on_sky: bool
+) -> Table:
     """Return the rows within the frame of a table of sky positions, with x and y."""
     names = set(table.colnames)
     if not {"ra", "dec"} <= names:
@@ -253,7 +260,8 @@ def _placed(table: Table, frame: Frame | None, source: str, given: Sequence[str]
             "columns x and y, or ra and dec, under these or other usual names",
             f"columns {', '.join(given)}" if given else "no columns",
         )
-    if frame is None or frame.wcs is None:
+    on_plane = on_sky and frame is None
+    if not on_plane and (frame is None or frame.wcs is None):
         raise BadInputError(
             source,
             "a frame with celestial coordinates to place ra and dec on",
@@ -270,6 +278,10 @@ def _placed(table: Table, frame: Frame | None, source: str, given: Sequence[str]
             row = int(np.flatnonzero(~np.isfinite(degrees))[0])
             raise BadInputError(source, f"a finite {name!r} in every row", f"none in row {row}")
         sky.append(degrees)
+    if frame is None:
+        placed = Table(table, copy=False)
+        placed["x"], placed["y"] = plane_positions(sky[0], sky[1])
+        return placed
     x, y = pixel_positions(sky[0], sky[1], frame)
     ny, nx = frame.shape
     inside = (x > -_MARGIN_PX) & (x < nx - 1 + _MARGIN_PX)

@@ -53,6 +53,7 @@ from evaluation.rules import (
 from evaluation.scorer import ScoreReport, score_catalogs
 from evaluation.scores import f_beta, f_from_counts, score_table
 from evaluation.segments import angle_difference, point_segment_distance, segment_distance
+from evaluation.sky import pair_sky, sky_candidates
 from evaluation.tables import POINTS, Evaluation, evaluate, evaluate_detector, merge
 
 __all__ = [
@@ -91,6 +92,7 @@ __all__ = [
     "pair",
     "pair_candidates",
     "pair_catalogs",
+    "pair_sky",
     "parse_bins",
     "point_segment_distance",
     "poisson",
@@ -99,6 +101,7 @@ __all__ = [
     "score_frame",
     "score_table",
     "segment_distance",
+    "sky_candidates",
     "sweep",
     "total",
     "wilson",

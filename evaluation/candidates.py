@@ -13,7 +13,15 @@ from catalog.sources import Catalog
 from evaluation.rules import ScoringRules
 from evaluation.segments import angle_difference, point_segment_distance, segment_distance
 
-__all__ = ["Candidates", "check_radius", "check_scores", "find_candidates", "rank_rows", "within"]
+__all__ = [
+    "Candidates",
+    "check_radius",
+    "check_scores",
+    "find_candidates",
+    "flag",
+    "rank_rows",
+    "within",
+]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -29,13 +37,13 @@ class Candidates:
     truth_index, found_index : ndarray of int64, shape (m,)
         Rows of the two catalogues.
     separation : ndarray of float64, shape (m,)
-        Distance by the rule of `find_candidates` [px].
+        Distance by the rule of `find_candidates` [px, or in ``unit``].
     unlike : ndarray of bool, shape (m,)
         Truth and detection are of different kinds.
     truth_rank, found_rank : ndarray of int64, shape (m,)
         Numbers that do not depend on row order; the rows are sorted by them.
     radius_px : float
-        The gate [px].
+        The gate [px, or in ``unit``].
     truth_ignore, truth_streak : ndarray of bool, shape (n_truth,)
         Which truths are ignored, and which are streaks.
     found_ignore : ndarray of bool, shape (n_found,)
@@ -44,6 +52,8 @@ class Candidates:
         How to choose among them, a `PairingRule`.
     found_score : ndarray of float64, shape (n_found,), optional
         Scores of the detections, for the rule ``score-first``.
+    unit : str
+        Of separations and radius: ``px``, or ``arcsec`` on the sky.
     """
 
     truth_index: Ints
@@ -58,6 +68,7 @@ class Candidates:
     found_ignore: Bools
     rule: str = "most-pairs"
     found_score: Floats | None = None
+    unit: str = "px"
 
     @property
     def n_truth(self) -> int:
@@ -107,9 +118,9 @@ def find_candidates(
         truth_rank=truth_rank[order],
         found_rank=found_rank[order],
         radius_px=radius,
-        truth_ignore=_flag(truth, "ignore"),
+        truth_ignore=flag(truth, "ignore"),
         truth_streak=truth.is_streak,
-        found_ignore=_flag(found, "ignore"),
+        found_ignore=flag(found, "ignore"),
         rule=rules.pairing,
         found_score=found["score"],
     )
@@ -194,7 +205,8 @@ def _catalog_rank(catalog: Catalog) -> Ints:
     )
 
 
-def _flag(catalog: Catalog, name: str) -> Bools:
+def flag(catalog: Catalog, name: str) -> Bools:
+    """Return a column as bool, all False where the catalogue has none."""
     if name in catalog:
         return np.asarray(catalog[name], dtype=bool)
     return np.zeros(len(catalog), dtype=bool)

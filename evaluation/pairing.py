@@ -54,7 +54,7 @@ class Pairs:
     truth_index, found_index : ndarray of int64, shape (n,)
         Rows of the two catalogues; each row at most once.
     separation : ndarray of float64, shape (n,)
-        Their distance [px].
+        Their distance [px, or arcsec on the sky].
     """
 
     truth_index: Ints
@@ -164,6 +164,8 @@ class Pairing:
         detection has: second detections of a source, fragments of a streak.
     used : ndarray of bool, shape (n_found,)
         Detections that took part; the others lie below the score threshold.
+    unit : str
+        Of the separations: ``px``, or ``arcsec`` on the sky.
     """
 
     pairs: Pairs
@@ -172,6 +174,7 @@ class Pairing:
     found_ignored: Bools
     duplicate: Bools
     used: Bools
+    unit: str = "px"
 
     @property
     def truth_found(self) -> Bools:
@@ -201,8 +204,8 @@ class Pairing:
         """Return one row per truth and per unpaired detection.
 
         Columns ``truth_index``, ``found_index`` (-1 where there is none),
-        ``separation_px`` and ``outcome`` (``found``, ``missed``, ``false``,
-        ``ignored``). Truths come first, in their order.
+        ``separation_px`` (``separation_arcsec`` on the sky) and ``outcome``
+        (`OUTCOMES`). Truths come first, in their order.
         """
         n = self.truth_ignored.size
         partner = np.full(n, -1, dtype=np.int64)
@@ -219,7 +222,7 @@ class Pairing:
             {
                 "truth_index": np.concatenate([np.arange(n), np.full(rest.size, -1)]),
                 "found_index": np.concatenate([partner, rest]),
-                "separation_px": np.concatenate([separation, np.full(rest.size, np.nan)]),
+                f"separation_{self.unit}": np.concatenate([separation, np.full(rest.size, np.nan)]),
                 "outcome": np.concatenate(
                     [outcome, np.where(self.found_ignored[rest], "ignored", "false").astype(object)]
                 ),
@@ -307,6 +310,7 @@ def pair_candidates(candidates: Candidates, used: Bools) -> Pairing:
         found_ignored=found_ignored,
         duplicate=duplicate,
         used=np.asarray(used, dtype=bool),
+        unit=c.unit,
     )
 
 

@@ -14,6 +14,7 @@ from evaluation.counts import Counts
 from evaluation.frames import FrameInput, FrameScore, choose_edges, score_frame
 from evaluation.rules import ScoringRules, apply_ignore
 from evaluation.scores import score_table
+from evaluation.sky import sky_candidates
 
 __all__ = ["SCHEMA_VERSION", "ScoreReport", "score_catalogs"]
 
@@ -33,11 +34,15 @@ class ScoreReport:
         The pairing, the counts and the zero-point behind it.
     rules : ScoringRules
         The rules it was made by.
+    radius_arcsec : float or None
+        The radius of pairs on the sky, which then stands for the rules'; None
+        where they were made in pixels.
     """
 
     table: pd.DataFrame
     frame: FrameScore
     rules: ScoringRules
+    radius_arcsec: float | None = None
 
     @property
     def counts(self) -> Counts:
@@ -52,6 +57,7 @@ class ScoreReport:
             "schema": SCHEMA_VERSION,
             "edges": list(self.counts.edges),
             "rules": self.rules.model_dump(mode="json"),
+            "radius_arcsec": self.radius_arcsec,
             "scores": [{str(k): _plain(v) for k, v in row.items()} for row in rows],
             "totals": self.counts.sums(),
             "zero_point": {"n": zero.n, "offset_mag": zero.offset_mag, "source": zero.source},
@@ -71,13 +77,15 @@ def score_catalogs(
     mpix: float | None = None,
     fwhm: float | None = None,
     threshold: float | None = None,
+    radius_arcsec: float | None = None,
 ) -> ScoreReport:
     """Return the scores of ``found`` against ``truth``.
 
     Parameters
     ----------
     truth, found : Catalog
-        Of one frame, in its pixel coordinates. Magnitudes measured are the
+        Of one frame, in its pixel coordinates, or of one field of the sky
+        (``radius_arcsec``). Magnitudes measured are the
         ``aper_mag`` of ``found``, or its ``mag`` without that column.
     rules : ScoringRules
         How to pair, count and ignore.
@@ -90,6 +98,9 @@ def score_catalogs(
         Of the frame [px]; needed if the radius is in units of it.
     threshold : float, optional
         Only detections with ``score >= threshold`` take part.
+    radius_arcsec : float, optional
+        Pair by ``ra`` and ``dec`` within this many arcsec, inclusive, instead
+        of by pixels (`evaluation.sky.sky_candidates`).
     """
     if mpix is None:
         mpix = float("nan") if frame_shape is None else frame_shape[0] * frame_shape[1] / 1e6
@@ -101,8 +112,12 @@ def score_catalogs(
         fwhm=fwhm,
     )
     edges = choose_edges([source], rules)
-    frame = score_frame(source, rules, edges, threshold=threshold)
-    return ScoreReport(score_table([frame.counts], [mpix], edges, rules), frame, rules)
+    candidates = None
+    if radius_arcsec is not None:
+        candidates = sky_candidates(source.truth, found, rules, radius_arcsec)
+    frame = score_frame(source, rules, edges, threshold=threshold, candidates=candidates)
+    table = score_table([frame.counts], [mpix], edges, rules)
+    return ScoreReport(table, frame, rules, radius_arcsec)
 
 
 def _plain(value: Any) -> Any:

@@ -11,7 +11,17 @@ import typer
 from catalog.errors import BadInputError
 from evaluation import ScoringRules
 
-__all__ = ["Bins", "Config", "RadiusPx", "Set", "With", "Workers", "read_config", "rules_from"]
+__all__ = [
+    "Bins",
+    "Config",
+    "Pairing",
+    "RadiusPx",
+    "Set",
+    "With",
+    "Workers",
+    "read_config",
+    "rules_from",
+]
 
 With = Annotated[
     Optional[list[str]],  # noqa: UP045 - typer reads the annotation at run time
@@ -36,6 +46,14 @@ Config = Annotated[
 RadiusPx = Annotated[
     Optional[float],  # noqa: UP045
     typer.Option(help="Largest distance of a pair in px, inclusive. Default 2."),
+]
+Pairing = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        metavar="RULE",
+        help="How rivals are told apart: most-pairs (default; then the least distance), "
+        "mutual-nearest or score-first.",
+    ),
 ]
 Bins = Annotated[
     Optional[str],  # noqa: UP045
@@ -70,10 +88,14 @@ def read_config(path: Path | None) -> dict[str, Any]:
 
 
 def rules_from(
-    config: dict[str, Any], *, radius_px: float | None = None, bins: str | None = None
+    config: dict[str, Any],
+    *,
+    radius_px: float | None = None,
+    bins: str | None = None,
+    pairing: str | None = None,
 ) -> ScoringRules:
     """Return the scoring rules: the file's, overridden by options."""
-    given = {"radius_px": radius_px, "bins": bins}
+    given = {"radius_px": radius_px, "bins": bins, "pairing": pairing}
     return ScoringRules(
         **{**config.get("rules", {}), **{k: v for k, v in given.items() if v is not None}}
     )

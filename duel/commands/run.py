@@ -16,6 +16,7 @@ from duel.builtin import BUILTIN_FRAMES, BUILTIN_SEED, make_builtin
 from duel.commands.options import (
     Bins,
     Config,
+    Pairing,
     RadiusPx,
     Set,
     With,
@@ -50,6 +51,7 @@ def command(
         typer.Option("--out", help="Run folder. Default: runs/NAME-OF-THE-SET."),
     ] = None,
     radius_px: RadiusPx = None,
+    pairing: Pairing = None,
     bins: Bins = None,
     config: Config = None,
     workers: Workers = None,
@@ -66,7 +68,7 @@ def command(
     began = time.monotonic()
     settings = read_config(config)
     folder = out_folder or Path("runs") / (dataset.resolve().name if dataset else "builtin")
-    rules = rules_from(settings, radius_px=radius_px, bins=bins)
+    rules = rules_from(settings, radius_px=radius_px, bins=bins, pairing=pairing)
     contestants = parse_contestants(
         with_ or settings.get("detectors") or DEFAULT_CONTESTANTS,
         set_ or (),

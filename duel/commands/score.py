@@ -9,8 +9,16 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from catalog import Catalog, Frame, forced_photometry, read_catalog, read_frame
-from duel.commands.options import Bins, Config, RadiusPx, read_config, rules_from
+from catalog import (
+    BadInputError,
+    Catalog,
+    Frame,
+    forced_photometry,
+    read_catalog,
+    read_frame,
+    with_sky,
+)
+from duel.commands.options import Bins, Config, Pairing, RadiusPx, read_config, rules_from
 from duel.console import wide_out
 from evaluation import ScoreReport, ScoringRules, apply_ignore, mark_ignored_regions, score_catalogs
 
@@ -25,6 +33,11 @@ def command(
     found: Annotated[Path, typer.Argument(help="Catalogue of detections.")],
     truth: Annotated[Path, typer.Argument(help="Catalogue of the truth.")],
     radius_px: RadiusPx = None,
+    radius_arcsec: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="Pair on the sky, by ra and dec, within this many arcsec, inclusive."),
+    ] = None,
+    pairing: Pairing = None,
     bins: Bins = None,
     threshold: Annotated[
         Optional[float],  # noqa: UP045
@@ -38,9 +51,11 @@ def command(
     config: Config = None,
 ) -> None:
     """Pair two catalogues and print completeness, purity, F1 and F2 per magnitude bin."""
-    rules = rules_from(read_config(config), radius_px=radius_px, bins=bins)
+    if radius_px is not None and radius_arcsec is not None:
+        raise BadInputError("--radius-arcsec", "one radius", "--radius-px as well")
+    rules = rules_from(read_config(config), radius_px=radius_px, bins=bins, pairing=pairing)
     image = None if frame is None else read_frame(frame)
-    detections, sources = _prepared(found, truth, image, rules)
+    detections, sources = _prepared(found, truth, image, rules, radius_arcsec is not None)
     report = score_catalogs(
         sources,
         detections,
@@ -49,6 +64,7 @@ def command(
         mpix=None if image is None else float((~image.bad).sum()) / 1e6,
         fwhm=None if image is None else image.fwhm,
         threshold=threshold,
+        radius_arcsec=radius_arcsec,
     )
     if json_:
         typer.echo(report.to_json(), nl=False)
@@ -57,10 +73,15 @@ def command(
 
 
 def _prepared(
-    found: Path, truth: Path, image: Frame | None, rules: ScoringRules
+    found: Path, truth: Path, image: Frame | None, rules: ScoringRules, on_sky: bool
 ) -> tuple[Catalog, Catalog]:
     """Return both catalogues; with their frame, measured and marked as in a run."""
-    detections, sources = read_catalog(found, frame=image), read_catalog(truth, frame=image)
+    detections = read_catalog(found, frame=image, on_sky=on_sky)
+    sources = read_catalog(truth, frame=image, on_sky=on_sky)
+    if on_sky and image is not None and image.wcs is not None:
+        detections, sources = (
+            c if "ra" in c and "dec" in c else with_sky(c, image) for c in (detections, sources)
+        )
     if image is not None:
         detections = forced_photometry(image, detections)
         sources = forced_photometry(image, sources)
