@@ -16,6 +16,7 @@ from catalog.photometry import forced_photometry
 from catalog.settings import build_settings
 from catalog.sources import Catalog
 from detect.inference import RawSources, Tiling, find_sources
+from detect.memory import keep_freed_memory
 from detect.suppression import DEFAULT_SIGMA, suppress
 from detect.weights import SHIPPED, Calibration, LoadedWeights, load_weights
 
@@ -34,7 +35,7 @@ class NeuralSettings(BaseModel):
     floor: float = Field(0.05, gt=0, lt=1, description="lowest score returned")
     nms_sigma: float = Field(DEFAULT_SIGMA, gt=0, description="width of soft-NMS, in IoU")
     most_per_mpix: int = Field(60000, ge=1, description="bound on proposals per 10⁶ px")
-    tile_px: int = Field(1024, ge=256, multiple_of=16)
+    tile_px: int = Field(2048, ge=256, multiple_of=16)
     threads: int | None = Field(None, ge=1, description="CPU threads; None for torch's own number")
 
 
@@ -63,6 +64,7 @@ class NeuralDetector:
     def loaded(self) -> LoadedWeights:
         """The weights, read on first use, so that a detector travels to a worker as settings."""
         if self._loaded is None:
+            keep_freed_memory()
             loaded = load_weights(self.settings.weights or SHIPPED)
             loaded.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             self._loaded = loaded

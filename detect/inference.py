@@ -15,6 +15,7 @@ from torch import Tensor
 from catalog.errors import BadInputError
 from catalog.frame import Frame
 from detect.decode import find_streaks, propose
+from detect.fused import fused
 from detect.inputs import frame_channels
 from detect.network import DENSE_CHANNELS, STRIDE, Network
 from detect.regions import region_features
@@ -40,7 +41,7 @@ class Tiling:
         If the margins leave less than 16 px of a tile to answer for.
     """
 
-    size_px: int = 1024
+    size_px: int = 2048
     margin_px: int = 96
 
     def __post_init__(self) -> None:
@@ -82,6 +83,9 @@ def _spans(n: int, tiling: Tiling, multiple: int) -> Iterator[tuple[int, int, in
     if n <= tiling.size_px:
         yield 0, n, 0, n
         return
+    # As many tiles as it takes, all alike: a narrow last one would be mostly margin.
+    tiles = -(-n // step)
+    step = -(-n // (tiles * multiple)) * multiple
     core = 0
     while core < n:
         end = min(core + step, n)
@@ -116,7 +120,7 @@ def find_sources(
     device : torch.device
         Where to run.
     bf16 : bool
-        Whether convolutions run in bf16; positions never do.
+        Whether weights and maps are in bf16; positions never are.
     tiling : Tiling, optional
         How to cut frames larger than a tile.
 
@@ -128,6 +132,7 @@ def find_sources(
     from a seam is taken once, from the surer.
     """
     tiling = tiling or Tiling()
+    quick = fused(network, torch.bfloat16 if bf16 else torch.float32)
     channels = frame_channels(frame)
     _, ny, nx = channels.shape
     multiple = network.multiple
@@ -143,8 +148,7 @@ def find_sources(
             image[3, part.shape[1] :, :] = 1.0  # what is not there is masked
             image[3, :, part.shape[2] :] = 1.0
             batch = image[None].to(device).contiguous(memory_format=torch.channels_last)
-            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                output = network(batch)
+            output = quick(batch)
             maps = output.maps[0].float().cpu()
             xy, logit = propose(maps, floor, max(64, int(most_per_mpix * part[0].size / 1e6)))
             core = (cx0 - x0, cx1 - x0, cy0 - y0, cy1 - y0)
@@ -155,9 +159,7 @@ def find_sources(
             for first in range(0, len(xy), _REGIONS_AT_ONCE):
                 some = xy[first : first + _REGIONS_AT_ONCE]
                 rois = region_features(output.features, [some], network.settings.roi_size)
-                with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                    kinds, shift = network.classify(rois)
-                kinds, shift = kinds.float().cpu(), shift.float().cpu()
+                kinds, shift = (values.cpu() for values in quick.classify(rois))
                 # log of p(point) / (1 - p(point))
                 head = kinds[:, 1] - torch.logsumexp(kinds[:, [0, 2]], dim=1)
                 rows = slice(first, first + len(some))

@@ -27,6 +27,7 @@ from detect.inputs import CHANNELS
 
 __all__ = [
     "DENSE_CHANNELS",
+    "RELU_GAIN",
     "ROI_BOX_PX",
     "ROI_KINDS",
     "STRIDE",
@@ -48,7 +49,7 @@ DENSE_CHANNELS: Final = (
 )  # fmt: skip
 
 # A unit-variance input has variance 0.341 = 1/1.7139² after a ReLU.
-_RELU_GAIN: Final = 1.7139
+RELU_GAIN: Final = 1.7139
 
 
 class NetworkSettings(BaseModel):
@@ -99,7 +100,7 @@ class Conv(nn.Conv2d):
 
 
 def _relu(x: Tensor) -> Tensor:
-    return F.relu(x) * _RELU_GAIN
+    return F.relu(x) * RELU_GAIN
 
 
 class Bottleneck(nn.Module):
