@@ -34,7 +34,7 @@ class _Conv:
         self.stride, self.padding = list(conv.stride), [int(p) for p in conv.padding]
 
     def _onednn(self, x: Tensor) -> bool:
-        return x.device.type == "cpu" and torch.backends.mkldnn.is_available()
+        return x.device.type == "cpu" and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 
     def __call__(self, x: Tensor, *, relu: bool = False) -> Tensor:
         """Return the convolution of x, after a ReLU if asked for."""
