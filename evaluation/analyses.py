@@ -38,15 +38,11 @@ class Analysis:
     compute : callable
         Takes the scored frames of one operating point and group (there may be
         none), the rules and the bin edges [mag]; returns the rows.
-    every_point : bool
-        False for what does not depend on the operating point: computed at
-        ``default`` alone.
     """
 
     name: str
     columns: tuple[str, ...]
     compute: Callable[[Sequence[FrameScore], ScoringRules, Sequence[float]], pd.DataFrame]
-    every_point: bool = True
 
 
 ANALYSES: Final[tuple[Analysis, ...]] = ()

@@ -193,8 +193,6 @@ def evaluate_detector(
 
     def analyse(members: Sequence[FrameScore], point: str, group: str) -> None:
         for a in ANALYSES:
-            if point != "default" and not a.every_point:
-                continue
             rows = a.compute(members, rules, kept)
             analyses[a.name].append(rows.assign(detector=name, point=point, group=group))
 
