@@ -21,6 +21,13 @@ evaluated one by one, in other processes: `choose_edges`, `evaluate_detector`,
 Two catalogues alone: `score_catalogs`. Positions alone: `pair`.
 """
 
+from evaluation.blind import (
+    FlipEstimate,
+    RepeatEstimate,
+    flip_estimate,
+    repeat_estimate,
+    times_seen,
+)
 from evaluation.candidates import Candidates, find_candidates
 from evaluation.counts import (
     Counts,
@@ -62,11 +69,13 @@ __all__ = [
     "Counts",
     "Curve",
     "Evaluation",
+    "FlipEstimate",
     "FrameInput",
     "FrameScore",
     "Limit",
     "Pairing",
     "Pairs",
+    "RepeatEstimate",
     "ScoreReport",
     "ScoringRules",
     "ZeroPoint",
@@ -86,6 +95,7 @@ __all__ = [
     "f_from_counts",
     "find_candidates",
     "fit_half",
+    "flip_estimate",
     "mark_ignored_regions",
     "measured_mag",
     "merge",
@@ -97,12 +107,14 @@ __all__ = [
     "point_segment_distance",
     "poisson",
     "purity_threshold",
+    "repeat_estimate",
     "score_catalogs",
     "score_frame",
     "score_table",
     "segment_distance",
     "sky_candidates",
     "sweep",
+    "times_seen",
     "total",
     "wilson",
     "zero_point_offset",
