@@ -1,0 +1,72 @@
+"""A real frame upside down: its noise without its sources."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from catalog.background import Background, estimate_background
+from catalog.errors import BadInputError
+from catalog.frame import Frame
+
+__all__ = ["sign_flipped"]
+
+
+def sign_flipped(
+    frame: Frame,
+    *,
+    background: Background | None = None,
+    mask_sigma: float = 5.0,
+    grow_px: int = 3,
+) -> Frame:
+    """Return the frame mirrored about its background, with what was bright masked.
+
+    Whatever a detector finds on it is false: light only ever adds, so nothing below
+    the sky is a source. As far as the noise is symmetric, it finds as many as noise
+    alone gives it on the frame itself.
+
+    Parameters
+    ----------
+    frame : Frame
+        A real frame.
+    background : Background, optional
+        The frame's, if it is at hand.
+    mask_sigma : float
+        Connected pixels above this many sigmas, in the frame or in its 3 px by 3 px
+        means, are masked: they would be holes of a depth that no detector has ever
+        seen. Infinity masks nothing.
+    grow_px : int
+        By how much the masked regions grow [px].
+
+    Returns
+    -------
+    Frame
+        Pixels ``2·level - data``, so that the sky keeps its level and its noise. Facts are
+        kept; the mask grows.
+
+    Raises
+    ------
+    BadInputError
+        If nothing is left unmasked, or a parameter is out of range.
+
+    Notes
+    -----
+    It does not see what real sources and artefacts cause, for their light is positive:
+    spikes, halos, smear, cosmic rays, hot pixels, split sources. Photon noise is a
+    little skew, so that in dark sky the flipped frame has fewer high peaks than the
+    frame. Stars below `mask_sigma` stay as dips and take the place of a little noise.
+    """
+    if not mask_sigma > 0:
+        raise BadInputError("mask_sigma", "a number of sigmas > 0", repr(mask_sigma))
+    if grow_px < 0:
+        raise BadInputError("grow_px", "a number of px >= 0", repr(grow_px))
+    sky = estimate_background(frame) if background is None else background
+    sigmas = np.where(frame.bad, 0, (frame.data - sky.level) / sky.rms)
+    bright = (sigmas > mask_sigma) | (3 * ndimage.uniform_filter(sigmas, 3) > mask_sigma)
+    if grow_px:
+        disk = np.hypot(*np.mgrid[-grow_px : grow_px + 1, -grow_px : grow_px + 1]) <= grow_px
+        bright = ndimage.binary_dilation(bright, disk)
+    mask = frame.bad | bright
+    if mask.all():
+        raise BadInputError(frame.name, "some sky between the sources", "none")
+    return frame.with_(data=2 * sky.level - frame.data, mask=mask, name=f"{frame.name}, flipped")

@@ -1,0 +1,358 @@
+"""Sources put into a real frame, with the frame's own point-spread function and noise."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Final
+
+import numpy as np
+import numpy.typing as npt
+from astropy.io import fits
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from scipy import ndimage
+from scipy.spatial import KDTree
+
+from catalog.background import Background, estimate_background
+from catalog.errors import BadInputError
+from catalog.frame import Frame
+from catalog.sources import Catalog
+from simulation.lookup import MeasuredPsf
+from simulation.psf import OVERSAMPLING, Psf, make_psf, tabulate
+from simulation.render import render_points, streak_points
+from simulation.scene import ideal_snr
+
+__all__ = ["InjectionSettings", "draw_injected", "holds_integers", "inject", "read_psf"]
+
+Floats = npt.NDArray[np.float64]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+#: Stamps are cut where they fall below this fraction of the noise; wings cut at a
+#: hundredth of it would take a percent of a faint source's light along.
+_NEGLIGIBLE_SIGMA: Final = 0.0005
+#: Tries per source to find it a place.
+_TRIES: Final = 200
+#: Half width of a tabulated PSF [px].
+_RADIUS: Final = 24
+_GAUSSIAN_ABOVE: Final = 1e6
+
+
+class InjectionSettings(BaseModel):
+    """What is put into a frame. Lengths in px."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    number: int = Field(100, ge=0, description="point sources a frame")
+    snr: tuple[Positive, Positive] | None = Field(
+        (2.0, 50.0), description="ideal S/N, uniform in its logarithm"
+    )
+    mag: tuple[float, float] | None = Field(
+        None, description="magnitude, uniform; instead of the S/N"
+    )
+    streaks: int = Field(0, ge=0, description="streaks a frame")
+    streak_length: tuple[Positive, Positive] = (15.0, 60.0)
+    streak_snr: tuple[Positive, Positive] = Field(
+        (1.5, 20.0), description="S/N of a streak per FWHM of its length"
+    )
+    separation: float = Field(
+        8.0, ge=0, description="distance between injected sources, in FWHM, at least"
+    )
+    avoid: float | None = Field(
+        None,
+        ge=0,
+        description="least distance from sources that are there [px]; None: 2 FWHM, at least 4 px",
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> InjectionSettings:
+        if (self.snr is None) == (self.mag is None):
+            raise ValueError("either snr or mag must be given")
+        for name in ("snr", "mag", "streak_length", "streak_snr"):
+            pair = getattr(self, name)
+            if pair is not None and not pair[0] <= pair[1]:
+                raise ValueError(f"{name} must run from low to high, not {pair[0]:g}:{pair[1]:g}")
+        return self
+
+
+def draw_injected(
+    frame: Frame,
+    psf: Psf,
+    settings: InjectionSettings,
+    rng: np.random.Generator,
+    *,
+    there: Catalog | None = None,
+    background: Background | None = None,
+) -> Catalog:
+    """Return sources to inject into a frame.
+
+    Parameters
+    ----------
+    frame : Frame
+        Sources are centred on its usable pixels. Without a zero-point
+        magnitudes are instrumental, -2.5 log10(flux).
+    psf : Psf
+        Gives the flux that an S/N means.
+    settings : InjectionSettings
+        How many, how bright, how far apart.
+    rng : numpy.random.Generator
+        The only source of chance.
+    there : Catalog, optional
+        Sources on the frame already, to be kept clear of.
+    background : Background, optional
+        The frame's, if it is at hand.
+
+    Returns
+    -------
+    Catalog
+        The schema with ``snr`` (that of an ideal measurement, from the noise at
+        its place: `ideal_snr`, for streaks the same integral), and
+        ``nearest_px``, the distance to the nearest source that was there [px].
+        Fewer rows than asked for where there is no room.
+    """
+    sky = estimate_background(frame) if background is None else background
+    spacing = settings.separation * psf.fwhm
+    clear = max(2 * psf.fwhm, 4.0) if settings.avoid is None else settings.avoid
+    obstacles = _points_of(there)
+    tree = KDTree(obstacles) if len(obstacles) else None
+    room = _Room(frame, spacing, clear, tree)
+
+    rows: list[tuple[float, ...]] = []
+    zero = frame.zero_point or 0.0
+    for _ in range(settings.number):
+        place = room.place(rng)
+        if place is None:
+            break
+        x, y = place
+        sigma = float(sky.rms[int(y + 0.5), int(x + 0.5)])
+        if settings.mag is not None:
+            flux = 10 ** (-0.4 * (rng.uniform(*settings.mag) - zero))
+        else:
+            assert settings.snr is not None  # the settings hold one of the two
+            flux = _log_uniform(rng, settings.snr) * sigma / math.sqrt(psf.sharpness)
+        rows.append((x, y, flux, 0.0, 0.0, float(ideal_snr(flux, psf, sigma))))
+    n_points = len(rows)
+    for _ in range(settings.streaks):
+        length = _log_uniform(rng, settings.streak_length)
+        theta = float(rng.uniform(-np.pi / 2, np.pi / 2))
+        place = room.place(rng, length, theta)
+        if place is None:
+            continue
+        x, y = place
+        sigma = float(sky.rms[int(y + 0.5), int(x + 0.5)])
+        # As in `simulate`: the share of a line's light within one FWHM of its length.
+        across = 2.3548 / (2 * math.sqrt(math.pi) * psf.fwhm)
+        line = _log_uniform(rng, settings.streak_snr) * sigma / math.sqrt(across * psf.fwhm)
+        snr = line * math.sqrt(across * length) / sigma
+        rows.append((x, y, line * length, length, theta, snr))
+    table = np.array(rows, dtype=np.float64).reshape(-1, 6)
+    nearest = np.full(len(table), np.inf)
+    if tree is not None and len(table):
+        nearest = np.asarray(tree.query(table[:, :2])[0])
+    return Catalog.build(
+        source=f"injected into {frame.name}",
+        x=table[:, 0],
+        y=table[:, 1],
+        flux=table[:, 2],
+        mag=zero - 2.5 * np.log10(table[:, 2]),
+        kind=np.array(["point"] * n_points + ["streak"] * (len(rows) - n_points), dtype="U6"),
+        length=table[:, 3],
+        theta=table[:, 4],
+        snr=table[:, 5],
+        nearest_px=nearest,
+    )
+
+
+def inject(
+    frame: Frame,
+    sources: Catalog,
+    psf: Psf,
+    rng: np.random.Generator,
+    *,
+    background: Background | None = None,
+) -> Frame:
+    """Return the frame with sources added.
+
+    Parameters
+    ----------
+    frame : Frame
+        The real frame. All its facts are kept.
+    sources : Catalog
+        Positions 0-based [px] and total ``flux`` [ADU]; streaks with ``length`` and
+        ``theta``.
+    psf : Psf
+        Profile of every source.
+    rng : numpy.random.Generator
+        Of the photon noise and the rounding.
+    background : Background, optional
+        The frame's, if it is at hand.
+
+    Returns
+    -------
+    Frame
+        Pixels that no source reaches, masked ones and saturated ones are those
+        of the frame, bit for bit.
+
+    Raises
+    ------
+    BadInputError
+        If a flux is not a positive number.
+
+    Notes
+    -----
+    - Photon noise of the added light is drawn where the gain is known, and only of
+      that: sky, read noise and everything else are the frame's own. Without a gain
+      the light is added without noise.
+    - A frame of integers stays one. The light is rounded up with a probability equal to
+      its fraction, which is the distribution of a converter's result given that
+      the value before conversion lay anywhere in the old step: no light is lost below
+      half a step, and the rounding noise is not counted twice.
+    - Pixels are clipped at the saturation level, where it is known.
+    """
+    flux = sources["flux"]
+    if len(sources) and not (np.isfinite(flux).all() and (flux > 0).all()):
+        raise BadInputError(sources.source, "a flux > 0 in every row", f"{flux.min():g}")
+    if not len(sources):
+        return frame
+    sky = estimate_background(frame) if background is None else background
+    negligible = _NEGLIGIBLE_SIGMA * float(sky.rms[~frame.bad].min())
+    points = ~sources.is_streak
+    x, y = sources["x"], sources["y"]
+    light = render_points(frame.shape, x[points], y[points], flux[points], psf, negligible)
+    for row in np.flatnonzero(sources.is_streak):
+        px, py = streak_points(*(float(sources[c][row]) for c in ("x", "y", "length", "theta")))
+        share = np.full(px.size, flux[row] / px.size)
+        light += render_points(frame.shape, px, py, share, psf, 0.1 * negligible)
+    lit = (light > 0) & ~frame.bad & ~frame.saturated()
+    added = light[lit].astype(np.float64)
+    if frame.gain is not None:
+        electrons = added * frame.gain
+        many = electrons > _GAUSSIAN_ABOVE
+        noisy = rng.poisson(np.where(many, 0, electrons)).astype(np.float64)
+        noisy[many] = electrons[many] + np.sqrt(electrons[many]) * rng.standard_normal(many.sum())
+        added = noisy / frame.gain
+    if holds_integers(frame):
+        added = np.floor(added + rng.random(added.size))
+    data = frame.data.copy()
+    total = data[lit] + added
+    if frame.saturation is not None:
+        total = np.minimum(total, frame.saturation)
+    data[lit] = total
+    return frame.with_(data=data)
+
+
+def holds_integers(frame: Frame) -> bool:
+    """Return whether every usable pixel is a whole number."""
+    usable = frame.data[~frame.bad]
+    return bool((usable == np.rint(usable)).all())
+
+
+def read_psf(text: str) -> MeasuredPsf:
+    """Return the point-spread function that a text names.
+
+    Parameters
+    ----------
+    text : str
+        ``moffat:FWHM,BETA`` [px, before integration over pixels], ``gaussian:FWHM``, or a
+        FITS image of the light per pixel around a star in the middle of an
+        image with odd sides; its keyword ``OVERSAMP`` (or PSFEx's ``PSF_SAMP``, its
+        inverse) says how many of its pixels make one of the frame's.
+
+    Raises
+    ------
+    BadInputError
+        If it is none of these.
+    """
+    form, colon, numbers = text.partition(":")
+    if colon and form in ("moffat", "gaussian"):
+        try:
+            values = [float(part) for part in numbers.split(",")]
+        except ValueError:
+            values = []
+        if len(values) != (2 if form == "moffat" else 1):
+            required = "moffat:FWHM,BETA or gaussian:FWHM with numbers in px"
+            raise BadInputError("psf", required, repr(text))
+        psf = make_psf(values[0], values[1] if form == "moffat" else None, radius=_RADIUS)
+        return MeasuredPsf(psf, text, 0, math.nan)
+    path = Path(text)
+    if not path.is_file():
+        required = "auto, moffat:FWHM,BETA, gaussian:FWHM or an existing FITS image"
+        raise BadInputError("psf", required, repr(text))
+    try:
+        with fits.open(path, memmap=False) as hdus:
+            hdu = next(h for h in hdus if h.is_image and h.header.get("NAXIS", 0) >= 2)
+            image = np.squeeze(np.asarray(hdu.data, dtype=np.float64))
+            sampling = float(hdu.header.get("OVERSAMP", 1.0 / hdu.header.get("PSF_SAMP", 1.0)))
+    except (OSError, StopIteration, TypeError, ValueError, ZeroDivisionError) as error:
+        raise BadInputError(text, "a FITS image of a star", str(error) or "none") from error
+    odd = image.ndim == 2 and all(side % 2 for side in image.shape)
+    if not (odd and np.isfinite(image).all() and image.sum() > 0 and sampling > 0):
+        got = f"shape {image.shape}, sum {image.sum():g}, OVERSAMP {sampling:g}"
+        raise BadInputError(text, "a finite image of odd sides and positive sum", got)
+    return MeasuredPsf(_resampled(image, sampling), path.name, 0, math.nan)
+
+
+def _resampled(image: Floats, sampling: float) -> Psf:
+    """Return the table of an image by cubic spline; nothing lies beyond the image."""
+    ny, nx = image.shape
+    radius = int(min(_RADIUS, max(2, math.ceil((max(ny, nx) / 2) / sampling))))
+    half = (radius + 1) * OVERSAMPLING
+    axis = np.arange(-half, half + 1) / OVERSAMPLING * sampling
+    rows, columns = np.meshgrid(axis + ny // 2, axis + nx // 2, indexing="ij")
+    fine = ndimage.map_coordinates(image, [rows, columns], order=3, mode="constant", cval=0.0)
+    return tabulate(np.maximum(fine, 0), radius)
+
+
+class _Room:
+    """Where there is still room for a source."""
+
+    def __init__(self, frame: Frame, spacing: float, clear: float, there: KDTree | None) -> None:
+        self.frame, self.spacing, self.clear, self.there = frame, spacing, clear, there
+        self.taken: list[Floats] = []
+
+    def place(
+        self, rng: np.random.Generator, length: float = 0.0, theta: float = 0.0
+    ) -> tuple[float, float] | None:
+        """Return the centre of a source, or None if no try found room."""
+        ny, nx = self.frame.shape
+        for _ in range(_TRIES):
+            x, y = float(rng.uniform(-0.5, nx - 0.5)), float(rng.uniform(-0.5, ny - 0.5))
+            points = _along(x, y, length, theta)
+            column, row = (np.floor(v + 0.5).astype(int) for v in points.T)
+            if column.min() < 0 or row.min() < 0 or column.max() >= nx or row.max() >= ny:
+                continue
+            if self.frame.bad[row, column].any():
+                continue
+            if self.there is not None and np.min(self.there.query(points)[0]) < self.clear:
+                continue
+            if self.taken:
+                others = np.concatenate(self.taken)
+                apart = points[:, None, :] - others[None, :, :]
+                if np.hypot(apart[..., 0], apart[..., 1]).min() < self.spacing:
+                    continue
+            self.taken.append(points)
+            return x, y
+        return None
+
+
+def _along(x: float, y: float, length: float, theta: float) -> Floats:
+    """Return points a few px apart along a source, shape (n, 2)."""
+    t = np.linspace(-length / 2, length / 2, max(1, math.ceil(length / 2) + 1)) if length else [0.0]
+    return np.column_stack(
+        [x + np.multiply(t, math.cos(theta)), y + np.multiply(t, math.sin(theta))]
+    )
+
+
+def _points_of(there: Catalog | None) -> Floats:
+    """Return positions of sources, streaks as rows of points, shape (n, 2)."""
+    if there is None or not len(there):
+        return np.zeros((0, 2))
+    parts = [there.xy[~there.is_streak]]
+    parts += [
+        _along(*(float(there[c][row]) for c in ("x", "y", "length", "theta")))
+        for row in np.flatnonzero(there.is_streak)
+    ]
+    return np.concatenate(parts)
+
+
+def _log_uniform(rng: np.random.Generator, limits: tuple[float, float]) -> float:
+    return float(np.exp(rng.uniform(*np.log(limits))))
