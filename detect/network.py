@@ -93,14 +93,17 @@ class Conv(nn.Conv2d):
                 self.weight.copy_(self.standardised())
             self.folded.fill_(True)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the convolved map."""
-        weight = self.weight if self.folded else self.standardised()
-        return F.conv2d(x, weight.to(x.dtype), self.bias, self.stride, self.padding)
+    def forward(self, x: Tensor, gain: float = 1.0, scale: Tensor | None = None) -> Tensor:
+        """Return the convolution of ``gain``·x, times ``scale``.
 
-
-def _relu(x: Tensor) -> Tensor:
-    return F.relu(x) * RELU_GAIN
+        Both factors are put on the weights, which are far smaller than the maps.
+        """
+        weight, bias = self.weight if self.folded else self.standardised(), self.bias
+        assert bias is not None  # narrows the type
+        weight = weight * gain
+        if scale is not None:
+            weight, bias = weight * scale, bias * scale
+        return F.conv2d(x, weight.to(x.dtype), bias.to(x.dtype), self.stride, self.padding)
 
 
 class Bottleneck(nn.Module):
@@ -118,14 +121,14 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output, shape (n, 4·planes, h/stride, w/stride)."""
-        active = _relu(x)
-        branch = self.conv3(_relu(self.conv2(_relu(self.conv1(active)))))
+        active = F.relu(x)
+        branch = F.relu(self.conv2(F.relu(self.conv1(active, RELU_GAIN)), RELU_GAIN))
         if self.shortcut is None:
             skip = x
         else:
             pooled = F.avg_pool2d(active, self.stride) if self.stride != 1 else active
-            skip = self.shortcut(pooled)
-        out: Tensor = skip + branch * self.residual.to(branch.dtype)
+            skip = self.shortcut(pooled, RELU_GAIN)
+        out: Tensor = skip + self.conv3(branch, RELU_GAIN, self.residual)
         return out
 
 
@@ -198,15 +201,15 @@ class Network(nn.Module):
             levels.append(x)
         top: Tensor | None = None
         for level, lateral in zip(reversed(levels), reversed(self.lateral), strict=True):
-            here = lateral(_relu(level))
+            here = lateral(F.relu(level), RELU_GAIN)
             top = here if top is None else here + F.interpolate(top, scale_factor=2.0)
         assert top is not None
-        features = self.smooth(_relu(top))
-        hidden = _relu(self.propose(_relu(features)))
+        features = self.smooth(F.relu(top), RELU_GAIN)
+        hidden = F.relu(self.propose(F.relu(features), RELU_GAIN))
         # Positions in float32: bf16 has steps of 1 px above 128 px and of 1/256 px at 1 px.
         # Autocast would turn float32 arguments back into bf16.
         with torch.autocast(hidden.device.type, enabled=False):
-            maps = F.conv2d(hidden.float(), self.dense.weight, self.dense.bias)
+            maps = F.conv2d(hidden.float(), self.dense.weight * RELU_GAIN, self.dense.bias)
         return DenseOutput(maps, features)
 
     def classify(self, rois: Tensor) -> tuple[Tensor, Tensor]:
