@@ -13,6 +13,7 @@ from typing import Final
 
 import pandas as pd
 
+from evaluation.chance import CHANCE_COLUMNS, chance_table
 from evaluation.frames import FrameScore
 from evaluation.prepared import Prepared
 from evaluation.rules import ScoringRules
@@ -45,7 +46,7 @@ class Analysis:
     compute: Callable[[Sequence[FrameScore], ScoringRules, Sequence[float]], pd.DataFrame]
 
 
-ANALYSES: Final[tuple[Analysis, ...]] = ()
+ANALYSES: Final[tuple[Analysis, ...]] = (Analysis("chance", CHANCE_COLUMNS, chance_table),)
 
 
 @dataclass(frozen=True)
