@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,11 +23,13 @@ from baseline.photometry import Photometry, measure, windowed_positions
 from baseline.settings import SepSettings
 from baseline.sexconfig import with_config
 from baseline.shapes import classify, segment_length, stellar_sigma, wrap_angle
+from baseline.tuning import sep_space
 from catalog.background import estimate_background
 from catalog.errors import BadInputError
 from catalog.frame import Frame
 from catalog.settings import build_settings
 from catalog.sources import Catalog
+from catalog.tuning import Space
 
 __all__ = ["FLAGS", "SepDetector", "sep_default", "sep_matched"]
 
@@ -104,19 +107,32 @@ class SepDetector:
         DetectionError
             If SEP fails on this frame even with its limits raised.
         """
-        chosen = self.settings
-        background = estimate_background(frame, chosen.BACK_SIZE, chosen.BACK_FILTERSIZE)
-        # SEP computes in single precision, where the squares of fluxes in physical units
-        # vanish; a power of two as unit changes no digit.
-        unit = float(2.0 ** np.round(np.log2(background.global_rms)))
-        # SEP wants memory it may write to, contiguous and in native order.
-        data = _in_units(frame.data - background.level, unit)
-        data[frame.bad] = 0.0
-        rms = _in_units(background.rms, unit)
-        global_rms = background.global_rms / unit
-        fwhm = resolve_fwhm(frame, chosen.kernel_fwhm_px)
+        return self._detect(frame, self.settings, _Stages(frame))
+
+    @property
+    def tuning_space(self) -> Space:
+        """What may be chosen on a calibration split; see `baseline.tuning`."""
+        return sep_space(self.settings)
+
+    def variants(self, frame: Frame, changes: Sequence[Mapping[str, Any]]) -> Iterator[Catalog]:
+        """Yield the catalogue under each of several changes of settings, as calls would.
+
+        The background and the signal-to-noise maps of one frame are made once
+        for all variants that share them.
+        """
+        stages = _Stages(frame)
+        for change in changes:
+            chosen = build_settings(SepSettings, f"detector {self.name}", change, self.settings)
+            yield self._detect(frame, chosen, stages)
+
+    def _detect(self, frame: Frame, chosen: SepSettings, stages: _Stages) -> Catalog:
+        """Return the catalogue of the frame that the stages belong to."""
+        sky = stages.sky(chosen)
+        data, rms, global_rms, unit = sky.data, sky.rms, sky.global_rms, sky.unit
+        own_fwhm = resolve_fwhm(frame, chosen.kernel_fwhm_px)
+        fwhm = own_fwhm * chosen.kernel_fwhm_scale
         noise: Any = global_rms if chosen.thresholding == "convolved" else rms
-        found = self._extract(frame.name, data, noise, _kernel(chosen, fwhm))
+        found = _extract(chosen, frame.name, data, noise, _kernel(chosen, fwhm))
         ids = _seen(found, frame.bad)
         objects = found.objects[ids - 1]
         meta = {
@@ -129,7 +145,7 @@ class SepDetector:
         if objects.size == 0:
             return Catalog.build(source=self.name, meta=meta, x=np.zeros(0), y=np.zeros(0))
 
-        snr = snr_map(data, rms, frame.bad, fwhm)
+        snr = stages.snr(chosen, fwhm)
         photometry = measure(
             data,
             frame.bad,
@@ -141,7 +157,7 @@ class SepDetector:
             found.segments,
             chosen,
         )
-        x, y = windowed_positions(data, frame.bad, objects, photometry, fwhm)
+        x, y = windowed_positions(data, frame.bad, objects, photometry, own_fwhm)
         score = np.maximum(peak_snr(snr, x, y), peak_snr(snr, objects["xcpeak"], objects["ycpeak"]))
         flags = _flags(frame, chosen, objects, ids, found.segments, photometry)
 
@@ -149,7 +165,7 @@ class SepDetector:
         b = objects["b"].astype(np.float64)
         size = stellar_sigma(a, b, score, (flags & ~FLAGS["neighbours"]) == 0)
         if not np.isfinite(size):
-            size = fwhm / FWHM_PER_SIGMA
+            size = own_fwhm / FWHM_PER_SIGMA
         streak = classify(
             a,
             b,
@@ -173,41 +189,83 @@ class SepDetector:
             flags=flags,
         )
 
-    def _extract(
-        self,
-        frame: str,
-        data: npt.NDArray[np.float32],
-        noise: Any,
-        kernel: npt.NDArray[np.float32] | None,
-    ) -> Extraction:
-        """Return what SEP extracts, thresholded as the settings say."""
-        chosen = self.settings
-        image, err, thresh = data, noise, chosen.DETECT_THRESH
-        if chosen.thresholding == "whitened":
-            image, err = data / noise, 1.0
-            if kernel is not None:
-                thresh *= float(np.sqrt(np.sum(kernel.astype(np.float64) ** 2)))
-        found = extract(
-            frame,
-            image,
-            thresh,
-            pixstack=chosen.MEMORY_PIXSTACK,
-            sub_objects=chosen.sub_object_limit,
-            err=err,
-            minarea=chosen.DETECT_MINAREA,
-            filter_kernel=kernel,
-            filter_type="matched" if chosen.thresholding == "matched" else "conv",
-            deblend_nthresh=chosen.DEBLEND_NTHRESH,
-            deblend_cont=chosen.DEBLEND_MINCONT,
-            clean=chosen.CLEAN,
-            clean_param=chosen.CLEAN_PARAM,
-        )
-        if chosen.thresholding == "whitened":
-            # Undone by the noise at the peak, which hardly changes over one object.
-            scale = noise[found.objects["ycpeak"], found.objects["xcpeak"]]
-            for column in ("flux", "cflux", "peak", "cpeak", "thresh"):
-                found.objects[column] *= scale
-        return found
+
+@dataclass(frozen=True, eq=False)
+class _Sky:
+    """A frame less its background, and the noise, in units in which SEP keeps its digits."""
+
+    data: npt.NDArray[np.float32]
+    rms: npt.NDArray[np.float32]
+    global_rms: float
+    unit: float
+
+
+class _Stages:
+    """What variants of the settings share on one frame, made when first asked for."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+        self._skies: dict[tuple[int, int], _Sky] = {}
+        self._maps: dict[tuple[int, int, float], npt.NDArray[np.float32]] = {}
+
+    def sky(self, chosen: SepSettings) -> _Sky:
+        """Return the frame less the background of these settings' mesh."""
+        key = (chosen.BACK_SIZE, chosen.BACK_FILTERSIZE)
+        if key not in self._skies:
+            background = estimate_background(self._frame, *key)
+            # SEP computes in single precision, where the squares of fluxes in physical units
+            # vanish; a power of two as unit changes no digit.
+            unit = float(2.0 ** np.round(np.log2(background.global_rms)))
+            # SEP wants memory it may write to, contiguous and in native order.
+            data = _in_units(self._frame.data - background.level, unit)
+            data[self._frame.bad] = 0.0
+            rms = _in_units(background.rms, unit)
+            self._skies[key] = _Sky(data, rms, background.global_rms / unit, unit)
+        return self._skies[key]
+
+    def snr(self, chosen: SepSettings, fwhm: float) -> npt.NDArray[np.float32]:
+        """Return the matched-filter signal-to-noise under these settings' mesh."""
+        key = (chosen.BACK_SIZE, chosen.BACK_FILTERSIZE, fwhm)
+        if key not in self._maps:
+            sky = self.sky(chosen)
+            self._maps[key] = snr_map(sky.data, sky.rms, self._frame.bad, fwhm)
+        return self._maps[key]
+
+
+def _extract(
+    chosen: SepSettings,
+    frame: str,
+    data: npt.NDArray[np.float32],
+    noise: Any,
+    kernel: npt.NDArray[np.float32] | None,
+) -> Extraction:
+    """Return what SEP extracts, thresholded as the settings say."""
+    image, err, thresh = data, noise, chosen.DETECT_THRESH
+    if chosen.thresholding == "whitened":
+        image, err = data / noise, 1.0
+        if kernel is not None:
+            thresh *= float(np.sqrt(np.sum(kernel.astype(np.float64) ** 2)))
+    found = extract(
+        frame,
+        image,
+        thresh,
+        pixstack=chosen.MEMORY_PIXSTACK,
+        sub_objects=chosen.sub_object_limit,
+        err=err,
+        minarea=chosen.DETECT_MINAREA,
+        filter_kernel=kernel,
+        filter_type="matched" if chosen.thresholding == "matched" else "conv",
+        deblend_nthresh=chosen.DEBLEND_NTHRESH,
+        deblend_cont=chosen.DEBLEND_MINCONT,
+        clean=chosen.CLEAN,
+        clean_param=chosen.CLEAN_PARAM,
+    )
+    if chosen.thresholding == "whitened":
+        # Undone by the noise at the peak, which hardly changes over one object.
+        scale = noise[found.objects["ycpeak"], found.objects["xcpeak"]]
+        for column in ("flux", "cflux", "peak", "cpeak", "thresh"):
+            found.objects[column] *= scale
+    return found
 
 
 def _in_units(image: npt.NDArray[np.floating], unit: float) -> npt.NDArray[np.float32]:
@@ -223,7 +281,7 @@ def _kernel(chosen: SepSettings, fwhm: float) -> npt.NDArray[np.float32] | None:
         return np.ones((1, 1), dtype=np.float32) if chosen.thresholding == "matched" else None
     if chosen.kernel_values is not None:
         values = np.array(chosen.kernel_values, dtype=np.float64)
-        return (values / np.abs(values).sum()).astype(np.float32)
+        return np.asarray(values / np.abs(values).sum(), dtype=np.float32)
     return gaussian_kernel(fwhm) if chosen.kernel == "gaussian" else DEFAULT_CONV.copy()
 
 

@@ -162,6 +162,9 @@ def _open_folder(plan: RunPlan, detectors: Mapping[str, Any]) -> dict[str, Any]:
         "versions": versions(),
         "git_revision": revision,
         "weights": {n: getattr(d, "weights_sha256", None) for n, d in detectors.items()},
+        # Settings as resolved: a file that they name may have changed.
+        "settings": {n: d.settings.model_dump(mode="json") for n, d in detectors.items()},
+        "programs": {n: getattr(d, "program_version", None) for n, d in detectors.items()},
         "dataset": str(Path(plan.dataset.path).resolve()),
         "frames": [[e.name, e.split, e.group] for e in plan.dataset.entries],
         "contestants": [c.model_dump(mode="json") for c in plan.contestants],
@@ -310,6 +313,7 @@ def _cost(contestant: Contestant, detector: Any, outcomes: Mapping[str, Outcome]
         "default_threshold": getattr(detector.settings, "score_threshold", None),
         "calibrated_threshold": None,
         "weights_sha256": getattr(detector, "weights_sha256", None),
+        "program_version": getattr(detector, "program_version", None),
         "device": "cpu" if device is None else str(device),
         "seconds": round(seconds, 4),
         "mpix": round(mpix, 6),

@@ -145,7 +145,11 @@ def detect_frame(
 
 
 def _peak_memory_mib() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Return the largest memory of this process or of a program that it ran."""
+    peak = max(
+        resource.getrusage(who).ru_maxrss
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 

@@ -97,6 +97,10 @@ def command(
         page = write_report(folder)
         watch("report", "page", 1)
     wide_out().print(run_summary(load_run(folder)))
+    for shown in record["detectors"]:
+        for lack in shown["settings"].get("not_reproduced", ()):
+            line = f"{shown['name']} cannot do as its file says: {lack}"
+            err.print(line, markup=False, style="yellow", soft_wrap=True)
     for failure in record["failures"]:
         who = f" ({failure['detector']})" if failure["detector"] else ""
         line = f"failed: {failure['frame']}{who}: {failure['reason']}"
