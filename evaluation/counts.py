@@ -23,6 +23,7 @@ __all__ = [
     "bin_table",
     "count",
     "measured_mag",
+    "tally",
     "total",
     "zero_point_offset",
 ]
@@ -210,19 +211,24 @@ def count(
     true = bin_index(truth["mag"], edges)
     measured = bin_index(measured_mag(found) + offset_mag, edges)
 
-    def tally(entries: Ints, which: npt.NDArray[np.bool_]) -> Ints:
-        return np.bincount(entries[which], minlength=len(edges) + 2).astype(np.int64)
+    return Counts(tuple(map(float, edges)), *tally(pairing, true, measured, len(edges) + 2))
 
-    return Counts(
-        tuple(map(float, edges)),
-        truths=tally(true, ~pairing.truth_ignored),
-        truths_found=tally(true, pairing.truth_found),
-        detections=tally(measured, pairing.used & ~pairing.found_ignored),
-        detections_right=tally(measured, pairing.right),
-        truths_ignored=tally(true, pairing.truth_ignored),
-        detections_ignored=tally(measured, pairing.found_ignored),
-        duplicates=tally(measured, pairing.duplicate),
+
+def tally(pairing: Pairing, true: Ints, measured: Ints, size: int) -> list[Ints]:
+    """Return the integers of `COUNT_COLUMNS`, each of shape (size,).
+
+    ``true`` and ``measured`` say which entry each truth and each detection belongs to.
+    """
+    kinds = (
+        (true, ~pairing.truth_ignored),
+        (true, pairing.truth_found),
+        (measured, pairing.used & ~pairing.found_ignored),
+        (measured, pairing.right),
+        (true, pairing.truth_ignored),
+        (measured, pairing.found_ignored),
+        (measured, pairing.duplicate),
     )
+    return [np.bincount(e[which], minlength=size).astype(np.int64) for e, which in kinds]
 
 
 def total(counts: Iterable[Counts], edges: Sequence[float]) -> Counts:

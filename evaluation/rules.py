@@ -68,7 +68,16 @@ class ScoringRules(BaseModel):
         10.0, ge=0, le=90, description="largest angle between paired streaks [deg]"
     )
     confidence: float = Field(0.95, gt=0, lt=1, description="level of all intervals")
+    proportion_interval: Literal["wilson", "jeffreys"] = Field(
+        "wilson", description="interval of completeness and purity"
+    )
     n_bootstrap: int = Field(1000, ge=1, description="resamples of the frames")
+    block_px: float | None = Field(
+        None,
+        gt=0,
+        description="side of the square blocks that are resampled instead of frames [px];"
+        " a single frame is cut into 8 x 8 blocks without it",
+    )
     n_thresholds: int = Field(64, ge=2, description="rows of a sweep")
     seed: int = Field(0, ge=0, description="of the bootstrap")
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from evaluation.counts import COUNT_COLUMNS, Counts, bin_table, total
-from evaluation.intervals import frame_weights, percentile, poisson, wilson
+from evaluation.intervals import frame_weights, percentile, poisson, proportion
 from evaluation.rules import ScoringRules
 
 __all__ = ["ALL_BINS", "QUANTITIES", "f_beta", "f_from_counts", "ratio", "score_table"]
@@ -63,7 +63,11 @@ def _f_scores(sums: Floats, beta: float) -> Floats:
 
 
 def score_table(
-    frames: Sequence[Counts], mpix: Sequence[float], edges: Sequence[float], rules: ScoringRules
+    frames: Sequence[Counts],
+    mpix: Sequence[float],
+    edges: Sequence[float],
+    rules: ScoringRules,
+    blocks: Sequence[Counts] | None = None,
 ) -> pd.DataFrame:
     """Return scores of a set of frames, one row per bin and quantity.
 
@@ -76,7 +80,10 @@ def score_table(
     edges : sequence of float
         Bin edges [mag].
     rules : ScoringRules
-        ``confidence``, ``n_bootstrap``, ``seed``.
+        ``confidence``, ``proportion_interval``, ``n_bootstrap``, ``seed``.
+    blocks : sequence of Counts, optional
+        The same counts cut into blocks of sky, which are then resampled instead
+        of the frames (`evaluation.blocks`).
 
     Returns
     -------
@@ -92,9 +99,10 @@ def score_table(
     Counts are summed over frames, then divided; 0/0 is NaN. Completeness is by
     true and purity by measured magnitude, so F of a bin joins two axes (it is
     NaN where either is); overall F comes from counts. Completeness and purity
-    have Wilson intervals, rates exact Poisson ones, F-scores percentiles of
-    the bootstrap over frames (none with fewer than two frames; with fewer than
-    about 20 they are rough, hence ``n_frames``).
+    have Wilson (or Jeffreys) intervals, rates exact Poisson ones, F-scores
+    percentiles of the bootstrap over frames, or blocks, expanded for their number
+    (none with fewer than two; with fewer than about 20 they are rough, hence
+    ``n_frames``).
     """
     summed = total(frames, edges)
     table = bin_table(edges)
@@ -120,20 +128,21 @@ def score_table(
         add(
             name,
             ratio(k, n),
-            *wilson(k, n, rules.confidence),
+            *proportion(k, n, rules.confidence, rules.proportion_interval),
             k.astype(float),
             n.astype(float),
-            "wilson",
+            rules.proportion_interval,
         )
     point = np.stack(
         [summed.truths, summed.truths_found, summed.detections, summed.detections_right]
     ).astype(float)
-    samples = _resampled(frames, rules)
+    units = frames if blocks is None else blocks
+    samples = _resampled(units, rules)
     for name, beta in (("f1", 1.0), ("f2", 2.0)):
         value = _f_scores(point, beta)
         lo = hi = np.full(value.shape, np.nan)
         if samples is not None:
-            lo, hi = percentile(_f_scores(samples, beta), rules.confidence)
+            lo, hi = percentile(_f_scores(samples, beta), rules.confidence, len(units))
             lo, hi = np.where(np.isnan(value), np.nan, lo), np.where(np.isnan(value), np.nan, hi)
         add(
             name,
@@ -142,7 +151,7 @@ def score_table(
             hi,
             (found + right).astype(float),
             (truths + detections).astype(float),
-            "bootstrap",
+            "bootstrap" if blocks is None else "block bootstrap",
         )
     false = detections - right
     lo, hi = poisson(false, rules.confidence)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from catalog.errors import BadInputError
 from evaluation.analyses import ANALYSES, KEYS, STUDIES, STUDY_KEYS
+from evaluation.blocks import resampling_units
 from evaluation.comparison import Standing, standing
 from evaluation.counts import COUNT_COLUMNS
 from evaluation.curves import best_f1_threshold, grid, purity_threshold, sweep
