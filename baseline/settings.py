@@ -56,6 +56,8 @@ class SepSettings(BaseModel):
     kernel_fwhm_px : float or None
         FWHM of the Gaussian [px], for filtering and for the score; None takes
         the frame's, or 2.5 px where that is unknown.
+    kernel_fwhm_scale : float
+        ... times this, so that one setting suits frames of different seeing.
     DEBLEND_NTHRESH, DEBLEND_MINCONT : int, float
         Levels and least contrast of deblending.
     CLEAN, CLEAN_PARAM : bool, float
@@ -100,6 +102,7 @@ class SepSettings(BaseModel):
     kernel: Literal["default", "gaussian", "file"] = "default"
     kernel_values: tuple[tuple[Finite, ...], ...] | None = None
     kernel_fwhm_px: Positive | None = None
+    kernel_fwhm_scale: Positive = 1.0
     DEBLEND_NTHRESH: Annotated[int, Field(ge=1, le=64)] = 32
     DEBLEND_MINCONT: Annotated[float, Field(ge=0, le=1)] = 0.005
     CLEAN: bool = True
