@@ -91,7 +91,8 @@ def flip_estimate(
     low, high = poisson(n_flipped, confidence)
     ratio = mpix / mpix_flipped
     tail = (1 - confidence) / 2
-    few, many = nbinom.ppf([tail, 1 - tail], n_flipped + 0.5, 1 / (1 + ratio))
+    share = 1 / (1 + ratio)
+    few, many = (float(nbinom.ppf(q, n_flipped + 0.5, share)) for q in (tail, 1 - tail))
 
     def purity(false: float) -> float:
         return float(np.clip(1 - false / n_found, 0, 1)) if n_found else float("nan")

@@ -20,7 +20,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 #: Stars that a fit takes at most, the brightest that qualify, and at least.
-_MOST_STARS: Final = 80
+_MOST_STARS: Final = 50
 _FEWEST_STARS: Final = 3
 #: Peak of a star over the noise, at least.
 _LEAST_PEAK_SIGMA: Final = 15.0
