@@ -43,6 +43,15 @@ from evaluation.curves import Curve, best_f1_threshold, curve, purity_threshold,
 from evaluation.frames import FrameInput, FrameScore, choose_edges, score_frame
 from evaluation.intervals import poisson, wilson
 from evaluation.limits import Limit, completeness_limits, fit_half
+from evaluation.objective import (
+    OBJECTIVES,
+    Goal,
+    Objective,
+    TrialFrame,
+    achieve,
+    best_goal,
+    trial_frame,
+)
 from evaluation.pairing import (
     Pairing,
     Pairs,
@@ -64,6 +73,7 @@ from evaluation.sky import pair_sky, sky_candidates
 from evaluation.tables import POINTS, Evaluation, evaluate, evaluate_detector, merge
 
 __all__ = [
+    "OBJECTIVES",
     "POINTS",
     "Candidates",
     "Counts",
@@ -72,17 +82,22 @@ __all__ = [
     "FlipEstimate",
     "FrameInput",
     "FrameScore",
+    "Goal",
     "Limit",
+    "Objective",
     "Pairing",
     "Pairs",
     "RepeatEstimate",
     "ScoreReport",
     "ScoringRules",
+    "TrialFrame",
     "ZeroPoint",
+    "achieve",
     "angle_difference",
     "apply_ignore",
     "auto_bins",
     "best_f1_threshold",
+    "best_goal",
     "bin_index",
     "bin_table",
     "choose_edges",
@@ -116,6 +131,7 @@ __all__ = [
     "sweep",
     "times_seen",
     "total",
+    "trial_frame",
     "wilson",
     "zero_point_offset",
 ]
