@@ -266,7 +266,7 @@ def _resample(
     k = np.bincount(cell, weights=y, minlength=size).reshape(n_units, -1)
     weights = frame_weights(n_units, rules.n_bootstrap, rules.seed)
     return maximise(
-        middle, weights @ k, weights @ n, np.repeat(theta, rules.n_bootstrap, axis=0), 1e-4
+        middle, weights @ k, weights @ n, np.repeat(theta, rules.n_bootstrap, axis=0), 1e-3
     )
 
 

@@ -19,8 +19,8 @@ Floats = npt.NDArray[np.float64]
 
 #: Bounds of the logits of ceiling and floor: a ceiling of 1 and a floor of 0 would run
 #: away, and a floor above 0.3 is no matter of chance pairs.
-_CEILING: Final = (-6.0, 9.0)
-_FLOOR: Final = (-9.0, -0.85)
+_CEILING: Final = (-6.0, 7.0)
+_FLOOR: Final = (-7.0, -0.85)
 
 
 def _sigmoid(t: Floats) -> Floats:
@@ -90,7 +90,7 @@ def start(x: Floats, k: Floats, n: Floats) -> Floats:
     places = x.min() + spread * np.linspace(0.02, 0.98, 25)
     widths = np.log(spread * np.array([0.01, 0.03, 0.1]))
     trial = np.stack(
-        np.meshgrid(places, widths, [-1.0, 0.5, 2.0, 5.0], [-7.0, -3.0], indexing="ij"), axis=-1
+        np.meshgrid(places, widths, [-1.0, 0.5, 2.0, 5.0], [-6.0, -3.0], indexing="ij"), axis=-1
     ).reshape(-1, 4)
     value = _log_likelihood(probability(x, trial), k[None], n[None])
     return trial[[int(np.argmax(value))]]
@@ -124,11 +124,16 @@ def maximise(x: Floats, k: Floats, n: Floats, theta: Floats, gain_enough: float 
     damping = np.full(theta.shape[0], 1e-3)
     active = np.arange(theta.shape[0])
     for _ in range(60):
-        information = fisher[active]
+        information, rise = fisher[active], gradient[active]
+        # What stands at a bound and wants beyond it is left out of the step.
+        at = theta[active]
+        free = ~(((at <= low) & (rise < 0)) | ((at >= high) & (rise > 0)))
+        rise = rise * free
+        information = information * (free[:, :, None] & free[:, None, :])
         scale = np.einsum("bdd->bd", information)
         ridge = damping[active, None] * scale + 1e-9 * (1 + scale)
         damped = information + np.eye(4) * ridge[:, None, :]
-        step = np.linalg.solve(damped, gradient[active][..., None])[..., 0]
+        step = np.linalg.solve(damped, rise[..., None])[..., 0]
         trial = np.clip(theta[active] + step, low, high)
         p, rising, u = _parts(x, trial)
         ka, na = k[active], n[active]

@@ -16,7 +16,7 @@ from evaluation.comparison import Standing, standing
 from evaluation.counts import COUNT_COLUMNS
 from evaluation.curves import best_f1_threshold, grid, purity_threshold, sweep
 from evaluation.frames import CALIBRATION, TEST, FrameInput, FrameScore, choose_edges, score_frame
-from evaluation.limits import Limit, completeness_limits
+from evaluation.limits import Limit, completeness_limits, fit_limits
 from evaluation.prepared import Prepared, pool_frames, prepare
 from evaluation.rules import ScoringRules
 from evaluation.scores import ratio, score_table
@@ -40,6 +40,8 @@ _SWEEP: Final = (
 _LIMITS: Final = (
     "detector", "point", "group", "threshold", "purity", "completeness", "false_per_mpix",
     "snr50", "snr50_lo", "snr50_hi", "m50", "m50_lo", "m50_hi", "n_truths", "n_frames",
+    "snr90", "snr90_lo", "snr90_hi", "m90", "m90_lo", "m90_hi",
+    "width_mag", "width_mag_lo", "width_mag_hi", "floor", "ceiling",
 )  # fmt: skip
 
 
@@ -161,6 +163,9 @@ def evaluate_detector(
     there ``counts`` holds each frame for its group and once more for ``all``.
     A group that never gets so pure has no counts there, scores of no frames,
     and a row of NaN in ``limits``.
+
+    Frames with ``cuts`` of their own are cut there at ``default`` and
+    ``calibrated``; where these differ, ``limits`` has no threshold.
     """
     seen = [f.frame for f in frames]
     if len(set(seen)) < len(seen):
@@ -180,6 +185,8 @@ def evaluate_detector(
         best = best_f1_threshold(pool_frames(calibration))
         if not np.isnan(best):
             calibrated = thresholds["calibrated"] = best
+    if test and all("calibrated" in p.source.cuts for p in test):
+        thresholds.setdefault("calibrated", None)
 
     counts, scores, limits = [], [], []
     analyses: dict[str, list[pd.DataFrame]] = {name: [] for name in _ANALYSIS_COLUMNS}
@@ -200,14 +207,17 @@ def evaluate_detector(
     outcome: dict[tuple[str, str], tuple[FrameScore, ...]] = {}
     standings: dict[tuple[str, str, str], Standing] = {}
     for point, threshold in thresholds.items():
-        scored = [_score(p, rules, kept, threshold) for p in test]
+        scored = [_score(p, rules, kept, p.source.cuts.get(point, threshold)) for p in test]
+        cuts = {s.threshold for s in scored}
+        threshold = cuts.pop() if len(cuts) == 1 else None
         outcome[name, point] = tuple(scored)
         counts += [_frame_counts(s, point, s.source.group) for s in scored]
         for group in groups:
             members = [s for s in scored if group in (ALL_GROUPS, s.source.group)]
             scores.append(_frame_scores(members, kept, rules, point, group))
             where = completeness_limits(members, rules)
-            limits.append(_limit_row(members, len(members), where, point, group, threshold))
+            row = _limit_row(members, len(members), where, point, group, threshold)
+            limits.append(row.assign(**fit_limits(members, rules).columns()))
             standings[name, point, group] = standing(members, kept, rules, limits=where[:2])
             analyse(members, point, group)
 
@@ -220,7 +230,8 @@ def evaluate_detector(
         counts += [_frame_counts(s, "purity95", group) for s in members]
         scores.append(_frame_scores(members, kept, rules, "purity95", group))
         where = completeness_limits(members, rules)
-        limits.append(_limit_row(members, len(prepared), where, "purity95", group, threshold))
+        row = _limit_row(members, len(prepared), where, "purity95", group, threshold)
+        limits.append(row.assign(**fit_limits(members, rules).columns()))
         standings[name, "purity95", group] = standing(members, kept, rules, limits=where[:2])
         analyse(members, "purity95", group)
         pure += [s for s in members if s.source.group == group]

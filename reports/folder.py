@@ -38,6 +38,13 @@ _COLUMNS: Final[Mapping[str, str]] = {
         " m50 m50_lo m50_hi n_truths n_frames"
     ),
 }
+#: Columns that runs of older versions lack; NaN there.
+_LATER: Final[Mapping[str, str]] = {
+    "limits": (
+        "snr90 snr90_lo snr90_hi m90 m90_lo m90_hi width_mag width_mag_lo width_mag_hi"
+        " floor ceiling"
+    ),
+}
 _KEYS: Final = {
     "scores": ("detector", "point", "group", "bin", "quantity"),
     "limits": ("detector", "point", "group"),
@@ -202,6 +209,8 @@ def load_run(path: str | Path) -> Run:
             table = pd.DataFrame(
                 {c: pd.Series(dtype=object if c in _NAMES else float) for c in columns}
             )
+        later = [c for c in _LATER.get(name, "").split() if c not in table.columns]
+        table = table.assign(**dict.fromkeys(later, np.nan))
         keys = list(_KEYS.get(name, ()))
         twice = table[table.duplicated(keys)] if keys else table.iloc[:0]
         if len(twice):
