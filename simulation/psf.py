@@ -261,6 +261,6 @@ def ghost_kernel(
         kernel *= 1 / (1 + np.exp(np.clip((hole * radius - r) / edge, -50, 50)))
     else:
         kernel *= 1 / (1 + (2 * r / radius) ** 2)
-    out = (kernel / kernel.sum()).astype(np.float32)
+    out: npt.NDArray[np.float32] = (kernel / kernel.sum()).astype(np.float32)
     out.flags.writeable = False
     return out

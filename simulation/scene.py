@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +10,21 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.frame import Frame
 from catalog.sources import Catalog
-from simulation.artefacts import bad_lines, cosmic_rays, hot_pixels, readout_smear
-from simulation.psf import Aberrations, Psf, aureole_kernel, make_psf
-from simulation.render import add_aureole, render_points, streak_points
+from simulation.artefacts import (
+    bad_lines,
+    bleed,
+    correlate,
+    cosmic_rays,
+    hot_pixels,
+    level_steps,
+    readout_smear,
+    smear_lines,
+)
+from simulation.field import FieldPsf, zone_centres
+from simulation.galaxies import galaxy_points, galaxy_sharpness
+from simulation.psf import OVERSAMPLING, Aberrations, Psf, aureole_kernel, ghost_kernel, make_psf
+from simulation.render import add_aureole, streak_points
+from simulation.streaks import Streak, draw_streaks
 
 __all__ = ["SceneSettings", "ideal_snr", "sample_magnitudes", "simulate"]
 
@@ -24,6 +36,8 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 _GAUSSIAN_ABOVE: Final = 200.0
 #: Stamps are cut where they fall below this fraction of the sky noise.
 _NEGLIGIBLE_SIGMA: Final = 0.02
+#: A galaxy whose half-light radius is below this share of the seeing is as good as a point.
+_COMPACT: Final = 0.5
 
 
 class SceneSettings(BaseModel):
@@ -56,10 +70,23 @@ class SceneSettings(BaseModel):
     aberration_angle: Finite = 0.0
     drift: NotNegative = Field(0.0, description="length of the tracking error [px]")
     drift_angle: Finite = 0.0
+    zones: int = Field(1, ge=1, le=16, description="zones per axis with a profile of their own")
+    axis_x: Finite = Field(0.5, description="where the optical axis lies, as a share of nx")
+    axis_y: Finite = Field(0.5, description="where the optical axis lies, as a share of ny")
+    field_growth: float = Field(
+        0.0, ge=0, le=3, description="growth of the seeing, half a diagonal off the axis, ∝ r²"
+    )
+    field_coma: Finite = Field(0.0, description="radial coma half a diagonal off the axis, ∝ r")
+    field_defocus: Finite = Field(0.0, description="defocus half a diagonal off the axis, ∝ r²")
     aureole: float = Field(0.0, ge=0, lt=0.5, description="share of the flux in wide wings")
     aureole_slope: float = Field(2.5, ge=1.5, le=5)
     aureole_radius: int = Field(64, ge=8, le=512)
     spikes: int = Field(0, ge=0, le=8, description="diffraction spikes of a star")
+    ghost: float = Field(0.0, ge=0, lt=0.5, description="share of the flux in a halo with a rim")
+    ghost_radius: float = Field(25.0, ge=3, le=200)
+    ghost_hole: float = Field(0.0, ge=0, lt=1, description="empty middle of the halo; 0 for a disc")
+    ghost_shift: Finite = Field(0.0, description="displacement of the halo [px]")
+    ghost_angle: Finite = 0.0
 
     density: NotNegative = Field(500 / 512**2, description="stars per px with S/N above min_snr")
     slope: Finite = Field(0.31, description="d log10 N / d mag of the star counts")
@@ -71,6 +98,16 @@ class SceneSettings(BaseModel):
         (1.5, 30.0), description="S/N of a streak per FWHM of its length"
     )
 
+    streak_near_axis: float = Field(
+        0.0, ge=0, le=1, description="share of streaks within 5° of a row or column"
+    )
+    streak_margin: NotNegative = Field(
+        0.0,
+        description="how far beside the frame a streak may be centred [px]; if not 0, "
+        "the truth lists the part of each streak that is on the frame",
+    )
+    galaxies: NotNegative = Field(0.0, description="galaxies per px with S/N above min_snr")
+    galaxy_radius: tuple[Positive, Positive] = Field((0.4, 6.0), description="half-light radii")
     trails: NotNegative = Field(0.0, description="mean number of satellites crossing the frame")
     cosmic_rays: NotNegative = Field(0.0, description="cosmic rays per 10⁶ px")
     hot_pixels: NotNegative = Field(0.0, description="hot pixels per 10⁶ px")
@@ -78,6 +115,15 @@ class SceneSettings(BaseModel):
     bad_rows: NotNegative = Field(0.0, description="mean number of bad rows")
     smear: NotNegative = Field(0.0, description="readout smear, as a share of the mean light")
     smear_axis: Literal[0, 1] = 0
+    smear_lines: NotNegative = Field(
+        0.0, description="mean number of smeared stars that are not on the frame"
+    )
+    bleeding: float = Field(0.0, ge=0, le=1, description="share of excess charge that spills over")
+    bleeding_axis: Literal[0, 1] = 0
+    level_steps: NotNegative = Field(0.0, description="mean number of jumps between amplifiers")
+    correlation: float = Field(
+        0.0, ge=0, le=3, description="width of the kernel that resampling averaged noise with [px]"
+    )
 
     @property
     def sky_sigma(self) -> float:
@@ -86,16 +132,36 @@ class SceneSettings(BaseModel):
         return float(np.sqrt(electrons / self.gain**2 + (1 / 12 if self.quantise else 0.0)))
 
     def psf(self) -> Psf:
-        """Return the point-spread function, without the aureole."""
+        """Return the point-spread function on the optical axis, without the aureole."""
+        return self._psf_at(0.0, 0.0)
+
+    def field(self) -> FieldPsf:
+        """Return the point-spread function of every zone, without the aureole."""
+        if self.zones == 1:
+            return FieldPsf((self.ny, self.nx), (self.psf(),))
+        x, y = zone_centres((self.ny, self.nx), self.zones)
+        half = np.hypot(self.nx, self.ny) / 2
+        u, v = (x + 0.5 - self.axis_x * self.nx) / half, (y + 0.5 - self.axis_y * self.ny) / half
+        psfs = tuple(self._psf_at(float(a), float(b)) for a, b in zip(u, v, strict=True))
+        return FieldPsf((self.ny, self.nx), psfs)
+
+    def _psf_at(self, u: float, v: float) -> Psf:
+        """Return the profile at (u, v) from the axis, in half diagonals."""
+        r2 = u * u + v * v
+        coma, angle = self.coma, self.aberration_angle
+        if self.field_coma:
+            cx = coma * np.cos(angle) + self.field_coma * u
+            cy = coma * np.sin(angle) + self.field_coma * v
+            coma, angle = float(np.hypot(cx, cy)), float(np.arctan2(cy, cx))
         return make_psf(
-            self.fwhm,
+            min(20.0, self.fwhm * (1 + self.field_growth * r2)),
             self.beta if self.profile == "moffat" else None,
             Aberrations(
-                defocus=self.defocus,
+                defocus=self.defocus + self.field_defocus * r2,
                 astigmatism=self.astigmatism,
-                coma=self.coma,
+                coma=coma,
                 trefoil=self.trefoil,
-                angle=self.aberration_angle,
+                angle=angle,
                 drift=self.drift,
                 drift_angle=self.drift_angle,
             ),
@@ -147,10 +213,10 @@ def simulate(
     """
     s = settings
     shape = (s.ny, s.nx)
-    psf = s.psf()
+    field = s.field()
     sigma = s.sky_sigma
-    margin = psf.radius if not s.aureole else max(psf.radius, s.aureole_radius)
-    faintest = s.min_snr * sigma / np.sqrt(psf.sharpness)
+    margin = field.radius if not s.aureole else max(field.radius, s.aureole_radius)
+    faintest = s.min_snr * sigma / np.sqrt(field.psfs[len(field.psfs) // 2].sharpness)
     span = 2.5 * np.log10(max(s.max_snr / s.min_snr, 1.0))
 
     area = (s.ny + 2 * margin) * (s.nx + 2 * margin)
@@ -159,19 +225,23 @@ def simulate(
     y = rng.uniform(-margin - 0.5, s.ny + margin - 0.5, n)
     flux = faintest * 10 ** (-0.4 * sample_magnitudes(n, s.slope, span, rng))
 
-    light = render_points(shape, x, y, flux, psf, _NEGLIGIBLE_SIGMA * sigma)
+    light = field.render(x, y, flux, _NEGLIGIBLE_SIGMA * sigma)
     if s.aureole:
         kernel = aureole_kernel(
             s.aureole_radius, 2 * s.fwhm, s.aureole_slope, s.spikes, s.aberration_angle
         )
         light = add_aureole(light, x, y, flux, kernel, s.aureole)
+    if s.ghost:
+        ghost = ghost_kernel(s.ghost_radius, s.ghost_hole, s.ghost_shift, s.ghost_angle)
+        light = add_aureole(light, x, y, flux, ghost, s.ghost)
 
-    streak_rows = _streaks(s, psf, sigma, rng)
-    for sx, sy, sflux, length, theta, _ in streak_rows:
-        px, py = streak_points(sx, sy, length, theta)
-        light += render_points(
-            shape, px, py, np.full(px.size, sflux / px.size), psf, 0.1 * _NEGLIGIBLE_SIGMA * sigma
+    streaks = draw_streaks(s, field, sigma, rng)
+    for streak in streaks:
+        px, py = streak_points(streak.x, streak.y, streak.length, streak.theta)
+        light += field.render(
+            px, py, np.full(px.size, streak.flux / px.size), 0.1 * _NEGLIGIBLE_SIGMA * sigma
         )
+    galaxies = _add_galaxies(light, s, field, faintest, span, rng) if s.galaxies else None
 
     yy = (np.arange(s.ny, dtype=np.float32)[:, None] - (s.ny - 1) / 2) / s.ny
     xx = (np.arange(s.nx, dtype=np.float32)[None, :] - (s.nx - 1) / 2) / s.nx
@@ -181,6 +251,15 @@ def simulate(
         light *= (1 - s.vignetting * 2 * (xx**2 + yy**2)).astype(np.float32)
     if s.smear:
         light = light + readout_smear(light - np.float32(s.sky), s.smear, s.smear_axis)
+    if s.smear_lines:
+        profile = (
+            field.psfs[0]
+            .bank[OVERSAMPLING // 2, OVERSAMPLING // 2]
+            .sum(axis=s.smear_axis, dtype=np.float64)
+        )
+        light += smear_lines(
+            shape, int(rng.poisson(s.smear_lines)), sigma, profile, rng, s.smear_axis
+        )
     np.maximum(light, 0, out=light)
 
     data = _expose(light, s, rng)
@@ -189,9 +268,13 @@ def simulate(
         data += cosmic_rays(shape, int(rng.poisson(s.cosmic_rays * mega)), sigma, rng)
     if s.hot_pixels:
         data += hot_pixels(shape, int(rng.poisson(s.hot_pixels * mega)), sigma, rng)
+    if s.bleeding:
+        data = bleed(data, s.saturation - s.bias, s.bleeding, s.bleeding_axis)
     for axis, mean in enumerate((s.bad_columns, s.bad_rows)):
         if mean:
             data += bad_lines(shape, int(rng.poisson(mean)), sigma, rng, axis)
+    if s.level_steps:
+        data += level_steps(shape, int(rng.poisson(s.level_steps)), sigma, rng)
     data += np.float32(s.bias)
     if s.quantise:
         np.rint(data, out=data)
@@ -205,24 +288,98 @@ def simulate(
         saturation=s.saturation,
         exposure_s=s.exposure_s,
         zero_point=s.zero_point,
-        fwhm=psf.fwhm,
+        fwhm=field.fwhm,
         pixel_scale_arcsec=s.pixel_scale_arcsec,
     )
+    snr = flux * (np.sqrt(field.sharpness(x, y)) / sigma)
+    listed = [p for t in streaks if (p := t.clipped(s.nx, s.ny) if s.streak_margin else t)]
+    return frame, _truth(s, name, x, y, flux, snr, listed, galaxies)
+
+
+class _Galaxies(NamedTuple):
+    """Columns of the galaxies, each of shape (n,)."""
+
+    x: npt.NDArray[np.float64]
+    y: npt.NDArray[np.float64]
+    flux: npt.NDArray[np.float64]
+    snr: npt.NDArray[np.float64]
+    radius: npt.NDArray[np.float64]
+    compact: npt.NDArray[np.bool_]
+
+
+def _add_galaxies(
+    light: npt.NDArray[np.float32],
+    s: SceneSettings,
+    field: FieldPsf,
+    faintest: float,
+    span: float,
+    rng: np.random.Generator,
+) -> _Galaxies:
+    """Render galaxies into ``light``, in place, and return them."""
+    n = int(rng.poisson(s.galaxies * s.ny * s.nx))
+    x, y = rng.uniform(-0.5, s.nx - 0.5, n), rng.uniform(-0.5, s.ny - 0.5, n)
+    small, large = np.log(s.galaxy_radius)
+    radius = np.exp(rng.uniform(small, large, n))
+    ratio = rng.uniform(0.25, 1.0, n)
+    theta = rng.uniform(0, np.pi, n)
+    sersic = rng.choice([1.0, 1.0, 4.0], n)
+    psf_sharpness = field.sharpness(x, y)
+    sharpness = galaxy_sharpness(psf_sharpness, radius, ratio)
+    # Drawn by S/N, like stars, so that as many large ones are bright enough to be seen.
+    flux = faintest * 10 ** (-0.4 * sample_magnitudes(n, s.slope, min(span, 6.0), rng))
+    flux *= np.sqrt(psf_sharpness / sharpness)
+    sigma = s.sky_sigma
+    snr = flux * np.sqrt(sharpness) / sigma
+    for i in range(n):
+        # So many points that none alone is worth a twentieth of the noise.
+        m = int(np.clip(20 * flux[i] * np.sqrt(psf_sharpness[i]) / sigma, 60, 3000))
+        px, py = galaxy_points(x[i], y[i], radius[i], ratio[i], theta[i], sersic[i], m // 60 * 60)
+        light += field.render(px, py, np.full(px.size, flux[i] / px.size), 1e-4 * sigma)
+    compact = radius < _COMPACT * field.fwhm
+    return _Galaxies(x, y, flux, snr, radius, compact)
+
+
+def _truth(
+    s: SceneSettings,
+    name: str,
+    x: npt.NDArray[np.float64],
+    y: npt.NDArray[np.float64],
+    flux: npt.NDArray[np.float64],
+    snr: npt.NDArray[np.float64],
+    streaks: list[Streak],
+    galaxies: _Galaxies | None,
+) -> Catalog:
+    """Return the catalogue of what was rendered: stars, galaxies, streaks."""
     on = (x >= -0.5) & (x < s.nx - 0.5) & (y >= -0.5) & (y < s.ny - 0.5)
-    streaks = np.array(streak_rows, dtype=np.float64).reshape(-1, 6)
-    fluxes = np.concatenate([flux[on], streaks[:, 2]])
-    truth = Catalog.build(
+    if s.vignetting:
+        # Less of the star and of the sky arrives: the S/N falls with the square root at least.
+        r2 = ((x - (s.nx - 1) / 2) / s.nx) ** 2 + ((y - (s.ny - 1) / 2) / s.ny) ** 2
+        left = 1 - 2 * s.vignetting * r2
+        dark = s.read_noise**2
+        snr = snr * left * np.sqrt((s.sky * s.gain + dark) / (s.sky * s.gain * left + dark + 1e-9))
+    none = np.zeros(0)
+    g = galaxies or _Galaxies(none, none, none, none, none, none.astype(bool))
+    lines = np.array(streaks, dtype=np.float64).reshape(-1, 6)
+    n, m = int(on.sum()), g.x.size
+    fluxes = np.concatenate([flux[on], g.flux, lines[:, 2]])
+    columns: dict[str, Any] = {}
+    if galaxies is not None:
+        columns["ignore"] = np.concatenate(
+            [np.zeros(n, bool), ~g.compact, np.zeros(len(lines), bool)]
+        )
+        columns["radius"] = np.concatenate([np.zeros(n), g.radius, np.zeros(len(lines))])
+    return Catalog.build(
         source=f"truth of {name}",
-        x=np.concatenate([x[on], streaks[:, 0]]),
-        y=np.concatenate([y[on], streaks[:, 1]]),
+        x=np.concatenate([x[on], g.x, lines[:, 0]]),
+        y=np.concatenate([y[on], g.y, lines[:, 1]]),
         flux=fluxes,
         mag=s.zero_point - 2.5 * np.log10(fluxes),
-        kind=np.array(["point"] * int(on.sum()) + ["streak"] * len(streaks), dtype="U6"),
-        length=np.concatenate([np.zeros(int(on.sum())), streaks[:, 3]]),
-        theta=np.concatenate([np.zeros(int(on.sum())), streaks[:, 4]]),
-        snr=np.concatenate([ideal_snr(flux[on], psf, sigma), streaks[:, 5]]),
+        kind=np.array(["point"] * (n + m) + ["streak"] * len(lines), dtype="U6"),
+        length=np.concatenate([np.zeros(n + m), lines[:, 3]]),
+        theta=np.concatenate([np.zeros(n + m), lines[:, 4]]),
+        snr=np.concatenate([snr[on], g.snr, lines[:, 5]]),
+        **columns,
     )
-    return frame, truth
 
 
 def _expose(
@@ -236,60 +393,6 @@ def _expose(
         noisy[few] = rng.poisson(electrons[few])
     if s.read_noise:
         noisy += np.float32(s.read_noise) * rng.standard_normal(light.shape, dtype=np.float32)
+    if s.correlation:
+        noisy = electrons + correlate(noisy - electrons, s.correlation)
     return np.asarray(noisy / np.float32(s.gain), dtype=np.float32)
-
-
-def _streaks(
-    s: SceneSettings, psf: Psf, sigma: float, rng: np.random.Generator
-) -> list[tuple[float, float, float, float, float, float]]:
-    """Return x, y, flux, length, theta and ideal S/N of each streak and trail."""
-    rows = []
-    for _ in range(int(rng.poisson(s.streaks))):
-        length = float(np.exp(rng.uniform(*np.log(s.streak_length))))
-        rows.append(
-            _one_streak(
-                rng.uniform(0, s.nx - 1), rng.uniform(0, s.ny - 1), length,
-                rng.uniform(-np.pi / 2, np.pi / 2), s, psf, sigma, rng,
-            )
-        )  # fmt: skip
-    for _ in range(int(rng.poisson(s.trails))):
-        # A chord through a random point, cut where it leaves the frame.
-        px, py = rng.uniform(0, s.nx - 1), rng.uniform(0, s.ny - 1)
-        theta = rng.uniform(-np.pi / 2, np.pi / 2)
-        dx, dy = np.cos(theta), np.sin(theta)
-        reach = sorted(
-            (edge - p) / d
-            for p, d, high in ((px, dx, s.nx - 1), (py, dy, s.ny - 1))
-            for edge in (0.0, float(high))
-            if abs(d) > 1e-9
-        )
-        before = max(t for t in reach if t <= 0)
-        after = min(t for t in reach if t >= 0)
-        middle = (before + after) / 2
-        rows.append(
-            _one_streak(
-                px + middle * dx, py + middle * dy, after - before, theta, s, psf, sigma, rng
-            )
-        )
-    return rows
-
-
-def _one_streak(
-    x: float,
-    y: float,
-    length: float,
-    theta: float,
-    s: SceneSettings,
-    psf: Psf,
-    sigma: float,
-    rng: np.random.Generator,
-) -> tuple[float, float, float, float, float, float]:
-    """Return one streak whose S/N per FWHM of length is drawn from the settings."""
-    per_fwhm = float(np.exp(rng.uniform(*np.log(s.streak_snr))))
-    # Of a long uniform line of λ ADU per px, the part within one FWHM of length
-    # is λ·fwhm ADU across a profile of Σ ≈ 1/(2√π·σ_psf) per px, σ_psf = fwhm/2.355.
-    across = 2.3548 / (2 * np.sqrt(np.pi) * psf.fwhm)
-    line = per_fwhm * sigma / np.sqrt(across * psf.fwhm)
-    flux = line * length
-    snr = line * np.sqrt(across * length) / sigma
-    return float(x), float(y), float(flux), float(length), float(theta), float(snr)

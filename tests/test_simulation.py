@@ -272,18 +272,14 @@ def test_every_family_renders(family: str) -> None:
 def test_training_frames_span_density_and_seeing() -> None:
     drawn = [draw_training_settings(np.random.default_rng(i), 64) for i in range(300)]
     density = np.array([s.density for s in drawn])
-    assert density.min() < 1e-5
+    assert density.min() == 0
     assert density.max() > 1.5e-2
     assert {s.smear_axis for s in drawn} == {0, 1}
     for switch in (
-        "cosmic_rays",
-        "hot_pixels",
-        "bad_columns",
-        "bad_rows",
-        "smear",
-        "aureole",
-        "trails",
-    ):
+        "cosmic_rays", "hot_pixels", "bad_columns", "bad_rows", "smear", "smear_lines", "aureole",
+        "trails", "streaks", "galaxies", "ghost", "bleeding", "level_steps", "correlation",
+        "vignetting", "field_coma", "coma",
+    ):  # fmt: skip
         on = np.mean([getattr(s, switch) > 0 for s in drawn])
-        assert 0.05 < on < 0.8, switch
+        assert 0.03 < on < 0.8, switch
     simulate(drawn[0], np.random.default_rng(0))
