@@ -13,7 +13,10 @@ from catalog.errors import BadInputError
 from catalog.sources import Catalog
 from detect.network import STRIDE
 
-__all__ = ["LabelRules", "Labels", "make_labels"]
+__all__ = ["MATCH_PX", "LabelRules", "Labels", "make_labels"]
+
+#: The scorer's default radius [px].
+MATCH_PX: Final = 2.0
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,9 @@ class LabelRules:
     ``known_snr``: truths at and above it are sources; from ``ignore_snr`` to it
     they are neither; below it they are part of the noise. ``reach_px``: a cell whose
     centre is within it of a source is positive; up to ``ring_px`` it is neither.
-    The two for streaks are distances from the ridge.
+    The two for streaks are distances from the ridge; a streak below ``streak_known_snr``
+    in all is neither. Around an ignored source with a ``radius`` (a galaxy's
+    half-light radius) nothing is judged within ``galaxy_reach`` of these.
     """
 
     known_snr: float = 2.5
@@ -32,6 +37,8 @@ class LabelRules:
     ring_px: float = 2.5
     streak_reach_px: float = 1.5
     streak_ring_px: float = 3.5
+    streak_known_snr: float = 5.0
+    galaxy_reach: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -43,8 +50,9 @@ class Labels:
     maps : ndarray of float32, shape (10, ny/2, nx/2)
         The eight of `detect.network.DENSE_CHANNELS`, then the weight (0 or 1) of the
         point and of the streak labels.
-    points : ndarray of float32, shape (n, 3)
-        x, y [px] and 1 for a source or 0 for one to be ignored.
+    points : ndarray of float32, shape (n, 4)
+        x, y [px], 1 for a source or 0 for one to be ignored, and the distance within
+        which an ignored one excuses a proposal [px], at least the scorer's radius.
     """
 
     maps: npt.NDArray[np.float32]
@@ -73,8 +81,7 @@ def make_labels(truth: Catalog, shape: tuple[int, int], rules: LabelRules = _RUL
 
     Notes
     -----
-    A cell within reach of several sources points at the nearest. Every streak is
-    a source whatever its S/N: it is known along its whole length.
+    A cell within reach of several sources points at the nearest.
     """
     if shape[0] % STRIDE or shape[1] % STRIDE:
         raise BadInputError("labels", f"a frame whose sides are multiples of {STRIDE}", str(shape))
@@ -92,11 +99,15 @@ def make_labels(truth: Catalog, shape: tuple[int, int], rules: LabelRules = _RUL
     points = ~truth.is_streak
     known = points & (snr >= rules.known_snr) & ~ignore
     unsure = points & (ignore | ((snr >= rules.ignore_snr) & (snr < rules.known_snr)))
+    radius = truth["radius"] if "radius" in truth else np.zeros(len(truth))
+    wide = np.where(ignore & points, rules.galaxy_reach * radius, 0.0)
 
     cells = np.column_stack([xx.ravel(), yy.ravel()])
     if unsure.any():
         near, _ = KDTree(truth.xy[unsure]).query(cells, distance_upper_bound=rules.reach_px)
         maps[8].reshape(-1)[np.isfinite(near)] = 0.0
+    for (x, y), reach in zip(truth.xy[wide > 0], wide[wide > 0], strict=True):
+        maps[8, (xx - x) ** 2 + (yy - y) ** 2 <= reach**2] = 0.0
     if known.any():
         xy = truth.xy[known]
         near, which = KDTree(xy).query(cells, distance_upper_bound=rules.ring_px)
@@ -108,25 +119,35 @@ def make_labels(truth: Catalog, shape: tuple[int, int], rules: LabelRules = _RUL
         flat[1, positive] = xy[which[positive], 0] - cells[positive, 0]
         flat[2, positive] = xy[which[positive], 1] - cells[positive, 1]
 
-    _label_streaks(maps, truth.select(truth.is_streak), xx, yy, rules)
+    _label_streaks(
+        maps,
+        truth.select(truth.is_streak),
+        ~ignore[truth.is_streak] & ~(snr[truth.is_streak] < rules.streak_known_snr),
+        xx,
+        yy,
+        rules,
+    )
     rows = known | unsure
     return Labels(
         maps,
-        np.column_stack([truth.xy[rows], known[rows]]).astype(np.float32).reshape(-1, 3),
+        np.column_stack([truth.xy[rows], known[rows], np.maximum(wide[rows], MATCH_PX)])
+        .astype(np.float32)
+        .reshape(-1, 4),
     )
 
 
 def _label_streaks(
     maps: npt.NDArray[np.float32],
     streaks: Catalog,
+    known: npt.NDArray[np.bool_],
     xx: npt.NDArray[np.float32],
     yy: npt.NDArray[np.float32],
     rules: LabelRules,
 ) -> None:
     """Fill the streak maps in place; where two cross, the nearer one counts."""
     best = np.full(xx.shape, np.inf, dtype=np.float32)
-    for x, y, length, theta in zip(
-        streaks["x"], streaks["y"], streaks["length"], streaks["theta"], strict=True
+    for x, y, length, theta, sure in zip(
+        streaks["x"], streaks["y"], streaks["length"], streaks["theta"], known, strict=True
     ):
         c, s = np.cos(theta), np.sin(theta)
         along = np.clip((xx - x) * c + (yy - y) * s, -length / 2, length / 2)
@@ -135,7 +156,7 @@ def _label_streaks(
         nearer = distance < best
         best = np.where(nearer, distance, best)
         inside = nearer & (distance <= rules.streak_reach_px)
-        maps[3, inside] = 1.0
+        maps[3, inside], maps[9, inside] = float(sure), float(sure)
         maps[4, inside], maps[5, inside] = np.cos(2 * theta), np.sin(2 * theta)
         maps[6, inside], maps[7, inside] = dx[inside], dy[inside]
     ring = (best > rules.streak_reach_px) & (best <= rules.streak_ring_px)

@@ -8,15 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from detect.labels import MATCH_PX
 from detect.network import DenseOutput
 
 __all__ = ["dense_losses", "roi_labels", "roi_losses"]
 
 #: Added to the number of positives, so that an empty batch weighs little, not infinitely.
 _FEW: Final = 64.0
-#: A proposal is right if it is a truth's mutual nearest within this distance [px]:
-#: the scorer's own rule.
-_MATCH_PX: Final = 2.0
 
 
 def dense_losses(output: DenseOutput, target: Tensor) -> dict[str, Tensor]:
@@ -62,8 +60,8 @@ def roi_labels(proposals: Tensor, points: Tensor, streak: Tensor) -> tuple[Tenso
     ----------
     proposals : Tensor, shape (k, 2)
         x, y [px].
-    points : Tensor, shape (n, 3)
-        True x, y [px] and 1 for known, 0 for ignored sources.
+    points : Tensor, shape (n, 4)
+        As `detect.labels.Labels.points`.
     streak : Tensor of bool, shape (k,)
         Whether the proposal lies on a true streak.
 
@@ -75,7 +73,12 @@ def roi_labels(proposals: Tensor, points: Tensor, streak: Tensor) -> tuple[Tenso
         From the proposal to the source, 0 for the others [px].
     weights : Tensor, shape (k,)
         0 where the proposal is nearest to an ignored source, or is a second one
-        on a known source closer than any rule could blame.
+        on a known source closer than any rule could blame, or lies within an ignored galaxy.
+
+    Notes
+    -----
+    A proposal is right if it is a known truth's mutual nearest within `MATCH_PX`: the
+    scorer's own rule.
     """
     k = len(proposals)
     kinds = torch.where(streak, 2, 0)
@@ -85,10 +88,13 @@ def roi_labels(proposals: Tensor, points: Tensor, streak: Tensor) -> tuple[Tenso
         distance = torch.cdist(proposals, points[:, :2])
         near, which = distance.min(dim=1)
         mutual = distance.argmin(dim=0)[which] == torch.arange(k)
-        right = mutual & (near <= _MATCH_PX) & (points[which, 2] > 0)
+        right = mutual & (near <= MATCH_PX) & (points[which, 2] > 0)
         kinds[right] = 1
         offsets[right] = points[which[right], :2] - proposals[right]
-        weights[(near <= _MATCH_PX) & (points[which, 2] == 0)] = 0.0
+        weights[(near <= MATCH_PX) & (points[which, 2] == 0)] = 0.0
+        wide = (points[:, 2] == 0) & (points[:, 3] > MATCH_PX)
+        within = (distance[:, wide] <= points[wide, 3]).any(dim=1)
+        weights[within & ~right] = 0.0
     return kinds, offsets, weights
 
 

@@ -25,6 +25,7 @@ from detect.labels import make_labels
 from detect.losses import dense_losses, roi_labels, roi_losses
 from detect.network import STRIDE, Network, NetworkSettings
 from detect.regions import region_features
+from detect.weights import read_weights
 from simulation import draw_training_settings, simulate
 
 __all__ = ["Progress", "SimulatedCrops", "TrainingSettings", "train"]
@@ -58,6 +59,7 @@ class TrainingSettings(BaseModel):
     validate_every: int = Field(500, ge=1)
     validation_crops: int = Field(32, ge=1)
     network: NetworkSettings = NetworkSettings()
+    start_sha256: str | None = Field(None, description="weights file that training began with")
 
 
 class SimulatedCrops(Dataset[dict[str, Tensor]]):
@@ -155,6 +157,7 @@ def train(
     settings: TrainingSettings,
     folder: Path,
     on_step: Callable[[Progress], None] | None = None,
+    start: Path | None = None,
 ) -> Path:
     """Train a network, or go on where an earlier call in the same folder stopped.
 
@@ -169,6 +172,9 @@ def train(
         ``training.json`` (the settings).
     on_step : callable, optional
         Called after every step.
+    start : Path, optional
+        A weights file to begin with instead of chance; its hash goes into the
+        settings. A training that is continued goes on from its checkpoint.
 
     Returns
     -------
@@ -179,7 +185,8 @@ def train(
     ------
     BadInputError
         If the folder holds a training with other settings, or a broken checkpoint,
-        or a device is asked for that is not there.
+        or a device is asked for that is not there, or the weights to begin with
+        belong to another network.
     """
     s = settings
     if s.device == "cuda" and not torch.cuda.is_available():
@@ -188,7 +195,10 @@ def train(
     checkpoint = folder / "checkpoint.safetensors"
     device = torch.device(s.device)
     torch.manual_seed(s.seed)
-    network = Network(s.network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = Network(s.network)
+    if start is not None:
+        s = s.model_copy(update={"start_sha256": _begin_with(network, start)})
+    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     # Gains, biases and block weights are not shrunk: decay belongs to matrices.
     matrices = [p for p in network.parameters() if p.ndim > 1]
     rest = [p for p in network.parameters() if p.ndim <= 1]
@@ -197,17 +207,17 @@ def train(
         lr=s.learning_rate,
     )
     average = {k: v.detach().clone() for k, v in network.state_dict().items()}
-    start = 0
+    done = 0
     if checkpoint.exists():
-        start = _resume(checkpoint, s, network, optimiser, average)
-    _trim_log(folder / "log.jsonl", start)
+        done, s = _resume(checkpoint, s, network, optimiser, average)
+    _trim_log(folder / "log.jsonl", done)
     with atomic_path(folder / "training.json") as temporary:
         temporary.write_text(s.model_dump_json(indent=2) + "\n")
 
     validation = SimulatedCrops(s.seed, _VALIDATION_STREAM, s.crop_px, s.validation_crops)
     network.train()
     with (folder / "log.jsonl").open("a") as log:
-        for step, batch in zip(range(start, s.steps), _batches(s, start), strict=False):
+        for step, batch in zip(range(done, s.steps), _batches(s, done), strict=False):
             began = time.perf_counter()
             generator = torch.Generator().manual_seed(s.seed * 1_000_003 + step)
             losses = compute_losses(network, batch, s, generator)
@@ -304,8 +314,8 @@ def _resume(
     network: Network,
     optimiser: torch.optim.Optimizer,
     average: dict[str, Tensor],
-) -> int:
-    """Restore everything from a checkpoint; returns the steps done."""
+) -> tuple[int, TrainingSettings]:
+    """Restore everything from a checkpoint; returns the steps done, and how it goes on."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -314,6 +324,8 @@ def _resume(
         step = int(metadata["step"])
     except (SafetensorError, KeyError, ValueError, OSError) as error:
         raise BadInputError(str(path), "a checkpoint of this program", str(error)[:200]) from error
+    if s.start_sha256 is None:
+        s = s.model_copy(update={"start_sha256": before.start_sha256})
     was, now = before.model_dump(exclude=_MAY_CHANGE), s.model_dump(exclude=_MAY_CHANGE)
     changed = [k for k in was if was[k] != now[k]]
     if changed:
@@ -342,7 +354,18 @@ def _resume(
         raise BadInputError(
             str(path), "a checkpoint of this network", " ".join(str(error).split())[:200]
         ) from error
-    return step
+    return step, s
+
+
+def _begin_with(network: Network, path: Path) -> str:
+    """Give the network the tensors of a weights file; returns the file's hash."""
+    weights = read_weights(path)
+    if weights.settings != network.settings:
+        raise BadInputError(
+            str(path), f"weights of the network {network.settings!r}", repr(weights.settings)
+        )
+    network.load_state_dict(dict(weights.tensors))
+    return weights.sha256
 
 
 def _trim_log(path: Path, done: int) -> None:

@@ -22,7 +22,15 @@ from catalog.errors import BadInputError
 from catalog.files import atomic_path
 from detect.network import Network, NetworkSettings
 
-__all__ = ["SHIPPED", "Calibration", "LoadedWeights", "load_weights", "save_weights"]
+__all__ = [
+    "SHIPPED",
+    "Calibration",
+    "LoadedWeights",
+    "StoredWeights",
+    "load_weights",
+    "read_weights",
+    "save_weights",
+]
 
 #: The weights that come with the package.
 SHIPPED: Final = Path(__file__).with_name("weights") / "skyduel.safetensors"
@@ -44,6 +52,17 @@ class Calibration:
     def score(self, logit: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the probability that each of these is a source, of the shape given."""
         return np.asarray(expit(self.slope * logit + self.offset))
+
+
+@dataclass(frozen=True, eq=False)
+class StoredWeights:
+    """What a weights file holds: tensors in float32 by name, and the text beside them."""
+
+    tensors: Mapping[str, Tensor]
+    settings: NetworkSettings
+    calibration: Calibration
+    facts: Mapping[str, Any]
+    sha256: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +108,8 @@ def save_weights(
         temporary.write_bytes(save(halves, metadata=metadata))
 
 
-def load_weights(path: Path = SHIPPED) -> LoadedWeights:
-    """Return the network of a weights file, folded for inference, in float32.
+def read_weights(path: Path = SHIPPED) -> StoredWeights:
+    """Return what a weights file holds.
 
     Raises
     ------
@@ -113,8 +132,7 @@ def load_weights(path: Path = SHIPPED) -> LoadedWeights:
         fitted = json.loads(metadata["calibration"])
         calibration = Calibration(slope=float(fitted["slope"]), offset=float(fitted["offset"]))
         facts = json.loads(metadata["facts"])
-        network = Network(settings)
-        network.load_state_dict(tensors)
+        Network(settings).load_state_dict(tensors)
     except BadInputError:
         raise
     except (SafetensorError, ValidationError, ValueError, KeyError, TypeError) as error:
@@ -123,8 +141,22 @@ def load_weights(path: Path = SHIPPED) -> LoadedWeights:
         ) from error
     except RuntimeError as error:  # load_state_dict's word for a wrong shape
         raise BadInputError(str(path), "tensors of the stated shape", _one_line(error)) from error
+    return StoredWeights(tensors, settings, calibration, facts, hashlib.sha256(content).hexdigest())
+
+
+def load_weights(path: Path = SHIPPED) -> LoadedWeights:
+    """Return the network of a weights file, folded for inference, in float32.
+
+    Raises
+    ------
+    BadInputError
+        As `read_weights`.
+    """
+    stored = read_weights(path)
+    network = Network(stored.settings)
+    network.load_state_dict(dict(stored.tensors))
     network.eval().requires_grad_(False)
-    return LoadedWeights(network.fold(), calibration, facts, hashlib.sha256(content).hexdigest())
+    return LoadedWeights(network.fold(), stored.calibration, stored.facts, stored.sha256)
 
 
 def _one_line(error: Exception) -> str:

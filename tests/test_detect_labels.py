@@ -77,8 +77,8 @@ def test_point_labels_are_those_of_the_loops(points: list[tuple[float, float, fl
                 np.testing.assert_allclose(got, want, atol=1e-5, err_msg=f"{row}, {col}")
     assert not labels.maps[3:8].any()
     assert (labels.maps[9] == 1).all()
-    kept = [(x, y, float(s >= 2.5)) for x, y, s in points if s >= 1.2]
-    np.testing.assert_allclose(labels.points, np.array(kept).reshape(-1, 3), atol=1e-5)
+    kept = [(x, y, float(s >= 2.5), 2.0) for x, y, s in points if s >= 1.2]
+    np.testing.assert_allclose(labels.points, np.array(kept).reshape(-1, 4), atol=1e-5)
 
 
 def segment(x: float, y: float, streak: tuple[float, float, float, float]) -> tuple[float, float]:
@@ -136,11 +136,41 @@ def test_unknown_and_ignored_truths_are_neither() -> None:
     assert labels.points[:, 2].tolist() == [0, 0, 1]
 
 
+def test_a_galaxy_excuses_everything_in_it_but_a_star() -> None:
+    truth = Catalog.build(
+        x=[16.5, 19.5, 30.5],
+        y=[10.5, 11.5, 10.5],
+        snr=[50.0, 20.0, 50.0],
+        ignore=np.array([True, False, False]),
+        radius=[3.0, 0.0, 0.0],
+    )
+    labels = make_labels(truth, SHAPE)
+    yy, xx = np.mgrid[0:10, 0:17] * 2 + 0.5
+    inside = np.hypot(xx - 16.5, yy - 10.5) < 5.9
+    star = np.hypot(xx - 19.5, yy - 11.5) < 1.5
+    assert star.sum() >= 3
+    assert (labels.maps[8][star] == 1).all()
+    assert (labels.maps[8][inside & ~star] == 0).all()
+    beside = (np.hypot(xx - 16.5, yy - 10.5) > 6.1) & (xx < 16)
+    assert (labels.maps[8][beside] == 1).all()
+    assert labels.points[:, 3].tolist() == [6.0, 2.0, 2.0]
+
+
+def test_a_streak_nobody_can_see_is_neither() -> None:
+    truth = catalogue([], [(15.2, 9.1, 12.0, 0.4)])
+    for snr, there in ((4.9, 0.0), (5.1, 1.0)):
+        maps = make_labels(truth.with_columns(snr=np.array([snr])), SHAPE).maps
+        on = np.hypot(maps[6], maps[7]) > 0
+        assert on.sum() > 5
+        assert (maps[3][on] == there).all()
+        assert (maps[9][on] == there).all()
+
+
 def test_without_snr_every_truth_is_known_and_none_is_fine() -> None:
     labels = make_labels(Catalog.build(x=[8.5], y=[4.5]), SHAPE)
-    assert labels.points.tolist() == [[8.5, 4.5, 1.0]]
+    assert labels.points.tolist() == [[8.5, 4.5, 1.0, 2.0]]
     empty = make_labels(Catalog.empty(), SHAPE)
-    assert empty.points.shape == (0, 3)
+    assert empty.points.shape == (0, 4)
     assert empty.points.dtype == np.float32
     assert not empty.maps[:8].any()
     assert (empty.maps[8:] == 1).all()

@@ -20,7 +20,7 @@ place = st.tuples(st.integers(0, 30), st.integers(0, 20))
 
 
 def oracle(
-    proposals: list[tuple[float, float]], points: list[tuple[float, float, int]], streak: list[bool]
+    proposals: list[tuple[float, float]], points: list[tuple[float, ...]], streak: list[bool]
 ) -> list[tuple[int, float, float, float]]:
     """Class, offset and weight of each proposal; of equally near ones the first counts."""
     out = []
@@ -48,11 +48,13 @@ def oracle(
 def test_a_proposal_is_right_if_it_is_a_truth_s_mutual_nearest(proposals, points, data) -> None:
     # Irrational steps keep places apart and distances clear of ties and of the radius.
     near = [(x * 0.7071 + y * 0.01371, y * 0.5773 + x * 0.00919) for x, y in proposals]
-    truth = [(x * 0.7123 + y * 0.0117, y * 0.5711 + x * 0.0071, known) for (x, y), known in points]
+    truth = [
+        (x * 0.7123 + y * 0.0117, y * 0.5711 + x * 0.0071, known, 2.0) for (x, y), known in points
+    ]
     streak = data.draw(st.lists(st.booleans(), min_size=len(near), max_size=len(near)))
     kinds, offsets, weights = roi_labels(
         torch.tensor(near).reshape(-1, 2).float(),
-        torch.tensor(truth).reshape(-1, 3).float(),
+        torch.tensor(truth).reshape(-1, 4).float(),
         torch.tensor(streak, dtype=torch.bool),
     )
     want = np.array(oracle(near, truth, streak)).reshape(-1, 4)
@@ -63,12 +65,20 @@ def test_a_proposal_is_right_if_it_is_a_truth_s_mutual_nearest(proposals, points
 
 def test_labels_of_regions_are_one_to_one_and_within_two_pixels() -> None:
     proposals = torch.tensor([[10.0, 10.0], [11.0, 10.0], [30.0, 10.0], [50.0, 10.0]])
-    points = torch.tensor([[10.2, 10.0, 1.0], [32.5, 10.0, 1.0], [50.5, 10.0, 0.0]])
+    points = torch.tensor([[10.2, 10.0, 1.0, 2.0], [32.5, 10.0, 1.0, 2.0], [50.5, 10.0, 0.0, 2.0]])
     kinds, offsets, weights = roi_labels(proposals, points, torch.tensor([True, True, True, True]))
     assert kinds.tolist() == [1, 2, 2, 2]
     assert weights.tolist() == [1, 1, 1, 0]
     assert offsets[0].tolist() == pytest.approx([0.2, 0.0], abs=1e-5)
     assert not offsets[1:].any()
+
+
+def test_within_an_ignored_galaxy_only_a_known_star_counts() -> None:
+    points = torch.tensor([[20.0, 20.0, 0.0, 8.0], [25.0, 20.0, 1.0, 2.0]])
+    proposals = torch.tensor([[20.0, 27.0], [25.3, 20.0], [20.0, 29.0], [13.0, 20.0]])
+    kinds, _, weights = roi_labels(proposals, points, torch.zeros(4, dtype=torch.bool))
+    assert kinds.tolist() == [0, 1, 0, 0]
+    assert weights.tolist() == [0, 1, 1, 0]
 
 
 def batch(logit: float = -3.0) -> tuple[Tensor, Tensor]:

@@ -32,6 +32,22 @@ def command(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that simulate frames.")] = 1,
+    start: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--from", help="A weights file to begin with, instead of chance."),
+    ] = None,
+    learning_rate: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(min=0.0, help="Highest learning rate. Default 0.002."),
+    ] = None,
+    warmup: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Steps of rising learning rate. Default 100."),
+    ] = None,
+    cooldown: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(min=0.0, max=1.0, help="Share of steps of falling rate. Default 0.3."),
+    ] = None,
     weights: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="Where the finished weights go. Default: weights.safetensors in --out."),
@@ -41,7 +57,7 @@ def command(
 
     Checkpoints are written as it goes; the same command continues a training that
     was stopped, with nothing lost but the steps since the last checkpoint. A
-    larger --steps extends a finished one. Weights are safetensors, never pickle.
+    larger --steps extends a finished one, a smaller one lets the rate fall sooner. Weights are safetensors, never pickle.
     """
     import torch
 
@@ -54,7 +70,14 @@ def command(
     if device == "cuda" and not torch.cuda.is_available():
         raise BadInputError("--device", "a CUDA device, or cpu", "none available")
     chosen = "cuda" if torch.cuda.is_available() and device != "cpu" else "cpu"
-    given: dict[str, Any] = {"steps": steps, "batch": batch, "seed": seed}
+    given: dict[str, Any] = {
+        "steps": steps,
+        "batch": batch,
+        "seed": seed,
+        "learning_rate": learning_rate,
+        "warmup": warmup,
+        "cooldown": cooldown,
+    }
     given = {k: v for k, v in given.items() if v is not None}
     settings = TrainingSettings.model_validate({"device": chosen, "workers": workers, **given})
     with progress() as bar:
@@ -66,7 +89,7 @@ def command(
             )
             bar.update(task, completed=step.step, note=f"{note}  {step.seconds:.2f} s/step")
 
-        checkpoint = train(settings, out_folder, show)
+        checkpoint = train(settings, out_folder, show, start)
         target = weights or out_folder / "weights.safetensors"
         task = bar.add_task("calibrate", total=None, note="")
         finish(checkpoint, target)
