@@ -111,14 +111,14 @@ class StreakRules:
 
 
 def find_streaks(
-    maps: npt.NDArray[np.float32], rules: StreakRules | None = None
+    maps: npt.NDArray[np.floating], rules: StreakRules | None = None
 ) -> npt.NDArray[np.float64]:
     """Return the streaks of one frame.
 
     Parameters
     ----------
     maps : ndarray of float32, shape (8, h, w)
-        Dense output of one frame.
+        Dense output of one frame; only the channels about streaks are read.
     rules : StreakRules, optional
         How cells become streaks.
 
@@ -129,7 +129,7 @@ def find_streaks(
         probability of its cells.
     """
     rules = rules or StreakRules()
-    p = expit(maps[3])
+    p = expit(maps[3].astype(np.float32))
     label, n = ndimage.label(p > rules.low, structure=np.ones((3, 3)))
     if n == 0:
         return np.zeros((0, 5))

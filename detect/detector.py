@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from catalog.background import estimate_background
 from catalog.errors import BadInputError
 from catalog.frame import Frame
 from catalog.photometry import forced_photometry
@@ -105,6 +106,7 @@ class NeuralDetector:
         loaded = self.loaded
         if s.threads is not None:
             torch.set_num_threads(s.threads)
+        sky = estimate_background(frame)
         raw = find_sources(
             frame,
             loaded.network,
@@ -114,13 +116,14 @@ class NeuralDetector:
             device=self.device,
             bf16=_bf16(self.device) if s.bf16 is None else s.bf16,
             tiling=Tiling(size_px=s.tile_px),
+            background=sky,
         )
         found = assemble(raw, loaded.calibration, s)
         on_good = ~frame.bad[
             np.rint(found["y"]).astype(int).clip(0, frame.shape[0] - 1),
             np.rint(found["x"]).astype(int).clip(0, frame.shape[1] - 1),
         ]
-        found = forced_photometry(frame, found.select(on_good | found.is_streak))
+        found = forced_photometry(frame, found.select(on_good | found.is_streak), background=sky)
         mag = found["aper_mag"] if frame.zero_point is not None else np.full(len(found), np.nan)
         return found.with_columns(flux=found["aper_flux"], flux_err=found["aper_flux_err"], mag=mag)
 

@@ -12,6 +12,7 @@ import torch
 from scipy.spatial import KDTree
 from torch import Tensor
 
+from catalog.background import Background, estimate_background
 from catalog.errors import BadInputError
 from catalog.frame import Frame
 from detect.decode import find_streaks, propose
@@ -29,6 +30,8 @@ _REGIONS_AT_ONCE: Final = 4096
 _SEAM_PX: Final = 1.0
 #: On a seam, proposals of two tiles closer than this are one source [px].
 _SAME_PX: Final = 0.5
+#: First of the dense channels about streaks; all that follow are.
+_STREAK: Final = DENSE_CHANNELS.index("streak")
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ def find_sources(
     device: torch.device,
     bf16: bool,
     tiling: Tiling | None = None,
+    background: Background | None = None,
 ) -> RawSources:
     """Return everything the network proposes on a frame.
 
@@ -123,6 +127,8 @@ def find_sources(
         Whether weights and maps are in bf16; positions never are.
     tiling : Tiling, optional
         How to cut frames larger than a tile.
+    background : Background, optional
+        The frame's, if it is at hand; by default `estimate_background`.
 
     Notes
     -----
@@ -133,16 +139,17 @@ def find_sources(
     """
     tiling = tiling or Tiling()
     quick = fused(network, torch.bfloat16 if bf16 else torch.float32)
-    channels = frame_channels(frame)
-    _, ny, nx = channels.shape
+    sky = estimate_background(frame) if background is None else background
+    ny, nx = frame.shape
     multiple = network.multiple
-    whole = np.zeros((len(DENSE_CHANNELS), -(-ny // STRIDE), -(-nx // STRIDE)), dtype=np.float32)
-    whole[DENSE_CHANNELS.index("streak")] = -20.0
+    # Streaks cross tiles, so their channels are kept for the whole frame, in half precision.
+    whole = np.zeros((len(DENSE_CHANNELS), -(-ny // STRIDE), -(-nx // STRIDE)), dtype=np.float16)
+    whole[_STREAK] = -20.0
     found: list[_Part] = []
     tile = 0
     for y0, y1, cy0, cy1 in _spans(ny, tiling, multiple):
         for x0, x1, cx0, cx1 in _spans(nx, tiling, multiple):
-            part = channels[:, y0:y1, x0:x1]
+            part = frame_channels(frame, (y0, y1, x0, x1), sky)
             pad_y, pad_x = -part.shape[1] % multiple, -part.shape[2] % multiple
             image = torch.from_numpy(np.pad(part, ((0, 0), (0, pad_y), (0, pad_x))))
             image[3, part.shape[1] :, :] = 1.0  # what is not there is masked
@@ -175,12 +182,12 @@ def find_sources(
                 )
             tile += 1
             cells = maps[
-                :,
+                _STREAK:,
                 (cy0 - y0) // STRIDE : -(-(cy1 - y0) // STRIDE),
                 (cx0 - x0) // STRIDE : -(-(cx1 - x0) // STRIDE),
             ].numpy()
             row, col = cy0 // STRIDE, cx0 // STRIDE
-            whole[:, row : row + cells.shape[1], col : col + cells.shape[2]] = cells
+            whole[_STREAK:, row : row + cells.shape[1], col : col + cells.shape[2]] = cells
     xy_all, logit_all = _once(found)
     on = (
         (xy_all[:, 0] > -0.5) & (xy_all[:, 0] < nx - 0.5)

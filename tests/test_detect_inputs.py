@@ -75,3 +75,15 @@ def test_every_frame_with_a_usable_pixel_gives_finite_channels(
         out = frame_channels(Frame(data=data, mask=m, name="odd"))
         assert out.shape == (4, *shape)
         assert np.isfinite(out).all()
+
+
+@pytest.mark.parametrize("box", [(0, 40, 0, 50), (37, 91, 64, 161), (120, 160, 200, 224)])
+def test_a_part_is_that_part_of_the_whole(box: tuple[int, int, int, int]) -> None:
+    data = noise()
+    data[40, 60:63] = data[118:121, 203] = 9000
+    mask = np.zeros(data.shape, bool)
+    mask[90:93, 150:170] = True
+    frame = Frame(data=data, mask=mask, saturation=4000, name="parts")
+    y0, y1, x0, x1 = box
+    whole = frame_channels(frame)[:, y0:y1, x0:x1]
+    np.testing.assert_array_equal(frame_channels(frame, box, estimate_background(frame)), whole)
