@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -44,6 +44,10 @@ class FrameInput:
         Of the frame [px]; needed if the radius is in units of it.
     shape : (ny, nx), optional
         Of the frame [px].
+    cuts : mapping of str to float or None
+        Thresholds of this frame alone, by operating point (``default``,
+        ``calibrated``), in place of the detector's: settings and thresholds
+        chosen on other halves of a set differ from frame to frame.
     """
 
     frame: str
@@ -54,6 +58,7 @@ class FrameInput:
     split: str = TEST
     fwhm: float | None = None
     shape: tuple[int, int] | None = None
+    cuts: Mapping[str, float | None] = field(default_factory=dict)
 
     def candidates(self, rules: ScoringRules) -> Candidates:
         """Return the candidate pairs of this frame."""
