@@ -13,6 +13,7 @@ from typing import Final
 
 import pandas as pd
 
+from evaluation.average_precision import AP_COLUMNS, average_precision_table
 from evaluation.chance import CHANCE_COLUMNS, chance_table
 from evaluation.frames import FrameScore
 from evaluation.prepared import Prepared
@@ -72,4 +73,6 @@ class Study:
     ]
 
 
-STUDIES: Final[tuple[Study, ...]] = ()
+STUDIES: Final[tuple[Study, ...]] = (
+    Study("average_precision", AP_COLUMNS, average_precision_table),
+)
