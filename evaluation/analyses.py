@@ -16,6 +16,7 @@ import pandas as pd
 from evaluation.average_precision import AP_COLUMNS, average_precision_table
 from evaluation.chance import CHANCE_COLUMNS, chance_table
 from evaluation.frames import FrameScore
+from evaluation.jia2020 import JIA2020_COLUMNS, jia2020_table
 from evaluation.prepared import Prepared
 from evaluation.rules import ScoringRules
 
@@ -47,7 +48,10 @@ class Analysis:
     compute: Callable[[Sequence[FrameScore], ScoringRules, Sequence[float]], pd.DataFrame]
 
 
-ANALYSES: Final[tuple[Analysis, ...]] = (Analysis("chance", CHANCE_COLUMNS, chance_table),)
+ANALYSES: Final[tuple[Analysis, ...]] = (
+    Analysis("chance", CHANCE_COLUMNS, chance_table),
+    Analysis("jia2020", JIA2020_COLUMNS, jia2020_table),
+)
 
 
 @dataclass(frozen=True)
