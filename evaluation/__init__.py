@@ -21,6 +21,7 @@ evaluated one by one, in other processes: `choose_edges`, `evaluate_detector`,
 Two catalogues alone: `score_catalogs`. Positions alone: `pair`.
 """
 
+from evaluation.average_precision import average_precision_of, precision_recall
 from evaluation.blind import (
     FlipEstimate,
     RepeatEstimate,
@@ -29,6 +30,7 @@ from evaluation.blind import (
     times_seen,
 )
 from evaluation.candidates import Candidates, find_candidates
+from evaluation.coco import CocoPrecision, coco_precision
 from evaluation.counts import (
     Counts,
     ZeroPoint,
@@ -76,6 +78,7 @@ __all__ = [
     "OBJECTIVES",
     "POINTS",
     "Candidates",
+    "CocoPrecision",
     "Counts",
     "Curve",
     "Evaluation",
@@ -96,11 +99,13 @@ __all__ = [
     "angle_difference",
     "apply_ignore",
     "auto_bins",
+    "average_precision_of",
     "best_f1_threshold",
     "best_goal",
     "bin_index",
     "bin_table",
     "choose_edges",
+    "coco_precision",
     "completeness_limits",
     "count",
     "curve",
@@ -121,6 +126,7 @@ __all__ = [
     "parse_bins",
     "point_segment_distance",
     "poisson",
+    "precision_recall",
     "purity_threshold",
     "repeat_estimate",
     "score_catalogs",

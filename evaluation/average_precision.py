@@ -21,7 +21,7 @@ from evaluation.frames import FrameInput
 from evaluation.prepared import Prepared, pool_frames
 from evaluation.rules import ScoringRules
 
-__all__ = ["AP_COLUMNS", "average_precision", "average_precision_table", "precision_recall"]
+__all__ = ["AP_COLUMNS", "average_precision_of", "average_precision_table", "precision_recall"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -45,7 +45,7 @@ def precision_recall(curve: Curve) -> tuple[Floats, Floats]:
     return levels, best[first]
 
 
-def average_precision(curve: Curve) -> float:
+def average_precision_of(curve: Curve) -> float:
     """Return the area under the interpolated purity-completeness curve.
 
     The sum over its steps of the gain in completeness times the highest purity
@@ -79,7 +79,7 @@ def average_precision_table(
     Returns
     -------
     DataFrame
-        ``method``: ``position`` (`average_precision`), ``coco50`` and ``coco50_95``
+        ``method``: ``position`` (`average_precision_of`), ``coco50`` and ``coco50_95``
         (`evaluation.coco.coco_precision`: boxes, at IoU 0.5 and the mean over 0.50,
         0.55 ... 0.95); ``kind``: ``point``, ``streak``, their ``mean`` (over the kinds
         that have truths) and, by position, ``all`` sources pooled; ``value``, NaN
@@ -107,9 +107,9 @@ def average_precision_table(
             }
         )
 
-    add("position", "all", average_precision(pool_frames(test)), frames)
+    add("position", "all", average_precision_of(pool_frames(test)), frames)
     alone = {kind: [_of_kind(f, kind) for f in frames] for kind in KINDS}
-    by_position = {k: average_precision(curve(of, rules)) for k, of in alone.items()}
+    by_position = {k: average_precision_of(curve(of, rules)) for k, of in alone.items()}
     boxes = coco_precision([(f.truth, f.found) for f in frames])
     for method, values in (
         ("position", by_position),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from catalog.errors import BadInputError
 from catalog.sources import Catalog
 from evaluation import Curve, FrameInput, ScoringRules, curve, evaluate
-from evaluation.average_precision import AP_COLUMNS, average_precision, precision_recall
+from evaluation.average_precision import AP_COLUMNS, average_precision_of, precision_recall
 from evaluation.coco import BOX_PX, COCO_IOU, coco_precision
 
 RULES = ScoringRules(n_bootstrap=20)
@@ -146,13 +146,13 @@ def test_average_precision_by_hand() -> None:
     r, p = precision_recall(c)
     assert r.tolist() == [0.25, 0.5]
     assert p == pytest.approx([1, 2 / 3])
-    assert average_precision(c) == pytest.approx(1 / 4 + 1 / 4 * 2 / 3)
+    assert average_precision_of(c) == pytest.approx(1 / 4 + 1 / 4 * 2 / 3)
     # A low start is lifted by what comes later; a start where nothing counts is left out.
-    assert average_precision(made([0, 0, 2, 3], [0, 1, 3, 4], 4)) == pytest.approx(3 / 4 * 3 / 4)
-    assert average_precision(made([4], [4], 4)) == 1
-    assert average_precision(made([0], [3], 4)) == 0
-    assert average_precision(made([], [], 4)) == 0
-    assert np.isnan(average_precision(made([0], [3], 0)))
+    assert average_precision_of(made([0, 0, 2, 3], [0, 1, 3, 4], 4)) == pytest.approx(3 / 4 * 3 / 4)
+    assert average_precision_of(made([4], [4], 4)) == 1
+    assert average_precision_of(made([0], [3], 4)) == 0
+    assert average_precision_of(made([], [], 4)) == 0
+    assert np.isnan(average_precision_of(made([0], [3], 0)))
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -168,7 +168,7 @@ def test_average_precision_is_its_definition(seed: int) -> None:
     for level in range(c.truths):  # each truth's step from level to level + 1
         there = (c.truths_found > level) & (c.detections > 0)
         want += (c.purity[there].max() if there.any() else 0.0) / c.truths
-    assert average_precision(c) == pytest.approx(want)
+    assert average_precision_of(c) == pytest.approx(want)
     # Only the order of scores matters.
     squeezed = [
         FrameInput(
@@ -179,7 +179,7 @@ def test_average_precision_is_its_definition(seed: int) -> None:
         )
         for f in frames
     ]
-    assert average_precision(curve(squeezed, RULES)) == average_precision(c)
+    assert average_precision_of(curve(squeezed, RULES)) == average_precision_of(c)
 
 
 def test_the_table_of_a_run() -> None:
@@ -194,7 +194,7 @@ def test_the_table_of_a_run() -> None:
     boxes = coco_precision([(f.truth, f.found) for f in frames])
     assert value["coco50", "point"] == boxes.value["point"][0]
     assert value["coco50_95", "mean"] == pytest.approx(boxes.mean)
-    assert value["position", "all"] == average_precision(curve(frames, RULES))
+    assert value["position", "all"] == average_precision_of(curve(frames, RULES))
     for method in ("position", "coco50", "coco50_95"):
         both = (value[method, "point"] + value[method, "streak"]) / 2
         assert value[method, "mean"] == pytest.approx(both)
