@@ -19,7 +19,7 @@ def sign_flipped(
     mask_sigma: float = 5.0,
     grow_px: int = 3,
 ) -> Frame:
-    """Return the frame mirrored about its background, with what was bright masked.
+    """Return the frame mirrored about its background, with what was no noise masked.
 
     Whatever a detector finds on it is false: light only ever adds, so nothing below
     the sky is a source. As far as the noise is symmetric, it finds as many as noise
@@ -32,9 +32,10 @@ def sign_flipped(
     background : Background, optional
         The frame's, if it is at hand.
     mask_sigma : float
-        Connected pixels above this many sigmas, in the frame or in its 3 px by 3 px
-        means, are masked: they would be holes of a depth that no detector has ever
-        seen. Infinity masks nothing.
+        What is brighter than this many sigmas, in a pixel or in a sum of 3 px by 3 px,
+        is masked: it would be a hole of a depth that no detector has ever seen. So are
+        single pixels as far below the sky: dark pixels, and what a subtracted dark
+        frame leaves of hot ones, are no noise either. Infinity masks nothing.
     grow_px : int
         By how much the masked regions grow [px].
 
@@ -62,11 +63,12 @@ def sign_flipped(
         raise BadInputError("grow_px", "a number of px >= 0", repr(grow_px))
     sky = estimate_background(frame) if background is None else background
     sigmas = np.where(frame.bad, 0, (frame.data - sky.level) / sky.rms)
-    bright = (sigmas > mask_sigma) | (3 * ndimage.uniform_filter(sigmas, 3) > mask_sigma)
+    # The sum of nine pixels has three times the noise of one.
+    strong = (np.abs(sigmas) > mask_sigma) | (3 * ndimage.uniform_filter(sigmas, 3) > mask_sigma)
     if grow_px:
         disk = np.hypot(*np.mgrid[-grow_px : grow_px + 1, -grow_px : grow_px + 1]) <= grow_px
-        bright = ndimage.binary_dilation(bright, disk)
-    mask = frame.bad | bright
+        strong = ndimage.binary_dilation(strong, disk)
+    mask = frame.bad | strong
     if mask.all():
         raise BadInputError(frame.name, "some sky between the sources", "none")
     return frame.with_(data=2 * sky.level - frame.data, mask=mask, name=f"{frame.name}, flipped")
