@@ -7,7 +7,7 @@ import sys
 import typer
 
 from catalog.errors import SkyduelError
-from duel.commands import compare, detect, gate, report, run, score, simulate, train
+from duel.commands import blind, compare, detect, gate, inject, report, run, score, simulate, train
 from duel.console import err
 
 __all__ = ["app", "main"]
@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, simulate, detect, score, compare, gate, report, train):
+for module in (run, simulate, inject, detect, score, blind, compare, gate, report, train):
     app.command(module.NAME)(module.command)
 
 
