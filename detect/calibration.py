@@ -9,13 +9,13 @@ from typing import Final, cast
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError, safe_open
 from scipy.spatial import KDTree
 from sklearn.linear_model import LogisticRegression
 
 from catalog.errors import BadInputError
 from catalog.frame import Frame
 from catalog.sources import Catalog
+from detect.checkpoint import read_average
 from detect.inference import find_sources
 from detect.network import Network
 from detect.suppression import suppress
@@ -178,20 +178,7 @@ def finish(checkpoint: Path, target: Path, per_kind: int = 4) -> Calibration:
         If the checkpoint cannot be used, or the network is too young to tell
         right from wrong.
     """
-    try:
-        with safe_open(checkpoint, framework="pt") as file:
-            metadata = file.metadata() or {}
-            average = {
-                k.removeprefix("average."): file.get_tensor(k)
-                for k in file.keys()  # noqa: SIM118
-                if k.startswith("average.")
-            }
-        settings = TrainingSettings.model_validate_json(metadata["settings"])
-        steps = int(metadata["step"])
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
-        raise BadInputError(
-            str(checkpoint), "a checkpoint of this program", str(error)[:200]
-        ) from error
+    average, settings, steps = read_average(checkpoint, TrainingSettings)
     # Calibrated as they will be used: after rounding to half precision.
     network = Network(settings.network)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -12,27 +12,31 @@ from typing import Any, Final, Literal
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from catalog.errors import BadInputError
 from catalog.files import atomic_path
+from detect.board import Board
+from detect.checkpoint import (
+    begin_with,
+    resume,
+    save_average,
+    save_checkpoint,
+    trim_log,
+    validated,
+)
+from detect.crops import TRAINING_STREAM, VALIDATION_STREAM, SimulatedCrops, collate, loader
 from detect.decode import propose
-from detect.inputs import frame_channels
-from detect.labels import make_labels
 from detect.losses import dense_losses, roi_labels, roi_losses
 from detect.network import STRIDE, Network, NetworkSettings
+from detect.processes import Processes, joined
 from detect.regions import region_features
-from detect.weights import read_weights
-from simulation import draw_training_settings, simulate
 
-__all__ = ["Progress", "SimulatedCrops", "TrainingSettings", "train"]
+__all__ = ["BEST", "CHECKPOINT", "Progress", "TrainingSettings", "compute_losses", "train"]
 
-#: Validation frames come from their own stream of seeds, never trained on.
-_VALIDATION_STREAM: Final = 1
-_TRAINING_STREAM: Final = 0
+#: File names in a training's folder.
+CHECKPOINT: Final = "checkpoint.safetensors"
+BEST: Final = "best.safetensors"
 
 
 class TrainingSettings(BaseModel):
@@ -60,35 +64,6 @@ class TrainingSettings(BaseModel):
     validation_crops: int = Field(32, ge=1)
     network: NetworkSettings = NetworkSettings()
     start_sha256: str | None = Field(None, description="weights file that training began with")
-
-
-class SimulatedCrops(Dataset[dict[str, Tensor]]):
-    """Frames made on demand: item i of a stream is the same on every machine."""
-
-    def __init__(self, seed: int, stream: int, size: int, length: int) -> None:
-        self.seed, self.stream, self.size, self.length = seed, stream, size, length
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """Return ``image`` (4, s, s), ``maps`` (10, s/2, s/2) and ``points`` (n, 3)."""
-        rng = np.random.default_rng([self.seed, self.stream, index])
-        frame, truth = simulate(draw_training_settings(rng, self.size), rng)
-        labels = make_labels(truth, frame.shape)
-        return {
-            "image": torch.from_numpy(frame_channels(frame)),
-            "maps": torch.from_numpy(labels.maps),
-            "points": torch.from_numpy(labels.points),
-        }
-
-
-def _collate(items: list[dict[str, Tensor]]) -> dict[str, Any]:
-    return {
-        "image": torch.stack([i["image"] for i in items]).to(memory_format=torch.channels_last),
-        "maps": torch.stack([i["maps"] for i in items]),
-        "points": [i["points"] for i in items],
-    }
 
 
 @dataclass(frozen=True)
@@ -158,6 +133,7 @@ def train(
     folder: Path,
     on_step: Callable[[Progress], None] | None = None,
     start: Path | None = None,
+    tensorboard: bool = False,
 ) -> Path:
     """Train a network, or go on where an earlier call in the same folder stopped.
 
@@ -168,6 +144,7 @@ def train(
         the intervals; anything else must be as it was.
     folder : Path
         Gets ``checkpoint.safetensors`` (everything needed to go on),
+        ``best.safetensors`` (the averaged weights of the lowest validation loss so far),
         ``log.jsonl`` (one line a step, written out with each checkpoint) and
         ``training.json`` (the settings).
     on_step : callable, optional
@@ -175,98 +152,193 @@ def train(
     start : Path, optional
         A weights file to begin with instead of chance; its hash goes into the
         settings. A training that is continued goes on from its checkpoint.
+    tensorboard : bool
+        Whether to write ``tensorboard/`` in the folder.
 
     Returns
     -------
     Path
-        The checkpoint, whose averaged weights are the result.
+        The checkpoint. `CHECKPOINT` and `BEST` name the files.
 
     Raises
     ------
     BadInputError
         If the folder holds a training with other settings, or a broken checkpoint,
         or a device is asked for that is not there, or the weights to begin with
-        belong to another network.
+        belong to another network, or the batch cannot be shared among the processes.
+
+    Notes
+    -----
+    Started by ``torchrun`` in several processes, each takes its share of every
+    batch (torch's DistributedDataParallel averages the gradients); the first writes the
+    files, and `on_step` is called there. The losses are means over each process's share, so
+    another number of processes gives other, equally good, steps.
     """
     s = settings
     if s.device == "cuda" and not torch.cuda.is_available():
         raise BadInputError("device", "a CUDA device, or device='cpu'", "none available")
+    with joined(s.device) as processes:
+        if s.batch % processes.world:
+            raise BadInputError(
+                "batch", f"a multiple of the {processes.world} processes", str(s.batch)
+            )
+        _train(s, folder, on_step, start, tensorboard, processes)
+    return folder / CHECKPOINT
+
+
+def _train(
+    s: TrainingSettings,
+    folder: Path,
+    on_step: Callable[[Progress], None] | None,
+    start: Path | None,
+    tensorboard: bool,
+    processes: Processes,
+) -> None:
+    """Train as one of several processes, of which the first writes the files."""
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = folder / "checkpoint.safetensors"
-    device = torch.device(s.device)
     torch.manual_seed(s.seed)
     network = Network(s.network)
     if start is not None:
-        s = s.model_copy(update={"start_sha256": _begin_with(network, start)})
-    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    # Gains, biases and block weights are not shrunk: decay belongs to matrices.
-    matrices = [p for p in network.parameters() if p.ndim > 1]
-    rest = [p for p in network.parameters() if p.ndim <= 1]
-    optimiser = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": s.weight_decay}, {"params": rest, "weight_decay": 0}],
-        lr=s.learning_rate,
-    )
+        s = s.model_copy(update={"start_sha256": begin_with(network, start)})
+    network = network.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimiser = torch.optim.AdamW(parameter_groups(network, s.weight_decay), lr=s.learning_rate)
     average = {k: v.detach().clone() for k, v in network.state_dict().items()}
     done = 0
-    if checkpoint.exists():
-        done, s = _resume(checkpoint, s, network, optimiser, average)
-    _trim_log(folder / "log.jsonl", done)
-    with atomic_path(folder / "training.json") as temporary:
-        temporary.write_text(s.model_dump_json(indent=2) + "\n")
+    if (folder / CHECKPOINT).exists():
+        done, s = resume(folder / CHECKPOINT, s, _MAY_CHANGE, network, optimiser, average)
+    best = validated(folder / BEST, done)
+    log, board = None, Board(None)
+    if processes.first:
+        trim_log(folder / "log.jsonl", done)
+        with atomic_path(folder / "training.json") as temporary:
+            temporary.write_text(s.model_dump_json(indent=2) + "\n")
+        board = Board(folder / "tensorboard" if tensorboard else None, done)
+        log = (folder / "log.jsonl").open("a")
 
-    validation = SimulatedCrops(s.seed, _VALIDATION_STREAM, s.crop_px, s.validation_crops)
+    validation = SimulatedCrops(s.seed, VALIDATION_STREAM, s.crop_px, s.validation_crops)
+    losses_of = _Losses(network, s)
+    parallel: nn.Module = losses_of
+    if processes.world > 1:
+        # A batch without a proposal leaves the RoI head without a gradient.
+        parallel = nn.parallel.DistributedDataParallel(losses_of, find_unused_parameters=True)
     network.train()
-    with (folder / "log.jsonl").open("a") as log:
-        for step, batch in zip(range(done, s.steps), _batches(s, done), strict=False):
+    try:
+        batches = _batches(s, done, processes)
+        for step, batch in zip(range(done, s.steps), batches, strict=False):
             began = time.perf_counter()
-            generator = torch.Generator().manual_seed(s.seed * 1_000_003 + step)
-            losses = compute_losses(network, batch, s, generator)
-            total = torch.stack([LOSS_WEIGHTS[k] * v for k, v in losses.items()]).sum()
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate(step, s)
-            optimiser.zero_grad(set_to_none=True)
-            total.backward()  # type: ignore[no-untyped-call]
-            norm = nn.utils.clip_grad_norm_(network.parameters(), s.clip)
-            if torch.isfinite(norm):  # a step on a broken gradient would end the training
-                optimiser.step()
-            decay = min(s.averaging, (1 + step) / (10 + step))
-            with torch.no_grad():
-                for key, value in network.state_dict().items():
-                    average[key].lerp_(value, 1 - decay)
-            done = step + 1
+            losses = parallel(batch, s.seed * 1_000_003 + step + processes.rank * 7_919)
+            rate = learning_rate(step, s)
+            norm = optimise(network, optimiser, losses, rate, s.clip)
+            update_average(average, network, min(s.averaging, (1 + step) / (10 + step)))
+            if not processes.first:
+                continue
+            now = step + 1
             values = {k: float(v.detach()) for k, v in losses.items()}
             score = None
-            if done % s.validate_every == 0 or done == s.steps:
-                score = _validate(network, average, validation, s)
-            progress = Progress(done, s.steps, values, time.perf_counter() - began, score)
-            record = {"step": done, "norm": float(norm), "seconds": progress.seconds, **values}
+            if now % s.validate_every == 0 or now == s.steps:
+                score = validate(network, average, validation, s)
+            progress = Progress(now, s.steps, values, time.perf_counter() - began, score)
+            record = {"step": now, "norm": norm, "seconds": progress.seconds, **values}
             if score is not None:
                 record["validation"] = score
+                if score < best:
+                    best = score
+                    save_average(folder / BEST, now, s, average, score)
+            assert log is not None  # narrows the type: the first process has one
             log.write(json.dumps(record) + "\n")
-            if done % s.checkpoint_every == 0 or done == s.steps:
+            board.write(
+                now,
+                {f"loss/{k}": v for k, v in values.items()}
+                | {"rate": rate, "norm": norm, "seconds": progress.seconds}
+                | ({} if score is None else {"loss/validation": score}),
+            )
+            if now % s.checkpoint_every == 0 or now == s.steps:
                 log.flush()
-                _save(checkpoint, done, s, network, optimiser, average)
+                save_checkpoint(folder / CHECKPOINT, now, s, network, optimiser, average)
             if on_step is not None:
                 on_step(progress)
-    return checkpoint
+    finally:
+        board.close()
+        if log is not None:
+            log.close()
 
 
-def _batches(s: TrainingSettings, start: int) -> Iterator[dict[str, Any]]:
-    crops = SimulatedCrops(s.seed, _TRAINING_STREAM, s.crop_px, s.steps * s.batch)
-    yield from DataLoader(
-        crops,
-        batch_size=s.batch,
-        sampler=range(start * s.batch, s.steps * s.batch),
-        num_workers=s.workers,
-        collate_fn=_collate,
-        prefetch_factor=4 if s.workers else None,
-        pin_memory=s.device == "cuda",
-    )
+def parameter_groups(network: Network, weight_decay: float) -> list[dict[str, Any]]:
+    """Return the network's parameters for an optimiser; decay belongs to matrices.
+
+    Gains, biases and block weights are not shrunk.
+    """
+    matrices = [p for p in network.parameters() if p.ndim > 1]
+    rest = [p for p in network.parameters() if p.ndim <= 1]
+    return [
+        {"params": matrices, "weight_decay": weight_decay},
+        {"params": rest, "weight_decay": 0.0},
+    ]
+
+
+def optimise(
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    losses: Mapping[str, Tensor],
+    rate: float,
+    clip: float,
+) -> float:
+    """Take one step down the weighted sum of the losses; returns the gradient's norm.
+
+    ``rate`` is that of a group whose ``scale`` is 1 or absent. A gradient that is not finite is
+    not followed.
+    """
+    for group in optimiser.param_groups:
+        group["lr"] = rate * group.get("scale", 1.0)
+    optimiser.zero_grad(set_to_none=True)
+    weighted_sum(losses).backward()  # type: ignore[no-untyped-call]
+    norm = nn.utils.clip_grad_norm_(network.parameters(), clip)
+    if torch.isfinite(norm):  # a step on a broken gradient would end the training
+        optimiser.step()
+    return float(norm)
 
 
 @torch.no_grad()
-def _validate(
-    network: Network, average: dict[str, Tensor], crops: SimulatedCrops, s: TrainingSettings
+def update_average(average: Mapping[str, Tensor], network: nn.Module, decay: float) -> None:
+    """Move averaged weights, in place, by 1 - ``decay`` of the way to the network's."""
+    for key, value in network.state_dict().items():
+        average[key].lerp_(value, 1 - decay)
+
+
+def weighted_sum(losses: Mapping[str, Tensor]) -> Tensor:
+    """Return the sum that training minimises."""
+    return torch.stack([LOSS_WEIGHTS[k] * v for k, v in losses.items()]).sum()
+
+
+class _Losses(nn.Module):
+    """The losses of a batch as a module, which is what torch's own distribution wraps."""
+
+    def __init__(self, network: Network, s: TrainingSettings) -> None:
+        super().__init__()
+        self.network, self.s = network, s
+
+    def forward(self, batch: dict[str, Any], seed: int) -> dict[str, Tensor]:
+        """Return `compute_losses`."""
+        return compute_losses(self.network, batch, self.s, torch.Generator().manual_seed(seed))
+
+
+def _batches(s: TrainingSettings, done: int, processes: Processes) -> Iterator[dict[str, Any]]:
+    """Return this process's part of every batch from step ``done`` on."""
+    crops = SimulatedCrops(s.seed, TRAINING_STREAM, s.crop_px, s.steps * s.batch)
+    share = s.batch // processes.world
+    first = processes.rank * share
+    order: Sequence[int] = range(done * s.batch, s.steps * s.batch)
+    if processes.world > 1:
+        order = [i for i in order if first <= i % s.batch < first + share]
+    return loader(crops, share, order, s.workers, s.device == "cuda")
+
+
+@torch.no_grad()
+def validate(
+    network: Network,
+    average: Mapping[str, Tensor],
+    crops: Sequence[dict[str, Tensor]] | SimulatedCrops,
+    s: TrainingSettings,
 ) -> float:
     """Return the mean loss of the averaged weights on the validation crops."""
     own = {k: v.clone() for k, v in network.state_dict().items()}
@@ -275,110 +347,14 @@ def _validate(
     totals = []
     for first in range(0, len(crops), s.batch):
         items = [crops[i] for i in range(first, min(first + s.batch, len(crops)))]
-        losses = compute_losses(network, _collate(items), s, torch.Generator().manual_seed(first))
-        totals.append(sum(LOSS_WEIGHTS[k] * float(v) for k, v in losses.items()))
+        losses = compute_losses(network, collate(items), s, torch.Generator().manual_seed(first))
+        totals.append(float(weighted_sum(losses)))
     network.load_state_dict(own)
     network.train()
     return float(np.mean(totals))
-
-
-def _save(
-    path: Path,
-    step: int,
-    s: TrainingSettings,
-    network: Network,
-    optimiser: torch.optim.Optimizer,
-    average: dict[str, Tensor],
-) -> None:
-    tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
-    tensors |= {f"average.{k}": v for k, v in average.items()}
-    for index, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{k}": v for k, v in state.items()}
-    content = save(
-        {k: v.detach().cpu().contiguous() for k, v in tensors.items()},
-        metadata={"step": str(step), "settings": s.model_dump_json()},
-    )
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
 
 
 #: Settings that a resumed training may change.
 _MAY_CHANGE: Final = {
     "steps", "workers", "device", "checkpoint_every", "validate_every", "validation_crops",
 }  # fmt: skip
-
-
-def _resume(
-    path: Path,
-    s: TrainingSettings,
-    network: Network,
-    optimiser: torch.optim.Optimizer,
-    average: dict[str, Tensor],
-) -> tuple[int, TrainingSettings]:
-    """Restore everything from a checkpoint; returns the steps done, and how it goes on."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-        before = TrainingSettings.model_validate_json(metadata["settings"])
-        step = int(metadata["step"])
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
-        raise BadInputError(str(path), "a checkpoint of this program", str(error)[:200]) from error
-    if s.start_sha256 is None:
-        s = s.model_copy(update={"start_sha256": before.start_sha256})
-    was, now = before.model_dump(exclude=_MAY_CHANGE), s.model_dump(exclude=_MAY_CHANGE)
-    changed = [k for k in was if was[k] != now[k]]
-    if changed:
-        raise BadInputError(
-            str(path),
-            "the settings of the training it continues, "
-            + ", ".join(f"{k}={was[k]!r}" for k in changed),
-            ", ".join(f"{k}={now[k]!r}" for k in changed),
-        )
-    try:
-        parts: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "optimiser": {}}
-        for key, value in tensors.items():
-            part, _, rest = key.partition(".")
-            parts[part][rest] = value
-        network.load_state_dict(parts["network"])
-        for key in average:
-            average[key].copy_(parts["average"][key])
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, value in parts["optimiser"].items():
-            index, _, name = key.partition(".")
-            state.setdefault(int(index), {})[name] = value
-        whole = optimiser.state_dict()
-        whole["state"] = state
-        optimiser.load_state_dict(whole)
-    except (KeyError, ValueError, RuntimeError) as error:
-        raise BadInputError(
-            str(path), "a checkpoint of this network", " ".join(str(error).split())[:200]
-        ) from error
-    return step, s
-
-
-def _begin_with(network: Network, path: Path) -> str:
-    """Give the network the tensors of a weights file; returns the file's hash."""
-    weights = read_weights(path)
-    if weights.settings != network.settings:
-        raise BadInputError(
-            str(path), f"weights of the network {network.settings!r}", repr(weights.settings)
-        )
-    network.load_state_dict(dict(weights.tensors))
-    return weights.sha256
-
-
-def _trim_log(path: Path, done: int) -> None:
-    """Drop lines of steps after ``done``: a stopped training logged them, and they come again."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text().splitlines(keepends=True):
-        try:
-            whole = json.loads(line)["step"] <= done
-        except (ValueError, KeyError, TypeError):  # cut off in the middle
-            whole = False
-        if whole:
-            kept.append(line)
-    with atomic_path(path) as temporary:
-        temporary.write_text("".join(kept))

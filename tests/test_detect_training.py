@@ -14,10 +14,10 @@ from safetensors.torch import load_file, save_file
 
 from catalog import BadInputError
 from detect import training
+from detect.crops import SimulatedCrops, collate
 from detect.network import Network, NetworkSettings
 from detect.training import (
     Progress,
-    SimulatedCrops,
     TrainingSettings,
     compute_losses,
     learning_rate,
@@ -51,7 +51,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_training_leaves_checkpoint_log_and_settings(finished: Path) -> None:
     assert sorted(p.name for p in finished.iterdir()) == [
-        "checkpoint.safetensors", "log.jsonl", "training.json",
+        "best.safetensors", "checkpoint.safetensors", "log.jsonl", "training.json",
     ]  # fmt: skip
     rows = log(finished)
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
@@ -193,7 +193,7 @@ def test_crops_are_the_same_every_time_and_streams_never_meet() -> None:
     assert len(crops) == 5
     assert item["image"].shape == (4, 64, 64)
     assert item["maps"].shape == (10, 32, 32)
-    assert item["points"].shape[1] == 3
+    assert item["points"].shape[1] == 4
     assert torch.equal(item["image"], SimulatedCrops(1, 0, 64, 99)[3]["image"])
     for other in (crops[2], SimulatedCrops(1, 1, 64, 5)[3], SimulatedCrops(2, 0, 64, 5)[3]):
         assert not torch.equal(item["image"], other["image"])
@@ -201,7 +201,7 @@ def test_crops_are_the_same_every_time_and_streams_never_meet() -> None:
 
 def batch(n: int = 2) -> dict[str, Any]:
     crops = SimulatedCrops(1, 0, 64, n)
-    return training._collate([crops[i] for i in range(n)])
+    return collate([crops[i] for i in range(n)])
 
 
 @pytest.mark.parametrize("bf16", [False, True])

@@ -1,0 +1,48 @@
+"""Training in several processes, one a GPU, as ``torchrun`` starts them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import distributed
+
+__all__ = ["Processes", "joined"]
+
+
+@dataclass(frozen=True)
+class Processes:
+    """One process among those that train together: ``rank`` of ``world``, on ``device``."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether this one writes files and talks."""
+        return self.rank == 0
+
+
+@contextmanager
+def joined(device: str) -> Iterator[Processes]:
+    """Yield this process's place; where ``torchrun`` started several, they are joined.
+
+    Gradients travel by NCCL between GPUs and by Gloo between CPUs.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        yield Processes(0, 1, torch.device(device))
+        return
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    place = torch.device(device, local) if device == "cuda" else torch.device(device)
+    if device == "cuda":
+        torch.cuda.set_device(place)
+    distributed.init_process_group("nccl" if device == "cuda" else "gloo")
+    try:
+        yield Processes(distributed.get_rank(), world, place)
+    finally:
+        distributed.destroy_process_group()
