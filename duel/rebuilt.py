@@ -270,50 +270,64 @@ def _scores(
     for point in points:
         for group in names:
             members = [k for k, f in enumerate(inputs) if group in ("all", f.group)]
-            if point == "purity95" and partial:
+            wrote = [one.run.pairs(one.detector, point, inputs[k].frame) for k in members]
+            if point == "purity95" and partial:  # of fewer frames the purity is another
                 pooled = pool_frames([prepare(inputs[k], rules) for k in members])
-                threshold: float | None = purity_threshold(pooled, 0.95)
+                cuts, wrote = [purity_threshold(pooled, 0.95)] * len(members), []
+            elif point == "purity95" and group == "all" and names != ["all"]:
+                cuts, wrote = [_pooled_cut(one)] * len(members), []
             else:
-                threshold = _threshold(one, point, group)
-            if threshold is not None and np.isnan(threshold):
+                cuts = [_cut(one, point, inputs[k], w) for k, w in zip(members, wrote, strict=True)]
+            if np.isnan(cuts).any():
                 out[point, group] = ()
                 continue
             out[point, group] = tuple(
-                score_frame(inputs[k], rules, edges, threshold=threshold, candidates=candidates[k])
-                for k in members
+                score_frame(inputs[k], rules, edges, threshold=cut, candidates=candidates[k])
+                for k, cut in zip(members, cuts, strict=True)
             )
-            if not partial and (group != "all" or names == ["all"]):
-                for score in out[point, group]:
-                    _check_pairs(one, point, score)
+            for score, table in zip(out[point, group], wrote, strict=False):
+                _check_pairs(one, point, score, table)
     return out
 
 
-def _threshold(one: Contender, point: str, group: str) -> float | None:
-    """Return the cut a run made; None for every row, NaN where the point does not exist."""
-    limits = one.run.limits
-    rows = limits[
-        (limits["detector"] == one.detector)
-        & (limits["point"] == point)
-        & (limits["group"] == group)
-    ]
+def _pooled_cut(one: Contender) -> float:
+    """Return the cut at ``purity95`` of all groups together, NaN where it does not exist."""
+    rows = one.run.limits.query("point == 'purity95' and group == 'all'")
+    rows = rows[rows["detector"] == one.detector]
     if len(rows) == 0:
         raise BadInputError(
             str(one.run.path / "limits.parquet"),
-            f"the threshold of {one.detector} at {point} in {group}", "no such row",
+            f"the threshold of {one.detector} at purity95", "no such row",
         )  # fmt: skip
-    value = float(rows["threshold"].iloc[0])
-    return None if np.isnan(value) and point == "default" else value
+    return float(rows["threshold"].iloc[0])
 
 
-def _check_pairs(one: Contender, point: str, score: FrameScore) -> None:
-    wrote = one.run.pairs(one.detector, point, score.source.frame)
+def _cut(one: Contender, point: str, source: FrameInput, wrote: pd.DataFrame | None) -> float:
+    """Return where the run cut a frame's catalogue, by the rows in its pairs.
+
+    Thresholds may differ from frame to frame, and each detection above its
+    frame's is in the pairs. NaN where the point does not exist for the frame.
+    """
     if wrote is None:
+        if point == "purity95":
+            return float("nan")
         raise BadInputError(
-            str(one.run.path / "pairs"), f"the pairs of {score.source.frame!r}", "no such file"
+            str(one.run.path / "pairs"), f"the pairs of {source.frame!r} at {point}", "no such file"
         )
-    now = score.pairing.to_table()
+    used = wrote["found_index"].to_numpy()
+    score = np.asarray(source.found["score"], dtype=np.float64)
+    used = used[(used >= 0) & (used < score.size)]
+    if used.size == score.size:
+        return float("-inf")
+    return float(score[used].min()) if used.size else float("inf")
+
+
+def _check_pairs(one: Contender, point: str, score: FrameScore, wrote: pd.DataFrame | None) -> None:
     columns = ["truth_index", "found_index", "outcome"]
-    if not now[columns].reset_index(drop=True).equals(wrote[columns].astype(now[columns].dtypes)):
+    now = score.pairing.to_table()[columns]
+    if wrote is None or now.astype(str).to_numpy().tolist() != (
+        wrote[columns].astype(str).to_numpy().tolist()
+    ):
         raise BadInputError(
             str(one.run.path),
             f"the pairs of {score.source.frame!r} at {point} as this version makes them",

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from catalog.errors import BadInputError
+from evaluation.blocks import resampling_units
 from evaluation.counts import bin_index, bin_table
 from evaluation.frames import FrameScore
 from evaluation.intervals import frame_weights
@@ -49,15 +50,17 @@ class Standing:
         Names of the frames; none where the operating point does not exist.
     edges : tuple of float
         Bin edges [mag].
-    counts : ndarray of int64, shape (n_frames, 4, n_entries)
-        Truths, truths found, detections and right detections of each frame and
-        entry of `Counts`.
+    counts : ndarray of int64, shape (n_units, 4, n_entries)
+        Truths, truths found, detections and right detections of each entry of
+        `Counts`, and of each unit that is resampled: a frame, or a block of one.
     entry : ndarray of int64, shape (n_truths,)
         Entry of each truth that counts, frame after frame.
     found : ndarray of bool, shape (n_truths,)
         Whether each was found.
     m50, snr50 : Limit
-        With their samples over frames.
+        With their samples over the same units.
+    interval : str
+        ``bootstrap`` or ``block bootstrap``.
     """
 
     frames: tuple[str, ...]
@@ -67,6 +70,7 @@ class Standing:
     found: Bools
     m50: Limit
     snr50: Limit
+    interval: str = "bootstrap"
 
 
 def standing(
@@ -85,27 +89,29 @@ def standing(
     edges : sequence of float
         Bin edges [mag], those of the counts.
     rules : ScoringRules
-        ``n_bootstrap`` and ``seed``.
+        ``n_bootstrap``, ``seed`` and ``block_px``.
     limits : (snr50, m50), optional
         Where `completeness_limits` was called already.
     """
     snr50, m50 = limits or completeness_limits(frames, rules)[:2]
-    entry, found, counts = [np.zeros(0, np.int64)], [np.zeros(0, bool)], []
+    units = resampling_units(frames, rules)
+    entry, found = [np.zeros(0, np.int64)], [np.zeros(0, bool)]
     for score in frames:
         keep = ~score.pairing.truth_ignored
         entry.append(bin_index(score.source.truth["mag"][keep], edges))
         found.append(score.pairing.truth_found[keep])
-        c = score.counts
-        counts.append(np.stack([c.truths, c.truths_found, c.detections, c.detections_right]))
-    shape = (len(frames), 4, len(edges) + 2)
+    counts = [
+        np.stack([c.truths, c.truths_found, c.detections, c.detections_right]) for c in units.counts
+    ]
     return Standing(
         frames=tuple(s.source.frame for s in frames),
         edges=tuple(map(float, edges)),
-        counts=np.stack(counts) if counts else np.zeros(shape, dtype=np.int64),
+        counts=np.stack(counts) if counts else np.zeros((0, 4, len(edges) + 2), dtype=np.int64),
         entry=np.concatenate(entry),
         found=np.concatenate(found),
         m50=m50,
         snr50=snr50,
+        interval=units.interval,
     )
 
 
@@ -139,9 +145,10 @@ def compare(a: Standing, b: Standing, rules: ScoringRules) -> pd.DataFrame:
     McNemar and Newcombe take truths as independent, so they speak of these very
     sources; what is bootstrapped speaks of other frames like these as well.
     ``p_holm`` is Holm's correction over the bins of one quantity. ``n_frames``
-    are those with a truth or a detection in the bin.
+    are those with a truth or a detection in the bin. One frame alone is resampled
+    in blocks, see `evaluation.blocks`.
     """
-    weights = frame_weights(max(len(a.frames), 1), rules.n_bootstrap, rules.seed)
+    weights = frame_weights(max(len(a.counts), 1), rules.n_bootstrap, rules.seed)
     return _compare(a, b, _samples(a, weights), _samples(b, weights), rules)
 
 
@@ -166,7 +173,7 @@ def compare_all(
     places = dict.fromkeys((point, group) for _, point, group in standings)
     for point, group in places:
         here = {d: s for (d, p, g), s in standings.items() if (p, g) == (point, group)}
-        n = max((len(s.frames) for s in here.values()), default=0)
+        n = max((len(s.counts) for s in here.values()), default=0)
         weights = frame_weights(max(n, 1), rules.n_bootstrap, rules.seed)
         samples = {d: _samples(s, weights) for d, s in here.items()}
         for (name_a, a), (name_b, b) in combinations(here.items(), 2):
@@ -204,8 +211,8 @@ def _quantities(sums: npt.NDArray[np.generic]) -> Floats:
 
 
 def _samples(one: Standing, weights: Floats) -> Floats | None:
-    """Return `_quantities` of each resample, or None below two frames."""
-    n = len(one.frames)
+    """Return `_quantities` of each resample, or None below two units."""
+    n = len(one.counts)
     if n < 2 or weights.shape[1] != n:
         return None
     sums = (weights @ one.counts.reshape(n, -1)).reshape(len(weights), *one.counts.shape[1:])
@@ -225,7 +232,9 @@ def _compare(
     n_bins = len(bins)
     value_a, value_b = (_quantities(s.counts.sum(axis=0)) for s in (a, b))
     pairs = _outcomes(a, b) if both_there else np.zeros((4, n_bins), dtype=np.int64)
-    frames = _contributing(a, b) if both_there else np.zeros(n_bins, dtype=np.int64)
+    units = _contributing(a, b) if both_there else np.zeros(n_bins, dtype=np.int64)
+    resampled = (a if a.frames else b).interval
+    frames = units if resampled == "bootstrap" else np.where(units > 0, len(a.frames), 0)
 
     lo, hi = newcombe(pairs[0], pairs[1], pairs[2], pairs[3], rules.confidence)
     told = pairs.sum(axis=0) > 0
@@ -236,7 +245,7 @@ def _compare(
     delta = np.where(both_there, value_a - value_b, np.nan)
     if both_there and of_a is not None and of_b is not None:
         spread = (of_a - of_b).reshape(len(of_a), -1)
-        flat = frame_interval(delta.ravel(), spread, np.tile(frames, 4), rules.confidence)
+        flat = frame_interval(delta.ravel(), spread, np.tile(units, 4), rules.confidence)
         limits = np.stack(flat).reshape(3, 4, n_bins)
     else:
         limits = np.full((3, 4, n_bins), np.nan)
@@ -244,7 +253,7 @@ def _compare(
         at = slice(-1, None) if name == "completeness" else slice(None)
         parts.append(
             _rows(bins[at], name, value_a[k, at], value_b[k, at], limits[:, k, at], frames[at],
-                  "bootstrap")
+                  resampled)
         )  # fmt: skip
     for name in _LIMITS:
         one, other = getattr(a, name), getattr(b, name)
@@ -252,9 +261,9 @@ def _compare(
         samples = np.zeros((0, 1))
         if both_there and one.samples.size and one.samples.size == other.samples.size:
             samples = (one.samples - other.samples)[:, None]
-        told_by = frame_interval(difference, samples, frames[-1:], rules.confidence)
+        told_by = frame_interval(difference, samples, units[-1:], rules.confidence)
         parts.append(
-            _rows(bins[-1:], name, [one.value], [other.value], told_by, frames[-1:], "bootstrap")
+            _rows(bins[-1:], name, [one.value], [other.value], told_by, frames[-1:], resampled)
         )
     out = pd.concat(parts, ignore_index=True)
     if not both_there:
@@ -283,7 +292,7 @@ def _outcomes(a: Standing, b: Standing) -> Ints:
 
 
 def _contributing(a: Standing, b: Standing) -> Ints:
-    """Return how many frames have a truth or a detection in each bin and in any."""
+    """Return how many units have a truth or a detection in each bin and in any."""
     some = (a.counts + b.counts).max(axis=1) > 0
     n = np.append(some.sum(axis=0), some.max(axis=1, initial=False).sum())
     return n.astype(np.int64)

@@ -213,7 +213,7 @@ def judge(
     number of frames, if the loss stays what it is.
     """
     out = []
-    rows = table[(table["bin"] == ALL_BINS) & (table["interval"] == "bootstrap")]
+    rows = table[(table["bin"] == ALL_BINS) & (table["interval"] != "newcombe")]
     n_pairs = len(rows[["detector_a", "detector_b"]].drop_duplicates())
     if n_pairs != 1:
         raise BadInputError("gate", "one reference and one candidate", f"{n_pairs} pairs")

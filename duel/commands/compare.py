@@ -122,7 +122,7 @@ Grid = tuple[str, list[str], list[list[str]], str]
 
 def _groups(table: pd.DataFrame, names: tuple[str, str], alpha: float) -> Grid:
     """Return the differences over all bins, one row a group."""
-    rows = table[(table["bin"] == ALL_BINS) & (table["interval"] == "bootstrap")]
+    rows = table[(table["bin"] == ALL_BINS) & (table["interval"] != "newcombe")]
     cells = {(r["group"], r["quantity"]): r for r in rows.to_dict("records")}
     groups = [*sorted(set(rows["group"]) - {"all"}), "all"]
     out = []

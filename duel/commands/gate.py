@@ -86,6 +86,9 @@ def command(
     console = wide_out()
     console.print(Text(gate_sentence(decided)), style=_STYLE[decided.verdict], soft_wrap=True)
     console.print(_table(decided))
+    for judged in decided.criteria:
+        if judged.verdict != "pass":
+            console.print(Text(f"{judged.name}: {judged.verdict}: {judged.reason}"), soft_wrap=True)
     if not decided.passed:
         raise typer.Exit(1)
 
@@ -134,11 +137,10 @@ def _table(report: GateReport) -> Table:
     table.add_column(f"loss [{report.confidence:.0%}]", justify="right", no_wrap=True)
     table.add_column("allowed", justify="right")
     table.add_column("verdict", no_wrap=True)
-    table.add_column("why")
     for j in report.criteria:
         table.add_row(
             Text(j.name), str(j.n_frames or "–"), number(j.reference), number(j.candidate),
             Text(loss_text(j)), f"{j.allowance.margin:g}",
-            Text(j.verdict, style=_STYLE[j.verdict]), Text(j.reason),
+            Text(j.verdict, style=_STYLE[j.verdict]),
         )  # fmt: skip
     return table
