@@ -17,6 +17,7 @@ from evaluation.average_precision import AP_COLUMNS, average_precision_table
 from evaluation.chance import CHANCE_COLUMNS, chance_table
 from evaluation.frames import FrameScore
 from evaluation.jia2020 import JIA2020_COLUMNS, jia2020_table
+from evaluation.mistakes import MISTAKE_COLUMNS, SOURCE_COLUMNS, mistake_sources, mistakes
 from evaluation.prepared import Prepared
 from evaluation.rules import ScoringRules
 
@@ -51,6 +52,8 @@ class Analysis:
 ANALYSES: Final[tuple[Analysis, ...]] = (
     Analysis("chance", CHANCE_COLUMNS, chance_table),
     Analysis("jia2020", JIA2020_COLUMNS, jia2020_table),
+    Analysis("mistakes", MISTAKE_COLUMNS, mistakes),
+    Analysis("mistake_sources", SOURCE_COLUMNS, mistake_sources),
 )
 
 
