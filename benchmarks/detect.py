@@ -1,17 +1,26 @@
-"""What the compiled operators bring to the detector: ``python benchmarks/detector.py``.
+"""How fast the detector is, and why not faster: ``python benchmarks/detect.py``.
 
 One training step (eight crops of 256²) and the whole detection of a 2048² frame,
 with our operators and with the stock ones in their place: torchvision's ROIAlign, and
 its hard NMS where we have soft-NMS (torchvision has none). First proves that both find the same
-sources; then times them in turn, and SEP on the same frame beside them.
+sources; then times them in turn, and SEP on the same frame beside them. The bound printed last
+is the processor's own: the frame's multiplications at the speed of one large matrix product.
+``--mosaic`` also detects on a 10,240² frame in a process of its own and prints its peak memory.
 """
 
 from __future__ import annotations
 
+import sys
+
+# This file's name is a package's: its folder must not be searched for imports.
+sys.path[:] = [p for p in sys.path if not p.endswith("benchmarks")]
+
 import argparse
 import os
 import platform
+import resource
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,15 +32,17 @@ import torch
 import torchvision
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 import detect.detector
 import detect.regions
 from baseline import sep_default
 from catalog import Frame
 from detect import neural
+from detect.crops import SimulatedCrops, collate
 from detect.decode import propose, source_boxes
 from detect.network import Network
-from detect.training import LOSS_WEIGHTS, SimulatedCrops, TrainingSettings, _collate, compute_losses
+from detect.training import TrainingSettings, compute_losses, weighted_sum
 from detect.weights import SHIPPED
 from evaluation import pair
 from simulation import draw_settings, simulate
@@ -117,13 +128,66 @@ def with_stock(call: Callable[[], object]) -> Callable[[], object]:
     return wrapped
 
 
+def bound(mpix: float, dtype: torch.dtype) -> None:
+    """Print how fast the dense network could be if all of it ran like one matrix product."""
+    network = Network().eval()
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        network(torch.zeros(1, 4, 256, 256))
+    per_mpix = counter.get_total_flops() / 256**2 * 1e6
+    a = torch.randn(2048, 2048).to(dtype)
+    (a @ a).sum()
+    seconds = []
+    for _ in range(7):
+        began = time.perf_counter()
+        a @ a
+        seconds.append(time.perf_counter() - began)
+    speed = 2 * 2048**3 / statistics.median(seconds)
+    print(
+        f"\nthe dense network takes {per_mpix / 1e9:.0f} GFLOP a Mpix; a 2048² matrix product "
+        f"({str(dtype).removeprefix('torch.')}) runs at {speed / 1e9:.0f} GFLOP/s here:\n"
+        f"  no faster than {speed / per_mpix:.2f} Mpix/s, whatever else costs nothing "
+        f"({mpix / (speed / per_mpix):.2f} s for this frame)"
+    )
+
+
+def mosaic() -> None:
+    """Detect on a 10,240² frame: noise with a star every 45 px, and print the peak memory."""
+    side = 10240
+    rng = np.random.default_rng(7)
+    data = rng.standard_normal((side, side), dtype=np.float32)
+    data *= 8.0
+    data += 500.0
+    n = side * side // 2000
+    row, col = rng.integers(2, side - 2, (2, n))
+    height = 40.0 * 10 ** rng.exponential(0.5, n).astype(np.float32)
+    for dy in range(-2, 3):
+        for dx in range(-2, 3):
+            np.add.at(data, (row + dy, col + dx), height * np.exp(-(dx * dx + dy * dy) / 2.2))
+    frame = Frame(data=data, name="mosaic")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    began = time.perf_counter()
+    found = neural()(frame)
+    seconds = time.perf_counter() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(
+        f"\ndetection of a {side}² frame of {n} stars: {len(found)} rows, {seconds:.1f} s, "
+        f"{side * side / 1e6 / seconds:.2f} Mpix/s; peak memory {peak:.2f} GiB, of which "
+        f"{before:.2f} GiB the program and the frame"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mosaic", action="store_true", help="a 10,240² frame too")
+    parser.add_argument("--only-mosaic", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--weights", type=Path, help="default: the shipped ones")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.only_mosaic:
+        mosaic()
+        return
     detector = neural(weights=options.weights)
     frames = {family: frame_of(family) for family in ("field", "crowded")}
     prove(detector, frames["field"])
@@ -134,7 +198,7 @@ def main() -> None:
 
     s = TrainingSettings()
     crops = SimulatedCrops(s.seed, 0, s.crop_px, s.batch)
-    batch = _collate([crops[i] for i in range(s.batch)])
+    batch = collate([crops[i] for i in range(s.batch)])
     network = Network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     # Trained weights propose as many regions as the steps of a training do.
     tensors = load_file(options.weights or SHIPPED)
@@ -144,7 +208,7 @@ def main() -> None:
     def step() -> object:
         losses = compute_losses(network, batch, s, torch.Generator().manual_seed(0))
         optimiser.zero_grad(set_to_none=True)
-        torch.stack([LOSS_WEIGHTS[k] * v for k, v in losses.items()]).sum().backward()
+        weighted_sum(losses).backward()
         optimiser.step()
         return None
 
@@ -172,6 +236,14 @@ def main() -> None:
         n = int((detector(frame)["score"] >= 0.5).sum())
         title = f"detection of a {FRAME_PX}² {family} frame ({n} sources)"
         show(title, alternate(calls, options.repeats), frame.data.size / 1e6)
+    bound(FRAME_PX**2 / 1e6, torch.bfloat16 if detector_uses_bf16() else torch.float32)
+    if options.mosaic:  # its own process: peak memory is a process's
+        flags = ["--only-mosaic", "--threads", str(options.threads)]
+        subprocess.run([sys.executable, __file__, *flags], check=True)
+
+
+def detector_uses_bf16() -> bool:
+    return detect.detector._bf16(torch.device("cpu"))
 
 
 if __name__ == "__main__":
