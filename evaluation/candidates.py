@@ -192,7 +192,13 @@ def within(a: Floats, b: Floats, radius: float) -> tuple[Ints, Ints, Floats]:
 
 def rank_rows(*keys: npt.NDArray[np.float64]) -> Ints:
     """Return the place of each row when sorted by the keys in turn."""
-    order = np.lexsort(keys[::-1])
+    order = np.argsort(keys[0], kind="stable")
+    same = np.diff(keys[0][order]) == 0
+    if same.any():
+        # Only rows tied in the first key need the others; each run of them stays in its place.
+        at = np.flatnonzero(np.append(same, False) | np.append(False, same))
+        tied = order[at]
+        order[at] = tied[np.lexsort([key[tied] for key in keys[::-1]])]
     rank = np.empty(order.size, dtype=np.int64)
     rank[order] = np.arange(order.size)
     return rank

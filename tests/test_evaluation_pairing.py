@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 from catalog.errors import BadInputError
 from evaluation import assignment
 from evaluation.assignment import assign
+from evaluation.candidates import rank_rows
 from evaluation.pairing import pair
 
 many = settings(deadline=None, max_examples=100)
@@ -197,3 +198,13 @@ def test_nothing_to_pair_is_no_pairs(n: int, m: int) -> None:
 def test_unusable_input_is_refused(truth, found, radius: float, says: str) -> None:
     with pytest.raises(BadInputError, match=says):
         pair(truth, found, radius)
+
+
+@many
+@given(st.integers(0, 2**32 - 1))
+def test_rows_are_numbered_by_the_keys_in_turn(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    keys = rng.integers(-2, 3, (3, int(rng.integers(0, 20)))).astype(float)
+    keys[2, rng.random(keys.shape[1]) < 0.2] = np.nan
+    rank = rank_rows(*keys)
+    np.testing.assert_array_equal(np.argsort(rank), np.lexsort(keys[::-1]))
