@@ -5,6 +5,7 @@ row; whatever a file counts from 1 is converted when it is read or written.
 """
 
 from catalog.background import Background, estimate_background
+from catalog.coco import write_coco
 from catalog.dataset import Dataset, Entry, Split, open_dataset, write_manifest
 from catalog.detector import Detector
 from catalog.errors import BadInputError, SkyduelError
@@ -50,6 +51,7 @@ __all__ = [
     "settings_error",
     "with_sky",
     "write_catalog",
+    "write_coco",
     "write_frame",
     "write_manifest",
     "write_regions",

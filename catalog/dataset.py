@@ -35,7 +35,11 @@ SPLITS: Final[tuple[Split, ...]] = ("test", "calibration")
 #: Manifests looked for in a folder.
 MANIFEST_NAMES: Final = ("manifest.csv", "manifest.ecsv")
 
-_TABLES: Final = (*TABLE_ENDINGS, ".txt", ".cat", ".dat", ".tsv", ".list")
+# Regions hold no catalogue, and JSON beside a frame may be anything.
+_TABLES: Final = (
+    *(ending for ending in TABLE_ENDINGS if ending not in {".json", ".reg"}),
+    *(".txt", ".dat", ".tsv", ".list"),
+)
 _TRUTH_SUFFIXES: Final = ("", "_truth", ".truth", "_catalog", "_cat")
 _TRUTH_FOLDERS: Final = ("truth", "catalogs", "catalogues")
 _FRAME_FOLDERS: Final = ("frames", "images", "data")

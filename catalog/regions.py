@@ -21,6 +21,7 @@ def write_regions(
     radius_px: float = 6.0,
     label: str = "score",
     color: str = "green",
+    overwrite: bool = True,
 ) -> None:
     """Write a DS9 region file: points as circles, streaks as lines.
 
@@ -38,6 +39,8 @@ def write_regions(
         and line ends in text would end the label early and are replaced.
     color : str
         A colour's name or ``#rrggbb``.
+    overwrite : bool
+        Whether an existing file may be replaced.
 
     Raises
     ------
@@ -65,7 +68,7 @@ def write_regions(
         else:
             shape = f"circle({x:.3f},{y:.3f},{radius_px:.3f}) #"
         lines.append(f"{shape} text={{{text}}}" if text else shape.removesuffix(" #"))
-    with atomic_path(path) as temporary:
+    with atomic_path(path, overwrite=overwrite) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

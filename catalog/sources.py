@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from astropy import units as u
 from astropy.table import Table
 
@@ -195,6 +196,46 @@ class Catalog:
                 )
             table[name] = values
         return Catalog(table, self.source)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return a pandas frame of the columns; their units stand in ``attrs["units"]``.
+
+        Raises
+        ------
+        BadInputError
+            If a column has more than one value a row.
+        """
+        for name in self.table.colnames:
+            if self.table[name].ndim != 1:
+                raise BadInputError(
+                    self.source,
+                    "one value a row in every column, for pandas",
+                    f"{name} with {self.table[name].shape[1:]}",
+                )
+        frame: pd.DataFrame = self.table.to_pandas(index=False)
+        units = {name: self.table[name].unit for name in self.table.colnames}
+        frame.attrs["units"] = {name: str(unit) for name, unit in units.items() if unit is not None}
+        return frame
+
+    @classmethod
+    def from_pandas(cls, frame: pd.DataFrame, source: str = "data frame") -> Catalog:
+        """Return the catalogue in a pandas frame with columns named as in `SCHEMA`.
+
+        What `to_pandas` gave comes back unchanged. The index is left out.
+
+        Raises
+        ------
+        BadInputError
+            As for the catalogue itself, or if two columns have one name.
+        """
+        if not frame.columns.is_unique:
+            twice = sorted({str(c) for c in frame.columns[frame.columns.duplicated()]})
+            raise BadInputError(source, "columns of different names", f"two of {', '.join(twice)}")
+        table = Table.from_pandas(frame)
+        for name, unit in frame.attrs.get("units", {}).items():
+            if name in table.colnames:
+                table[name].unit = u.Unit(unit, parse_strict="silent")
+        return cls(table, source)
 
     def __repr__(self) -> str:
         return (

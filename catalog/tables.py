@@ -25,14 +25,17 @@ from astropy.table import Column, MaskedColumn, Table
 from astropy.utils.exceptions import AstropyWarning
 
 from catalog.aliases import rename_columns
+from catalog.coco import coco_table, write_coco
 from catalog.errors import BadInputError
 from catalog.files import atomic_path, existing_file
 from catalog.frame import Frame
 from catalog.hdus import split_brackets
+from catalog.regions import write_regions
+from catalog.sextractor_tables import write_ascii_head, write_ldac
 from catalog.sky import pixel_positions, plane_positions
 from catalog.sources import Catalog
 
-__all__ = ["TABLE_ENDINGS", "read_catalog", "write_catalog"]
+__all__ = ["TABLE_ENDINGS", "UCDS", "read_catalog", "write_catalog"]
 
 #: Endings that `write_catalog` knows; reading tells formats by content.
 TABLE_ENDINGS: Final[Mapping[str, str]] = {
@@ -45,6 +48,30 @@ TABLE_ENDINGS: Final[Mapping[str, str]] = {
     ".csv": "CSV",
     ".parquet": "Parquet",
     ".pq": "Parquet",
+    ".cat": "SExtractor ASCII_HEAD",
+    ".ldac": "SExtractor FITS_LDAC",
+    ".json": "COCO",
+    ".reg": "DS9 regions",
+}
+#: What the columns are in the Virtual Observatory's words (UCD1+).
+UCDS: Final[Mapping[str, str]] = {
+    "x": "pos.cartesian.x;instr.det",
+    "y": "pos.cartesian.y;instr.det",
+    "flux": "phot.count",
+    "flux_err": "stat.error;phot.count",
+    "mag": "phot.mag",
+    "score": "stat.likelihood",
+    "kind": "meta.code.class",
+    "length": "phys.size",
+    "theta": "pos.posAng",
+    "flags": "meta.code.qual",
+    "ra": "pos.eq.ra;meta.main",
+    "dec": "pos.eq.dec;meta.main",
+    "snr": "stat.snr",
+    "ignore": "meta.code",
+    "aper_flux": "phot.count",
+    "aper_flux_err": "stat.error;phot.count",
+    "aper_mag": "phot.mag",
 }
 _SEXTRACTOR = re.compile(rb"\A#\s*\d+\s+[A-Za-z_]\w*")
 # What other programs write where there is no value.
@@ -67,9 +94,10 @@ def read_catalog(
     ----------
     path : path
         ECSV, CSV and other text tables, SExtractor's ASCII_HEAD, FITS tables
-        and FITS_LDAC, VOTable or Parquet; told by content, and text or FITS
-        may be compressed by gzip, bzip2 or xz. ``file.fits[NAME]`` and
-        ``file.fits[2]`` choose a table.
+        and FITS_LDAC, VOTable, Parquet or COCO's JSON; told by content, and
+        text or FITS may be compressed by gzip, bzip2 or xz.
+        ``file.fits[NAME]`` and ``file.fits[2]`` choose a table, and so
+        ``file.json[NAME]`` an image, which else is the frame's.
     columns : mapping of str to str, optional
         Schema name to the file's column, above the known aliases
         (`catalog.aliases.ALIASES`).
@@ -102,7 +130,7 @@ def read_catalog(
         # Units and cards that astropy does not know are kept or renamed below.
         warnings.simplefilter("ignore", AstropyWarning)
         warnings.simplefilter("ignore", u.UnitsWarning)
-        given = _read_table(file, hdu)
+        given = _read_table(file, hdu, None if frame is None else frame.name)
         table = rename_columns(given, columns=columns, source=source)
     if not {"x", "y"} <= set(table.colnames):
         table = _placed(table, frame, source, given.colnames, on_sky)
@@ -120,9 +148,11 @@ def write_catalog(
     ----------
     catalog : Catalog
         Positions are written as they are, 0-based, which the description of
-        their columns says where the format has descriptions.
+        their columns says where the format has descriptions; SExtractor's
+        formats and DS9's regions count from 1 and are given them so.
     path : path
-        Ending in one of `TABLE_ENDINGS`.
+        Ending in one of `TABLE_ENDINGS`. All but regions are read back without
+        loss (SExtractor's to the rounding of adding 1 and of degrees).
     overwrite : bool
         Whether an existing file may be replaced.
 
@@ -136,7 +166,13 @@ def write_catalog(
     kind = TABLE_ENDINGS.get(target.suffix.lower())
     if kind is None:
         raise BadInputError(str(target), f"an ending of {', '.join(TABLE_ENDINGS)}", target.name)
+    if kind == "DS9 regions":
+        write_regions(catalog, target, overwrite=overwrite)
+        return
     with atomic_path(target, overwrite=overwrite) as temporary:
+        if kind == "COCO":
+            write_coco({target.stem: catalog}, temporary)
+            return
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", AstropyWarning)
@@ -150,7 +186,7 @@ def write_catalog(
 # -- reading ---------------------------------------------------------------------------
 
 
-def _read_table(file: Path, hdu: Any) -> Table:
+def _read_table(file: Path, hdu: Any, image: str | None) -> Table:
     """Return the table in a file as it stands there."""
     content = existing_file(file).read_bytes()
     kind = "readable"
@@ -162,6 +198,8 @@ def _read_table(file: Path, hdu: Any) -> Table:
         ):
             if content.startswith(start):
                 content = unpack(content)
+        if content[:512].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+            return coco_table(content, image if hdu is None else hdu, file)
         kind, reader = _format(content, file)
         table = reader(content, hdu) if kind == "FITS" else reader(content)
     except BadInputError:
@@ -320,6 +358,15 @@ def _write_fits(table: Table, path: Path) -> None:
     copy.write(path, format="fits")
 
 
+def _write_votable(table: Table, path: Path) -> None:
+    """Write a VOTable whose columns say what they are as UCDs."""
+    copy = Table(table, copy=False)
+    for name, ucd in UCDS.items():
+        if name in copy.colnames:
+            copy[name].meta["ucd"] = ucd
+    copy.write(path, format="votable")
+
+
 def _write_csv(table: Table, path: Path) -> None:
     """Write CSV, refusing columns that would need more than a cell."""
     for name in table.colnames:
@@ -353,9 +400,11 @@ def _write_parquet(table: Table, path: Path) -> None:
 _WRITERS: Final[Mapping[str, Callable[[Table, Path], None]]] = {
     "ECSV": lambda table, path: table.write(path, format="ascii.ecsv"),
     "FITS": _write_fits,
-    "VOTable": lambda table, path: table.write(path, format="votable"),
+    "VOTable": _write_votable,
     "CSV": _write_csv,
     "Parquet": _write_parquet,
+    "SExtractor ASCII_HEAD": write_ascii_head,
+    "SExtractor FITS_LDAC": write_ldac,
 }
 
 
