@@ -13,10 +13,14 @@ from typing import Final
 
 import pandas as pd
 
+from evaluation.astrometry import ASTROMETRY_COLUMNS, astrometry_table
 from evaluation.average_precision import AP_COLUMNS, average_precision_table
 from evaluation.chance import CHANCE_COLUMNS, chance_table
+from evaluation.facets import FACET_COLUMNS, facet_table
 from evaluation.frames import FrameScore
+from evaluation.ideal_table import IDEAL_COLUMNS, ideal_table
 from evaluation.jia2020 import JIA2020_COLUMNS, jia2020_table
+from evaluation.migration import MIGRATION_COLUMNS, migration_table
 from evaluation.mistakes import MISTAKE_COLUMNS, SOURCE_COLUMNS, mistake_sources, mistakes
 from evaluation.prepared import Prepared
 from evaluation.rules import ScoringRules
@@ -52,6 +56,10 @@ class Analysis:
 ANALYSES: Final[tuple[Analysis, ...]] = (
     Analysis("chance", CHANCE_COLUMNS, chance_table),
     Analysis("jia2020", JIA2020_COLUMNS, jia2020_table),
+    Analysis("ideal", IDEAL_COLUMNS, ideal_table),
+    Analysis("facets", FACET_COLUMNS, facet_table),
+    Analysis("migration", MIGRATION_COLUMNS, migration_table),
+    Analysis("astrometry", ASTROMETRY_COLUMNS, astrometry_table),
     Analysis("mistakes", MISTAKE_COLUMNS, mistakes),
     Analysis("mistake_sources", SOURCE_COLUMNS, mistake_sources),
 )
