@@ -9,12 +9,20 @@ from typing import Any
 
 from catalog.errors import BadInputError
 
-__all__ = ["Board", "available"]
+__all__ = ["Board", "available", "require"]
 
 
 def available() -> bool:
     """Return whether TensorBoard can be written for."""
     return importlib.util.find_spec("tensorboard") is not None
+
+
+def require() -> None:
+    """Raise BadInputError if TensorBoard is not installed."""
+    if not available():
+        raise BadInputError(
+            "tensorboard", "the package tensorboard (pip install skyduel[train])", "none"
+        )
 
 
 class Board:
@@ -37,10 +45,7 @@ class Board:
         self._writer: Any = None
         if folder is None:
             return
-        if not available():
-            raise BadInputError(
-                "tensorboard", "the package tensorboard (pip install skyduel[train])", "none"
-            )
+        require()
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(str(folder), purge_step=done + 1 if done else None)

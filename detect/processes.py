@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import distributed
 
-__all__ = ["Processes", "joined"]
+__all__ = ["Processes", "joined", "talks"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,11 @@ class Processes:
     def first(self) -> bool:
         """Whether this one writes files and talks."""
         return self.rank == 0
+
+
+def talks() -> bool:
+    """Return whether this process is the one of those ``torchrun`` started that talks."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 
 from rich.console import Console
 from rich.progress import (
@@ -15,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-__all__ = ["err", "out", "progress", "wide_out"]
+__all__ = ["Rate", "err", "out", "progress", "wide_out"]
 
 # Made at import, decided at use: rich looks at the stream when it prints, so
 # colours are off when piped and NO_COLOR is honoured.
@@ -41,3 +42,18 @@ def progress() -> Progress:
         TextColumn("{task.fields[note]}"),
         console=err,
     )
+
+
+class Rate:
+    """How fast something counts up, over everything since it was first asked."""
+
+    def __init__(self) -> None:
+        self._began: tuple[int, float] | None = None
+
+    def tell(self, done: int) -> str:
+        """Return seconds per step so far, in words; empty at the first."""
+        now = time.monotonic()
+        if self._began is None:
+            self._began = (done, now)
+        first, then = self._began
+        return f"{(now - then) / (done - first):.2f} s/step" if done > first else ""

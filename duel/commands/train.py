@@ -7,7 +7,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from duel.console import out, progress
+from duel.console import Rate, out, progress
 
 __all__ = ["NAME", "command"]
 
@@ -48,6 +48,13 @@ def command(
         Optional[float],  # noqa: UP045
         typer.Option(min=0.0, max=1.0, help="Share of steps of falling rate. Default 0.3."),
     ] = None,
+    tensorboard: Annotated[
+        Optional[bool],  # noqa: UP045
+        typer.Option(
+            "--tensorboard/--no-tensorboard",
+            help="Write event files to --out/tensorboard. Default: if it is installed.",
+        ),
+    ] = None,
     weights: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="Where the finished weights go. Default: weights.safetensors in --out."),
@@ -57,13 +64,19 @@ def command(
 
     Checkpoints are written as it goes; the same command continues a training that
     was stopped, with nothing lost but the steps since the last checkpoint. A
-    larger --steps extends a finished one, a smaller one lets the rate fall sooner. Weights are safetensors, never pickle.
+    larger --steps extends a finished one, a smaller one lets the rate fall sooner.
+    What is calibrated and written are the averaged weights with the lowest loss on
+    validation frames that no step has seen. Weights are safetensors, never pickle.
+
+    On several GPUs: torchrun --nproc-per-node N --no-python skyduel train ...
     """
     import torch
 
     from catalog import BadInputError
+    from detect import board
     from detect.calibration import finish
-    from detect.training import Progress, TrainingSettings, train
+    from detect.processes import talks
+    from detect.training import BEST, Progress, TrainingSettings, train
 
     if device not in ("auto", "cpu", "cuda"):
         raise BadInputError("--device", "auto, cpu or cuda", repr(device))
@@ -80,18 +93,27 @@ def command(
     }
     given = {k: v for k, v in given.items() if v is not None}
     settings = TrainingSettings.model_validate({"device": chosen, "workers": workers, **given})
+    if tensorboard is None:
+        tensorboard = board.available()
+    elif tensorboard:
+        board.require()
+    if not talks():
+        train(settings, out_folder, None, start)
+        return
     with progress() as bar:
         task = bar.add_task("train", total=settings.steps, note="")
+        rate = Rate()
 
         def show(step: Progress) -> None:
-            note = "  ".join(
-                f"{k} {v:.3f}" for k, v in step.losses.items() if k in ("point", "kind")
-            )
-            bar.update(task, completed=step.step, note=f"{note}  {step.seconds:.2f} s/step")
+            parts = [f"{k} {v:.3f}" for k, v in step.losses.items() if k in ("point", "kind")]
+            if step.validation is not None:
+                bar.console.print(f"step {step.step}: validation {step.validation:.4f}")
+            note = "  ".join([*parts, rate.tell(step.step)])
+            bar.update(task, completed=step.step, note=note)
 
-        checkpoint = train(settings, out_folder, show, start)
+        train(settings, out_folder, show, start, tensorboard)
         target = weights or out_folder / "weights.safetensors"
         task = bar.add_task("calibrate", total=None, note="")
-        finish(checkpoint, target)
+        finish(out_folder / BEST, target)
         bar.update(task, total=1, completed=1)
     out.print(str(target), markup=False, highlight=False, soft_wrap=True)
