@@ -277,10 +277,9 @@ def _undefined(allowance: Allowance, reference: float, candidate: float, n: int)
 def _frames_needed(loss: float, lo: float, hi: float, margin: float, n: int) -> int | None:
     """Return about how many frames would take the margin out of the interval, None if none."""
     half, room = (hi - loss, margin - loss) if loss < margin else (loss - lo, loss - margin)
-    if room <= 0:
+    if half >= 1e3 * room:  # as good as at the margin: no number of frames will do
         return None
-    needed = n * (half / room) ** 2
-    return max(n + 1, math.ceil(needed)) if needed < 1e6 else None
+    return max(n + 1, math.ceil(n * (half / room) ** 2))
 
 
 @dataclass(frozen=True)
