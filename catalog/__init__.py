@@ -6,7 +6,7 @@ row; whatever a file counts from 1 is converted when it is read or written.
 
 from catalog.background import Background, estimate_background
 from catalog.coco import write_coco
-from catalog.dataset import Dataset, Entry, Split, open_dataset, write_manifest
+from catalog.dataset import Dataset, Entry, Split, entry_of, open_dataset, write_manifest
 from catalog.detector import Detector
 from catalog.errors import BadInputError, SkyduelError
 from catalog.files import atomic_path, safe_name
@@ -37,6 +37,7 @@ __all__ = [
     "aperture_radius",
     "atomic_path",
     "build_settings",
+    "entry_of",
     "estimate_background",
     "forced_photometry",
     "frame_name",

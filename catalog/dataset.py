@@ -16,8 +16,9 @@ from astropy.table import Table
 
 from catalog.errors import BadInputError
 from catalog.files import atomic_path, existing_file
+from catalog.frame import Frame
 from catalog.hdus import holds_image
-from catalog.images import COMPRESSION_ENDINGS, FITS_ENDINGS, frame_name
+from catalog.images import COMPRESSION_ENDINGS, FITS_ENDINGS, frame_name, read_frame
 from catalog.tables import TABLE_ENDINGS
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Dataset",
     "Entry",
     "Split",
+    "entry_of",
     "open_dataset",
     "write_manifest",
 ]
@@ -43,7 +45,9 @@ _TABLES: Final = (
 _TRUTH_SUFFIXES: Final = ("", "_truth", ".truth", "_catalog", "_cat")
 _TRUTH_FOLDERS: Final = ("truth", "catalogs", "catalogues")
 _FRAME_FOLDERS: Final = ("frames", "images", "data")
-_NOT_FRAMES: Final = ("_truth", "_catalog", "_cat", "_mask")
+_MASKS: Final = ("_mask", ".mask", "_flag", ".flag")
+_WEIGHTS: Final = ("_weight", ".weight", "_wht", ".wht")
+_NOT_FRAMES: Final = ("_truth", "_catalog", "_cat", *_MASKS, *_WEIGHTS)
 _COLUMNS: Final = ("name", "frame", "truth", "split", "group")
 
 
@@ -63,11 +67,16 @@ class Entry:
         ``test`` (scored) or ``calibration`` (for choosing settings).
     group : str, optional
         Frames of one kind, scored together beside the whole.
+    mask, weight : path, optional
+        Images beside the frame's own, and `mask_bits`, for `catalog.read_frame`.
+    mask_bits : int, optional
+        Which bits of the mask make a pixel unusable; None: any.
 
     Raises
     ------
     BadInputError
-        If the name is empty or the split is neither.
+        If the name is empty, the split is neither, or there are bits without a
+        mask.
     """
 
     name: str
@@ -75,15 +84,31 @@ class Entry:
     truth: Path | None = None
     split: Split = "test"
     group: str | None = None
+    mask: Path | None = None
+    weight: Path | None = None
+    mask_bits: int | None = None
 
     def __post_init__(self) -> None:
         if not self.name:
             raise BadInputError(str(self.frame), "a name for the frame", "an empty one")
         if self.split not in SPLITS:
             raise BadInputError(self.name, "split 'test' or 'calibration'", repr(self.split))
+        if self.mask_bits is not None and self.mask is None:
+            raise BadInputError(self.name, "a mask for mask_bits to choose from", "no mask")
         object.__setattr__(self, "frame", Path(self.frame))
-        if self.truth is not None:
-            object.__setattr__(self, "truth", Path(self.truth))
+        for name in ("truth", "mask", "weight"):
+            path = getattr(self, name)
+            if path is not None:
+                object.__setattr__(self, name, Path(path))
+
+    @property
+    def images(self) -> tuple[Path, ...]:
+        """The frame's file, its mask's and its weight's, as many as there are."""
+        return tuple(p for p in (self.frame, self.mask, self.weight) if p is not None)
+
+    def read(self) -> Frame:
+        """Return the frame with its mask and weight (`catalog.read_frame`)."""
+        return read_frame(self.frame, mask=self.mask, mask_bits=self.mask_bits, weight=self.weight)
 
 
 @dataclass(frozen=True)
@@ -144,12 +169,16 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
 
         - a folder with ``manifest.csv`` (or ``.ecsv``), or such a table by
           any name: columns ``frame`` and, all optional, ``name``, ``truth``,
-          ``split``, ``group``; paths relative to the manifest; an empty cell
+          ``split``, ``group``, ``mask``, ``weight``, ``mask_bits`` (their
+          sum, also as ``0x5``); paths relative to the manifest; an empty cell
           is none, an empty split ``test``;
         - a folder of frames, or with the frames in ``frames/`` or
           ``images/``. The truth of ``NAME.fits`` is a table ``NAME`` or
           ``NAME_truth`` beside it, or in a folder ``truth/`` or
-          ``catalogs/`` inside or beside the frames' own. Folders ``test/``
+          ``catalogs/`` inside or beside the frames' own; its mask is
+          ``NAME_mask.fits`` or ``NAME.mask.fits`` (or ``flag``), its weight map
+          ``NAME.weight.fits`` or ``NAME_weight.fits`` (or ``wht``), beside it.
+          Folders ``test/``
           and ``calibration/``, where there are any, are the splits;
         - one FITS file, a set of one.
 
@@ -172,10 +201,26 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
                 return _from_manifest(place / name)
         return Dataset(_folder_name(place), place, tuple(_with_groups(_from_folder(place))))
     if _is_frame(Path(re.sub(r"\[[^\[\]]*\]$", "", str(place)))):
-        entry = Entry(frame_name(place), place, _truth_of(frame_name(place), place.parent))
+        entry = entry_of(place)
         return Dataset(entry.name, place, (entry,))
     existing_file(place)
     return _from_manifest(place)
+
+
+def entry_of(path: str | os.PathLike[str]) -> Entry:
+    """Return a frame with the truth, mask and weight map that lie beside it under its name."""
+    file = Path(path)
+    name = frame_name(file)
+    place = file.parent
+    # An HDU in brackets belongs to the frame's name, not to its companions'.
+    bare = frame_name(re.sub(r"\[[^\[\]]*\]$", "", file.name))
+    return Entry(
+        name,
+        file,
+        _truth_of(name, place),
+        mask=_companion(bare, place, _MASKS),
+        weight=_companion(bare, place, _WEIGHTS),
+    )
 
 
 def write_manifest(dataset: Dataset, path: str | os.PathLike[str]) -> None:
@@ -187,9 +232,12 @@ def write_manifest(dataset: Dataset, path: str | os.PathLike[str]) -> None:
 
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_COLUMNS)
+        masked = any(len(e.images) > 1 for e in dataset)
+        writer.writerow((*_COLUMNS, "mask", "weight", "mask_bits") if masked else _COLUMNS)
         for e in dataset:
-            writer.writerow([e.name, relative(e.frame), relative(e.truth), e.split, e.group or ""])
+            row = [e.name, relative(e.frame), relative(e.truth), e.split, e.group or ""]
+            bits = "" if e.mask_bits is None else str(e.mask_bits)
+            writer.writerow([*row, relative(e.mask), relative(e.weight), bits] if masked else row)
 
 
 # -- manifests -------------------------------------------------------------------------
@@ -219,6 +267,9 @@ def _from_manifest(manifest: Path) -> Dataset:
                 truth=_below(folder, row["truth"]) if row.get("truth") else None,
                 split="test" if split == "test" else "calibration",
                 group=row.get("group") or None,
+                mask=_below(folder, row["mask"]) if row.get("mask") else None,
+                weight=_below(folder, row["weight"]) if row.get("weight") else None,
+                mask_bits=_bits(manifest, number, row.get("mask_bits", "")),
             )
         )
     if "group" not in columns:
@@ -257,6 +308,21 @@ def _rows(manifest: Path) -> Iterator[Mapping[str, str]]:
         ) from error
 
 
+def _bits(manifest: Path, number: int, text: str) -> int | None:
+    """Return the bits that a cell names, or None for an empty one."""
+    if not text:
+        return None
+    try:
+        bits = int(text, 0)
+    except ValueError:
+        bits = -1
+    if bits < 0:
+        raise BadInputError(
+            str(manifest), "mask_bits as a sum of powers of two", f"{text!r} in row {number}"
+        )
+    return bits
+
+
 def _below(folder: Path, path: str) -> Path:
     """Return a manifest's path, relative ones starting at its folder."""
     return Path(os.path.normpath(folder / path))
@@ -284,11 +350,7 @@ def _frames_in(folder: Path) -> list[Entry]:
         files = [f for f in sorted(place.iterdir()) if f.is_file() and _is_frame(f)]
         names = {frame_name(file) for file in files}
         frames = [file for file in files if not _belongs_to_another(frame_name(file), names)]
-        found = [
-            Entry(frame_name(file), file, _truth_of(frame_name(file), place))
-            for file in frames
-            if holds_image(file)
-        ]
+        found = [entry_of(file) for file in frames if holds_image(file)]
         if found:
             return found
     return []
@@ -307,6 +369,18 @@ def _is_frame(file: Path) -> bool:
 def _belongs_to_another(name: str, names: set[str]) -> bool:
     """Return whether a file is the truth or the mask of a frame in the same folder."""
     return any(name.endswith(end) and name.removesuffix(end) in names for end in _NOT_FRAMES)
+
+
+def _companion(name: str, folder: Path, endings: tuple[str, ...]) -> Path | None:
+    """Return the FITS file beside a frame that has its name and one of some endings."""
+    packed = ("", *COMPRESSION_ENDINGS)
+    for ending in endings:
+        for fits_ending in FITS_ENDINGS:
+            for pack in packed:
+                file = folder / f"{name}{ending}{fits_ending}{pack}"
+                if file.is_file():
+                    return file
+    return None
 
 
 def _truth_of(name: str, folder: Path) -> Path | None:

@@ -52,6 +52,8 @@ def read_frame(
     *,
     hdu: Hdu | None = None,
     mask: str | os.PathLike[str] | npt.NDArray[Any] | None = None,
+    mask_bits: int | None = None,
+    weight: str | os.PathLike[str] | npt.NDArray[Any] | None = None,
     **overrides: Any,
 ) -> Frame:
     """Return the image of a FITS file with the facts that its header states.
@@ -68,6 +70,13 @@ def read_frame(
     mask : path or ndarray of shape (ny, nx), optional
         True, non-zero or NaN where a pixel must not be used. Without it, a
         mask that `write_frame` put in the file is used.
+    mask_bits : int, optional
+        Of a mask whose bits mean different things, those that make a pixel
+        unusable, added up (e.g. ``1 + 4``); without it every bit does.
+    weight : path or ndarray of shape (ny, nx), optional
+        A survey's weight map: pixels of weight 0, below, or NaN are masked
+        besides. How large the others are is not used, for every detector
+        measures the noise in the frame itself.
     **overrides
         Facts of `Frame` (``name``, ``gain``, ``read_noise``, ``saturation``,
         ``exposure_s``, ``zero_point``, ``fwhm``, ``pixel_scale_arcsec``,
@@ -105,7 +114,7 @@ def read_frame(
     known = {**facts.values, "wcs": wcs, "name": frame_name(file) + _suffix(wanted), **overrides}
     frame = Frame(
         data=image.pixels,
-        mask=_mask(mask, file, image),
+        mask=_either(_mask(mask, file, image, mask_bits), _weightless(weight, image)),
         header=_plain_header(image.header, (*facts.ignored, *image.unusable)),
         **known,
     )
@@ -190,19 +199,58 @@ def _suffix(hdu: Hdu | None) -> str:
 
 
 def _mask(
-    given: str | os.PathLike[str] | npt.NDArray[Any] | None, file: Path, image: LoadedImage
+    given: str | os.PathLike[str] | npt.NDArray[Any] | None,
+    file: Path,
+    image: LoadedImage,
+    bits: int | None,
 ) -> Pixels | None:
     """Return True where a pixel is bad, from an array, a file, or the frame's own file."""
     if given is None:
         extension = image.header.get("MASKEXT")
         if not isinstance(extension, str):
+            if bits is not None:
+                raise BadInputError(str(file), "a mask for mask_bits to choose from", "no mask")
             return None
         pixels = load_image(file, extension).pixels
     elif isinstance(given, np.ndarray):
         pixels = given
     else:
         pixels = load_image(*split_brackets(given)).pixels
-    return np.asarray(~(pixels == 0))  # NaN equals nothing, so it is bad
+    if bits is None:
+        return np.asarray(~(pixels == 0))  # NaN equals nothing, so it is bad
+    if bits < 0:
+        raise BadInputError("mask_bits", "a sum of powers of two", str(bits))
+    bad = ~np.isfinite(pixels)
+    whole = np.where(bad, 0, pixels)
+    # 2**53: beyond it a float holds no single bits.
+    if (whole < 0).any() or (whole != np.rint(whole)).any() or (whole >= 2**53).any():
+        raise BadInputError(
+            str(file), "a mask of whole numbers for mask_bits", f"values of type {pixels.dtype}"
+        )
+    return np.asarray(((whole.astype(np.int64) & bits) != 0) | bad)
+
+
+def _weightless(
+    given: str | os.PathLike[str] | npt.NDArray[Any] | None, image: LoadedImage
+) -> Pixels | None:
+    """Return True where a pixel has no weight."""
+    if given is None:
+        return None
+    weight = given if isinstance(given, np.ndarray) else load_image(*split_brackets(given)).pixels
+    if weight.shape != image.pixels.shape:
+        source = "weight" if isinstance(given, np.ndarray) else str(given)
+        raise BadInputError(
+            source, f"a weight map of the image's shape {image.pixels.shape}", f"{weight.shape}"
+        )
+    return np.asarray(~(weight > 0))
+
+
+def _either(one: Pixels | None, other: Pixels | None) -> Pixels | None:
+    """Return the pixels that are bad in either mask."""
+    if one is None or other is None:
+        return other if one is None else one
+    # A mask of another shape is refused by the frame, with a message of its own.
+    return one | other if one.shape == other.shape else one
 
 
 # -- headers ---------------------------------------------------------------------------

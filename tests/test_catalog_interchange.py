@@ -328,3 +328,79 @@ def test_sky_positions_go_through_every_format(tmp_path: Path, ending: str) -> N
     table = Table({"ra": alone["ra"] * u.deg, "dec": alone["dec"] * u.deg})
     table.write(tmp_path / "sky.ecsv")
     assert read_catalog(tmp_path / "sky.ecsv", frame=frame).xy == pytest.approx(given_.xy)
+
+
+# -- masks and weights ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def survey(tmp_path: Path) -> Path:
+    """A frame with its flags and weight map, under the names that surveys give them."""
+    random = np.random.default_rng(0)
+    flags = np.zeros((20, 30), np.int32)
+    flags[2, 3], flags[4, 5], flags[6, 7] = 1, 4, 5
+    weight = np.full((20, 30), 0.7, np.float32)
+    weight[10, 11], weight[12, 13], weight[14, 15] = 0, np.nan, -1
+    fits.writeto(tmp_path / "n1.fits", random.normal(size=(20, 30)).astype(np.float32))
+    fits.writeto(tmp_path / "n1.mask.fits", flags)
+    fits.writeto(tmp_path / "n1.weight.fits.gz", weight)
+    return tmp_path
+
+
+def test_bits_of_a_mask_and_weights(survey: Path) -> None:
+    from catalog import read_frame
+
+    image, mask = survey / "n1.fits", survey / "n1.mask.fits"
+    assert read_frame(image, mask=mask).bad.sum() == 3
+    assert np.argwhere(read_frame(image, mask=mask, mask_bits=1).bad).tolist() == [[2, 3], [6, 7]]
+    assert np.argwhere(read_frame(image, mask=mask, mask_bits=4).bad).tolist() == [[4, 5], [6, 7]]
+    assert read_frame(image, mask=mask, mask_bits=1 + 4).bad.sum() == 3
+    assert read_frame(image, mask=mask, mask_bits=8).bad.sum() == 0
+    weighted = read_frame(image, weight=survey / "n1.weight.fits.gz").bad
+    assert np.argwhere(weighted).tolist() == [[10, 11], [12, 13], [14, 15]]
+    both = read_frame(image, mask=mask, mask_bits=4, weight=survey / "n1.weight.fits.gz").bad
+    assert both.sum() == 5
+    for arguments, message in (
+        ({"mask_bits": 1}, "a mask for mask_bits to choose from"),
+        ({"mask": mask, "mask_bits": -1}, "a sum of powers of two"),
+        ({"mask": np.full((20, 30), 0.5), "mask_bits": 1}, "a mask of whole numbers"),
+        ({"weight": np.ones((3, 4))}, r"a weight map of the image's shape \(20, 30\)"),
+        ({"mask": np.zeros((3, 4)), "weight": np.ones((20, 30))}, "a mask of the image's shape"),
+    ):
+        with pytest.raises(BadInputError, match=message):
+            read_frame(image, **arguments)  # type: ignore[arg-type]
+
+
+def test_a_folder_brings_masks_and_weights(survey: Path) -> None:
+    from catalog import open_dataset, write_manifest
+
+    dataset = open_dataset(survey)
+    (entry,) = dataset
+    assert entry.name == "n1"
+    assert [p.name for p in entry.images] == ["n1.fits", "n1.mask.fits", "n1.weight.fits.gz"]
+    assert entry.read().bad.sum() == 6
+    (alone,) = open_dataset(survey / "n1.fits")
+    assert alone.images == entry.images
+    write_manifest(dataset, survey / "manifest.csv")
+    (again,) = open_dataset(survey)
+    assert again.images == entry.images
+
+
+def test_a_manifest_chooses_bits(survey: Path) -> None:
+    from catalog import open_dataset, write_manifest
+
+    manifest = survey / "manifest.csv"
+    manifest.write_text("frame,mask,mask_bits,weight\nn1.fits,n1.mask.fits,0x4,\n")
+    dataset = open_dataset(survey)
+    (entry,) = dataset
+    assert (entry.mask_bits, entry.weight) == (4, None)
+    assert entry.read().bad.sum() == 2
+    write_manifest(dataset, survey / "again.csv")
+    assert next(iter(open_dataset(survey / "again.csv"))).read().bad.sum() == 2
+    for row, message in (
+        ("n1.fits,n1.mask.fits,four,", "mask_bits as a sum of powers of two; got 'four' in row 1"),
+        ("n1.fits,,4,", "n1: required a mask for mask_bits"),
+    ):
+        manifest.write_text(f"frame,mask,mask_bits,weight\n{row}\n")
+        with pytest.raises(BadInputError, match=message):
+            open_dataset(survey)
