@@ -29,6 +29,7 @@ from evaluation.blind import (
     repeat_estimate,
     times_seen,
 )
+from evaluation.blocks import Units, resampling_units, split_blocks
 from evaluation.candidates import Candidates, find_candidates
 from evaluation.coco import CocoPrecision, coco_precision
 from evaluation.counts import (
@@ -43,8 +44,16 @@ from evaluation.counts import (
 )
 from evaluation.curves import Curve, best_f1_threshold, curve, purity_threshold, sweep
 from evaluation.frames import FrameInput, FrameScore, choose_edges, score_frame
-from evaluation.intervals import poisson, wilson
-from evaluation.limits import Limit, completeness_limits, fit_half
+from evaluation.intervals import jeffreys, poisson, proportion, wilson
+from evaluation.limits import (
+    CurveFit,
+    Limit,
+    Limits,
+    completeness_limits,
+    fit_curve,
+    fit_half,
+    fit_limits,
+)
 from evaluation.objective import (
     OBJECTIVES,
     Goal,
@@ -81,12 +90,14 @@ __all__ = [
     "CocoPrecision",
     "Counts",
     "Curve",
+    "CurveFit",
     "Evaluation",
     "FlipEstimate",
     "FrameInput",
     "FrameScore",
     "Goal",
     "Limit",
+    "Limits",
     "Objective",
     "Pairing",
     "Pairs",
@@ -94,6 +105,7 @@ __all__ = [
     "ScoreReport",
     "ScoringRules",
     "TrialFrame",
+    "Units",
     "ZeroPoint",
     "achieve",
     "angle_difference",
@@ -114,8 +126,11 @@ __all__ = [
     "f_beta",
     "f_from_counts",
     "find_candidates",
+    "fit_curve",
     "fit_half",
+    "fit_limits",
     "flip_estimate",
+    "jeffreys",
     "mark_ignored_regions",
     "measured_mag",
     "merge",
@@ -127,13 +142,16 @@ __all__ = [
     "point_segment_distance",
     "poisson",
     "precision_recall",
+    "proportion",
     "purity_threshold",
     "repeat_estimate",
+    "resampling_units",
     "score_catalogs",
     "score_frame",
     "score_table",
     "segment_distance",
     "sky_candidates",
+    "split_blocks",
     "sweep",
     "times_seen",
     "total",
