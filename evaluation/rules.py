@@ -99,7 +99,7 @@ class ScoringRules(BaseModel):
         if name == "jia2020":
             raise ValueError(
                 "a one-to-one rule; jia2020 gives no pairs and is a metric of its own: "
-                "evaluation.jia2020, the table analyses/jia2020 of a run"
+                "score --metric jia2020, and the table analyses/jia2020 of a run"
             )
         return name
 

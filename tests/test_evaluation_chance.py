@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -113,3 +116,13 @@ def test_it_stands_in_a_run() -> None:
     assert tuple(table.columns) == ("detector", "point", "group", *CHANCE_COLUMNS)
     default = table[(table["point"] == "default") & (table["group"] == "all")]
     assert default["n_frames"].item() == 2
+
+
+@pytest.mark.parametrize("name", ["chance", "average_precision", "jia2020"])
+def test_the_run_folder_tells_of_every_column(name: str) -> None:
+    text = (Path(__file__).resolve().parents[1] / "docs" / "run-folder.md").read_text()
+    match = re.search(rf"^`analyses/{name}`: (.*?)(\n\n|\Z)", text, re.S | re.M)
+    told = re.findall(r"`([a-z0-9_]+)`", match.group(1))
+    frames = [field(1, 30, 20, 0.5, shape=(NY, NX), mpix=0.35)]
+    at = [told.index(c) for c in evaluate({"sep": frames}, RULES).analyses[name].columns]
+    assert at == sorted(at)

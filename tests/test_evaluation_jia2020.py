@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import numpy as np
 import pytest
+from astropy.table import Table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog.sources import Catalog
+from duel import cli
 from evaluation import FrameInput, ScoringRules, evaluate, score_frame
 from evaluation.jia2020 import (
     JIA2020_COLUMNS,
@@ -136,3 +139,27 @@ def test_the_published_curves_stand_beside_their_bins() -> None:
     assert rows["network"]["recall"].isna().all()
     half = jia2020_table([], RULES, (20.0, 20.5, 21.0))
     assert half["network"].isna().all()
+
+
+def test_score_speaks_it_when_asked(tmp_path, capsys) -> None:
+    paths = [tmp_path / "found.csv", tmp_path / "truth.csv"]
+    Table({"x": [5.0, 6.0], "y": [5.0, 5.0]}).write(paths[0])
+    Table({"x": [5.0], "y": [5.0], "mag": [20.5]}).write(paths[1])
+
+    def score(*words: str) -> int:
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["score", *map(str, paths), "--bins", "20:22:1", *words])
+        return int(stop.value.code or 0)
+
+    assert score("--metric", "jia2020") == 0
+    out = capsys.readouterr().out
+    assert "2.000" in out  # a recall of two
+    assert "for comparison with that paper alone" in out
+    assert score("--metric", "jia2020", "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    value = {(r["quantity"], r["bin"]): r["value"] for r in report["scores"]}
+    assert (value["recall", 0], value["precision", 0], value["f1", 1]) == (2, 0.5, 1)
+    assert score("--metric", "jia") == 2
+    assert "skyduel or jia2020; got 'jia'" in capsys.readouterr().err
+    assert score("--metric", "jia2020", "--radius-arcsec", "1") == 2
+    assert "positions in px" in capsys.readouterr().err

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
+from astropy.io import fits
 from astropy.table import Table
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -171,6 +172,24 @@ def main(words: list[str]) -> int:
     with pytest.raises(SystemExit) as stop:
         cli.main(words)
     return int(stop.value.code or 0)
+
+
+def test_a_frame_gives_pixel_tables_their_sky(tmp_path, capsys) -> None:
+    header = fits.Header(
+        {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 0.0, "CRVAL2": 60.0,
+         "CRPIX1": 30.0, "CRPIX2": 20.0, "CDELT1": -0.5 / 3600, "CDELT2": 0.5 / 3600}
+    )  # fmt: skip
+    image = tmp_path / "frame.fits"
+    pixels = np.random.default_rng(0).normal(100, 5, (40, 60)).astype(np.float32)
+    fits.PrimaryHDU(pixels, header).writeto(image)
+    paths = [tmp_path / "found.csv", tmp_path / "truth.csv"]
+    Table({"x": [10.0, 30.0], "y": [9.0, 30.0]}).write(paths[0])
+    Table({"x": [13.0, 30.0], "y": [9.0, 26.0], "mag": [20.0, 20.0]}).write(paths[1])
+    words = ["score", *map(str, paths), "--json", "--frame", str(image)]
+    # 3 and 4 px of half an arcsec: on the sky 1.5 and 2 arcsec.
+    for radius, found in ((1.6, 1), (2.001, 2), (1.4, 0)):
+        assert main([*words, "--radius-arcsec", str(radius)]) == 0
+        assert json.loads(capsys.readouterr().out)["totals"]["truths_found"] == found
 
 
 def test_score_pairs_tables_without_pixels(tmp_path, capsys) -> None:

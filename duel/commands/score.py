@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any, Final, Optional
 
 import typer
 from rich.table import Table
@@ -21,11 +22,13 @@ from catalog import (
 from duel.commands.options import Bins, Config, Pairing, RadiusPx, read_config, rules_from
 from duel.console import wide_out
 from evaluation import ScoreReport, ScoringRules, apply_ignore, mark_ignored_regions, score_catalogs
+from evaluation.jia2020 import jia2020_table
 
 __all__ = ["NAME", "command"]
 
 NAME = "score"
 
+_METRICS: Final = ("skyduel", "jia2020")
 _SHOWN = ("completeness", "purity", "f1", "f2")
 
 
@@ -47,12 +50,23 @@ def command(
         Optional[str],  # noqa: UP045
         typer.Option(help="Their FITS frame: its WCS, mask and area; a common aperture for both."),
     ] = None,
+    metric: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="skyduel, or jia2020: that paper's numbers with their faults, to compare with it.",
+        ),
+    ] = "skyduel",
     json_: Annotated[bool, typer.Option("--json", help="Print stable JSON instead.")] = False,
     config: Config = None,
 ) -> None:
     """Pair two catalogues and print completeness, purity, F1 and F2 per magnitude bin."""
     if radius_px is not None and radius_arcsec is not None:
         raise BadInputError("--radius-arcsec", "one radius", "--radius-px as well")
+    if metric not in _METRICS:
+        raise BadInputError("--metric", " or ".join(_METRICS), repr(metric))
+    if metric == "jia2020" and radius_arcsec is not None:
+        raise BadInputError("--metric jia2020", "positions in px", "--radius-arcsec")
     rules = rules_from(read_config(config), radius_px=radius_px, bins=bins, pairing=pairing)
     image = None if frame is None else read_frame(frame)
     detections, sources = _prepared(found, truth, image, rules, radius_arcsec is not None)
@@ -66,10 +80,36 @@ def command(
         threshold=threshold,
         radius_arcsec=radius_arcsec,
     )
-    if json_:
+    if metric == "jia2020":
+        _print_jia2020(report, json_)
+    elif json_:
         typer.echo(report.to_json(), nl=False)
     else:
         wide_out().print(_table(report))
+
+
+def _print_jia2020(report: ScoreReport, as_json: bool) -> None:
+    rows = jia2020_table([report.frame], report.rules, report.counts.edges)
+    if as_json:
+        shown = rows[["bin", "bin_lo", "bin_hi", "mag_plotted", "quantity", "value", "truths"]]
+        content = {"schema": 1, "metric": "jia2020", "scores": shown.to_dict(orient="records")}
+        typer.echo(json.dumps(content, sort_keys=True, indent=2, allow_nan=False))
+        return
+    names = ("recall", "precision", "f1", "f2")
+    table = Table(
+        title="as Jia, Liu & Sun (2020) counted: not one to one, and no true precision",
+        title_justify="left",
+        caption="for comparison with that paper alone; a bin without truths is 1",
+    )
+    table.add_column("mag")
+    for name in names:
+        table.add_column(name, justify="right")
+    for _, bin_rows in rows.groupby("bin"):
+        first = bin_rows.iloc[0]
+        values = bin_rows.set_index("quantity")["value"]
+        label = Text(f"{first['bin_lo']:g}–{first['bin_hi']:g}")
+        table.add_row(label, *(f"{values[name]:.3f}" for name in names))
+    wide_out().print(table)
 
 
 def _prepared(
