@@ -404,3 +404,43 @@ def test_a_manifest_chooses_bits(survey: Path) -> None:
         manifest.write_text(f"frame,mask,mask_bits,weight\n{row}\n")
         with pytest.raises(BadInputError, match=message):
             open_dataset(survey)
+
+
+# -- skyduel detect ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", ["cat", "ldac", "json", "reg", "vot"])
+def test_detect_writes_the_format_that_the_ending_names(tmp_path: Path, ending: str) -> None:
+    from typer.testing import CliRunner
+
+    from duel.cli import app
+
+    y, x = np.mgrid[:64, :80].astype(float)
+    image = 900 * np.exp(-((x - 40.2) ** 2 + (y - 20.6) ** 2) / 4) + 100
+    image += np.random.default_rng(1).normal(0, 3, image.shape)
+    fits.writeto(tmp_path / "a.fits", image.astype(np.float32))
+    (tmp_path / "mine.sex").write_text("DETECT_THRESH 5\nBACKPHOTO_TYPE LOCAL\n")
+    command = ["detect", str(tmp_path / "a.fits"), "--with", "sep",
+               "--set", f"sep.config={tmp_path / 'mine.sex'}"]  # fmt: skip
+    target = tmp_path / f"found.{ending}"
+    done = CliRunner().invoke(app, [*command, "-o", str(target)])
+    assert done.exit_code == 0, done.output
+    assert "BACKPHOTO_TYPE LOCAL: no local background" in done.output
+    if ending == "reg":
+        assert "circle(41." in target.read_text()
+    else:
+        assert read_catalog(target).xy == pytest.approx(np.array([[40.2, 20.6]]), abs=0.05)
+    done = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "d"), "--format", ending])
+    assert done.exit_code == 0
+    assert (tmp_path / "d" / f"a.{ending}").is_file()
+
+
+def test_a_file_is_no_place_for_several_frames(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from duel.cli import app
+
+    words = ["detect", "a.fits", "b.fits", "--with", "sep", "-o", str(tmp_path / "c.vot")]
+    done = CliRunner().invoke(app, words)
+    assert isinstance(done.exception, BadInputError)
+    assert "a folder for several frames" in str(done.exception)

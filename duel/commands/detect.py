@@ -7,17 +7,17 @@ from typing import Annotated
 
 import typer
 
-from catalog import BadInputError, Entry, frame_name, safe_name
+from catalog import TABLE_ENDINGS, BadInputError, entry_of, frame_name, safe_name
 from duel.commands.options import Config, Set, read_config
 from duel.console import err, out, progress
-from duel.contestants import parse_contestants
+from duel.contestants import Contestant, build, parse_contestants
 from duel.worker import detect_frame
 
 __all__ = ["NAME", "command"]
 
 NAME = "detect"
 
-_ENDINGS = {"ecsv": "ecsv", "fits": "fits", "vot": "vot", "csv": "csv", "parquet": "parquet"}
+_ENDINGS = ("ecsv", "fits", "vot", "csv", "parquet", "cat", "ldac", "json", "reg")
 
 
 def command(
@@ -31,10 +31,21 @@ def command(
         str, typer.Option("--with", metavar="NAME", help="neural, sep, sep-matched, a plug-in's …")
     ] = "neural",
     out_folder: Annotated[
-        Path, typer.Option("--out", help="Folder for the catalogues, one a frame.")
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Folder for the catalogues, one a frame; or, for one frame, a file whose ending "
+            "names the format.",
+        ),
     ] = Path("catalogs"),
     format_: Annotated[
-        str, typer.Option("--format", help=f"One of {', '.join(_ENDINGS)}.")
+        str,
+        typer.Option(
+            "--format",
+            help=f"One of {', '.join(_ENDINGS)}: cat is SExtractor's text, ldac its FITS, json "
+            "COCO's, reg DS9's regions.",
+        ),
     ] = "ecsv",
     regions: Annotated[bool, typer.Option(help="Write DS9 regions beside each table.")] = False,
     set_: Set = None,
@@ -42,15 +53,24 @@ def command(
 ) -> None:
     """Write one catalogue per frame: everything above the detector's floor, with its score.
 
-    Positions are 0-based with the integer at the pixel's centre; RA and Dec are
-    added where the frame has a WCS. A frame that fails is reported, the others
-    are finished, and the exit status is 2.
+    Positions are 0-based with the integer at the pixel's centre (from 1 in
+    SExtractor's formats and in regions); RA and Dec are added where the frame
+    has a WCS. A mask or weight map beside a frame under its name is used. A frame
+    that fails is reported, the others are finished, and the exit status is 2.
     """
     if format_ not in _ENDINGS:
         raise BadInputError("--format", f"one of {', '.join(_ENDINGS)}", repr(format_))
     settings = read_config(config)
     (contestant,) = parse_contestants([with_], set_ or (), settings.get("detector"))
-    targets = {f: out_folder / f"{safe_name(frame_name(f))}.{_ENDINGS[format_]}" for f in frames}
+    for lack in _reservations(contestant):
+        err.print(f"skyduel: {contestant.name} cannot do as its file says: {lack}",
+                  markup=False, highlight=False, style="yellow", soft_wrap=True)  # fmt: skip
+    if out_folder.suffix.lower() in TABLE_ENDINGS and not out_folder.is_dir():
+        if len(frames) > 1:
+            raise BadInputError("--out", "a folder for several frames", f"a file {out_folder}")
+        targets = {frames[0]: out_folder}
+    else:
+        targets = {f: out_folder / f"{safe_name(frame_name(f))}.{format_}" for f in frames}
     taken: dict[Path, str] = {}
     for name, target in targets.items():
         if target in taken:
@@ -62,10 +82,10 @@ def command(
     with progress() as bar:
         task = bar.add_task(contestant.name, total=len(targets), note="")
         for name, target in targets.items():
-            entry = Entry(name=frame_name(name), frame=Path(name))
+            entry = entry_of(name)
             outcome = detect_frame(contestant, entry, None, target, facts_file=False)
             if outcome.reason is None:
-                if regions:
+                if regions and target.suffix.lower() != ".reg":
                     from catalog import read_catalog, write_regions
 
                     write_regions(read_catalog(target), target.with_suffix(".reg"))
@@ -78,3 +98,10 @@ def command(
             bar.update(task, advance=1)
     if failures:
         raise typer.Exit(2)
+
+
+def _reservations(contestant: Contestant) -> tuple[str, ...]:
+    """Return what a detector says it cannot do of a file that its settings name."""
+    if "config" not in contestant.settings:
+        return ()
+    return tuple(getattr(build(contestant).settings, "not_reproduced", ()))
