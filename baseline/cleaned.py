@@ -78,7 +78,7 @@ class CleanedSep:
         found: dict[int, Catalog] = {}
         for numbers in alike.values():
             cleaned = clean(frame, everyone[numbers[0]])
-            detector = SepDetector(self.name, self.settings)
+            detector = SepDetector(self.name, SepSettings())
             full = [everyone[number].model_dump(include=_SEP_FIELDS) for number in numbers]
             found.update(zip(numbers, detector.variants(cleaned, full), strict=True))
         for number in range(len(everyone)):

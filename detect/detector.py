@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from catalog.background import estimate_background
+from catalog.background import Background, estimate_background
 from catalog.errors import BadInputError
 from catalog.frame import Frame
 from catalog.photometry import forced_photometry
 from catalog.settings import build_settings
 from catalog.sources import Catalog
+from catalog.tuning import Range, Space
 from detect.inference import RawSources, Tiling, find_sources
 from detect.memory import keep_freed_memory
+from detect.scores import neighbours
 from detect.suppression import DEFAULT_SIGMA, suppress
 from detect.weights import SHIPPED, Calibration, LoadedWeights, load_weights
 
 __all__ = ["NeuralDetector", "NeuralSettings", "neural"]
+
+
+#: Lowest presence probability of a proposal, unless fainter sources are asked for.
+_PROPOSED: Final = 0.02
 
 
 class NeuralSettings(BaseModel):
@@ -38,6 +44,12 @@ class NeuralSettings(BaseModel):
     most_per_mpix: int = Field(60000, ge=1, description="bound on proposals per 10⁶ px")
     tile_px: int = Field(2048, ge=256, multiple_of=16)
     threads: int | None = Field(None, ge=1, description="CPU threads; None for torch's own number")
+
+
+#: Settings that only matter after the network has looked, at their defaults.
+_AFTERWARDS: Final[Mapping[str, Any]] = {
+    name: NeuralSettings.model_fields[name].default for name in ("score_threshold", "nms_sigma")
+}
 
 
 class NeuralDetector:
@@ -102,38 +114,70 @@ class NeuralDetector:
             ``score`` is the calibrated probability of a source after soft-NMS; ``flux``,
             ``flux_err`` and ``mag`` are those of the common forced aperture.
         """
-        s = self.settings
+        sky = estimate_background(frame)
+        raw = self._raw(frame, sky, self.settings)
+        found = _on_good(frame, assemble(raw, self.loaded.calibration, self.settings))
+        found = forced_photometry(frame, found, background=sky)
+        mag = found["aper_mag"] if frame.zero_point is not None else np.full(len(found), np.nan)
+        return found.with_columns(flux=found["aper_flux"], flux_err=found["aper_flux_err"], mag=mag)
+
+    @property
+    def tuning_space(self) -> Space:
+        """What may be chosen on a calibration split besides the score threshold."""
+        return {"nms_sigma": Range(0.05, 1.0, log=True)}
+
+    def variants(self, frame: Frame, changes: Sequence[Mapping[str, Any]]) -> Iterator[Catalog]:
+        """Yield the catalogue under each of several changes of settings, without fluxes.
+
+        The network looks at the frame once for all changes that leave it as it is.
+        """
+        sky = estimate_background(frame)
+        seen: dict[str, tuple[RawSources, Calibration]] = {}
+        for change in changes:
+            s = build_settings(NeuralSettings, "detector neural", change, self.settings)
+            looks = s.model_copy(update={**_AFTERWARDS, "floor": min(_PROPOSED, s.floor)})
+            key = looks.model_dump_json()
+            if key not in seen:
+                same = (s.weights, s.device) == (self.settings.weights, self.settings.device)
+                own = self if same else NeuralDetector(s, self.name)
+                seen[key] = own._raw(frame, sky, s), own.loaded.calibration
+            yield _on_good(frame, assemble(*seen[key], s))
+
+    def _raw(self, frame: Frame, sky: Background, s: NeuralSettings) -> RawSources:
+        """Return what the network says of one frame."""
         loaded = self.loaded
         if s.threads is not None:
             torch.set_num_threads(s.threads)
-        sky = estimate_background(frame)
-        raw = find_sources(
+        return find_sources(
             frame,
             loaded.network,
             # Proposals below the floor may still rise above it in the second stage.
-            floor=min(0.02, s.floor),
+            floor=min(_PROPOSED, s.floor),
             most_per_mpix=s.most_per_mpix,
             device=self.device,
             bf16=_bf16(self.device) if s.bf16 is None else s.bf16,
             tiling=Tiling(size_px=s.tile_px),
             background=sky,
         )
-        found = assemble(raw, loaded.calibration, s)
-        on_good = ~frame.bad[
-            np.rint(found["y"]).astype(int).clip(0, frame.shape[0] - 1),
-            np.rint(found["x"]).astype(int).clip(0, frame.shape[1] - 1),
-        ]
-        found = forced_photometry(frame, found.select(on_good | found.is_streak), background=sky)
-        mag = found["aper_mag"] if frame.zero_point is not None else np.full(len(found), np.nan)
-        return found.with_columns(flux=found["aper_flux"], flux_err=found["aper_flux_err"], mag=mag)
+
+
+def _on_good(frame: Frame, found: Catalog) -> Catalog:
+    """Return what is not on a masked pixel; streaks cross them."""
+    on_good = ~frame.bad[
+        np.rint(found["y"]).astype(int).clip(0, frame.shape[0] - 1),
+        np.rint(found["x"]).astype(int).clip(0, frame.shape[1] - 1),
+    ]
+    return found.select(on_good | found.is_streak)
 
 
 def assemble(raw: RawSources, calibration: Calibration, settings: NeuralSettings) -> Catalog:
     """Return the catalogue of one frame from what the network said of it."""
     xy, logit = suppress(raw.xy, raw.logit, settings.nms_sigma)
-    score = calibration.score(logit)
+    score = calibration.score(logit, neighbours(xy, logit))
     xy, score = xy[score >= settings.floor], score[score >= settings.floor]
-    streaks = raw.streaks[raw.streaks[:, 4] >= settings.floor]
+    streaks = raw.streaks.copy()
+    streaks[:, 4] = calibration.streak_score(streaks[:, 4], streaks[:, 2])
+    streaks = streaks[streaks[:, 4] >= settings.floor]
     n, m = len(xy), len(streaks)
     order = np.argsort(-np.concatenate([score, streaks[:, 4]]), kind="stable")
     return Catalog.build(

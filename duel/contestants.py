@@ -10,20 +10,40 @@ from pydantic import BaseModel, ConfigDict
 
 from catalog import BadInputError, Detector
 
-__all__ = ["DEFAULT_CONTESTANTS", "Contestant", "build", "parse_contestants"]
+__all__ = [
+    "DEFAULT_CONTESTANTS",
+    "TUNED_CONTESTANTS",
+    "Contestant",
+    "build",
+    "parse_contestants",
+]
 
 #: Who runs when nobody is named: the network, SExtractor's defaults, and SEP at its best form.
 DEFAULT_CONTESTANTS: Final = ("neural", "sep", "sep-matched")
+#: ... and when everybody is tuned: the classical answers to what SEP alone can't do as well.
+TUNED_CONTESTANTS: Final = (*DEFAULT_CONTESTANTS, "sep-cleaned", "daofind")
 
 
 class Contestant(BaseModel):
-    """One detector under the name it has in this run."""
+    """One detector under the name it has in this run.
+
+    ``per_frame`` holds settings of single frames, by their names, over ``settings``: those
+    chosen on other halves of a set.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     use: str
     settings: dict[str, Any] = {}
+    per_frame: dict[str, dict[str, Any]] = {}
+
+    def on(self, frame: str) -> Contestant:
+        """Return the contestant as it is on one frame."""
+        if not self.per_frame:
+            return self
+        settings = {**self.settings, **self.per_frame.get(frame, {})}
+        return self.model_copy(update={"settings": settings, "per_frame": {}})
 
 
 def parse_contestants(

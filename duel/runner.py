@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +21,9 @@ import pandas as pd
 
 from catalog import BadInputError, Dataset, Entry, atomic_path, read_catalog, safe_name
 from duel.contestants import Contestant, build
+from duel.pool import process_pool, threads_each
 from duel.record import git_state, machine, now_utc, versions
+from duel.tuning import SUFFIX, Tuned, TuningRules, tune
 from duel.worker import Outcome, detect_frame, fingerprint, prepare_truth
 from evaluation import POINTS, Evaluation, FrameInput, ScoringRules, evaluate
 from evaluation.comparison import compare_all
@@ -34,7 +33,7 @@ __all__ = ["RunPlan", "Watcher", "run"]
 #: Version of the run folder's format, docs/run-folder.md.
 SCHEMA: Final = 1
 
-_FOLDERS: Final = ("truth", "catalogs", "pairs", "previews", "analyses", "report")
+_FOLDERS: Final = ("truth", "catalogs", "pairs", "previews", "analyses", "tuning", "report")
 _TABLES: Final = ("counts", "scores", "sweep", "limits")
 
 #: Called with a stage, what it just finished and how many there are in all.
@@ -47,7 +46,8 @@ class RunPlan:
 
     ``workers`` processes handle frames side by side; results do not depend on
     their number, only the timings do. ``fresh`` replaces an earlier run in the
-    folder instead of completing it.
+    folder instead of completing it. With ``tuning`` every contestant that says what may
+    be chosen for it takes part once more with settings chosen on other frames.
     """
 
     dataset: Dataset
@@ -58,6 +58,7 @@ class RunPlan:
     fresh: bool = False
     command: str = ""
     seeds: Mapping[str, int | None] | None = None
+    tuning: TuningRules | None = None
 
 
 def run(plan: RunPlan, watch: Watcher | None = None) -> dict[str, Any]:
@@ -95,7 +96,7 @@ def run(plan: RunPlan, watch: Watcher | None = None) -> dict[str, Any]:
     record = _open_folder(plan, detectors)
     entries = list(plan.dataset.entries)
 
-    with _pool(plan.workers, threads=1) as pool:
+    with process_pool(plan.workers, threads=1) as pool:
         truths = _truth_stage(plan, pool, entries, watch)
     failures = [
         {"frame": o.frame, "detector": None, "reason": o.reason}
@@ -103,6 +104,10 @@ def run(plan: RunPlan, watch: Watcher | None = None) -> dict[str, Any]:
         if o.reason is not None
     ]
     readable = [e for e in entries if truths[e.name].reason is None]
+
+    tuned = _tune_stage(plan, readable, watch, record)
+    plan = replace(plan, contestants=_beside(plan.contestants, tuned))
+    detectors |= {c.name: build(c) for c in plan.contestants if c.name not in detectors}
 
     shown: list[dict[str, Any]] = []
     done: dict[str, dict[str, Outcome]] = {}
@@ -130,7 +135,7 @@ def run(plan: RunPlan, watch: Watcher | None = None) -> dict[str, Any]:
         )
 
     watch("score", "", 1)
-    result = _evaluate(plan, common, truths, detectors)
+    result = _evaluate(plan, common, truths, detectors, tuned)
     _write_tables(plan.folder, result)
     _write_table(plan.folder / "comparisons", compare_all(result.standings, plan.rules))
     for entry in shown:
@@ -169,6 +174,7 @@ def _open_folder(plan: RunPlan, detectors: Mapping[str, Any]) -> dict[str, Any]:
         "frames": [[e.name, e.split, e.group] for e in plan.dataset.entries],
         "contestants": [c.model_dump(mode="json") for c in plan.contestants],
         "rules": plan.rules.model_dump(mode="json"),
+        "tuning": None if plan.tuning is None else plan.tuning.model_dump(mode="json"),
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     path = plan.folder / "run.json"
@@ -218,25 +224,6 @@ def _open_folder(plan: RunPlan, detectors: Mapping[str, Any]) -> dict[str, Any]:
     return record
 
 
-@contextmanager
-def _pool(workers: int, threads: int) -> Iterator[Executor]:
-    """Give a pool of fresh processes, each with so many threads for its arithmetic."""
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    # Read when a library is loaded, hence set for the children before they start.
-    os.environ.update(dict.fromkeys(names, str(threads)))
-    try:
-        # Not forked: a fork of a process with threads may hang.
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-            yield pool
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
 def _gather(stage: str, futures: dict[Future[Outcome], str], watch: Watcher) -> dict[str, Outcome]:
     """Return the outcomes by frame; a worker that died is a failure of its frame."""
     outcomes: dict[str, Outcome] = {}
@@ -267,6 +254,42 @@ def _truth_stage(
     return _gather("truth", futures, watch)
 
 
+def _tune_stage(
+    plan: RunPlan, entries: Sequence[Entry], watch: Watcher, record: dict[str, Any]
+) -> list[Tuned]:
+    """Return what was chosen for every contestant, and say it in the record and in tables."""
+    if plan.tuning is None:
+        return []
+    place = plan.folder / "tuning"
+    tuned = tune(
+        entries,
+        plan.contestants,
+        plan.tuning,
+        plan.rules,
+        place,
+        workers=plan.workers,
+        watch=watch,
+    )
+    _write_table(place / "trials", pd.concat([t.table() for t in tuned], ignore_index=True))
+    record["tuning"] = {
+        "rules": plan.tuning.model_dump(mode="json"),
+        "crossfit": all(e.split != "calibration" for e in entries),
+        "contestants": [t.record() for t in tuned],
+    }
+    return tuned
+
+
+def _beside(contestants: Sequence[Contestant], tuned: Sequence[Tuned]) -> list[Contestant]:
+    """Return the contestants, each followed by itself with tuned settings."""
+    better = {t.contestant.name: t.tuned() for t in tuned}
+    names = {c.name for c in contestants}
+    for name, one in better.items():
+        if one is not None and one.name in names:
+            raise BadInputError("--with", f"no detector called {name}{SUFFIX}", repr(one.name))
+    pairs = [(c, better.get(c.name)) for c in contestants]
+    return [c for pair in pairs for c in pair if c is not None]
+
+
 def _detect_stage(
     plan: RunPlan, contestant: Contestant, entries: Sequence[Entry], watch: Watcher
 ) -> dict[str, Outcome]:
@@ -276,29 +299,33 @@ def _detect_stage(
     missing: list[tuple[Entry, Path]] = []
     for entry in entries:
         target = folder / f"{safe_name(entry.name)}.parquet"
-        facts = _finished(entry, target)
+        facts = _finished(entry, target, contestant)
         if facts is not None:
             outcomes[entry.name] = Outcome(entry.name, facts)
         else:
             missing.append((entry, target))
-    cores = len(os.sched_getaffinity(0))
     # A pool of its own for each contestant: its peak memory is then its own, and
     # what one library does to its process is not done to the next contestant.
-    with _pool(min(plan.workers, max(1, len(missing))), max(1, cores // plan.workers)) as pool:
+    workers = min(plan.workers, max(1, len(missing)))
+    with process_pool(workers, threads_each(plan.workers)) as pool:
         futures = {
-            pool.submit(detect_frame, contestant, entry, plan.rules, target): entry.name
+            pool.submit(
+                detect_frame, contestant.on(entry.name), entry, plan.rules, target
+            ): entry.name
             for entry, target in missing
         }
         return outcomes | _gather(contestant.name, futures, watch)
 
 
-def _finished(entry: Entry, target: Path) -> dict[str, Any] | None:
+def _finished(entry: Entry, target: Path, contestant: Contestant) -> dict[str, Any] | None:
     """Return the facts of a catalogue written earlier from the same frame, or None."""
+    settings = contestant.on(entry.name).model_dump(mode="json")["settings"]
     try:
         facts = json.loads(target.with_suffix(".json").read_text())
     except (OSError, ValueError):
         return None
-    same = isinstance(facts, dict) and facts.get("fingerprint") == fingerprint(Path(entry.frame))
+    same = isinstance(facts, dict) and facts.get("fingerprint") == fingerprint(*entry.images)
+    same = same and facts.get("settings") == settings
     return facts if same and target.exists() else None
 
 
@@ -310,7 +337,9 @@ def _cost(contestant: Contestant, detector: Any, outcomes: Mapping[str, Outcome]
         "name": contestant.name,
         "use": contestant.use,
         "settings": detector.settings.model_dump(mode="json"),
-        "default_threshold": getattr(detector.settings, "score_threshold", None),
+        "default_threshold": None
+        if contestant.per_frame
+        else getattr(detector.settings, "score_threshold", None),
         "calibrated_threshold": None,
         "weights_sha256": getattr(detector, "weights_sha256", None),
         "program_version": getattr(detector, "program_version", None),
@@ -340,8 +369,11 @@ def _evaluate(
     entries: Sequence[Entry],
     truths: Mapping[str, Outcome],
     detectors: Mapping[str, Any],
+    tuned: Sequence[Tuned],
 ) -> Evaluation:
     folder = plan.folder
+    cuts = {t.contestant.name: t.cuts(tuned=False) for t in tuned}
+    cuts |= {t.contestant.name + SUFFIX: t.cuts(tuned=True) for t in tuned}
     tables = {
         e.name: read_catalog(folder / "truth" / f"{safe_name(e.name)}.parquet") for e in entries
     }
@@ -358,6 +390,7 @@ def _evaluate(
                 split=e.split,
                 fwhm=truths[e.name].facts["fwhm"],
                 shape=(truths[e.name].facts["ny"], truths[e.name].facts["nx"]),
+                cuts=cuts.get(contestant.name, {}).get(e.name, {}),
             )
             for e in entries
         ]

@@ -24,7 +24,6 @@ from catalog import (
     forced_photometry,
     pixel_facts,
     read_catalog,
-    read_frame,
     with_sky,
     write_catalog,
 )
@@ -52,13 +51,17 @@ class Outcome:
     about_frame: bool = False
 
 
-def fingerprint(path: Path) -> str:
-    """Return what changes when a file does: its size and time of change."""
-    try:
-        status = path.stat()
-    except OSError:
-        return "missing"
-    return f"{status.st_size}-{status.st_mtime_ns}"
+def fingerprint(*paths: Path) -> str:
+    """Return what changes when one of some files does: their sizes and times of change."""
+    parts = []
+    for path in paths:
+        try:
+            status = path.stat()
+        except OSError:
+            parts.append("missing")
+        else:
+            parts.append(f"{status.st_size}-{status.st_mtime_ns}")
+    return " ".join(parts)
 
 
 def _detector(contestant: Contestant) -> Detector:
@@ -106,7 +109,7 @@ def detect_frame(
     detector = _detector(contestant)
     began = time.perf_counter()
     try:
-        frame = read_frame(entry.frame)
+        frame = entry.read()
     except SkyduelError as error:
         return Outcome(entry.name, {}, str(error), about_frame=True)
     try:
@@ -136,7 +139,8 @@ def detect_frame(
         "mpix": frame.data.size / 1e6,
         "n_found": len(found),
         "peak_memory_mib": _peak_memory_mib(),
-        "fingerprint": fingerprint(Path(entry.frame)),
+        "fingerprint": fingerprint(*entry.images),
+        "settings": contestant.model_dump(mode="json")["settings"],
     }
     if facts_file:
         with atomic_path(target.with_suffix(".json")) as temporary:
@@ -166,7 +170,7 @@ def prepare_truth(entry: Entry, rules: ScoringRules, target: Path, preview: Path
         Parquet table and PNG to write.
     """
     try:
-        frame = read_frame(entry.frame)
+        frame = entry.read()
         if entry.truth is None:
             raise BadInputError(entry.name, "a truth catalogue", "none in the data set")
         truth = read_catalog(entry.truth, frame=frame)
@@ -186,7 +190,7 @@ def prepare_truth(entry: Entry, rules: ScoringRules, target: Path, preview: Path
         "fwhm": frame.fwhm,
         "n_truth": len(truth),
         "mag": [float(m) for m in truth["mag"][~truth["ignore"]]],
-        "fingerprint": fingerprint(Path(entry.frame)),
+        "fingerprint": fingerprint(*entry.images),
     }
     return Outcome(entry.name, facts)
 

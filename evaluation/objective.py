@@ -16,7 +16,7 @@ from evaluation.rules import ScoringRules
 
 __all__ = ["OBJECTIVES", "Goal", "Objective", "TrialFrame", "achieve", "best_goal", "trial_frame"]
 
-Objective = Literal["purity95", "f1", "f2"]
+Objective = Literal["purity95", "purity95-groups", "f1", "f2"]
 #: What settings may be chosen for.
 OBJECTIVES: Final[tuple[Objective, ...]] = get_args(Objective)
 
@@ -93,17 +93,28 @@ def trial_frame(source: FrameInput, rules: ScoringRules) -> TrialFrame:
     return TrialFrame(score, found, detections, truths, source.mpix)
 
 
-def achieve(frames: Sequence[TrialFrame], objective: Objective = "purity95") -> Goal:
-    """Return what a trial achieves on all frames together, one threshold for all.
+def achieve(
+    frames: Sequence[TrialFrame],
+    objective: Objective = "purity95",
+    groups: Sequence[str] | None = None,
+) -> Goal:
+    """Return what a trial achieves on all frames together.
 
     Parameters
     ----------
     frames : sequence of TrialFrame
         Of one trial.
-    objective : {"purity95", "f1", "f2"}
+    objective : {"purity95", "purity95-groups", "f1", "f2"}
         ``purity95``: completeness at the lowest threshold at which pooled
-        purity is at least 0.95; a trial without such a threshold ranks below
-        every trial with one. ``f1``, ``f2``: the highest of the sweep.
+        purity is at least 0.95, one for all frames; a trial without such a
+        threshold ranks below every trial with one. ``purity95-groups``: the
+        mean over groups of the completeness where the group by itself is that
+        pure, 0 where it never is: one setting for all, and a threshold for each
+        by the same rule, as the operating point ``purity95`` has it; the
+        threshold named is that of highest F1. ``f1``, ``f2``: the highest of
+        the sweep.
+    groups : sequence of str, optional
+        Of each frame; without it they are one group.
 
     Raises
     ------
@@ -112,18 +123,20 @@ def achieve(frames: Sequence[TrialFrame], objective: Objective = "purity95") -> 
     """
     if objective not in OBJECTIVES:
         raise BadInputError("objective", f"one of {', '.join(OBJECTIVES)}", repr(objective))
-    parts = [(f.score, f.found, f.detections) for f in frames]
-    swept = pool(parts, sum(f.truths for f in frames), float(sum(f.mpix for f in frames)))
+    swept = _pooled(frames)
     at_f1 = best_f1_threshold(swept)
     if objective == "purity95":
         threshold = purity_threshold(swept, _PURITY)
     else:
-        threshold = at_f1 if objective == "f1" else _best_f2_threshold(swept)
+        threshold = _best_f2_threshold(swept) if objective == "f2" else at_f1
     reached = not np.isnan(threshold)
     if not reached:
         threshold = at_f1
     completeness, purity, f1, f2 = _scores(swept, threshold)
-    value = {"purity95": completeness, "f1": f1, "f2": f2}[objective]
+    value = {"purity95": completeness, "f1": f1, "f2": f2}.get(objective, np.nan)
+    if objective == "purity95-groups":
+        value = _mean_over_groups(frames, groups or ["all"] * len(frames))
+        reached = value > 0
     return Goal(
         objective=objective,
         reached=reached,
@@ -145,6 +158,22 @@ def best_goal(goals: Sequence[Goal | None]) -> int | None:
     """
     ranked = [(goal.rank, -k) for k, goal in enumerate(goals) if goal is not None]
     return -max(ranked)[1] if ranked else None
+
+
+def _pooled(frames: Sequence[TrialFrame]) -> Curve:
+    parts = [(f.score, f.found, f.detections) for f in frames]
+    return pool(parts, sum(f.truths for f in frames), float(sum(f.mpix for f in frames)))
+
+
+def _mean_over_groups(frames: Sequence[TrialFrame], groups: Sequence[str]) -> float:
+    """Return the mean completeness of groups, each at its own threshold of 95 % purity."""
+    values = []
+    for group in sorted(set(groups)):
+        own = _pooled([f for f, g in zip(frames, groups, strict=True) if g == group])
+        completeness = _scores(own, purity_threshold(own, _PURITY))[0]
+        if own.truths:
+            values.append(0.0 if np.isnan(completeness) else completeness)
+    return float(np.mean(values)) if values else 0.0
 
 
 def _best_f2_threshold(swept: Curve) -> float:

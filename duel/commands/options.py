@@ -9,18 +9,25 @@ from typing import Annotated, Any, Optional
 import typer
 
 from catalog.errors import BadInputError
+from catalog.settings import build_settings
+from duel.tuning import TuningRules
 from evaluation import ScoringRules
 
 __all__ = [
     "Bins",
     "Config",
+    "Objective",
     "Pairing",
+    "PerGroup",
     "RadiusPx",
     "Set",
+    "Trials",
+    "TuningSeed",
     "With",
     "Workers",
     "read_config",
     "rules_from",
+    "tuning_from",
 ]
 
 With = Annotated[
@@ -28,7 +35,8 @@ With = Annotated[
     typer.Option(
         "--with",
         metavar="NAME|LABEL=NAME",
-        help="A detector to run: neural, sep, sep-matched, file or a plug-in's. Repeat for more.",
+        help="A detector to run: neural, sep, sep-matched, sep-cleaned, daofind, file or a "
+        "plug-in's. Repeat for more.",
     ),
 ]
 Set = Annotated[
@@ -62,6 +70,25 @@ Bins = Annotated[
 Workers = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option(min=1, help="Processes that handle frames side by side. Default 1."),
+]
+Trials = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(min=1, help="Settings tried for each contestant, its own included. Default 40."),
+]
+Objective = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        metavar="purity95|purity95-groups|f1|f2",
+        help="What settings are chosen for: completeness where 95 % of the detections are right "
+        "(default), its mean over groups that are each that pure, or the best F1 or F2.",
+    ),
+]
+PerGroup = Annotated[
+    bool, typer.Option("--per-group", help="Choose settings for every group of frames by itself.")
+]
+TuningSeed = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--tuning-seed", min=0, help="Of the settings drawn. Default 0."),
 ]
 
 _TOP = ("detectors", "detector", "rules", "workers")
@@ -99,3 +126,12 @@ def rules_from(
     return ScoringRules(
         **{**config.get("rules", {}), **{k: v for k, v in given.items() if v is not None}}
     )
+
+
+def tuning_from(
+    *, trials: int | None, objective: str | None, per_group: bool, seed: int | None
+) -> TuningRules:
+    """Return how settings are chosen, from options."""
+    given = {"trials": trials, "objective": objective, "per_group": per_group, "seed": seed}
+    chosen = {key: value for key, value in given.items() if value is not None}
+    return build_settings(TuningRules, "tuning", chosen)

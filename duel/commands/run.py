@@ -16,16 +16,21 @@ from duel.builtin import BUILTIN_FRAMES, BUILTIN_SEED, make_builtin
 from duel.commands.options import (
     Bins,
     Config,
+    Objective,
     Pairing,
+    PerGroup,
     RadiusPx,
     Set,
+    Trials,
+    TuningSeed,
     With,
     Workers,
     read_config,
     rules_from,
+    tuning_from,
 )
 from duel.console import err, out, progress, wide_out
-from duel.contestants import DEFAULT_CONTESTANTS, parse_contestants
+from duel.contestants import DEFAULT_CONTESTANTS, TUNED_CONTESTANTS, parse_contestants
 from duel.runner import RunPlan, Watcher, run
 
 __all__ = ["NAME", "command"]
@@ -55,6 +60,18 @@ def command(
     bins: Bins = None,
     config: Config = None,
     workers: Workers = None,
+    tune: Annotated[
+        bool,
+        typer.Option(
+            "--tune",
+            help="Let every detector take part once more, as NAME-tuned, with settings chosen on "
+            "the calibration split, or on each half of the set for the other.",
+        ),
+    ] = False,
+    trials: Trials = None,
+    objective: Objective = None,
+    per_group: PerGroup = False,
+    tuning_seed: TuningSeed = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Replace an earlier run in --out instead of going on.")
     ] = False,
@@ -69,8 +86,15 @@ def command(
     settings = read_config(config)
     folder = out_folder or Path("runs") / (dataset.resolve().name if dataset else "builtin")
     rules = rules_from(settings, radius_px=radius_px, bins=bins, pairing=pairing)
+    tuning = None
+    if tune:
+        tuning = tuning_from(
+            trials=trials, objective=objective, per_group=per_group, seed=tuning_seed
+        )
+    elif trials or objective or per_group or tuning_seed is not None:
+        raise BadInputError("run", "--tune with the options of tuning", "them without --tune")
     contestants = parse_contestants(
-        with_ or settings.get("detectors") or DEFAULT_CONTESTANTS,
+        with_ or settings.get("detectors") or (TUNED_CONTESTANTS if tune else DEFAULT_CONTESTANTS),
         set_ or (),
         settings.get("detector"),
     )
@@ -88,6 +112,7 @@ def command(
             workers=workers or settings.get("workers") or 1,
             command="skyduel " + " ".join(sys.argv[1:]),
             seeds={"dataset": None if dataset else BUILTIN_SEED},
+            tuning=tuning,
         )
         record = run(plan, watch)
         watch("report", "", 1)
