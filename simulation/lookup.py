@@ -98,8 +98,9 @@ class MeasuredPsf:
     misfit : float
         Rms difference between stars and model relative to the rms of their light,
         noise taken off: of the sum over the stamps,
-        ``sqrt(Σ(residual² - variance)/Σ model²)``. 0 is perfect within the noise; NaN
-        for one that was given.
+        ``sqrt(Σ(residual² - variance)/Σ model²)``. 0 is perfect within the noise; where
+        the gain is unknown, the stars' photon noise is in it too. NaN for one that
+        was given.
     """
 
     psf: Psf
