@@ -19,10 +19,19 @@ from evaluation.chance import CHANCE_COLUMNS, chance_table
 from evaluation.facets import FACET_COLUMNS, facet_table
 from evaluation.frames import FrameScore
 from evaluation.ideal_table import IDEAL_COLUMNS, ideal_table
+from evaluation.ignore_limit import IGNORE_LIMIT_COLUMNS, ignore_limit_table
 from evaluation.jia2020 import JIA2020_COLUMNS, jia2020_table
 from evaluation.migration import MIGRATION_COLUMNS, migration_table
 from evaluation.mistakes import MISTAKE_COLUMNS, SOURCE_COLUMNS, mistake_sources, mistakes
 from evaluation.prepared import Prepared
+from evaluation.reliability import (
+    CALIBRATION_ERROR_COLUMNS,
+    PURITY_CHOICE_COLUMNS,
+    RELIABILITY_COLUMNS,
+    calibration_error_table,
+    purity_choice_table,
+    reliability_table,
+)
 from evaluation.rules import ScoringRules
 
 __all__ = ["ANALYSES", "KEYS", "STUDIES", "STUDY_KEYS", "Analysis", "Study"]
@@ -62,6 +71,7 @@ ANALYSES: Final[tuple[Analysis, ...]] = (
     Analysis("astrometry", ASTROMETRY_COLUMNS, astrometry_table),
     Analysis("mistakes", MISTAKE_COLUMNS, mistakes),
     Analysis("mistake_sources", SOURCE_COLUMNS, mistake_sources),
+    Analysis("ignore_limit", IGNORE_LIMIT_COLUMNS, ignore_limit_table),
 )
 
 
@@ -90,4 +100,7 @@ class Study:
 
 STUDIES: Final[tuple[Study, ...]] = (
     Study("average_precision", AP_COLUMNS, average_precision_table),
+    Study("reliability", RELIABILITY_COLUMNS, reliability_table),
+    Study("calibration_error", CALIBRATION_ERROR_COLUMNS, calibration_error_table),
+    Study("purity_choice", PURITY_CHOICE_COLUMNS, purity_choice_table),
 )

@@ -81,6 +81,8 @@ class FrameScore:
         Per bin.
     zero_point : ZeroPoint
         How measured magnitudes were brought to the truth's.
+    candidates : Candidates, optional
+        All candidate pairs, whatever the threshold, for pairing anew.
     """
 
     source: FrameInput
@@ -88,6 +90,7 @@ class FrameScore:
     pairing: Pairing
     counts: Counts
     zero_point: ZeroPoint
+    candidates: Candidates | None = None
 
 
 def score_frame(
@@ -120,7 +123,12 @@ def score_frame(
     zero_point = zero_point_offset(source.truth, source.found, pairing)
     counts = count(source.truth, source.found, pairing, edges, offset_mag=zero_point.offset_mag)
     return FrameScore(
-        source=source, threshold=threshold, pairing=pairing, counts=counts, zero_point=zero_point
+        source=source,
+        threshold=threshold,
+        pairing=pairing,
+        counts=counts,
+        zero_point=zero_point,
+        candidates=candidates,
     )
 
 
