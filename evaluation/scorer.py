@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from catalog.sources import Catalog
+from evaluation.blocks import resampling_units
 from evaluation.counts import Counts
 from evaluation.frames import FrameInput, FrameScore, choose_edges, score_frame
 from evaluation.rules import ScoringRules, apply_ignore
@@ -110,13 +111,16 @@ def score_catalogs(
         found=found,
         mpix=mpix,
         fwhm=fwhm,
+        shape=frame_shape,
     )
     edges = choose_edges([source], rules)
     candidates = None
     if radius_arcsec is not None:
         candidates = sky_candidates(source.truth, found, rules, radius_arcsec)
     frame = score_frame(source, rules, edges, threshold=threshold, candidates=candidates)
-    table = score_table([frame.counts], [mpix], edges, rules)
+    # Positions on the sky have no place on a frame to cut into blocks.
+    blocks = resampling_units([frame], rules).counts if radius_arcsec is None else None
+    table = score_table([frame.counts], [mpix], edges, rules, blocks=blocks)
     return ScoreReport(table, frame, rules, radius_arcsec)
 
 

@@ -209,7 +209,8 @@ def test_two_catalogues_alone() -> None:
     assert told["edges"] == [14, 16, 18, 20]
     row = next(r for r in told["scores"] if r["bin"] == -2 and r["quantity"] == "f1")
     assert row["value"] == pytest.approx(float(_f1([source], -np.inf)))
-    assert row["lo"] is None
+    assert row["lo"] < row["value"] < row["hi"]  # one frame: from blocks of it
+    assert row["interval"] == "block bootstrap"
     assert (
         report.to_json()
         == score_catalogs(source.truth, source.found, RULES, frame_shape=(300, 400)).to_json()
