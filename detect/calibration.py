@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy import optimize
 from scipy.spatial import KDTree
 from sklearn.linear_model import LogisticRegression
 
@@ -18,57 +20,88 @@ from catalog.sources import Catalog
 from detect.checkpoint import read_average
 from detect.inference import find_sources
 from detect.network import Network
+from detect.scores import bend, neighbours, streak_features
 from detect.suppression import suppress
 from detect.training import TrainingSettings
 from detect.weights import Calibration, save_weights
 from simulation import FAMILIES, draw_settings, draw_training_settings, simulate
 
-__all__ = ["calibration_frames", "finish", "fit_calibration", "fit_logits", "judge"]
+__all__ = [
+    "KnownFrame",
+    "calibration_frames",
+    "finish",
+    "fit_calibration",
+    "fit_points",
+    "fit_streaks",
+    "judge",
+    "judge_streaks",
+]
 
 #: Calibration frames come from a stream of seeds of their own.
 _CALIBRATION_STREAM: Final = 2
 #: A truth fainter than this counts neither way, as in the scorer's default rules.
 _COUNTED_SNR: Final = 2.0
 _FLOOR: Final = 0.02
-#: Side of a calibration frame [px].
 #: The scorer's default radius.
 _MATCH_PX: Final = 2.0
+#: Side of a calibration frame [px].
 _FRAME_PX: Final = 384
+#: How far a streak's middle may lie from a true one [px], and their directions apart [deg].
+_STREAK_PX: Final = 5.0
+_STREAK_DEG: Final = 10.0
+#: Where the map of scores may bend, and how many outcomes must lie beyond.
+_KNOTS: Final = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.5)
+_FEW_OUTCOMES: Final = 200
+#: Right and wrong streaks needed to calibrate their scores.
+_FEW_STREAKS: Final = 15
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 
-def calibration_frames(seed: int, per_kind: int = 4) -> Iterator[tuple[Frame, Catalog]]:
-    """Yield simulated frames with truth: every family, and as many of the training mixture."""
+class KnownFrame(NamedTuple):
+    """A frame with its truth, and which kind of frame it is; kinds weigh alike."""
+
+    kind: str
+    frame: Frame
+    truth: Catalog
+
+
+def calibration_frames(seed: int, per_kind: int = 4) -> Iterator[KnownFrame]:
+    """Yield simulated frames: of every family, and as many in all of the training mixture."""
     for index in range(per_kind * len(FAMILIES)):
         family = list(FAMILIES)[index % len(FAMILIES)]
-        for k, wide in enumerate((False, True)):
+        for k, kind in enumerate((family, "mixture")):
             rng = np.random.default_rng([seed, _CALIBRATION_STREAM, index, k])
             settings = (
                 draw_training_settings(rng, _FRAME_PX)
-                if wide
+                if k
                 else draw_settings(family, rng, ny=_FRAME_PX, nx=_FRAME_PX)
             )
-            yield simulate(settings, rng, f"calibration {index}")
+            yield KnownFrame(kind, *simulate(settings, rng, f"calibration {index}"))
 
 
-def fit_calibration(network: Network, frames: Iterable[tuple[Frame, Catalog]]) -> Calibration:
-    """Return the slope and offset that make scores probabilities on the given frames.
+def fit_calibration(network: Network, frames: Iterable[KnownFrame]) -> Calibration:
+    """Return what makes scores probabilities on the given frames.
 
-    What soft-NMS leaves is judged as `judge` does.
+    What soft-NMS leaves is judged as `judge` does, and streaks as `judge_streaks`.
 
     Parameters
     ----------
     network : Network
         Folded, on the CPU.
-    frames : iterable of (Frame, Catalog)
-        With truth that has ``snr``.
+    frames : iterable of KnownFrame
+        With truth that has ``snr``. The points of every kind of frame have the same
+        weight in all.
 
     Raises
     ------
     BadInputError
-        As `fit_logits`.
+        As `fit_points`.
     """
-    logits, right = [], []
-    for frame, truth in frames:
+    points: list[tuple[str, Floats, Floats, Bools]] = []
+    lines: list[tuple[Floats, Bools]] = []
+    for kind, frame, truth in frames:
         raw = find_sources(
             frame,
             network,
@@ -78,13 +111,63 @@ def fit_calibration(network: Network, frames: Iterable[tuple[Frame, Catalog]]) -
             bf16=False,
         )
         xy, logit = suppress(raw.xy, raw.logit)
-        points = truth.select(~truth.is_streak)
-        hit, counts = judge(xy, points.xy, points["snr"] >= _COUNTED_SNR)
-        logits.append(logit[counts])
-        right.append(hit[counts])
-    if not logits:
-        return fit_logits(np.zeros(0), np.zeros(0, dtype=bool))
-    return fit_logits(np.concatenate(logits), np.concatenate(right))
+        known = truth.select(~truth.is_streak)
+        ignored = known["ignore"] if "ignore" in known else np.zeros(len(known), dtype=bool)
+        hit, counts = judge(xy, known.xy, (known["snr"] >= _COUNTED_SNR) & ~ignored)
+        counts &= ~_in_galaxies(xy, known) | hit
+        points.append((kind, logit[counts], neighbours(xy, logit)[counts], hit[counts]))
+        lines.append((raw.streaks, judge_streaks(raw.streaks, truth.select(truth.is_streak))))
+    none = np.zeros(0)
+    logits = np.concatenate([none, *(p[1] for p in points)])
+    near = np.concatenate([none, *(p[2] for p in points)])
+    right = np.concatenate([none.astype(bool), *(p[3] for p in points)])
+    kinds = np.array([p[0] for p in points for _ in p[1]])
+    weights = np.ones(len(logits))
+    for kind in np.unique(kinds):
+        weights[kinds == kind] = len(logits) / np.count_nonzero(kinds == kind)
+    fitted = fit_points(logits, near, right, weights)
+    streaks = np.concatenate([np.zeros((0, 5)), *(line[0] for line in lines)])
+    found = np.concatenate([none.astype(bool), *(line[1] for line in lines)])
+    return replace(fitted, streak=fit_streaks(streaks[:, 4], streaks[:, 2], found))
+
+
+def _in_galaxies(xy: Floats, known: Catalog) -> Bools:
+    """Return which detections lie within twice the half-light radius of an ignored galaxy."""
+    inside = np.zeros(len(xy), dtype=bool)
+    if "radius" not in known or "ignore" not in known:
+        return inside
+    for (x, y), reach in zip(
+        known.xy[known["ignore"]], 2 * known["radius"][known["ignore"]], strict=True
+    ):
+        inside |= np.hypot(xy[:, 0] - x, xy[:, 1] - y) <= reach
+    return inside
+
+
+def judge_streaks(found: Floats, truth: Catalog) -> Bools:
+    """Return which streaks are right, shape (n,), the surest first taking their truth.
+
+    Right is within 10° of a true streak no surer one took, with its middle within
+    5 px of it and at least half its length (of the part on the frame, where only that is listed).
+    """
+    right = np.zeros(len(found), dtype=bool)
+    free = np.ones(len(truth), dtype=bool)
+    for row in np.argsort(-found[:, 4], kind="stable"):
+        x, y, length, theta, _ = found[row]
+        along = (x - truth["x"]) * np.cos(truth["theta"]) + (y - truth["y"]) * np.sin(
+            truth["theta"]
+        )
+        across = (y - truth["y"]) * np.cos(truth["theta"]) - (x - truth["x"]) * np.sin(
+            truth["theta"]
+        )
+        beyond = np.maximum(np.abs(along) - truth["length"] / 2, 0)
+        turn = np.abs((truth["theta"] - theta + np.pi / 2) % np.pi - np.pi / 2)
+        distance = np.hypot(beyond, across)
+        fits = free & (distance <= _STREAK_PX) & (turn <= np.deg2rad(_STREAK_DEG))
+        fits &= length >= truth["length"] / 2
+        if fits.any():
+            free[int(np.argmin(np.where(fits, distance, np.inf)))] = False
+            right[row] = True
+    return right
 
 
 def judge(
@@ -124,15 +207,21 @@ def judge(
     return right, counts
 
 
-def fit_logits(logits: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> Calibration:
-    """Return the slope and offset that make logits those of being right.
+def fit_points(
+    logits: Floats, near: Floats, right: Bools, weights: Floats | None = None
+) -> Calibration:
+    """Return the calibration of points.
 
     Parameters
     ----------
     logits : ndarray of float64, shape (k,)
-        Mean logit of each proposal.
+        After soft-NMS.
+    near : ndarray of float64, shape (k,)
+        `detect.scores.neighbours` of each.
     right : ndarray of bool, shape (k,)
         Whether it was right.
+    weights : ndarray of float64, shape (k,), optional
+        How much each counts; equally without.
 
     Raises
     ------
@@ -141,21 +230,59 @@ def fit_logits(logits: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) ->
 
     Notes
     -----
-    Logistic regression with hardly any penalty (Platt 1999).
+    Logistic regression with hardly any penalty (Platt 1999) on the logit and the
+    logarithm of the neighbours; then, for what is not a straight line, a
+    rising piecewise linear function of its outcome by maximum likelihood.
     """
     got = f"{int(right.sum())} right of {right.size}"
     if right.all() or not right.any():
         raise BadInputError("calibration", "proposals right and wrong", got)
-    fit = LogisticRegression(C=1e6).fit(logits[:, None], right)
-    slope = float(fit.coef_[0, 0])
+    features = np.column_stack([logits, np.log1p(near)])
+    fit = LogisticRegression(C=1e6).fit(features, right, sample_weight=weights)
+    slope, density = (float(v) for v in fit.coef_[0])
     if not slope > 0:
         raise BadInputError(
             "calibration", "scores that rise with the truth", f"{got}, slope {slope:.3g}"
         )
-    return Calibration(slope=slope, offset=float(fit.intercept_[0]))
+    offset = float(fit.intercept_[0])
+    z = features @ fit.coef_[0] + offset
+    knots = _fit_knots(z, right, np.ones(len(z)) if weights is None else weights)
+    return Calibration(slope, offset, density, knots)
 
 
-def finish(checkpoint: Path, target: Path, per_kind: int = 4) -> Calibration:
+def _fit_knots(z: Floats, right: Bools, weights: Floats) -> tuple[tuple[float, float], ...]:
+    """Return the rising piecewise linear map of z that makes the outcomes likeliest."""
+    # Knots no closer than a few hundred outcomes: a bend that nothing supports is noise.
+    at = np.array([k for k in _KNOTS if min((z < k).sum(), (z > k).sum()) >= _FEW_OUTCOMES])
+    if at.size < 2:
+        return ()
+    sign = np.where(right, 1.0, -1.0)
+    weights = weights / weights.sum()
+
+    def loss(p: Floats) -> float:
+        value = p[0] + np.concatenate([[0.0], np.cumsum(p[1:])])
+        bent = bend(z, tuple(zip(at, value, strict=True)))
+        # A weak pull towards the straight line.
+        pull = 1e-4 * float(np.sum((value - at) ** 2))
+        return float(np.sum(weights * np.logaddexp(0, -sign * bent))) + pull
+
+    start = np.concatenate([at[:1], np.diff(at)])
+    bounds = [(-20.0, 20.0)] + [(0.1 * step, 5.0 * step) for step in np.diff(at)]
+    fit = optimize.minimize(loss, start, method="L-BFGS-B", bounds=bounds)
+    value = fit.x[0] + np.concatenate([[0.0], np.cumsum(fit.x[1:])])
+    return tuple((float(a), round(float(b), 4)) for a, b in zip(at, value, strict=True))
+
+
+def fit_streaks(mean_probability: Floats, length_px: Floats, right: Bools) -> tuple[float, ...]:
+    """Return `Calibration.streak`; empty where too few streaks are right or wrong to tell."""
+    if min(right.sum(), (~right).sum()) < _FEW_STREAKS:
+        return ()
+    features = streak_features(mean_probability, length_px)
+    fit = LogisticRegression(C=10.0).fit(features, right)
+    return (*(float(v) for v in fit.coef_[0]), float(fit.intercept_[0]))
+
+
+def finish(checkpoint: Path, target: Path, per_kind: int = 16) -> Calibration:
     """Write the averaged weights of a checkpoint, calibrated, as a weights file.
 
     Parameters

@@ -9,18 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from scipy.special import expit
 from torch import Tensor
 
 from catalog.errors import BadInputError
 from catalog.files import atomic_path
 from detect.network import Network, NetworkSettings
+from detect.scores import Calibration
 
 __all__ = [
     "SHIPPED",
@@ -36,22 +34,6 @@ __all__ = [
 SHIPPED: Final = Path(__file__).with_name("weights") / "skyduel.safetensors"
 
 _FORMAT: Final = "skyduel-network-1"
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Turns the mean logit of proposal and RoI head, after soft-NMS, into a probability.
-
-    ``score = 1 / (1 + exp(-(slope·logit + offset)))`` (Platt 1999), fitted on
-    simulated validation frames by the scorer's own rule of what is right.
-    """
-
-    slope: float = 1.0
-    offset: float = 0.0
-
-    def score(self, logit: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Return the probability that each of these is a source, of the shape given."""
-        return np.asarray(expit(self.slope * logit + self.offset))
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +83,7 @@ def save_weights(
     metadata = {
         "format": _FORMAT,
         "network": settings.model_dump_json(),
-        "calibration": json.dumps({"slope": calibration.slope, "offset": calibration.offset}),
+        "calibration": json.dumps(calibration.as_dict()),
         "facts": json.dumps(dict(facts), sort_keys=True),
     }
     with atomic_path(path) as temporary:
@@ -129,8 +111,7 @@ def read_weights(path: Path = SHIPPED) -> StoredWeights:
                 )
             tensors = {k: file.get_tensor(k).float() for k in file.keys()}  # noqa: SIM118
         settings = NetworkSettings.model_validate_json(metadata["network"])
-        fitted = json.loads(metadata["calibration"])
-        calibration = Calibration(slope=float(fitted["slope"]), offset=float(fitted["offset"]))
+        calibration = Calibration.from_dict(json.loads(metadata["calibration"]))
         facts = json.loads(metadata["facts"])
         Network(settings).load_state_dict(tensors)
     except BadInputError:

@@ -10,14 +10,22 @@ import torch
 from scipy import ndimage
 from scipy.special import expit
 
-from catalog import BadInputError, Frame
+from catalog import BadInputError, Catalog, Frame
 from detect import calibration
-from detect.calibration import calibration_frames, finish, fit_calibration, fit_logits, judge
+from detect.calibration import (
+    calibration_frames,
+    finish,
+    fit_calibration,
+    fit_points,
+    fit_streaks,
+    judge,
+    judge_streaks,
+)
 from detect.inference import RawSources
 from detect.inputs import frame_channels
 from detect.network import Network, NetworkSettings
 from detect.training import TrainingSettings, train
-from detect.weights import load_weights
+from detect.weights import Calibration, load_weights
 
 TINY = NetworkSettings(
     stem=8, blocks=(1, 1, 1, 1), planes=(4, 8, 8, 8), pyramid=8, proposals=8, head=16
@@ -34,15 +42,52 @@ def drawn(slope: float, offset: float, n: int, seed: int) -> tuple[np.ndarray, n
 def test_the_fit_recovers_slope_and_offset_and_scores_become_frequencies(
     slope: float, offset: float
 ) -> None:
-    fit = fit_logits(*drawn(slope, offset, 30_000, 3))
+    logits, right = drawn(slope, offset, 30_000, 3)
+    none = np.zeros(30_000)
+    fit = fit_points(logits, none, right)
     assert fit.slope == pytest.approx(slope, rel=0.06)
     assert fit.offset == pytest.approx(offset, abs=0.08)
     logits, right = drawn(slope, offset, 30_000, 4)
-    score = expit(fit.slope * logits + fit.offset)
+    frequencies_agree(fit.score(logits, none), right)
+
+
+def frequencies_agree(score: np.ndarray, right: np.ndarray) -> None:
     for low in np.arange(0, 1, 0.1):
         rows = (score >= low) & (score < low + 0.1)
-        error = np.sqrt(0.25 / max(rows.sum(), 1))
+        if not rows.any():
+            continue
+        error = np.sqrt(0.25 / rows.sum())
         assert abs(score[rows].mean() - right[rows].mean()) < 4 * error + 0.01
+
+
+def test_what_depends_on_the_neighbours_and_is_no_straight_line_is_learned() -> None:
+    rng = np.random.default_rng(5)
+
+    def outcomes(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        logits, near = rng.normal(-1, 2.5, n), rng.choice([0.0, 5.0, 80.0], n)
+        z = logits + 0.4 * np.log1p(near) - 1
+        return logits, near, rng.random(n) < expit(np.where(z > 0, 2 * z, 0.6 * z))
+
+    fit = fit_points(*outcomes(40_000))
+    logits, near, right = outcomes(40_000)
+    assert fit.density > 0.1
+    assert len(fit.knots) > 3
+    frequencies_agree(fit.score(logits, near), right)
+    for value in (0.0, 5.0, 80.0):
+        rows = near == value
+        frequencies_agree(fit.score(logits, near)[rows], right[rows])
+    plain = fit_points(logits, 0 * near, right)
+    rows = near == 80.0
+    bias = abs(plain.score(logits)[rows].mean() - right[rows].mean())
+    assert bias > 3 * abs(fit.score(logits, near)[rows].mean() - right[rows].mean())
+
+
+def test_weights_decide_what_is_fitted() -> None:
+    (l1, r1), (l2, r2) = drawn(1.0, 0.0, 4000, 1), drawn(1.0, -3.0, 4000, 2)
+    logits, right, none = np.append(l1, l2), np.append(r1, r2), np.zeros(8000)
+    first = np.repeat([1.0, 0.0], 4000) + 1e-9
+    assert fit_points(logits, none, right, first).offset == pytest.approx(0, abs=0.25)
+    assert fit_points(logits, none, right, first[::-1]).offset == pytest.approx(-3, abs=0.35)
 
 
 @pytest.mark.parametrize(
@@ -56,19 +101,52 @@ def test_the_fit_recovers_slope_and_offset_and_scores_become_frequencies(
 )
 def test_what_cannot_be_calibrated_is_refused(logits: list, right: list, says: str) -> None:
     with pytest.raises(BadInputError, match=says):
-        fit_logits(np.array(logits, dtype=float), np.array(right, dtype=bool))
+        fit_points(
+            np.array(logits, dtype=float), np.zeros(len(logits)), np.array(right, dtype=bool)
+        )
     with pytest.raises(BadInputError, match="0 right of 0"):
         fit_calibration(Network(TINY), [])
+
+
+def test_streak_scores_become_frequencies_and_few_streaks_change_nothing() -> None:
+    rng = np.random.default_rng(6)
+    p, length = rng.uniform(0.4, 0.99, 6000), rng.uniform(8, 200, 6000)
+    true = expit(0.8 * np.log(p / (1 - p)) + 1.2 * np.log(length / 30))
+    right = rng.random(6000) < true
+    fit = fit_streaks(p[:3000], length[:3000], right[:3000])
+    score = Calibration(streak=fit).streak_score(p[3000:], length[3000:])
+    frequencies_agree(score, right[3000:])
+    assert fit_streaks(p[:20], length[:20], np.ones(20, dtype=bool)) == ()
+    np.testing.assert_array_equal(Calibration().streak_score(p, length), p)
+
+
+def test_a_streak_is_right_once_along_the_truth_and_half_as_long() -> None:
+    truth = Catalog.build(
+        x=[50.0, 150.0], y=[50.0, 50.0], kind=["streak"] * 2, length=[40.0, 30.0], theta=[0.1, 1.0]
+    )
+    found = np.array(
+        [
+            [52.0, 50.0, 38.0, 0.12, 0.7],
+            [49.0, 50.0, 25.0, 0.10, 0.9],  # surer: takes it
+            [150.0, 50.0, 14.0, 1.0, 0.8],  # less than half of it
+            [150.0, 50.0, 30.0, 1.25, 0.8],  # 14° off
+            [156.0, 46.0, 30.0, 1.0, 0.8],  # beside it
+            [151.0, 52.0, 30.0, 1.0 - np.pi, 0.3],
+        ]
+    )
+    assert judge_streaks(found, truth).tolist() == [False, True, False, False, False, True]
+    assert judge_streaks(found, Catalog.empty()).tolist() == [False] * 6
 
 
 def test_frames_to_calibrate_on_hold_every_family_and_repeat() -> None:
     frames = list(calibration_frames(3, per_kind=1))
     assert len(frames) == 10
-    assert all("snr" in truth for _, truth in frames)
-    frame, truth = next(calibration_frames(3, per_kind=1))
-    np.testing.assert_array_equal(frame.data, frames[0][0].data)
-    np.testing.assert_array_equal(truth.xy, frames[0][1].xy)
-    assert not np.array_equal(next(calibration_frames(4))[0].data, frame.data)
+    assert all("snr" in f.truth for f in frames)
+    assert [f.kind for f in frames[:4]] == ["sparse", "mixture", "field", "mixture"]
+    one = next(calibration_frames(3, per_kind=1))
+    np.testing.assert_array_equal(one.frame.data, frames[0].frame.data)
+    np.testing.assert_array_equal(one.truth.xy, frames[0].truth.xy)
+    assert not np.array_equal(next(calibration_frames(4)).frame.data, one.frame.data)
 
 
 def peaks(frame: Frame, network: Network, **_: object) -> RawSources:
@@ -110,12 +188,15 @@ def test_proposals_near_faint_truths_count_neither_way(monkeypatch: pytest.Monke
     monkeypatch.setattr(calibration, "find_sources", peaks)
     seen: list[np.ndarray] = []
 
-    def keep(logits: np.ndarray, right: np.ndarray) -> None:
+    def keep(logits: np.ndarray, near: np.ndarray, right: np.ndarray, _: object) -> Calibration:
+        assert len(near) == len(logits)
         seen.extend([logits, right])
+        return Calibration()
 
-    monkeypatch.setattr(calibration, "fit_logits", keep)
-    frame, truth = next(calibration_frames(3, per_kind=1))
-    fit_calibration(Network(TINY).fold(), [(frame, truth)])
+    monkeypatch.setattr(calibration, "fit_points", keep)
+    known = next(calibration_frames(3, per_kind=1))
+    _, frame, truth = known
+    fit_calibration(Network(TINY).fold(), [known])
     logits, right = seen
     raw = peaks(frame, Network(TINY).fold())
     assert 0 < right.sum() <= (truth["snr"] >= 2).sum()
