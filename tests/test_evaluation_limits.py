@@ -12,9 +12,11 @@ from evaluation import (
     ScoringRules,
     apply_ignore,
     completeness_limits,
+    fit_curve,
     fit_half,
     score_frame,
 )
+from evaluation.limits import fit_steps
 
 RULES = ScoringRules(n_bootstrap=200)
 
@@ -86,6 +88,49 @@ def test_there_is_no_limit_where_the_curve_does_not_cross_one_half() -> None:
     assert np.isnan(fit_half(*(v[:19] for v in draw(rng, 900)), frame[:19], 9, RULES).value)
     assert np.isnan(fit_half(np.ones(900), low[1], frame, 9, RULES).value)
     assert np.isnan(fit_half([], [], [], 0, RULES).value)
+
+
+def test_floor_ceiling_width_and_nine_tenths_are_recovered() -> None:
+    rng = np.random.default_rng(11)
+    n, floor, ceiling, x0, w = 12000, 0.06, 0.96, 0.4, 0.08
+    x = rng.uniform(-0.5, 1.5, n)
+    p = floor + (1 - floor) * ceiling / (1 + np.exp(-(x - x0) / w))
+    got = fit_curve(x, rng.random(n) < p, np.arange(n) % 30, 30, RULES)
+    top = floor + (1 - floor) * ceiling
+    assert got.floor == pytest.approx(floor, abs=0.015)
+    assert got.ceiling == pytest.approx(top, abs=0.015)
+    assert got.width.lo < w < got.width.hi
+    for level, limit in ((0.5, got.half), (0.9, got.ninety)):
+        share = (level - floor) / (top - floor)
+        want = x0 + w * np.log(share / (1 - share))
+        assert limit.lo < want < limit.hi
+        assert limit.value == pytest.approx(want, abs=0.03)
+        assert limit.samples.shape == (RULES.n_bootstrap,)
+
+
+def test_nine_tenths_are_not_reached_under_a_low_ceiling() -> None:
+    x, y = draw(np.random.default_rng(12), 3000, ceiling=0.8)
+    got = fit_curve(x, y, np.arange(3000) % 20, 20, RULES)
+    assert got.half.lo < half(0.6, 0.06, 0.8) < got.half.hi
+    assert np.isnan([got.ninety.value, got.ninety.lo, got.ninety.hi]).all()
+    assert got.ceiling == pytest.approx(0.8, abs=0.03)
+
+
+def test_an_interval_that_leaves_the_sources_is_open_there() -> None:
+    # The ceiling is about nine tenths: in many resamples they are never reached.
+    x, y = draw(np.random.default_rng(17), 900, ceiling=0.92)
+    ninety = fit_curve(x, y, np.arange(900) % 10, 10, RULES).ninety
+    assert np.isfinite(ninety.value)
+    assert np.isfinite(ninety.lo)
+    assert np.isnan(ninety.hi)
+
+
+def test_expectations_are_fitted_like_finds() -> None:
+    x = np.sort(np.random.default_rng(13).uniform(0, 1.5, 3000))
+    p = 1 / (1 + np.exp(-(x - 0.7) / 0.1))
+    assert fit_curve(x, p, np.zeros(3000, int), 1, RULES).half.value == pytest.approx(0.7, abs=2e-3)
+    assert fit_steps(x, p) == pytest.approx(0.7, abs=2e-3)
+    assert np.isnan(fit_steps(x, np.ones(3000)))
 
 
 def test_a_step_is_found_without_running_away() -> None:

@@ -379,6 +379,14 @@ def test_missing_sweep_and_limits_are_listed_not_fatal(tmp_path):
     assert len(run.sweep) == len(run.limits) == 0
 
 
+def test_a_run_from_before_nine_tenths_were_told_is_read(tmp_path):
+    path = write_run(tmp_path / "r", frames_per_group=1, groups=("a",), points=("default",))
+    assert "m90" not in pd.read_parquet(path / "limits.parquet")
+    limits = load_run(path).limits
+    assert len(limits) > 0
+    assert limits[["m90", "snr90_lo", "width_mag", "ceiling"]].isna().all().all()
+
+
 def test_bins_are_named_by_their_edges():
     assert bin_label(-2, np.nan, np.nan, 9) == "all"
     assert bin_label(-1, -np.inf, 15.0, 9) == "< 15"
