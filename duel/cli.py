@@ -7,7 +7,19 @@ import sys
 import typer
 
 from catalog.errors import SkyduelError
-from duel.commands import blind, compare, detect, gate, inject, report, run, score, simulate, train
+from duel.commands import (
+    blind,
+    compare,
+    detect,
+    gate,
+    inject,
+    report,
+    run,
+    score,
+    simulate,
+    train,
+    tune,
+)
 from duel.console import err
 
 __all__ = ["app", "main"]
@@ -23,7 +35,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, simulate, inject, detect, score, blind, compare, gate, report, train):
+for module in (
+    run, simulate, inject, detect, score, tune, blind, compare, gate, report, train
+):  # fmt: skip
     app.command(module.NAME)(module.command)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -16,7 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-__all__ = ["Rate", "err", "out", "progress", "wide_out"]
+__all__ = ["Rate", "err", "out", "progress", "watcher", "wide_out"]
 
 # Made at import, decided at use: rich looks at the stream when it prints, so
 # colours are off when piped and NO_COLOR is honoured.
@@ -57,3 +59,17 @@ class Rate:
             self._began = (done, now)
         first, then = self._began
         return f"{(now - then) / (done - first):.2f} s/step" if done > first else ""
+
+
+def watcher(bar: Progress) -> Callable[[str, str, int], None]:
+    """Return what tells a progress bar of stages and of what they finished."""
+    tasks: dict[str, Any] = {}
+
+    def watch(stage: str, item: str, total: int) -> None:
+        if stage not in tasks:
+            note = "" if total else "done before"
+            tasks[stage] = bar.add_task(stage, total=total or 1, completed=not total, note=note)
+        if item:
+            bar.update(tasks[stage], advance=1)
+
+    return watch

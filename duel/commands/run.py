@@ -7,7 +7,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Optional
 
 import typer
 
@@ -29,7 +29,7 @@ from duel.commands.options import (
     rules_from,
     tuning_from,
 )
-from duel.console import err, out, progress, wide_out
+from duel.console import err, out, progress, watcher, wide_out
 from duel.contestants import DEFAULT_CONTESTANTS, TUNED_CONTESTANTS, parse_contestants
 from duel.runner import RunPlan, Watcher, run
 
@@ -101,7 +101,7 @@ def command(
     if fresh and dataset is None and (folder / "run.json").is_file():
         shutil.rmtree(folder / "data", ignore_errors=True)  # an earlier version's may differ
     with progress() as bar:
-        watch = _watcher(bar)
+        watch = watcher(bar)
         frames = open_dataset(dataset) if dataset else _builtin(folder, watch)
         plan = RunPlan(
             dataset=frames,
@@ -134,19 +134,6 @@ def command(
     err.print(f"done in {time.monotonic() - began:.0f} s", markup=False, highlight=False)
     if record["failures"]:
         raise typer.Exit(2)
-
-
-def _watcher(bar: Any) -> Watcher:
-    tasks: dict[str, Any] = {}
-
-    def watch(stage: str, item: str, total: int) -> None:
-        if stage not in tasks:
-            note = "" if total else "done before"
-            tasks[stage] = bar.add_task(stage, total=total or 1, completed=not total, note=note)
-        if item:
-            bar.update(tasks[stage], advance=1)
-
-    return watch
 
 
 def _builtin(folder: Path, watch: Watcher) -> Dataset:
