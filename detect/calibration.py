@@ -10,7 +10,6 @@ from typing import Final, NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import optimize
 from scipy.spatial import KDTree
 from sklearn.linear_model import LogisticRegression
 
@@ -20,7 +19,7 @@ from catalog.sources import Catalog
 from detect.checkpoint import read_average
 from detect.inference import find_sources
 from detect.network import Network
-from detect.scores import bend, neighbours, streak_features
+from detect.scores import streak_features
 from detect.suppression import suppress
 from detect.training import TrainingSettings
 from detect.weights import Calibration, save_weights
@@ -49,9 +48,6 @@ _FRAME_PX: Final = 384
 #: How far a streak's middle may lie from a true one [px], and their directions apart [deg].
 _STREAK_PX: Final = 5.0
 _STREAK_DEG: Final = 10.0
-#: Where the map of scores may bend, and how many outcomes must lie beyond.
-_KNOTS: Final = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.5)
-_FEW_OUTCOMES: Final = 200
 #: Right and wrong streaks needed to calibrate their scores.
 _FEW_STREAKS: Final = 15
 
@@ -99,7 +95,7 @@ def fit_calibration(network: Network, frames: Iterable[KnownFrame]) -> Calibrati
     BadInputError
         As `fit_points`.
     """
-    points: list[tuple[str, Floats, Floats, Bools]] = []
+    points: list[tuple[str, Floats, Bools]] = []
     lines: list[tuple[Floats, Bools]] = []
     for kind, frame, truth in frames:
         raw = find_sources(
@@ -115,17 +111,16 @@ def fit_calibration(network: Network, frames: Iterable[KnownFrame]) -> Calibrati
         ignored = known["ignore"] if "ignore" in known else np.zeros(len(known), dtype=bool)
         hit, counts = judge(xy, known.xy, (known["snr"] >= _COUNTED_SNR) & ~ignored)
         counts &= ~_in_galaxies(xy, known) | hit
-        points.append((kind, logit[counts], neighbours(xy, logit)[counts], hit[counts]))
+        points.append((kind, logit[counts], hit[counts]))
         lines.append((raw.streaks, judge_streaks(raw.streaks, truth.select(truth.is_streak))))
     none = np.zeros(0)
     logits = np.concatenate([none, *(p[1] for p in points)])
-    near = np.concatenate([none, *(p[2] for p in points)])
-    right = np.concatenate([none.astype(bool), *(p[3] for p in points)])
+    right = np.concatenate([none.astype(bool), *(p[2] for p in points)])
     kinds = np.array([p[0] for p in points for _ in p[1]])
     weights = np.ones(len(logits))
     for kind in np.unique(kinds):
         weights[kinds == kind] = len(logits) / np.count_nonzero(kinds == kind)
-    fitted = fit_points(logits, near, right, weights)
+    fitted = fit_points(logits, right, weights)
     streaks = np.concatenate([np.zeros((0, 5)), *(line[0] for line in lines)])
     found = np.concatenate([none.astype(bool), *(line[1] for line in lines)])
     return replace(fitted, streak=fit_streaks(streaks[:, 4], streaks[:, 2], found))
@@ -207,17 +202,13 @@ def judge(
     return right, counts
 
 
-def fit_points(
-    logits: Floats, near: Floats, right: Bools, weights: Floats | None = None
-) -> Calibration:
-    """Return the calibration of points.
+def fit_points(logits: Floats, right: Bools, weights: Floats | None = None) -> Calibration:
+    """Return the slope and offset that make logits those of being right.
 
     Parameters
     ----------
     logits : ndarray of float64, shape (k,)
         After soft-NMS.
-    near : ndarray of float64, shape (k,)
-        `detect.scores.neighbours` of each.
     right : ndarray of bool, shape (k,)
         Whether it was right.
     weights : ndarray of float64, shape (k,), optional
@@ -230,47 +221,18 @@ def fit_points(
 
     Notes
     -----
-    Logistic regression with hardly any penalty (Platt 1999) on the logit and the
-    logarithm of the neighbours; then, for what is not a straight line, a
-    rising piecewise linear function of its outcome by maximum likelihood.
+    Logistic regression with hardly any penalty (Platt 1999).
     """
     got = f"{int(right.sum())} right of {right.size}"
     if right.all() or not right.any():
         raise BadInputError("calibration", "proposals right and wrong", got)
-    features = np.column_stack([logits, np.log1p(near)])
-    fit = LogisticRegression(C=1e6).fit(features, right, sample_weight=weights)
-    slope, density = (float(v) for v in fit.coef_[0])
+    fit = LogisticRegression(C=1e6).fit(logits[:, None], right, sample_weight=weights)
+    slope = float(fit.coef_[0, 0])
     if not slope > 0:
         raise BadInputError(
             "calibration", "scores that rise with the truth", f"{got}, slope {slope:.3g}"
         )
-    offset = float(fit.intercept_[0])
-    z = features @ fit.coef_[0] + offset
-    knots = _fit_knots(z, right, np.ones(len(z)) if weights is None else weights)
-    return Calibration(slope, offset, density, knots)
-
-
-def _fit_knots(z: Floats, right: Bools, weights: Floats) -> tuple[tuple[float, float], ...]:
-    """Return the rising piecewise linear map of z that makes the outcomes likeliest."""
-    # Knots no closer than a few hundred outcomes: a bend that nothing supports is noise.
-    at = np.array([k for k in _KNOTS if min((z < k).sum(), (z > k).sum()) >= _FEW_OUTCOMES])
-    if at.size < 2:
-        return ()
-    sign = np.where(right, 1.0, -1.0)
-    weights = weights / weights.sum()
-
-    def loss(p: Floats) -> float:
-        value = p[0] + np.concatenate([[0.0], np.cumsum(p[1:])])
-        bent = bend(z, tuple(zip(at, value, strict=True)))
-        # A weak pull towards the straight line.
-        pull = 1e-4 * float(np.sum((value - at) ** 2))
-        return float(np.sum(weights * np.logaddexp(0, -sign * bent))) + pull
-
-    start = np.concatenate([at[:1], np.diff(at)])
-    bounds = [(-20.0, 20.0)] + [(0.1 * step, 5.0 * step) for step in np.diff(at)]
-    fit = optimize.minimize(loss, start, method="L-BFGS-B", bounds=bounds)
-    value = fit.x[0] + np.concatenate([[0.0], np.cumsum(fit.x[1:])])
-    return tuple((float(a), round(float(b), 4)) for a, b in zip(at, value, strict=True))
+    return Calibration(slope=slope, offset=float(fit.intercept_[0]))
 
 
 def fit_streaks(mean_probability: Floats, length_px: Floats, right: Bools) -> tuple[float, ...]:

@@ -19,7 +19,6 @@ from catalog.sources import Catalog
 from catalog.tuning import Range, Space
 from detect.inference import RawSources, Tiling, find_sources
 from detect.memory import keep_freed_memory
-from detect.scores import neighbours
 from detect.suppression import DEFAULT_SIGMA, suppress
 from detect.weights import SHIPPED, Calibration, LoadedWeights, load_weights
 
@@ -173,7 +172,7 @@ def _on_good(frame: Frame, found: Catalog) -> Catalog:
 def assemble(raw: RawSources, calibration: Calibration, settings: NeuralSettings) -> Catalog:
     """Return the catalogue of one frame from what the network said of it."""
     xy, logit = suppress(raw.xy, raw.logit, settings.nms_sigma)
-    score = calibration.score(logit, neighbours(xy, logit))
+    score = calibration.score(logit)
     xy, score = xy[score >= settings.floor], score[score >= settings.floor]
     streaks = raw.streaks.copy()
     streaks[:, 4] = calibration.streak_score(streaks[:, 4], streaks[:, 2])

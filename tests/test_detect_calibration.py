@@ -43,12 +43,11 @@ def test_the_fit_recovers_slope_and_offset_and_scores_become_frequencies(
     slope: float, offset: float
 ) -> None:
     logits, right = drawn(slope, offset, 30_000, 3)
-    none = np.zeros(30_000)
-    fit = fit_points(logits, none, right)
+    fit = fit_points(logits, right)
     assert fit.slope == pytest.approx(slope, rel=0.06)
     assert fit.offset == pytest.approx(offset, abs=0.08)
     logits, right = drawn(slope, offset, 30_000, 4)
-    frequencies_agree(fit.score(logits, none), right)
+    frequencies_agree(fit.score(logits), right)
 
 
 def frequencies_agree(score: np.ndarray, right: np.ndarray) -> None:
@@ -60,34 +59,12 @@ def frequencies_agree(score: np.ndarray, right: np.ndarray) -> None:
         assert abs(score[rows].mean() - right[rows].mean()) < 4 * error + 0.01
 
 
-def test_what_depends_on_the_neighbours_and_is_no_straight_line_is_learned() -> None:
-    rng = np.random.default_rng(5)
-
-    def outcomes(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        logits, near = rng.normal(-1, 2.5, n), rng.choice([0.0, 5.0, 80.0], n)
-        z = logits + 0.4 * np.log1p(near) - 1
-        return logits, near, rng.random(n) < expit(np.where(z > 0, 2 * z, 0.6 * z))
-
-    fit = fit_points(*outcomes(40_000))
-    logits, near, right = outcomes(40_000)
-    assert fit.density > 0.1
-    assert len(fit.knots) > 3
-    frequencies_agree(fit.score(logits, near), right)
-    for value in (0.0, 5.0, 80.0):
-        rows = near == value
-        frequencies_agree(fit.score(logits, near)[rows], right[rows])
-    plain = fit_points(logits, 0 * near, right)
-    rows = near == 80.0
-    bias = abs(plain.score(logits)[rows].mean() - right[rows].mean())
-    assert bias > 3 * abs(fit.score(logits, near)[rows].mean() - right[rows].mean())
-
-
 def test_weights_decide_what_is_fitted() -> None:
     (l1, r1), (l2, r2) = drawn(1.0, 0.0, 4000, 1), drawn(1.0, -3.0, 4000, 2)
-    logits, right, none = np.append(l1, l2), np.append(r1, r2), np.zeros(8000)
+    logits, right = np.append(l1, l2), np.append(r1, r2)
     first = np.repeat([1.0, 0.0], 4000) + 1e-9
-    assert fit_points(logits, none, right, first).offset == pytest.approx(0, abs=0.25)
-    assert fit_points(logits, none, right, first[::-1]).offset == pytest.approx(-3, abs=0.35)
+    assert fit_points(logits, right, first).offset == pytest.approx(0, abs=0.25)
+    assert fit_points(logits, right, first[::-1]).offset == pytest.approx(-3, abs=0.35)
 
 
 @pytest.mark.parametrize(
@@ -101,9 +78,7 @@ def test_weights_decide_what_is_fitted() -> None:
 )
 def test_what_cannot_be_calibrated_is_refused(logits: list, right: list, says: str) -> None:
     with pytest.raises(BadInputError, match=says):
-        fit_points(
-            np.array(logits, dtype=float), np.zeros(len(logits)), np.array(right, dtype=bool)
-        )
+        fit_points(np.array(logits, dtype=float), np.array(right, dtype=bool))
     with pytest.raises(BadInputError, match="0 right of 0"):
         fit_calibration(Network(TINY), [])
 
@@ -188,8 +163,7 @@ def test_proposals_near_faint_truths_count_neither_way(monkeypatch: pytest.Monke
     monkeypatch.setattr(calibration, "find_sources", peaks)
     seen: list[np.ndarray] = []
 
-    def keep(logits: np.ndarray, near: np.ndarray, right: np.ndarray, _: object) -> Calibration:
-        assert len(near) == len(logits)
+    def keep(logits: np.ndarray, right: np.ndarray, _: object) -> Calibration:
         seen.extend([logits, right])
         return Calibration()
 
