@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from xml.etree import ElementTree
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import t
 
 from catalog.errors import BadInputError
 from evaluation import ScoringRules, fit_half
@@ -23,6 +25,7 @@ from evaluation.gate import (
     parse_allowances,
 )
 from evaluation.gate_text import gate_junit, gate_markdown, gate_sentence
+from evaluation.intervals import frame_weights
 from evaluation.limits import Limit
 
 EDGES = (16.0, 18.0, 20.0, 22.0)
@@ -108,59 +111,94 @@ def test_the_planted_loss_is_twice_the_margin() -> None:
     assert loss_in_f1(TWICE) == pytest.approx(2 * MARGIN, abs=0.0015)
 
 
+@cache
+def weights(n_frames: int) -> np.ndarray:
+    return frame_weights(n_frames, RULES.n_bootstrap, RULES.seed)
+
+
+def quick_verdict(pair: tuple[Standing, Standing], margin: float) -> str:
+    """Return what the gate says of F1, without its tables: an oracle, and far faster."""
+    n = len(pair[0].frames)
+    once, drawn = np.ones((1, n)), weights(n)
+    sums = [s.counts.sum(axis=2).astype(float) for s in pair]
+    losses = []
+    for w in (once, drawn):
+        f = [2 * (w @ c)[:, 1] / ((w @ c)[:, 0] + (w @ c)[:, 2]) for c in sums]
+        losses.append(f[0] - f[1])
+    loss, spread = float(losses[0][0]), losses[1].std(ddof=1) * np.sqrt(n / (n - 1))
+    half = t.ppf(0.5 + RULES.confidence / 2, n - 1) * spread
+    if loss + half <= margin:
+        return "pass"
+    return "worse" if loss - half > margin else "undecided"
+
+
 def rates(
-    n_repeats: int, n_frames: int, allow: str, seed: int, **changes
+    n_repeats: int, n_frames: int, margin: float, seed: int, **changes
 ) -> tuple[float, float, float]:
-    """Return how often a candidate passes, is worse, is undecided."""
+    """Return how often a candidate passes in F1, is worse, is undecided."""
     rng = np.random.default_rng(seed)
-    seen = [gate(versions(rng, n_frames, **changes), allow).verdict for _ in range(n_repeats)]
+    seen = [quick_verdict(versions(rng, n_frames, **changes), margin) for _ in range(n_repeats)]
     return tuple(seen.count(v) / n_repeats for v in ("pass", "worse", "undecided"))
 
 
-def test_identical_versions_always_pass_even_without_allowance() -> None:
-    for n in (2, 5, 20):
-        allow = "completeness=0,purity=0,f1=0,f2=0"
-        assert rates(4, n, allow, n)[0] == 1
+@pytest.mark.parametrize("seed", range(6))
+def test_the_gate_agrees_with_its_oracle(seed) -> None:
+    rng = np.random.default_rng(seed)
+    pair = versions(rng, 3 + 4 * seed, redrawn=0.3, deeper=-0.03 * seed)
+    for margin in (0.0, 0.01, 0.03):
+        assert gate(pair, f"f1={margin}").verdict == quick_verdict(pair, margin)
 
 
-def test_short_versions_of_the_self_tests() -> None:
-    allow = f"f1={MARGIN}"
-    assert rates(25, 20, allow, 1, redrawn=0.05)[0] >= 0.96
-    assert rates(25, 20, allow, 2, redrawn=0.05, deeper=TWICE)[0] <= 0.04
+@pytest.mark.parametrize("n_frames", [2, 5, 20])
+def test_identical_versions_pass_even_without_allowance(n_frames) -> None:
+    pair = versions(np.random.default_rng(n_frames), n_frames)
+    assert gate(pair, "completeness=0,purity=0,f1=0,f2=0").verdict == "pass"
+    assert rates(40, n_frames, 0.0, n_frames)[0] == 1
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("n_frames", "redrawn"), [(20, 0.05), (40, 0.1)])
-def test_equal_versions_pass_in_99_of_100(n_frames, redrawn) -> None:
-    """Detections of the same quality, a share of them drawn anew."""
-    assert rates(1000, n_frames, f"f1={MARGIN},f2=0.012", 3, redrawn=redrawn)[0] >= 0.99
+def test_equal_versions_pass() -> None:
+    """Detections of the same quality, one in twenty of them drawn anew."""
+    assert rates(300, 20, MARGIN, 1, redrawn=0.05)[0] >= 0.99
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("n_frames", [5, 20, 40])
-def test_twice_the_margin_is_caught_in_95_of_100(n_frames) -> None:
-    passed, worse, _ = rates(1000, n_frames, f"f1={MARGIN}", 4, redrawn=0.1, deeper=TWICE)
+@pytest.mark.parametrize("n_frames", [3, 20])
+def test_twice_the_margin_is_caught(n_frames) -> None:
+    passed, worse, _ = rates(300, n_frames, MARGIN, 2, redrawn=0.05, deeper=TWICE)
     assert passed <= 0.05
-    if n_frames >= 20:
-        assert worse >= 0.5
+    assert worse >= (0.95 if n_frames == 20 else 0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n_frames", "redrawn"), [(20, 0.05), (20, 0.1), (40, 0.2)])
+def test_equal_versions_pass_in_99_of_100(n_frames, redrawn) -> None:
+    assert rates(5000, n_frames, MARGIN, 3, redrawn=redrawn)[0] >= 0.99
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_frames", [3, 5, 20, 40])
+def test_twice_the_margin_is_caught_in_95_of_100(n_frames) -> None:
+    assert rates(5000, n_frames, MARGIN, 4, redrawn=0.1, deeper=TWICE)[0] <= 0.05
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n_frames", [4, 10, 20])
 def test_a_loss_just_at_the_margin_passes_no_more_often_than_the_level(n_frames) -> None:
-    """The size of the test: at most 2.5 %, with allowance for what a few frames do."""
-    edge = TWICE / 2
-    margin = loss_in_f1(edge)
-    passed, worse, _ = rates(1000, n_frames, f"f1={margin:.5f}", 5, redrawn=0.2, deeper=edge)
-    assert passed <= 0.045
-    assert worse <= 0.045
+    """The size of the test: 2.5 % on either side."""
+    margin = loss_in_f1(TWICE / 2)
+    passed, worse, _ = rates(5000, n_frames, margin, 5, redrawn=0.2, deeper=TWICE / 2)
+    assert passed <= 0.04
+    assert worse <= 0.04
 
 
 @pytest.mark.slow
 def test_the_limit_is_gated_as_well() -> None:
-    allow = "m50=0.05"
-    assert rates(200, 20, allow, 6, redrawn=0.02, limits=True)[0] >= 0.99
-    assert rates(200, 20, allow, 7, redrawn=0.02, limits=True, deeper=-0.1)[0] <= 0.05
+    for seed, deeper, least, most in ((6, 0.0, 0.99, 1.0), (7, -0.1, 0.0, 0.05)):
+        rng = np.random.default_rng(seed)
+        seen = [
+            gate(versions(rng, 20, redrawn=0.02, limits=True, deeper=deeper), "m50=0.05").passed
+            for _ in range(200)
+        ]
+        assert least <= np.mean(seen) <= most
 
 
 def test_few_frames_are_undecided_and_say_how_many_would_do() -> None:
