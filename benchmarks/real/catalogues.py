@@ -70,13 +70,13 @@ def sdss(data: Path, detectors: dict[str, Detector], figures: Path) -> str:
 # -- wide-field lens frames against Gaia and Tycho-2 -----------------------------------
 
 #: Stars brighter than this count, fainter ones down to the second excuse a detection [mag].
-LIMIT, DEEPER = 7.0, 8.5
-BANDS = ((4.0, 6.0), (6.0, 6.5), (6.5, 7.0))
+LIMIT, DEEPER = 8.0, 9.5
+BANDS = ((3.0, 6.5), (6.5, 7.25), (7.25, 8.0))
 EXAMPLE = "Alt60_Azi45"
 
 
 def lens(data: Path, detectors: dict[str, Detector], figures: Path) -> str:
-    radius, edges = 1.5, np.arange(4.0, 7.76, 0.25)
+    radius, edges = 1.5, np.r_[3.0, 5.0, 5.5, 6.0, np.arange(6.25, 8.76, 0.25)]
     bins: dict[str, list[pd.DataFrame]] = {n: [] for n in detectors}
     ranked: dict[str, list[pd.DataFrame]] = {n: [] for n in detectors}
     mpix = truths = chance_hits = chance_of = 0.0

@@ -37,6 +37,7 @@ def sdss(bins: dict, curves: dict, equal: int, path: Path) -> None:
             ylabel="Completeness at r 21–23",
             xlim=(0, None),
         )
+        right.set_ylim(0.5, 1.0)
         right.set_title("As the threshold falls")
         right.grid(True)
         handles, labels = right.get_legend_handles_labels()
@@ -61,7 +62,7 @@ def lens(bins: dict, curves: dict, example: dict, limit: float, path: Path) -> N
         _recall(left, bins, "mag_lo", "mag_hi")
         left.axvspan(limit, 9, color="#eeeeee", zorder=0)
         left.text(limit + 0.05, 0.97, "ignored", fontsize=8, color="#555555", va="top")
-        left.set(xlabel="G [mag]", ylabel="Completeness (recall)", ylim=(0, 1.03), xlim=(4, 7.75))
+        left.set(xlabel="G [mag]", ylabel="Completeness (recall)", ylim=(0, 1.03), xlim=(3, 8.75))
         left.set_title("Four lens frames, equal numbers of detections")
         left.legend(frameon=False, loc="lower left")
         for name, style in styles(curves).items():
@@ -72,11 +73,14 @@ def lens(bins: dict, curves: dict, example: dict, limit: float, path: Path) -> N
         )
         middle.set_xscale("symlog", linthresh=10)
         middle.set_xlim(0, 1000)
+        ticks = [0, 5, 10, 30, 100, 300, 1000]
+        middle.set_xticks(ticks, [str(t) for t in ticks])
+        middle.minorticks_off()
         middle.set_title("As the threshold falls")
         middle.grid(True)
         middle.legend(frameon=False, loc="lower right")
         frame: Frame = example["frame"]
-        _picture(right, frame, (620, 820, 480, 680), 8)
+        _picture(right, frame, (650, 800, 530, 680), 3)
         faint = example["mag"] >= limit
         right.plot(*example["xy"][~faint].T, "o", mfc="none", mec="white", ms=13, mew=0.8)
         for (name, style), size in zip(styles(example["found"]).items(), (9, 6, 5), strict=False):
@@ -88,7 +92,7 @@ def lens(bins: dict, curves: dict, example: dict, limit: float, path: Path) -> N
                 ms=size,
                 mew=1.2,
             )
-        right.set(xlim=(620, 820), ylim=(480, 680))
+        right.set(xlim=(650, 800), ylim=(530, 680))
         right.set_title(f"{frame.name}; white: stars of G < {limit:g}")
         figure.savefig(path, dpi=DPI)
 
@@ -122,7 +126,7 @@ def frames(
     x0, x1, y0, y1 = box or (0, nx, 0, ny)
     with drawing():
         aspect = (y1 - y0) / (x1 - x0)
-        figure = Figure(figsize=(13.2, 13.2 / 3 * aspect + 0.12), layout="constrained")
+        figure = Figure(figsize=(13.2, 13.2 / 3 * aspect + 0.24), layout="constrained")
         for axes, (name, style) in zip(
             figure.subplots(1, len(found)), styles(found).items(), strict=True
         ):
@@ -147,9 +151,9 @@ def frames(
                 ((k["x"] >= x0) & (k["x"] < x1) & (k["y"] >= y0) & (k["y"] < y1)).sum()
                 for k in (points, streaks)
             ]
-            title = f"{name}: {shown[0]} points, {shown[1]} streak{'s' * (shown[1] != 1)}"
+            title = f"{name}: {shown[0]} points, {shown[1]} streak{'' if shown[1] == 1 else 's'}"
             axes.set_title(title, color=style.color)
-        figure.savefig(path, dpi=DPI)
+        figure.savefig(path, dpi=85)  # noise does not compress
 
 
 def _recall(
