@@ -57,6 +57,8 @@ _T_PURITY: Final = _T[::10]
 _STEP: Final = 0.04
 _BRIGHT: Final = 20.0
 _GRID: Final = np.linspace(0.0, _BRIGHT, 501)
+#: Of the integral over the foot of a peak.
+_NODES: Final = np.polynomial.legendre.leggauss(24)
 
 
 def peak_density(threshold: npt.ArrayLike) -> Floats:
@@ -121,9 +123,8 @@ def peak_completeness(snr: npt.ArrayLike, threshold: npt.ArrayLike) -> Floats:
     s, t = np.broadcast_arrays(
         np.asarray(snr, dtype=np.float64), np.asarray(threshold, dtype=np.float64)
     )
-    node, weight = np.polynomial.legendre.leggauss(24)
     gain = np.zeros(s.shape)
-    for x, w in zip(node, weight, strict=True):
+    for x, w in zip(*_NODES, strict=True):
         z = t * (0.75 + 0.25 * x)
         gain += w * np.exp(-z * (t - z) - (z - s) ** 2 / 2)
     return np.asarray(ndtr(s - t) + gain * t / 4 / np.sqrt(2 * np.pi))

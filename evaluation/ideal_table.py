@@ -103,24 +103,26 @@ def ideal_table(
     once = np.ones((1, len(units)))
     most = poisson(false.sum(), rules.confidence)[1] / beams.sum()
     beats = _beats(sources, float(threshold_for_density(most)))
-    parts = []
+    columns: dict[str, list[Any]] = {name: [] for name in IDEAL_COLUMNS}
     for match in MATCHES:
         t = float(matched(once, match)[0])
-        distance = _distance(limit, t, matched(weights, match), len(units), rules)
-        false_alarms = float(peak_density(t)) * float(beams.sum()) if np.isfinite(t) else np.nan
         rows = _rows(sources, t, edges, rules)
-        hit = float(rows["ideal"].iloc[-1] * rows["n"].iloc[-1])
-        parts.append(
-            rows.assign(
-                match=match,
-                threshold=t,
-                false_per_mpix=false_alarms / area if area > 0 else np.nan,
-                purity=hit / (hit + false_alarms) if hit + false_alarms > 0 else np.nan,
-                **{k: np.where(rows["bin"] == ALL_BINS, v, np.nan) for k, v in distance.items()},
-                beats=(rows["bin"] == ALL_BINS) & beats,
-            )
-        )
-    return pd.concat(parts, ignore_index=True).assign(n_frames=len(frames))[list(IDEAL_COLUMNS)]
+        overall = rows["bin"] == ALL_BINS
+        hit = float(rows["ideal"][-1] * rows["n"][-1])
+        false_alarms = float(peak_density(t)) * float(beams.sum()) if np.isfinite(t) else np.nan
+        distance = _distance(limit, t, matched(weights, match), len(units), rules)
+        rows |= {
+            "match": np.full(overall.size, match),
+            "threshold": np.full(overall.size, t),
+            "false_per_mpix": np.full(overall.size, ratio(false_alarms, area)),
+            "purity": np.full(overall.size, ratio(hit, hit + false_alarms)),
+            "beats": overall & beats,
+            "n_frames": np.full(overall.size, len(frames)),
+        }
+        rows |= {name: np.where(overall, value, np.nan) for name, value in distance.items()}
+        for name, values in columns.items():
+            values.append(rows[name])
+    return pd.DataFrame({name: np.concatenate(values) for name, values in columns.items()})
 
 
 def _gather(frames: Sequence[FrameScore], rules: ScoringRules) -> _Sources | None:
@@ -178,7 +180,9 @@ def _beats(sources: _Sources, t: float) -> bool:
     return bool(sources.found.sum() - expected.sum() > _SIGMAS * spread)
 
 
-def _rows(sources: _Sources, t: float, edges: Sequence[float], rules: ScoringRules) -> pd.DataFrame:
+def _rows(
+    sources: _Sources, t: float, edges: Sequence[float], rules: ScoringRules
+) -> dict[str, npt.NDArray[Any]]:
     """Return completeness of both per magnitude bin, and overall in the last row."""
     expected, tail = peak_completeness(sources.snr, t), tail_completeness(sources.snr, t)
     entry = bin_index(sources.mag, edges)
@@ -189,10 +193,17 @@ def _rows(sources: _Sources, t: float, edges: Sequence[float], rules: ScoringRul
 
     n, k = per_bin(None), per_bin(sources.found)
     lo, hi = proportion(k, n, rules.confidence, rules.proportion_interval)
-    overall = pd.DataFrame({"bin": [ALL_BINS], "bin_lo": [np.nan], "bin_hi": [np.nan]})
-    rows = pd.concat([bin_table(edges), overall], ignore_index=True).assign(
-        n=n.astype(np.int64), ideal=ratio(per_bin(expected), n), tail=ratio(per_bin(tail), n),
-        found=ratio(k, n), found_lo=lo, found_hi=hi,
-    )  # fmt: skip
+    bins = bin_table(edges)
     m50 = -fit_steps(-sources.mag, expected) if np.isfinite(t) else np.nan
-    return rows.assign(m50_ideal=np.where(rows["bin"] == ALL_BINS, m50, np.nan))
+    return {
+        "bin": np.append(bins["bin"].to_numpy(), ALL_BINS),
+        "bin_lo": np.append(bins["bin_lo"].to_numpy(), np.nan),
+        "bin_hi": np.append(bins["bin_hi"].to_numpy(), np.nan),
+        "n": n.astype(np.int64),
+        "ideal": ratio(per_bin(expected), n),
+        "tail": ratio(per_bin(tail), n),
+        "found": ratio(k, n),
+        "found_lo": lo,
+        "found_hi": hi,
+        "m50_ideal": np.append(np.full(n.size - 1, np.nan), m50),
+    }
