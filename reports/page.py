@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import json
 import re
@@ -13,6 +14,7 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from catalog.errors import BadInputError
 from reports.folder import Run
 from reports.tables import (
     Table,
@@ -105,7 +107,15 @@ _ENVIRONMENT: Final = Environment(
 )
 
 
-def page_html(run: Run, figures: Sequence[PageFigure], *, frames_choice: str = "") -> str:
+def page_html(
+    run: Run,
+    figures: Sequence[PageFigure],
+    *,
+    frames_choice: str = "",
+    gallery: Any = None,
+    viewer: Any = None,
+    scripts: Sequence[str] = (),
+) -> str:
     """Return the page of a run.
 
     Parameters
@@ -116,6 +126,12 @@ def page_html(run: Run, figures: Sequence[PageFigure], *, frames_choice: str = "
         Its figures.
     frames_choice : str
         By which rule the frames shown were chosen.
+    gallery, viewer : object, optional
+        What ``gallery.html.j2`` and ``viewer.html.j2`` render; each is left
+        out where its own is None.
+    scripts : sequence of str
+        JavaScript of these two, written by this package: nothing that came
+        from a file. Only scripts with the hashes of these may run on the page.
 
     Returns
     -------
@@ -166,6 +182,10 @@ def page_html(run: Run, figures: Sequence[PageFigure], *, frames_choice: str = "
         ],
         glossary=GLOSSARY,
         figures=sections,
+        gallery=gallery,
+        viewer=viewer,
+        scripts=[_script(s) for s in scripts],
+        script_policy=_script_policy(scripts),
     )
 
 
@@ -194,6 +214,19 @@ def inline_png(png: bytes, alt: str) -> Markup:
     """Return a PNG as an element of the page."""
     data = base64.b64encode(png).decode("ascii")
     return Markup('<img alt="{}" src="data:image/png;base64,{}">').format(alt, data)
+
+
+def _script(source: str) -> Markup:
+    if "</" in source or "<!--" in source:
+        raise BadInputError("a script of the page", "no '</' or '<!--' inside", "one")
+    return Markup(source)
+
+
+def _script_policy(scripts: Sequence[str]) -> Markup:
+    """Return the part of the page's content policy that admits these scripts and no other."""
+    digests = [hashlib.sha256(s.encode("utf-8")).digest() for s in scripts]
+    hashes = " ".join(f"'sha256-{base64.b64encode(d).decode('ascii')}'" for d in digests)
+    return Markup(f"; script-src {hashes}" if hashes else "")
 
 
 def _subtitle(run: Run) -> str:
