@@ -117,7 +117,7 @@ def compute_losses(
 
 #: Weight of each loss in the sum.
 LOSS_WEIGHTS: Final = {
-    "point": 1.0, "streak": 0.5, "offset": 1.0, "ridge": 0.5, "kind": 1.0, "position": 1.0,
+    "point": 1.0, "streak": 1.5, "offset": 1.0, "ridge": 1.0, "kind": 1.0, "position": 1.0,
 }  # fmt: skip
 
 
