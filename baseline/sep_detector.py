@@ -22,6 +22,7 @@ from baseline.limits import Extraction, extract
 from baseline.photometry import Photometry, measure, windowed_positions
 from baseline.settings import SepSettings
 from baseline.sexconfig import with_config
+from baseline.shape_model import FEATURES, shape_features, shipped_trees
 from baseline.shapes import classify, segment_length, stellar_sigma, wrap_angle
 from baseline.tuning import sep_space
 from catalog.background import estimate_background
@@ -166,14 +167,21 @@ class SepDetector:
         size = stellar_sigma(a, b, score, (flags & ~FLAGS["neighbours"]) == 0)
         if not np.isfinite(size):
             size = own_fwhm / FWHM_PER_SIGMA
-        streak = classify(
-            a,
-            b,
-            size,
-            elongation=chosen.streak_elongation,
-            length_fwhm=chosen.streak_length_fwhm,
-        )
+        if chosen.classifier == "trained":
+            streak = shipped_trees().is_streak(shape_features(objects, size, score))
+        else:
+            streak = classify(
+                a,
+                b,
+                size,
+                elongation=chosen.streak_elongation,
+                length_fwhm=chosen.streak_length_fwhm,
+            )
         flux = photometry.flux * unit
+        extra = {}
+        if chosen.shapes:
+            measured = shape_features(objects, size, score)
+            extra = {f"shape_{name}": measured[:, i] for i, name in enumerate(FEATURES)}
         return Catalog.build(
             source=self.name,
             meta=meta,
@@ -187,6 +195,7 @@ class SepDetector:
             length=np.where(streak, segment_length(a, b), 0.0),
             theta=np.where(streak, wrap_angle(objects["theta"]), 0.0),
             flags=flags,
+            **extra,
         )
 
 

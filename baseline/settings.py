@@ -79,6 +79,12 @@ class SepSettings(BaseModel):
         Background mesh [px] and its median filter [meshes].
     MEMORY_PIXSTACK, sub_object_limit : int
         Where SEP's limits start; they are raised for a frame that needs more.
+    classifier : {"rule", "trained"}
+        What tells streaks from points: the two limits that follow, or the
+        trees of `baseline.shape_model`.
+    shapes : bool
+        Whether the catalogue also has the shape parameters, as columns
+        ``shape_...`` (`baseline.shape_model.FEATURES`).
     streak_elongation : float
         A streak's a/b is at least this ...
     streak_length_fwhm : float
@@ -116,6 +122,8 @@ class SepSettings(BaseModel):
     BACK_FILTERSIZE: Annotated[int, Field(ge=1)] = 3
     MEMORY_PIXSTACK: Annotated[int, Field(ge=1_000)] = 300_000
     sub_object_limit: Annotated[int, Field(ge=1, le=32_767)] = 1_024
+    classifier: Literal["rule", "trained"] = "rule"
+    shapes: bool = False
     streak_elongation: Annotated[float, Field(ge=1)] = 3.0
     streak_length_fwhm: Positive = 3.0
     score_threshold: Finite | None = None
