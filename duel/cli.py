@@ -11,6 +11,7 @@ from duel.commands import (
     blind,
     compare,
     detect,
+    finetune,
     gate,
     inject,
     report,
@@ -36,7 +37,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
-    run, simulate, inject, detect, score, tune, blind, compare, gate, report, train
+    run, simulate, inject, detect, score, tune, blind, compare, gate, report, train, finetune
 ):  # fmt: skip
     app.command(module.NAME)(module.command)
 

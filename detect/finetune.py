@@ -1,0 +1,404 @@
+"""Transfer learning: from shipped weights to one telescope, with few frames of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from catalog.errors import BadInputError
+from catalog.frame import Frame
+from catalog.photometry import forced_photometry
+from catalog.sources import Catalog
+from detect.calibration import KnownFrame, calibration_frames, fit_calibration
+from detect.checkpoint import begin_with
+from detect.crops import SimulatedCrops, collate, item
+from detect.network import Network
+from detect.training import (
+    TrainingSettings,
+    compute_losses,
+    optimise,
+    parameter_groups,
+    update_average,
+    validate,
+)
+from detect.weights import read_weights, save_weights
+from simulation import InjectionSettings, Psf, draw_injected, inject, measure_psf
+
+__all__ = [
+    "FinetuneSettings",
+    "Finetuned",
+    "LabelledFrame",
+    "finetune",
+    "labelled",
+    "self_labelled",
+]
+
+#: Detections of an unlabelled frame at least this sure are taken for sources, surer than the
+#: second for doubtful; what is less sure is taken for noise.
+_SURE, _DOUBTFUL = 0.8, 0.1
+_CROP_STREAM: Final = 7
+
+
+class FinetuneSettings(BaseModel):
+    """How weights are adapted to a telescope."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: int = Field(300, ge=1, description="optimiser steps at most")
+    batch: int = Field(6, ge=1, description="crops a step")
+    replay: float = Field(0.34, ge=0, lt=1, description="share of them simulated, lest it forgets")
+    crop_px: int = Field(256, ge=64, multiple_of=16, description="side of a crop [px]")
+    learning_rate: float = Field(3e-4, gt=0, description="of pyramid and heads")
+    backbone: float = Field(
+        0.1, ge=0, le=1, description="share of that rate for the backbone; 0 freezes it"
+    )
+    warmup: int = Field(20, ge=1)
+    weight_decay: float = Field(1e-2, ge=0)
+    clip: float = Field(1.0, gt=0)
+    averaging: float = Field(0.97, ge=0, lt=1, description="decay of the averaged weights")
+    seed: int = Field(1, ge=0)
+    bf16: bool = True
+    validate_every: int = Field(25, ge=1)
+    validation_crops: int = Field(24, ge=1, description="crops of the held-out frames")
+    patience: int = Field(4, ge=1, description="validations without gain before it stops")
+    calibration_per_kind: int = Field(4, ge=1, description="simulated frames for calibration")
+
+
+class LabelledFrame(NamedTuple):
+    """A frame, what is on it, and with what profile to add more; None to add nothing."""
+
+    frame: Frame
+    truth: Catalog
+    psf: Psf | None = None
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """What became of a transfer.
+
+    Attributes
+    ----------
+    steps, best_step : int
+        Steps done, and the one whose averaged weights were kept; 0 for the
+        weights begun with, where nothing was better.
+    before, after : float
+        Loss on the held-out crops of the weights begun with and of those kept.
+    replay_before, replay_after : float
+        The same on simulated crops: what was forgotten.
+    """
+
+    steps: int
+    best_step: int
+    before: float
+    after: float
+    replay_before: float
+    replay_after: float
+
+
+def labelled(frame: Frame, truth: Catalog) -> LabelledFrame:
+    """Return a frame with its labels, their S/N measured where the table has none.
+
+    The S/N is that of the common forced aperture, so that what a deep catalogue lists but
+    the frame does not show is no source to be learned.
+    """
+    if "snr" in truth or not len(truth):
+        return LabelledFrame(frame, truth)
+    measured = forced_photometry(frame, truth)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        snr = measured["aper_flux"] / measured["aper_flux_err"]
+    return LabelledFrame(frame, truth.with_columns(snr=np.nan_to_num(snr, nan=0.0)))
+
+
+def self_labelled(frame: Frame, found: Catalog) -> LabelledFrame:
+    """Return a frame nobody labelled, for training with injected sources.
+
+    Parameters
+    ----------
+    frame : Frame
+        Real.
+    found : Catalog
+        What the weights to begin with find on it, with scores: the sure count as
+        sources, the doubtful neither way.
+
+    Raises
+    ------
+    BadInputError
+        If the frame has too few stars to measure the profile from.
+    """
+    kept = found.select(found["score"] >= _DOUBTFUL)
+    points = kept.select(~kept.is_streak)
+    psf = measure_psf(frame, points.xy).psf
+    truth = kept.with_columns(
+        ignore=kept["score"] < _SURE, snr=np.full(len(kept), np.finfo(np.float64).max)
+    )
+    return LabelledFrame(frame, truth, psf)
+
+
+class _FrameCrops(Dataset[dict[str, Tensor]]):
+    """Crops of a few frames, turned and mirrored; item i is the same every time."""
+
+    def __init__(
+        self, frames: Sequence[LabelledFrame], size: int, seed: int, stream: int, length: int
+    ) -> None:
+        self.frames, self.size, self.length = frames, size, length
+        self.seed, self.stream = seed, stream
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng([self.seed, _CROP_STREAM, self.stream, index])
+        frame, truth, psf = self.frames[int(rng.integers(len(self.frames)))]
+        ny, nx = frame.shape
+        y0 = int(rng.integers(0, ny - self.size + 1))
+        x0 = int(rng.integers(0, nx - self.size + 1))
+        frame, truth = _cut(frame, truth, x0, y0, self.size)
+        if psf is not None:
+            density = 10 ** rng.uniform(-3.8, -2.6)
+            settings = InjectionSettings(
+                number=int(rng.poisson(density * self.size**2)),
+                snr=(1.5, 60.0),
+                streaks=int(rng.random() < 0.3),
+                separation=1.0,
+                avoid=2.0,
+            )
+            more = draw_injected(frame, psf, settings, rng, there=truth)
+            frame, truth = inject(frame, more, psf, rng), _joined(truth, more)
+        return item(*_turned(frame, truth, int(rng.integers(8))))
+
+
+def _cut(frame: Frame, truth: Catalog, x0: int, y0: int, size: int) -> tuple[Frame, Catalog]:
+    """Return a square of a frame, and the sources that may reach into it."""
+    part = np.s_[y0 : y0 + size, x0 : x0 + size]
+    mask = None if frame.mask is None else frame.mask[part]
+    moved = truth.with_columns(x=truth["x"] - x0, y=truth["y"] - y0)
+    reach = 16 + moved["length"] / 2
+    near = (
+        (moved["x"] > -reach)
+        & (moved["x"] < size + reach)
+        & (moved["y"] > -reach)
+        & (moved["y"] < size + reach)
+    )
+    return frame.with_(data=frame.data[part], mask=mask, wcs=None), moved.select(near)
+
+
+def _turned(frame: Frame, truth: Catalog, way: int) -> tuple[Frame, Catalog]:
+    """Return a square frame mirrored (1), upside down (2) and transposed (4), or any of them."""
+    data, mask = frame.data, frame.mask
+    x, y, theta = truth["x"], truth["y"], truth["theta"]
+    last = data.shape[0] - 1
+    if way & 1:
+        data, mask = data[:, ::-1], None if mask is None else mask[:, ::-1]
+        x, theta = last - x, -theta
+    if way & 2:
+        data, mask = data[::-1], None if mask is None else mask[::-1]
+        y, theta = last - y, -theta
+    if way & 4:
+        data, mask = data.T, None if mask is None else mask.T
+        x, y, theta = y, x, np.pi / 2 - theta
+    theta = (theta + np.pi / 2) % np.pi - np.pi / 2
+    copied = None if mask is None else np.ascontiguousarray(mask)
+    return (
+        frame.with_(data=np.ascontiguousarray(data), mask=copied),
+        truth.with_columns(x=x, y=y, theta=theta),
+    )
+
+
+def _joined(truth: Catalog, more: Catalog) -> Catalog:
+    """Return both, with what labels need."""
+    both: dict[str, Any] = {
+        name: np.concatenate([truth[name], more[name]])
+        for name in ("x", "y", "kind", "length", "theta", "snr")
+    }
+    ignored = truth["ignore"] if "ignore" in truth else np.zeros(len(truth), dtype=bool)
+    ignore = np.concatenate([ignored, np.zeros(len(more), dtype=bool)])
+    return Catalog.build(source=truth.source, ignore=ignore, **both)
+
+
+def hold_out(
+    frames: Sequence[LabelledFrame], crop_px: int
+) -> tuple[list[LabelledFrame], list[LabelledFrame]]:
+    """Return the frames to train on and those to judge by.
+
+    A quarter of the frames, at least one, is held out. Of a single frame the last third of the
+    rows is, as long as that and the rest are no smaller than a crop.
+
+    Raises
+    ------
+    BadInputError
+        If there is no frame, or a single one is too small to be divided.
+    """
+    if not frames:
+        raise BadInputError("finetune", "at least one frame", "none")
+    if len(frames) > 1:
+        k = max(1, len(frames) // 4)
+        return list(frames[:-k]), list(frames[-k:])
+    frame, truth, psf = frames[0]
+    ny = frame.shape[0]
+    at = max(ny * 2 // 3, crop_px)
+    if ny - at < crop_px:
+        at = ny - crop_px
+    if at < crop_px:
+        raise BadInputError(
+            frame.name, f"several frames, or one of {2 * crop_px} rows", f"one of {ny} rows"
+        )
+    mask = frame.mask
+    parts = []
+    for rows in (slice(0, at), slice(at, ny)):
+        inside = (truth["y"] > rows.start - 0.5) & (truth["y"] < rows.stop - 0.5)
+        part = frame.with_(
+            data=frame.data[rows], mask=None if mask is None else mask[rows], wcs=None
+        )
+        moved = truth.with_columns(y=truth["y"] - rows.start)
+        parts.append(LabelledFrame(part, moved.select(inside | truth.is_streak), psf))
+    return parts[:1], parts[1:]
+
+
+def finetune(
+    start: Path,
+    frames: Sequence[LabelledFrame],
+    target: Path,
+    settings: FinetuneSettings | None = None,
+    on_step: Callable[[int, dict[str, float]], None] | None = None,
+) -> Finetuned:
+    """Adapt weights to the telescope of a few frames, and write them.
+
+    Parameters
+    ----------
+    start : Path
+        The weights file to begin with.
+    frames : sequence of LabelledFrame
+        Of one telescope; see `labelled` and `self_labelled`.
+    target : Path
+        The weights file to write.
+    settings : FinetuneSettings, optional
+        How.
+    on_step : callable, optional
+        Called with the step and its numbers.
+
+    Returns
+    -------
+    Finetuned
+        What was gained on held-out frames and lost on simulated ones.
+
+    Raises
+    ------
+    BadInputError
+        If the weights or the frames cannot be used.
+
+    Notes
+    -----
+    Pyramid and heads learn at the full rate, the backbone at a share of it. Simulated
+    crops are mixed in. The averaged weights with the lowest loss on the held-out
+    frames are kept, the ones begun with if nothing is better. Labelled
+    held-out frames join the simulated ones for calibration; with frames that nobody labelled
+    the calibration stays as it was, for their labels came from it.
+    """
+    s = settings or FinetuneSettings()
+    smallest = min((min(f.frame.shape) for f in frames), default=s.crop_px)
+    size = min(s.crop_px, smallest // 16 * 16)
+    if size < 64:
+        raise BadInputError("finetune", "frames of at least 64 px", f"one of {smallest} px")
+    torch.manual_seed(s.seed)
+    stored = read_weights(start)
+    network = Network(stored.settings)
+    sha256 = begin_with(network, start)
+    network.to(memory_format=torch.channels_last)
+    t = TrainingSettings(
+        steps=s.steps, batch=s.batch, crop_px=size, learning_rate=s.learning_rate,
+        seed=s.seed, bf16=s.bf16, network=stored.settings,
+    )  # fmt: skip
+    own, held = hold_out(frames, size)
+    validation = [
+        _FrameCrops(held, size, s.seed, 1, s.validation_crops)[i] for i in range(s.validation_crops)
+    ]
+    simulated = SimulatedCrops(s.seed, 1, size, max(8, s.validation_crops // 3))
+    replayed = [simulated[i] for i in range(len(simulated))]
+
+    optimiser = torch.optim.AdamW(_groups(network, s), lr=s.learning_rate)
+    average = {k: v.detach().clone() for k, v in network.state_dict().items()}
+    before, replay_before = (validate(network, average, c, t) for c in (validation, replayed))
+    best, best_step, step = before, 0, 0
+    kept = {k: v.clone() for k, v in average.items()}
+    waited = 0
+    network.train()
+    for step, batch in enumerate(_batches(own, s, size), start=1):
+        losses = compute_losses(network, batch, t, torch.Generator().manual_seed(step))
+        rate = (
+            s.learning_rate * min(1.0, step / s.warmup) * min(1.0, 2 * (1 - (step - 1) / s.steps))
+        )
+        norm = optimise(network, optimiser, losses, rate, s.clip)
+        update_average(average, network, min(s.averaging, step / (10 + step)))
+        values = {k: float(v.detach()) for k, v in losses.items()} | {"norm": norm}
+        if step % s.validate_every == 0 or step == s.steps:
+            values["held out"] = now = validate(network, average, validation, t)
+            waited += 1
+            if now < best:
+                best, best_step, waited = now, step, 0
+                kept = {k: v.clone() for k, v in average.items()}
+        if on_step is not None:
+            on_step(step, values)
+        if waited >= s.patience:
+            break
+    replay_after = validate(network, kept, replayed, t)
+    result = Finetuned(step, best_step, before, best, replay_before, replay_after)
+
+    calibration = stored.calibration
+    if best_step and all(f.psf is None for f in frames):
+        final = Network(stored.settings)
+        final.load_state_dict({k: v.half().float() for k, v in kept.items()})
+        final.eval().requires_grad_(False).fold()
+        known = [KnownFrame("own", f.frame, f.truth) for f in held]
+        calibration = fit_calibration(
+            final, chain(known, calibration_frames(s.seed, s.calibration_per_kind))
+        )
+    facts = dict(stored.facts) | {
+        "finetuned": {
+            "from_sha256": sha256,
+            "frames": [f.frame.name for f in frames],
+            "injected": any(f.psf is not None for f in frames),
+            "settings": s.model_dump(mode="json"),
+            "best_step": best_step,
+            "held_out_loss": [before, best],
+        }
+    }
+    save_weights(target, kept, stored.settings, calibration, facts)
+    return result
+
+
+def _groups(network: Network, s: FinetuneSettings) -> list[dict[str, Any]]:
+    """Return the parameters to learn, the backbone's with a rate of their own."""
+    behind = {id(p) for part in (network.stem, network.stages) for p in part.parameters()}
+    if not s.backbone:
+        for part in (network.stem, network.stages):
+            part.requires_grad_(False)
+    groups = []
+    for group in parameter_groups(network, s.weight_decay):
+        for slow, scale in ((False, 1.0), (True, s.backbone)):
+            chosen = [p for p in group["params"] if (id(p) in behind) == slow]
+            if scale:
+                groups.append({**group, "params": chosen, "scale": scale})
+    return groups
+
+
+def _batches(
+    frames: Sequence[LabelledFrame], s: FinetuneSettings, size: int
+) -> Iterator[dict[str, Any]]:
+    """Yield the batches: crops of the frames, then simulated ones."""
+    replay = min(round(s.replay * s.batch), s.batch - 1)
+    real = s.batch - replay
+    own = _FrameCrops(frames, size, s.seed, 0, s.steps * real)
+    simulated = SimulatedCrops(s.seed, _CROP_STREAM, size, s.steps * s.batch)
+    for step in range(s.steps):
+        items = [own[step * real + i] for i in range(real)]
+        items += [simulated[step * replay + i] for i in range(replay)]
+        yield collate(items)
