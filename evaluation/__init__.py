@@ -32,6 +32,7 @@ from evaluation.blind import (
 from evaluation.blocks import Units, resampling_units, split_blocks
 from evaluation.candidates import Candidates, find_candidates
 from evaluation.coco import CocoPrecision, coco_precision
+from evaluation.comparison import Standing, compare, compare_all, standing
 from evaluation.counts import (
     Counts,
     ZeroPoint,
@@ -44,6 +45,7 @@ from evaluation.counts import (
 )
 from evaluation.curves import Curve, best_f1_threshold, curve, purity_threshold, sweep
 from evaluation.frames import FrameInput, FrameScore, choose_edges, score_frame
+from evaluation.gate import Allowance, GateReport, Speed, judge, judge_speed, parse_allowances
 from evaluation.intervals import jeffreys, poisson, proportion, wilson
 from evaluation.limits import (
     CurveFit,
@@ -86,6 +88,7 @@ from evaluation.tables import POINTS, Evaluation, evaluate, evaluate_detector, m
 __all__ = [
     "OBJECTIVES",
     "POINTS",
+    "Allowance",
     "Candidates",
     "CocoPrecision",
     "Counts",
@@ -95,6 +98,7 @@ __all__ = [
     "FlipEstimate",
     "FrameInput",
     "FrameScore",
+    "GateReport",
     "Goal",
     "Limit",
     "Limits",
@@ -104,6 +108,8 @@ __all__ = [
     "RepeatEstimate",
     "ScoreReport",
     "ScoringRules",
+    "Speed",
+    "Standing",
     "TrialFrame",
     "Units",
     "ZeroPoint",
@@ -118,6 +124,8 @@ __all__ = [
     "bin_table",
     "choose_edges",
     "coco_precision",
+    "compare",
+    "compare_all",
     "completeness_limits",
     "count",
     "curve",
@@ -131,6 +139,8 @@ __all__ = [
     "fit_limits",
     "flip_estimate",
     "jeffreys",
+    "judge",
+    "judge_speed",
     "mark_ignored_regions",
     "measured_mag",
     "merge",
@@ -138,6 +148,7 @@ __all__ = [
     "pair_candidates",
     "pair_catalogs",
     "pair_sky",
+    "parse_allowances",
     "parse_bins",
     "point_segment_distance",
     "poisson",
@@ -152,6 +163,7 @@ __all__ = [
     "segment_distance",
     "sky_candidates",
     "split_blocks",
+    "standing",
     "sweep",
     "times_seen",
     "total",
