@@ -105,7 +105,7 @@ def test_unknown_settings_are_refused():
 
 @watershed
 def test_close_pairs_are_parted_and_flagged(plain):
-    frame = gaussians([(40.0, 40.0), (44.5, 41.0), (90.0, 20.0)])
+    frame = gaussians([(40.0, 40.0), (45.5, 41.0), (90.0, 20.0)])
     bright = plain(frame)
     assert np.count_nonzero(bright["score"] > 8) == 2
     parted = source_finder()(frame)
