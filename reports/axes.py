@@ -10,22 +10,19 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from catalog.errors import BadInputError
+from reports.canvas import THIN, bars, beside, dots, group_order, looks_of, say
 from reports.folder import ALL_BINS
-from reports.style import POINT_FILLS, QUANTITY_NAMES, Style, drawing, shorten, styles
+from reports.style import POINT_FILLS, QUANTITY_NAMES, Style, drawing, shorten
 
 __all__ = [
-    "THIN",
+    "STRIP_FLOOR",
     "bin_rows",
-    "group_order",
-    "looks_of",
+    "draw_strip",
+    "magnitude_axis",
     "plot_groups",
     "plot_precision_recall",
     "plot_score",
-    "say",
 ]
-
-#: A bin whose denominator is below this is drawn hollow and pale.
-THIN: Final = 10
 
 _MAGNITUDE_LABELS: Final[Mapping[str, str]] = {
     "completeness": "true magnitude [mag]",
@@ -43,10 +40,9 @@ _COUNTED: Final[Mapping[str, str]] = {
 }
 # An F-score is no better founded than the weaker of the two scores it joins.
 _THIN_BY: Final = {"f1": ("completeness", "purity"), "f2": ("completeness", "purity")}
-# The strip of counts lies below 0 on the axis of a score.
-_STRIP_FLOOR: Final = -0.30
+#: The strip of counts lies between this and 0 on the axis of a score.
+STRIP_FLOOR: Final = -0.30
 _STRIP_TOP: Final = -0.06
-_PALE: Final = 0.45
 
 
 def bin_rows(
@@ -140,25 +136,32 @@ def plot_score(
     with drawing():
         drawn = bin_rows(scores, quantity, group=group, point=point)
         width = float((drawn["bin_hi"] - drawn["bin_lo"]).min()) if len(drawn) else 1.0
-        step = min(0.13, 0.6 / max(len(looks), 1)) * width
         parts, undefined = [], []
         for i, (detector, look) in enumerate(looks.items()):
             rows = drawn[drawn["detector"] == detector]
-            rows = rows.assign(x=rows["mag"] + (i - (len(looks) - 1) / 2) * step)
-            _draw_curve(ax, rows, look)
+            rows = rows.assign(x=rows["mag"] + beside(i, len(looks), width))
+            dots(
+                ax,
+                rows["x"],
+                rows["value"],
+                look,
+                lo=rows["lo"],
+                hi=rows["hi"],
+                thin=rows["thin"],
+            )
             if len(rows) and rows["value"].isna().all():
                 undefined.append(shorten(detector))
             parts.append(rows)
         drawn = pd.concat(parts, ignore_index=True) if parts else drawn.assign(x=drawn["mag"])
-        ax.set_ylim(_STRIP_FLOOR, 1.04)
+        ax.set_ylim(STRIP_FLOOR, 1.04)
         ax.set_yticks(np.linspace(0, 1, 6))
         ax.axhline(0, color="#444444", linewidth=0.6)
         ax.grid(True, axis="y")
         ax.set_ylabel(QUANTITY_NAMES[quantity])
         ax.set_xlabel(_MAGNITUDE_LABELS[quantity])
         if len(drawn):
-            _magnitude_axis(ax, drawn)
-            _draw_strip(ax, drawn, looks, _COUNTED[quantity])
+            magnitude_axis(ax, drawn)
+            draw_strip(ax, drawn, looks, _COUNTED[quantity])
         else:
             say(ax, "no such scores in this run")
         if undefined:
@@ -286,7 +289,7 @@ def plot_groups(
                 ax.errorbar(
                     row["value"],
                     y,
-                    xerr=_error(row["value"], row["lo"], row["hi"]),
+                    xerr=bars(row["value"], row["lo"], row["hi"]),
                     color=look.color,
                     marker=look.marker,
                     markersize=6,
@@ -303,60 +306,24 @@ def plot_groups(
     return table
 
 
-def looks_of(table: pd.DataFrame, looks: Mapping[str, Style] | None) -> Mapping[str, Style]:
-    """Return `looks`, or by default `styles` of the detectors in the table."""
-    return styles(table["detector"].astype(str)) if looks is None else looks
-
-
-def group_order(groups: pd.Series[Any]) -> list[str]:
-    """Return the groups with ``all`` first, the others by name."""
-    return sorted(set(groups.astype(str)), key=lambda g: (g != "all", g))
-
-
-def _error(value: float, lo: float, hi: float) -> Any:
-    """Return the two bar lengths of an interval, shape (2, 1); None where it is undefined."""
-    if not (np.isfinite(lo) and np.isfinite(hi)):
-        return None
-    return np.maximum([[value - lo], [hi - value]], 0.0)
-
-
 def _bars(mark: Mapping[Any, Any], quantity: str) -> Any:
-    return _error(mark[quantity], mark[f"{quantity}_lo"], mark[f"{quantity}_hi"])
+    return bars(mark[quantity], mark[f"{quantity}_lo"], mark[f"{quantity}_hi"])
 
 
-def _draw_curve(ax: Axes, rows: pd.DataFrame, look: Style) -> None:
-    ax.plot(rows["x"], rows["value"], color=look.color, linewidth=1.0, alpha=0.6, zorder=2)
-    for row in rows.to_dict("records"):
-        if not np.isfinite(row["value"]):
-            continue
-        ax.errorbar(
-            row["x"],
-            row["value"],
-            yerr=_error(row["value"], row["lo"], row["hi"]),
-            color=look.color,
-            marker=look.marker,
-            markersize=5,
-            markerfacecolor="white" if row["thin"] else look.color,
-            elinewidth=1.1,
-            linestyle="none",
-            alpha=_PALE if row["thin"] else 1.0,
-            zorder=3,
-        )
-
-
-def _magnitude_axis(ax: Axes, drawn: pd.DataFrame) -> None:
+def magnitude_axis(ax: Axes, drawn: pd.DataFrame) -> None:
+    """Put ticks at the edges of the bins."""
     edges = np.unique(np.concatenate([drawn["bin_lo"], drawn["bin_hi"]]).astype(float))
     ax.set_xlim(edges[0], edges[-1])
     every = -(-len(edges) // 13)
     ax.set_xticks(edges[::every], [f"{e:g}" for e in edges[::every]])
 
 
-def _draw_strip(ax: Axes, drawn: pd.DataFrame, looks: Mapping[str, Style], counted: str) -> None:
+def draw_strip(ax: Axes, drawn: pd.DataFrame, looks: Mapping[str, Style], counted: str) -> None:
     """Draw the denominators below zero: one histogram if all detectors share it, else one each."""
     top = float(drawn["n"].max())
     if not top > 0:
         return
-    depth = _STRIP_TOP - _STRIP_FLOOR
+    depth = _STRIP_TOP - STRIP_FLOOR
     by_bin = drawn.groupby("bin")["n"]
     shared = bool((by_bin.min() == by_bin.max()).all())
     first = drawn.drop_duplicates("bin").sort_values("bin")
@@ -365,7 +332,7 @@ def _draw_strip(ax: Axes, drawn: pd.DataFrame, looks: Mapping[str, Style], count
         ax.bar(
             first["mag"],
             bars,
-            bottom=_STRIP_FLOOR,
+            bottom=STRIP_FLOOR,
             width=(first["bin_hi"] - first["bin_lo"]) * 0.96,
             color="#cfcfcf",
             linewidth=0,
@@ -375,7 +342,7 @@ def _draw_strip(ax: Axes, drawn: pd.DataFrame, looks: Mapping[str, Style], count
             for mag, n, height in zip(first["mag"], first["n"], bars, strict=True):
                 ax.text(
                     mag,
-                    _STRIP_FLOOR + height,
+                    STRIP_FLOOR + height,
                     f"{n:g}",
                     fontsize=6.5,
                     color="#444444",
@@ -387,9 +354,9 @@ def _draw_strip(ax: Axes, drawn: pd.DataFrame, looks: Mapping[str, Style], count
             rows = drawn[drawn["detector"] == detector]
             if len(rows):
                 edges = [*rows["bin_lo"], rows["bin_hi"].iloc[-1]]
-                steps = rows["n"].to_numpy(dtype=float) / top * depth * 0.6 + _STRIP_FLOOR
+                steps = rows["n"].to_numpy(dtype=float) / top * depth * 0.6 + STRIP_FLOOR
                 ax.stairs(
-                    steps, edges, baseline=_STRIP_FLOOR, color=look.color, linewidth=0.9, zorder=1
+                    steps, edges, baseline=STRIP_FLOOR, color=look.color, linewidth=0.9, zorder=1
                 )
     ax.text(
         0.006,
@@ -429,8 +396,3 @@ def _operating_points(scores: pd.DataFrame, detector: str, group: str) -> pd.Dat
             mark |= dict(zip((quantity, f"{quantity}_lo", f"{quantity}_hi"), values, strict=True))
         marks.append(mark)
     return pd.DataFrame(marks)
-
-
-def say(ax: Axes, text: str) -> None:
-    """Write a sentence in the middle of an axis that has nothing to draw."""
-    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color="#555555")

@@ -14,19 +14,28 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from reports.axes import (
-    THIN,
-    group_order,
+from reports.axes import plot_groups, plot_precision_recall, plot_score
+from reports.canvas import (
+    frames_said,
+    group_title,
+    handles,
+    legend,
     looks_of,
-    plot_groups,
-    plot_precision_recall,
-    plot_score,
+    panels,
     say,
+    shown_groups,
+    thin_handle,
 )
 from reports.folder import ALL_BINS
 from reports.style import POINT_FILLS, QUANTITY_NAMES, Style, drawing, point_name, shorten
 
-__all__ = ["limits_by_group", "precision_recall", "scores_by_group", "scores_by_magnitude"]
+__all__ = [
+    "dots_by_group",
+    "limits_by_group",
+    "precision_recall",
+    "scores_by_group",
+    "scores_by_magnitude",
+]
 
 _WIDE: Final = 8.0
 _OVERVIEW: Final = ("completeness", "purity", "f1", "f2")
@@ -55,21 +64,9 @@ def scores_by_magnitude(
         which = "all groups" if group == "all" else f"group {shorten(group)}"
         figure.suptitle(
             f"Scores by magnitude: {which}, operating point: {point_name(point)}, "
-            f"{n_frames} frame{'' if n_frames == 1 else 's'}"
+            f"{frames_said(n_frames)}"
         )
-        handles = [_handle(look, shorten(name)) for name, look in looks.items()]
-        handles.append(
-            Line2D(
-                [],
-                [],
-                color="#777777",
-                marker="o",
-                markerfacecolor="white",
-                linestyle="none",
-                label=f"hollow: n < {THIN}",
-            )
-        )
-        _legend(figure, handles)
+        legend(figure, [*handles(looks), thin_handle()])
     return figure, pd.concat(drawn, ignore_index=True)
 
 
@@ -78,24 +75,17 @@ def precision_recall(
 ) -> tuple[Figure, pd.DataFrame]:
     """Return a figure of purity against completeness, one panel a group, and its numbers."""
     looks = looks_of(scores, looks)
-    groups = group_order(scores["group"])
-    if len(groups) == 2:  # "all" and its only group say the same
-        groups = groups[:1]
-    columns = min(2, max(len(groups), 1))
-    rows = -(-max(len(groups), 1) // columns)
+    groups = shown_groups(scores)
     with drawing():
-        figure = Figure(figsize=(4.9 * columns, 4.5 * rows + 0.6), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False).ravel()
+        figure, axes = panels(len(groups), width=3.7, height=3.5, sharex=True, sharey=True)
         drawn = []
         for ax, group in zip(axes, groups, strict=False):
             drawn.append(plot_precision_recall(ax, sweep, scores, group=group, looks=looks))
-            ax.set_title("all groups" if group == "all" else shorten(group))
-        for ax in axes[len(groups) :]:
-            ax.remove()
+            ax.set_title(group_title(group))
+            ax.label_outer()
         figure.suptitle("Purity against completeness as the score threshold is swept")
         points = [str(p) for p in scores["point"].drop_duplicates()]
-        handles = [_handle(look, shorten(name)) for name, look in looks.items()]
-        handles += [
+        entries = handles(looks) + [
             Line2D(
                 [],
                 [],
@@ -109,7 +99,7 @@ def precision_recall(
             )
             for p in points
         ]
-        _legend(figure, handles)
+        legend(figure, entries)
     return figure, pd.concat(drawn, ignore_index=True) if drawn else pd.DataFrame()
 
 
@@ -121,7 +111,7 @@ def limits_by_group(
 ) -> tuple[Figure, pd.DataFrame]:
     """Return a figure of the S/N of half completeness per group, and its numbers."""
     table = limits.rename(columns={"snr50": "value", "snr50_lo": "lo", "snr50_hi": "hi"})
-    figure, drawn = _panels(
+    figure, drawn = dots_by_group(
         table,
         points,
         looks_of(limits, looks),
@@ -142,7 +132,7 @@ def scores_by_group(
     """Return a figure of one score over all bins per group, and its numbers."""
     table = scores[(scores["quantity"] == quantity) & (scores["bin"] == ALL_BINS)]
     name = QUANTITY_NAMES[quantity]
-    return _panels(
+    return dots_by_group(
         table,
         points,
         looks_of(scores, looks),
@@ -151,7 +141,7 @@ def scores_by_group(
     )
 
 
-def _panels(
+def dots_by_group(
     table: pd.DataFrame,
     points: Sequence[str] | None,
     looks: Mapping[str, Style],
@@ -159,10 +149,25 @@ def _panels(
     title: str,
     *,
     wide: bool = False,
+    zero: bool = False,
 ) -> tuple[Figure, pd.DataFrame]:
-    """Return one panel of dots for each operating point, sharing their axes.
+    """Return one panel of dots for each operating point, sharing their axes; and its numbers.
 
-    With `wide`, values that span more than a factor `_WIDE` stand on a logarithmic axis.
+    Parameters
+    ----------
+    table : DataFrame
+        `detector`, `point`, `group`, `value`, `lo`, `hi`.
+    points : sequence of str, optional
+        Which operating points; all of the table's by default.
+    looks : mapping of str to Style
+        As for `reports.axes.plot_score`.
+    label, title : str
+        The value's name and unit, and what the figure shows.
+    wide : bool
+        Whether values that span more than a factor 8 stand on a logarithmic axis.
+    zero : bool
+        Whether zero is marked, and far values are drawn nearer (a symmetric
+        logarithm) where they would press the others together.
     """
     if points is None:
         points = [str(p) for p in table["point"].drop_duplicates()]
@@ -186,22 +191,15 @@ def _panels(
             axes[0].xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
             axes[0].xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
             axes[0].xaxis.set_minor_formatter(NullFormatter())
-        axes[len(axes) // 2].set_xlabel(label)
+        if zero:
+            for ax in axes:
+                ax.axvline(0, color="#444444", linewidth=0.8)
+            if len(shown) and np.abs(shown).max() > _WIDE * max(np.median(np.abs(shown)), 0.1):
+                axes[0].set_xscale("symlog", linthresh=0.5)
+                axes[0].xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        figure.supxlabel(label, fontsize=9)
         figure.suptitle(title)
-        _legend(figure, [_handle(look, shorten(name)) for name, look in looks.items()])
+        legend(figure, handles(looks))
     keep = ["detector", "point", "group", "value", "lo", "hi"]
     extra = [c for c in ("n", "n_truths", "n_frames") if c in table.columns]
     return figure, table[keep + extra]
-
-
-def _handle(look: Style, label: str) -> Line2D:
-    return Line2D([], [], color=look.color, marker=look.marker, markersize=5, label=label)
-
-
-def _legend(figure: Figure, handles: Sequence[Line2D]) -> None:
-    lengths = [len(str(h.get_label())) + 7 for h in handles]
-    room = figure.get_figwidth() * 13  # about as many characters as a line holds
-    columns = len(handles)
-    while columns > 1 and sum(max(lengths[i::columns]) for i in range(columns)) > room:
-        columns -= 1
-    figure.legend(handles=handles, loc="outside lower center", ncols=max(columns, 1), frameon=False)
