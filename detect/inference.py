@@ -19,6 +19,7 @@ from detect.decode import find_streaks, propose
 from detect.fused import fused
 from detect.inputs import frame_channels
 from detect.network import DENSE_CHANNELS, STRIDE, Network
+from detect.refine import refine_streaks
 from detect.regions import region_features
 
 __all__ = ["RawSources", "Tiling", "find_sources"]
@@ -193,7 +194,8 @@ def find_sources(
         (xy_all[:, 0] > -0.5) & (xy_all[:, 0] < nx - 0.5)
         & (xy_all[:, 1] > -0.5) & (xy_all[:, 1] < ny - 0.5)
     )  # fmt: skip
-    return RawSources(xy_all[on], logit_all[on], find_streaks(whole))
+    streaks = refine_streaks(find_streaks(whole), frame, sky)
+    return RawSources(xy_all[on], logit_all[on], streaks)
 
 
 class _Part(NamedTuple):
