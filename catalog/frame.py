@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,27 @@ from astropy.wcs import WCS
 
 from catalog.errors import BadInputError
 
-__all__ = ["Frame"]
+__all__ = ["Frame", "Plane"]
+
+
+class Plane(Protocol):
+    """Where positions are: what of a frame is known without its pixels."""
+
+    @property
+    def name(self) -> str:
+        """Name of the frame."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns, (ny, nx)."""
+
+    @property
+    def wcs(self) -> WCS | None:
+        """Celestial coordinates."""
+
+    @property
+    def zero_point(self) -> float | None:
+        """Magnitude of a source of 1 ADU."""
 
 
 def _positive(value: float) -> bool:

@@ -8,8 +8,12 @@ import io
 import lzma
 import os
 import re
+import shutil
+import tempfile
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -24,10 +28,24 @@ from catalog.errors import BadInputError
 from catalog.files import existing_file
 from catalog.headers import celestial_wcs, is_structural
 
-__all__ = ["Hdu", "LoadedImage", "Pixels", "holds_image", "load_image", "split_brackets"]
+__all__ = [
+    "Hdu",
+    "ImageFile",
+    "LoadedImage",
+    "Pixels",
+    "holds_image",
+    "load_image",
+    "split_brackets",
+]
 
 # Two dozen gigabytes of float32 and more are no frame anybody meant to open.
 _MOST_PIXELS: Final = 2**33
+# How files packed as a whole begin, and what unpacks them.
+_PACKINGS: Final[tuple[tuple[bytes, Any], ...]] = (
+    (b"\x1f\x8b", gzip.open),
+    (b"BZh", bz2.open),
+    (b"\xfd7zXZ\x00", lzma.open),
+)
 _BRACKETS = re.compile(r"^(?P<file>.+)\[(?P<hdu>[^\[\]]+)\]$", re.DOTALL)
 
 #: An HDU: its number from 0, its EXTNAME, or EXTNAME and EXTVER.
@@ -98,6 +116,100 @@ def load_image(file: Path, hdu: Hdu | None) -> LoadedImage:
             raise BadInputError(str(file), "a readable FITS image", _one_line(error)) from error
 
 
+class ImageFile:
+    """One image of a FITS file, whose pixels are read box by box.
+
+    Parameters
+    ----------
+    file : Path
+        Plain or compressed in tiles: a box is read through a memory map of the file.
+        One packed as a whole (gzip, bzip2, xz) is first unpacked to a temporary file.
+    hdu : Hdu, optional
+        Which image; the first by default.
+
+    Attributes
+    ----------
+    shape : (ny, nx)
+        Of the image [px].
+    header, wcs, unusable
+        As in `LoadedImage`.
+
+    Raises
+    ------
+    BadInputError
+        For every fault of the file.
+    """
+
+    def __init__(self, file: Path, hdu: Hdu | None = None) -> None:
+        self.file = file
+        self._plain: Any = None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)
+            try:
+                with _open_packed(file) as (stream, unpacked):
+                    self._plain = unpacked
+                    self._index = _choose(stream, file, hdu)
+                    stream.seek(0)
+                    with fits.open(stream, memmap=False, do_not_scale_image_data=True) as hdus:
+                        self.header, unreadable = _joined_header(hdus, self._index)
+                        one = hdus[self._index]
+                        self._axes = len(one.shape)
+                        ny, nx = one.shape[-2:]
+                        self.shape: tuple[int, int] = (int(ny), int(nx))
+                        self.wcs, trouble = celestial_wcs(one.header, hdus)
+                self.unusable = (*unreadable, *filter(None, [trouble]))
+            except BadInputError:
+                raise
+            except Exception as error:  # astropy raises a dozen types on damaged files
+                raise BadInputError(str(file), "a readable FITS image", _one_line(error)) from error
+
+    def read(self, rows: slice, columns: slice) -> Pixels:
+        """Return the scaled pixels of a box, NaN where they are BLANK.
+
+        The map lives as long as the call, so that pages once read are not counted
+        as this process's memory for ever.
+        """
+        path = self.file if self._plain is None else Path(self._plain.name)
+        box = (*(0,) * (self._axes - 2), rows, columns)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)
+            try:
+                with fits.open(path, memmap=True, do_not_scale_image_data=True) as hdus:
+                    raw = np.array(hdus[self._index].section[box])
+                return _scaled(raw, self.header, self.file)
+            except BadInputError:
+                raise
+            except Exception as error:
+                raise BadInputError(
+                    str(self.file), "a readable FITS image", _one_line(error)
+                ) from error
+
+
+@contextmanager
+def _open_packed(file: Path) -> Iterator[tuple[BinaryIO, Any]]:
+    """Give a file's plain FITS bytes, and the temporary file that holds them if there is one."""
+    existing_file(file)
+    with file.open("rb") as packed:
+        magic = packed.read(6)
+        packed.seek(0)
+        opener = next((o for start, o in _PACKINGS if magic.startswith(start)), None)
+        if opener is None:
+            with _open(file) as stream:
+                yield stream, None
+            return
+        unpacked = tempfile.NamedTemporaryFile(suffix=".fits")  # noqa: SIM115 - outlives this
+        try:
+            with opener(packed) as plain:
+                shutil.copyfileobj(plain, unpacked, 2**20)
+            unpacked.flush()
+        except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
+            raise BadInputError(
+                str(file), "a readable, complete compressed file", _one_line(error)
+            ) from error
+    with _open(Path(unpacked.name)) as stream:
+        yield stream, unpacked
+
+
 def _open(file: Path) -> BinaryIO:
     """Return the file as a stream of plain FITS bytes."""
     existing_file(file)
@@ -105,11 +217,7 @@ def _open(file: Path) -> BinaryIO:
         stream = file.open("rb")
         magic = stream.read(6)
         stream.seek(0)
-        for start, opener in (
-            (b"\x1f\x8b", gzip.open),
-            (b"BZh", bz2.open),
-            (b"\xfd7zXZ\x00", lzma.open),
-        ):
+        for start, opener in _PACKINGS:
             if magic.startswith(start):
                 # Read to the end, for the checksum stands there.
                 with stream, opener(stream) as plain:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
+from astropy.wcs import WCS
 
 from catalog.errors import BadInputError
 from catalog.files import atomic_path
@@ -22,7 +23,15 @@ from catalog.frame import Frame
 from catalog.hdus import Hdu, LoadedImage, Pixels, load_image, split_brackets
 from catalog.headers import FACT_KEYS, IGNORED_KEY, header_facts, is_structural
 
-__all__ = ["COMPRESSION_ENDINGS", "FITS_ENDINGS", "frame_name", "read_frame", "write_frame"]
+__all__ = [
+    "COMPRESSION_ENDINGS",
+    "FITS_ENDINGS",
+    "facts_of",
+    "frame_name",
+    "masked_pixels",
+    "read_frame",
+    "write_frame",
+]
 
 #: Endings of FITS files, before and after those of compression.
 FITS_ENDINGS: Final = (".fits", ".fit", ".fts")
@@ -107,16 +116,10 @@ def read_frame(
             f"it knows name, {', '.join(_FACTS)}"
         )
     image = load_image(file, wanted)
-    wcs = overrides.get("wcs", image.wcs)
-    facts = header_facts(
-        image.header, wcs=wcs, pixel_scale_arcsec=overrides.get("pixel_scale_arcsec")
-    )
-    known = {**facts.values, "wcs": wcs, "name": frame_name(file) + _suffix(wanted), **overrides}
     frame = Frame(
         data=image.pixels,
         mask=_either(_mask(mask, file, image, mask_bits), _weightless(weight, image)),
-        header=_plain_header(image.header, (*facts.ignored, *image.unusable)),
-        **known,
+        **facts_of(file, wanted, image.header, image.wcs, image.unusable, overrides),
     )
     usable = frame.data[~frame.bad]
     if usable.min() == usable.max():
@@ -191,6 +194,22 @@ def write_frame(
         temporary.write_bytes(content)
 
 
+def facts_of(
+    file: Path,
+    hdu: Hdu | None,
+    header: fits.Header,
+    wcs: WCS | None,
+    unusable: tuple[str, ...],
+    overrides: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return every field of a `Frame` but its pixels and mask, from a file's header."""
+    given = overrides or {}
+    wcs = given.get("wcs", wcs)
+    facts = header_facts(header, wcs=wcs, pixel_scale_arcsec=given.get("pixel_scale_arcsec"))
+    known = {**facts.values, "wcs": wcs, "name": frame_name(file) + _suffix(hdu), **given}
+    return known | {"header": _plain_header(header, (*facts.ignored, *unusable))}
+
+
 def _suffix(hdu: Hdu | None) -> str:
     """Return what an HDU adds to a frame's name."""
     if hdu is None:
@@ -216,6 +235,11 @@ def _mask(
         pixels = given
     else:
         pixels = load_image(*split_brackets(given)).pixels
+    return masked_pixels(pixels, bits, str(file))
+
+
+def masked_pixels(pixels: Pixels, bits: int | None, source: str) -> Pixels:
+    """Return True where a mask's value says that a pixel is bad; see `read_frame`."""
     if bits is None:
         return np.asarray(~(pixels == 0))  # NaN equals nothing, so it is bad
     if bits < 0:
@@ -225,7 +249,7 @@ def _mask(
     # 2**53: beyond it a float holds no single bits.
     if (whole < 0).any() or (whole != np.rint(whole)).any() or (whole >= 2**53).any():
         raise BadInputError(
-            str(file), "a mask of whole numbers for mask_bits", f"values of type {pixels.dtype}"
+            source, "a mask of whole numbers for mask_bits", f"values of type {pixels.dtype}"
         )
     return np.asarray(((whole.astype(np.int64) & bits) != 0) | bad)
 

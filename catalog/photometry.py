@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,14 @@ from catalog.errors import BadInputError
 from catalog.frame import Frame
 from catalog.sources import Catalog
 
-__all__ = ["aperture_radius", "forced_photometry"]
+__all__ = [
+    "PillSums",
+    "aperture_radius",
+    "forced_photometry",
+    "pill_sums",
+    "segment_of",
+    "with_flux",
+]
 
 _Floats = npt.NDArray[np.float64]
 
@@ -28,6 +36,8 @@ _LEAST_RADIUS_PX = 1.5
 # Points on a side of each pixel that the border of a streak's aperture crosses.
 _SUBSAMPLES = 10
 _HALF_DIAGONAL = 0.5**0.5
+# Side of the blocks that the box around a streak is taken in, to bound memory [px].
+_BLOCK_PX = 1024
 
 
 def aperture_radius(frame: Frame) -> float:
@@ -93,11 +103,23 @@ def forced_photometry(
         rows = np.flatnonzero(~swept & _reaches(frame, catalog.xy, radius))
         flux[rows], error[rows] = _circles(frame, sky, catalog.xy[rows], radius)
         for row in np.flatnonzero(swept):
-            x, y, length, theta = (float(catalog[c][row]) for c in ("x", "y", "length", "theta"))
-            half = 0.5 * length * np.cos(theta), 0.5 * length * np.sin(theta)
-            flux[row], error[row] = _pill(frame, sky, (x, y, *half), radius)
-    zero_point = 0.0 if frame.zero_point is None else frame.zero_point
-    magnitude = zero_point - 2.5 * np.log10(np.where(flux > 0, flux, np.nan))
+            segment = segment_of(catalog, row)
+            sums = pill_sums(frame, sky, segment, radius)
+            length = 2.0 * float(np.hypot(*segment[2:]))
+            flux[row], error[row] = sums.measured(length, radius, frame.gain)
+    return with_flux(catalog, flux, error, frame.zero_point)
+
+
+def segment_of(catalog: Catalog, row: int | np.integer[Any]) -> tuple[float, float, float, float]:
+    """Return a streak's centre and half vector [px]."""
+    x, y, length, theta = (float(catalog[c][row]) for c in ("x", "y", "length", "theta"))
+    return x, y, 0.5 * length * np.cos(theta), 0.5 * length * np.sin(theta)
+
+
+def with_flux(catalog: Catalog, flux: _Floats, error: _Floats, zero_point: float | None) -> Catalog:
+    """Return the catalogue with fluxes [ADU] in the common aperture, and their magnitudes."""
+    zero = 0.0 if zero_point is None else zero_point
+    magnitude = zero - 2.5 * np.log10(np.where(flux > 0, flux, np.nan))
     return catalog.with_columns(aper_flux=flux, aper_flux_err=error, aper_mag=magnitude)
 
 
@@ -138,21 +160,88 @@ def _circles(frame: Frame, sky: Background, xy: _Floats, radius: float) -> tuple
     return flux, error
 
 
-def _pill(
-    frame: Frame, sky: Background, segment: tuple[float, float, float, float], radius: float
-) -> tuple[float, float]:
-    """Return flux and error of a circle swept along a segment, NaN without a usable pixel."""
+@dataclass(frozen=True)
+class PillSums:
+    """What a part of a frame adds to a streak's aperture; parts of one frame add up.
+
+    Parameters
+    ----------
+    flux : float
+        Over the usable pixels, background taken off [ADU].
+    variance : float
+        Of the background there [ADU²].
+    usable : float
+        Their area within the aperture [px²].
+    """
+
+    flux: float = 0.0
+    variance: float = 0.0
+    usable: float = 0.0
+
+    def __add__(self, other: PillSums) -> PillSums:
+        return PillSums(
+            self.flux + other.flux, self.variance + other.variance, self.usable + other.usable
+        )
+
+    def measured(self, length: float, radius: float, gain: float | None) -> tuple[float, float]:
+        """Return flux and error, made up by area for what is not usable; NaN without any."""
+        if self.usable <= 0:
+            return np.nan, np.nan
+        variance = self.variance
+        if gain is not None and self.flux > 0:
+            variance += self.flux / float(gain)
+        whole = (2.0 * radius * length + np.pi * radius**2) / self.usable
+        return self.flux * float(whole), float(np.sqrt(variance) * whole)
+
+
+def pill_sums(
+    frame: Frame,
+    sky: Background,
+    segment: tuple[float, float, float, float],
+    radius: float,
+    within: tuple[slice, slice] | None = None,
+) -> PillSums:
+    """Return the sums of a circle swept along a segment, over a frame or a part of it.
+
+    Parameters
+    ----------
+    frame, sky : Frame, Background
+        The pixels.
+    segment : (x, y, half_x, half_y)
+        Centre and half vector [px].
+    radius : float
+        Of the circle [px].
+    within : (rows, columns), optional
+        The part; by default all of the frame.
+    """
     x, y, half_x, half_y = segment
     ny, nx = frame.shape
+    rows, columns = (slice(0, ny), slice(0, nx)) if within is None else within
     reach_x, reach_y = abs(half_x) + radius, abs(half_y) + radius
     if not np.isfinite([reach_x, reach_y]).all():
-        return np.nan, np.nan
+        return PillSums()
     # Clipped before they become integers, for a streak may be listed anywhere.
-    left, right = np.clip([x - reach_x - 1, x + reach_x + 2], 0, nx).astype(int)
-    low, high = np.clip([y - reach_y - 1, y + reach_y + 2], 0, ny).astype(int)
-    if left >= right or low >= high:
-        return np.nan, np.nan
-    box = (slice(low, high), slice(left, right))
+    left, right = np.clip([x - reach_x - 1, x + reach_x + 2], columns.start, columns.stop)
+    low, high = np.clip([y - reach_y - 1, y + reach_y + 2], rows.start, rows.stop)
+    total = PillSums()
+    for y0 in range(int(low), int(high), _BLOCK_PX):
+        for x0 in range(int(left), int(right), _BLOCK_PX):
+            y1, x1 = min(y0 + _BLOCK_PX, int(high)), min(x0 + _BLOCK_PX, int(right))
+            # Most blocks of a long streak's box are empty: too far even at their nearest.
+            middle = np.array([(x0 + x1 - 1) / 2]), np.array([(y0 + y1 - 1) / 2])
+            if _distance(*middle, segment)[0] <= radius + 1 + np.hypot(x1 - x0, y1 - y0) / 2:
+                box = slice(y0, y1), slice(x0, x1)
+                total = total + _block_sums(frame, sky, segment, radius, box)
+    return total
+
+
+def _block_sums(
+    frame: Frame,
+    sky: Background,
+    segment: tuple[float, float, float, float],
+    radius: float,
+    box: tuple[slice, slice],
+) -> PillSums:
     rows, columns = np.mgrid[box]
     distance = _distance(columns, rows, segment)
     weight = (distance <= radius).astype(np.float64)
@@ -162,15 +251,11 @@ def _pill(
     fine = _distance(columns[border][:, None] + fine_x, rows[border][:, None] + fine_y, segment)
     weight[border] = (fine <= radius).mean(axis=1)
     weight[frame.bad[box]] = 0.0
-    usable = float(weight.sum())
-    if usable <= 0:
-        return np.nan, np.nan
-    flux = float((weight * (frame.data[box] - sky.level[box])).sum(dtype=np.float64))
-    variance = float((weight * np.square(sky.rms[box], dtype=np.float64)).sum())
-    if frame.gain is not None and flux > 0:
-        variance += flux / float(frame.gain)
-    whole = (4.0 * radius * np.hypot(half_x, half_y) + np.pi * radius**2) / usable
-    return flux * float(whole), float(np.sqrt(variance) * whole)
+    return PillSums(
+        float((weight * (frame.data[box] - sky.level[box])).sum(dtype=np.float64)),
+        float((weight * np.square(sky.rms[box], dtype=np.float64)).sum()),
+        float(weight.sum()),
+    )
 
 
 def _distance(

@@ -7,20 +7,20 @@ import numpy.typing as npt
 from astropy.wcs import WCS
 
 from catalog.errors import BadInputError
-from catalog.frame import Frame
+from catalog.frame import Plane
 from catalog.sources import Catalog
 
 __all__ = ["pixel_positions", "plane_positions", "sky_separation", "unit_vectors", "with_sky"]
 
 
-def with_sky(catalog: Catalog, frame: Frame) -> Catalog:
+def with_sky(catalog: Catalog, frame: Plane) -> Catalog:
     """Return the catalogue with ``ra`` and ``dec`` [deg, ICRS axes of the WCS] added.
 
     Parameters
     ----------
     catalog : Catalog
         Positions 0-based [px].
-    frame : Frame
+    frame : Frame or mosaic
         Must have a WCS. A position that the projection cannot place on the
         sky gets NaN.
 
@@ -37,7 +37,7 @@ def with_sky(catalog: Catalog, frame: Frame) -> Catalog:
 
 
 def pixel_positions(
-    ra: npt.NDArray[np.float64], dec: npt.NDArray[np.float64], frame: Frame
+    ra: npt.NDArray[np.float64], dec: npt.NDArray[np.float64], frame: Plane
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return x, y [px, 0-based] of sky positions, NaN far outside the frame.
 
@@ -45,7 +45,7 @@ def pixel_positions(
     ----------
     ra, dec : ndarray of float64, shape (n,)
         Positions [deg].
-    frame : Frame
+    frame : Frame or mosaic
         Must have a WCS.
 
     Returns
@@ -77,7 +77,7 @@ def pixel_positions(
     return x, y
 
 
-def _wcs(frame: Frame) -> WCS:
+def _wcs(frame: Plane) -> WCS:
     """Return the frame's WCS, which has to be there."""
     if frame.wcs is None:
         raise BadInputError(frame.name, "a frame with celestial coordinates (WCS)", "none")

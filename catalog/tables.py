@@ -28,7 +28,7 @@ from catalog.aliases import rename_columns
 from catalog.coco import coco_table, write_coco
 from catalog.errors import BadInputError
 from catalog.files import atomic_path, existing_file
-from catalog.frame import Frame
+from catalog.frame import Plane
 from catalog.hdus import split_brackets
 from catalog.regions import write_regions
 from catalog.sextractor_tables import write_ascii_head, write_ldac
@@ -84,7 +84,7 @@ def read_catalog(
     path: str | os.PathLike[str],
     *,
     columns: Mapping[str, str] | None = None,
-    frame: Frame | None = None,
+    frame: Plane | None = None,
     zero_point: float | None = None,
     on_sky: bool = False,
 ) -> Catalog:
@@ -101,7 +101,7 @@ def read_catalog(
     columns : mapping of str to str, optional
         Schema name to the file's column, above the known aliases
         (`catalog.aliases.ALIASES`).
-    frame : Frame, optional
+    frame : Frame or mosaic, optional
         Its WCS places tables that have sky positions only; rows that fall
         more than 10 px outside the frame are then left out, and counted under
         ``outside_frame`` in the table's meta.
@@ -288,7 +288,7 @@ def _read_parquet(content: bytes) -> Table:
 
 
 def _placed(
-    table: Table, frame: Frame | None, source: str, given: Sequence[str], on_sky: bool
+    table: Table, frame: Plane | None, source: str, given: Sequence[str], on_sky: bool
 ) -> Table:
     """Return the rows within the frame of a table of sky positions, with x and y."""
     names = set(table.colnames)
