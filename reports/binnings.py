@@ -50,6 +50,7 @@ FACETS: Final[tuple[tuple[str, str, str], ...]] = (
     ("kind", "purity", "kind of detection"),
     ("score", "purity", "tenth of the detector’s own detections, by score"),
 )
+_IGNORE_COUNTED: Final = {"completeness": "truths", "purity": "detections"}
 #: A migration matrix with more bins than this has no counts written in it.
 _WRITTEN: Final = 16
 
@@ -59,7 +60,7 @@ def edge_axis(ax: Axes, rows: pd.DataFrame) -> None:
     edges = rows.drop_duplicates("bin").sort_values("bin")
     at = [float(b) - 0.5 for b in edges["bin"]] + [float(edges["bin"].iloc[-1]) + 0.5]
     values = [*edges["bin_lo"].astype(float), float(edges["bin_hi"].iloc[-1])]
-    labels = ["∞" if np.isposinf(v) else "−∞" if np.isneginf(v) else f"{v:.4g}" for v in values]
+    labels = ["∞" if np.isposinf(v) else "−∞" if np.isneginf(v) else f"{v:.3g}" for v in values]
     ax.set_xticks(at, labels, fontsize=7.5, rotation=45 if len(labels) > 9 else 0)
     ax.set_xlim(at[0] - 0.1, at[-1] + 0.1)
 
@@ -104,7 +105,7 @@ def plot_facet(
         & (facets["point"] == point)
     ].sort_values("bin", kind="stable")
     unknown = rows["label"].astype(str) == "unknown"
-    rows = rows[~unknown | (rows["n"] > 0)]
+    rows = _trimmed(rows[~unknown | (rows["n"] > 0)])
     parts = []
     with drawing():
         for i, (detector, look) in enumerate(looks.items()):
@@ -127,9 +128,7 @@ def plot_facet(
                 )
             parts.append(part)
         drawn = pd.concat(parts, ignore_index=True) if parts else rows.assign(x=[], thin=[])
-        ax.set_ylim(-0.02, 1.03)
-        ax.set_yticks(np.linspace(0, 1, 6))
-        ax.grid(True, axis="y")
+        _strip_axis(ax)
         ax.set_ylabel(QUANTITY_NAMES[quantity])
         if not len(drawn):
             say(ax, "nothing of this in the run")
@@ -200,17 +199,15 @@ def plot_ignore_limit(
             part = rows[rows["detector"] == detector]
             dots(ax, part["min_snr"], part[quantity], look)
             parts.append(part)
-        ax.set_ylim(0, 1.03)
-        ax.grid(True, axis="y")
+        _strip_axis(ax)
         ax.set_ylabel(QUANTITY_NAMES[quantity])
         ax.set_xlabel("truths below this ideal S/N are ignored")
         if not len(rows):
             say(ax, "no truth states its S/N")
-        elif quantity == "completeness":  # the denominator, the same for every detector
-            first = rows.drop_duplicates("min_snr")
-            for x, n in zip(first["min_snr"], first["truths"], strict=True):
-                ax.text(x, 0.015, f"{n:g}", fontsize=6.5, color="#444444", ha="center", rotation=90)
-            ax.text(0.01, 0.2, "n: truths", transform=ax.transAxes, fontsize=6.5, color="#444444")
+        elif quantity in _IGNORE_COUNTED:
+            counted = _IGNORE_COUNTED[quantity]
+            bin_numbers(ax, rows.assign(bin=rows["min_snr"], n=rows[counted]))
+            ax.text(0.005, 0.2, f"n: {counted}", transform=ax.transAxes, fontsize=6, va="bottom")
     return pd.concat(parts, ignore_index=True) if parts else rows
 
 
@@ -336,16 +333,27 @@ def _facet_axis(ax: Axes, drawn: pd.DataFrame, facet: str, every: Sequence[int])
         edge_axis(ax, known)
     if len(known) < len(drawn):
         at = float(drawn["bin"].max())
-        ax.text(
-            at,
-            -0.04,
-            "unknown",
-            fontsize=7,
-            ha="center",
-            va="top",
-            transform=ax.get_xaxis_transform(),
-        )
+        labels = [t.get_text() for t in ax.get_xticklabels()]
+        ticks = [*map(float, ax.get_xticks()), at]
+        ax.set_xticks(ticks, [*labels, "unknown"], fontsize=7, rotation=45)
         ax.set_xlim(ax.get_xlim()[0], at + 0.6)
+
+
+def _trimmed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows without the bins at either end that no detector has anything in."""
+    known = rows["label"].astype(str) != "unknown"
+    held = rows.loc[known & (rows["n"] > 0), "bin"]
+    if not len(held):
+        return rows[~known]
+    return rows[~known | rows["bin"].between(held.min(), held.max())]
+
+
+def _strip_axis(ax: Axes) -> None:
+    """Prepare an axis for a score, with room for numbers below zero."""
+    ax.set_ylim(-0.26, 1.04)
+    ax.set_yticks(np.linspace(0, 1, 6))
+    ax.axhline(0, color="#444444", linewidth=0.6)
+    ax.grid(True, axis="y")
 
 
 def _named(rows: pd.DataFrame, side: str) -> dict[int, str]:
@@ -361,5 +369,5 @@ def _named(rows: pd.DataFrame, side: str) -> dict[int, str]:
         if number != n_bins + 1 or np.isfinite(low):
             found[int(number)] = bin_label(int(number), low, high, n_bins)
         else:
-            found[int(number)] = "none"
+            found[int(number)] = "no mag"
     return found

@@ -89,7 +89,9 @@ def plot_reliability(
                 & (errors["group"] == group)
                 & (errors["bin"] == ALL_BINS)
             ]
-            said = f"ECE {float(error['ece'].iloc[0]):.3f}" if len(error) else "no ECE"
+            said = "no ECE"
+            if len(error):
+                said = f"ECE {float(error['ece'].iloc[0]):.3f}, n {int(error['n'].iloc[0])}"
             entries.append(handle(look, f"{shorten(detector, 18)}: {said}"))
             parts.append(part)
         ax.set_xlim(0, 1.02)
@@ -223,6 +225,7 @@ def purity_choices(
         axes[0].set_ylim(max(low, 0.0), min(high, 1.01))
         figure.suptitle("Purity wanted beforehand, and reached on the test frames")
         there = {k: v for k, v in looks.items() if k in set(choices["detector"].astype(str))}
+        used = set(choices["chosen_by"].astype(str))
         how = [
             Line2D(
                 [],
@@ -233,10 +236,11 @@ def purity_choices(
                 markerfacecolor=face,
                 label=label,
             )
-            for face, label in (
-                ("#555555", "threshold from the calibration frames"),
-                ("white", "threshold from the score itself"),
+            for by, face, label in (
+                ("calibration", "#555555", "threshold from the calibration frames"),
+                ("score", "white", "threshold from the score itself"),
             )
+            if by in used
         ]
         bar = Line2D([], [], color="#222222", linewidth=1.6, label="wanted")
         legend(figure, [*handles(there), *how, bar])

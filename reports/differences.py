@@ -103,7 +103,7 @@ def plot_differences(
     looks = _looks(comparisons, looks)
     c = comparisons
     with drawing():
-        rows = c[
+        rows: pd.DataFrame = c[
             (c["detector_a"] == pair[0])
             & (c["detector_b"] == pair[1])
             & (c["quantity"] == quantity)
@@ -124,6 +124,17 @@ def plot_differences(
         ax.set_xlabel(f"{which} magnitude [mag]")
         if len(rows):
             magnitude_axis(ax, rows)
+            for mag, n in zip(rows["mag"], rows["n_frames"], strict=True):
+                ax.text(
+                    mag,
+                    0.01,
+                    f"{n:g}",
+                    fontsize=6,
+                    color="#555555",
+                    ha="center",
+                    transform=ax.get_xaxis_transform(),
+                )
+            ax.text(0.005, 0.09, "n: frames", fontsize=6, color="#555555", transform=ax.transAxes)
         else:
             say(ax, "not compared")
     return rows

@@ -195,9 +195,12 @@ def dots_by_group(
             for ax in axes:
                 ax.axvline(0, color="#444444", linewidth=0.8)
             if len(shown) and np.abs(shown).max() > _WIDE * max(np.median(np.abs(shown)), 0.1):
-                axes[0].set_xscale("symlog", linthresh=0.5)
+                axes[0].set_xscale("symlog", linthresh=1.0)
+                ticks = [x for x in (-4, -2, -1, -0.5, 0, 0.5, 1, 2, 4, 8) if x < shown.max() * 1.6]
+                axes[0].set_xticks([x for x in ticks if x > min(shown.min(), 0) * 1.6 - 0.3])
+                axes[0].set_xticks([], minor=True)
                 axes[0].xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        figure.supxlabel(label, fontsize=9)
+        axes[len(axes) // 2].set_xlabel(label)
         figure.suptitle(title)
         legend(figure, handles(looks))
     keep = ["detector", "point", "group", "value", "lo", "hi"]

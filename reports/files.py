@@ -37,11 +37,16 @@ def figure_files(figure: Figure, data: pd.DataFrame) -> dict[str, bytes]:
     """Return a figure as ``png`` (150 dpi), ``svg`` and the ``csv`` of what it draws.
 
     The bytes depend on the figure alone: no date, and ids from a fixed salt.
+    The layout is found once and holds for all of them.
     """
     png, svg = io.BytesIO(), io.BytesIO()
     with drawing(), warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes; the tables have it.
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+        engine = figure.get_layout_engine()
+        if engine is not None:
+            engine.execute(figure)
+            figure.set_layout_engine("none")
         figure.savefig(png, format="png", dpi=_DPI, metadata={"Software": "Skyduel"})
         figure.savefig(svg, format="svg", dpi=_DPI, metadata={"Date": None, "Creator": "Skyduel"})
     return {

@@ -97,6 +97,12 @@ class Run:
         return tuple(p for p in dict.fromkeys([*named, *there]) if p in there)
 
     @property
+    def headline_point(self) -> str:
+        """The point that the verdict rests on: ``calibrated``, else ``default``, else the first."""
+        there = self.points
+        return next((p for p in ("calibrated", "default") if p in there), (*there, "default")[0])
+
+    @property
     def groups(self) -> tuple[str, ...]:
         """The groups' names in alphabetical order, without ``all``."""
         return tuple(sorted(set(self.scores["group"].astype(str)) - {"all"}))

@@ -167,7 +167,7 @@ def ideal_distance(
         table,
         points,
         looks_of(ideal, looks),
-        "magnitudes behind the ideal observer at half completeness [mag] (less is better)",
+        "behind the ideal at half completeness [mag] (less is better)",
         f"Distance from the ideal observer with {_MATCHED[match]}",
         zero=True,
     )
@@ -227,11 +227,13 @@ def plot_completeness_curve(
         rows = bin_rows(scores, "completeness", group=group, point=point)
         fits = limits[(limits["group"] == group) & (limits["point"] == point)]
         parts = []
-        for detector, look in looks.items():
+        width = float((rows["bin_hi"] - rows["bin_lo"]).min()) if len(rows) else 1.0
+        for i, (detector, look) in enumerate(looks.items()):
             part = rows[rows["detector"] == detector]
+            part = part.assign(what="bin", x=part["mag"] + beside(i, len(looks), width))
             dots(
                 ax,
-                part["mag"],
+                part["x"],
                 part["value"],
                 look,
                 lo=part["lo"],
@@ -240,10 +242,10 @@ def plot_completeness_curve(
                 line="",
                 size=4,
             )
-            parts.append(part.assign(what="bin", x=part["mag"]))
+            parts.append(part)
             fit = fits[fits["detector"] == detector]
             if len(fit) and len(rows):
-                parts.append(_draw_fit(ax, fit.iloc[0], rows, look))
+                parts.append(_draw_fit(ax, fit.iloc[0], rows, look, i - (len(looks) - 1) / 2))
         drawn = pd.concat([p for p in parts if len(p)] or [rows], ignore_index=True)
         ax.axhline(0.5, color="#888888", linewidth=0.7, linestyle=":")
         _score_axis(ax, floor=0.0)
@@ -288,7 +290,10 @@ def completeness_curves(
     return figure, pd.concat(drawn, ignore_index=True).reindex(columns=columns)
 
 
-def _draw_fit(ax: Axes, fit: pd.Series, rows: pd.DataFrame, look: Style) -> pd.DataFrame:
+def _draw_fit(
+    ax: Axes, fit: pd.Series, rows: pd.DataFrame, look: Style, place: float
+) -> pd.DataFrame:
+    """Draw one curve, its marks a step above or below one half and nine tenths by `place`."""
     grid = np.linspace(rows["bin_lo"].min(), rows["bin_hi"].max(), 160)
     shape = {c: float(fit[c]) for c in ("m50", "width_mag", "floor", "ceiling")}
     ax.plot(grid, fitted_completeness(grid, **shape), color=look.color, linewidth=1.2, zorder=2)
@@ -296,9 +301,10 @@ def _draw_fit(ax: Axes, fit: pd.Series, rows: pd.DataFrame, look: Style) -> pd.D
     for what, height in (("m50", 0.5), ("m90", 0.9)):
         value, lo, hi = (float(fit[c]) for c in (what, f"{what}_lo", f"{what}_hi"))
         if np.isfinite(value):
-            ax.plot([value], [height], color=look.color, marker="|", markersize=11, zorder=4)
+            y = height - 0.024 * place
+            ax.plot([value], [y], color=look.color, marker="|", markersize=7, zorder=4)
             if np.isfinite([lo, hi]).all():
-                ax.plot([lo, hi], [height, height], color=look.color, linewidth=2.6, alpha=0.5)
+                ax.plot([lo, hi], [y, y], color=look.color, linewidth=1.4, alpha=0.6)
         marks.append({"what": what, "mag": value, "lo": lo, "hi": hi, "value": height})
     return pd.DataFrame(marks).assign(
         detector=fit["detector"],

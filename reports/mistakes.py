@@ -40,7 +40,7 @@ class KindLook(NamedTuple):
 #: Every kind in the order of drawing.
 KINDS: Final[Mapping[str, KindLook]] = {
     "faint": KindLook("faint", "#c9d3dc"),
-    "noise": KindLook("noise", "#c9d3dc"),
+    "noise": KindLook("noise", "#9aa9b8"),
     "blended": KindLook("blended into a neighbour", "#0072B2"),
     "split": KindLook("split of one source", "#0072B2", "////"),
     "halo": KindLook("in a halo", "#56B4E9"),

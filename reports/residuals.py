@@ -104,6 +104,8 @@ def plot_residuals(
         ax.set_xlabel(_AXES[by])
         if len(drawn):
             edge_axis(ax, drawn)
+            low, high = ax.get_ylim()
+            ax.set_ylim(low - 0.24 * (high - low), high)  # room for the numbers
             bin_numbers(ax, drawn)
         else:
             say(ax, "nothing of this in the run")
