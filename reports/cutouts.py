@@ -40,8 +40,10 @@ class Cut:
         Number of the detector in the run, and of its sheet.
     frame, place : str
         The frame; where the viewer finds the source, as a query.
-    where, facts, label : str
-        The two lines of the caption, and all of it in one sentence.
+    where, label : str
+        The place for the caption, and all of the caption in one sentence.
+    facts : tuple of str
+        The rest of the caption.
     across : int
         Frame pixels across.
     view_box : str
@@ -54,7 +56,7 @@ class Cut:
     frame: str
     place: str
     where: str
-    facts: str
+    facts: tuple[str, ...]
     label: str
     across: int
     view_box: str
@@ -106,8 +108,8 @@ def cut_out(
         cell = picture.crop((left, top, left + across, top + across))
         cell = cell.reduce(coarse) if coarse > 1 else cell
     corner = (number % _SHEET_COLUMNS * CUT_PX, number // _SHEET_COLUMNS * CUT_PX)
-    where = f"x {x:.1f}, y {y:.1f} px"
-    facts = ", ".join(
+    where = f"x {x:.1f}, y {y:.1f}"
+    facts = tuple(
         f"{what} {_number(float(row[key]), digits)}"
         for what, key, digits in (("mag", "mag", 2), ("S/N", "snr", 1), ("score", "score", 2))
         if key != "score" or not missed
@@ -129,10 +131,11 @@ def cut_out(
         place=urlencode(place),
         where=where,
         facts=facts,
-        label=f"{who}: {what} ({title.lower()}) in {shorten(frame, 40)} at {where}, {facts}",
+        label=f"{who}: {what} ({title.lower()}) in {shorten(frame, 40)} at "
+        f"{where} px, {', '.join(facts)}",
         across=across,
         view_box=f"{corner[0]} {corner[1]} {CUT_PX} {CUT_PX}",
-        marks=marks.svg(left, bottom, coarse, corner),
+        marks=marks.svg(left, bottom, coarse, corner) + _here(length / coarse, corner),
     )
 
 
@@ -203,6 +206,18 @@ def _shapes(table: pd.DataFrame) -> Floats:
     return np.column_stack(
         [column(table, "x"), column(table, "y"), half * np.cos(theta), half * np.sin(theta)]
     )
+
+
+def _here(length: float, corner: tuple[int, int]) -> Markup:
+    """Return ticks around the middle, where the mistake is; a streak needs none."""
+    if length > 0.3 * CUT_PX:
+        return Markup("")
+    u, v = corner[0] + CUT_PX / 2, corner[1] + CUT_PX / 2
+    ticks = "".join(
+        f"M{_short(u + du * 5.5, v + dv * 5.5)}l{_short(du * 4, dv * 4)}"
+        for du, dv in ((1, 0), (-1, 0), (0, 1), (0, -1))
+    )
+    return Markup(f'<path class="m-here" d="{ticks}"/>')
 
 
 def _path(name: str, u: float, v: float, du: float, dv: float) -> str:

@@ -15,6 +15,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from reports.folder import Run
+from reports.gallery import KINDS
 from reports.outcomes import ABSENT, Outcomes, column, is_streak, outcomes_of
 from reports.previews import LOSS_NOTE, STRETCH, has_preview, open_preview, small_uri
 from reports.style import point_name
@@ -172,6 +173,7 @@ def viewer(run: Run, point: str, wanted: Mapping[str, int] | None = None) -> Vie
         "stretch": STRETCH,
         "margin": _MARGIN_PX,
         "nowhere": _NOWHERE,
+        "kinds": {f"{side}-{kind}": title for (side, kind), (title, _) in KINDS.items()},
         "frames": frames,
     }
     step = max(float(f["step"]) for f in frames)
