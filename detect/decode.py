@@ -100,8 +100,8 @@ class StreakRules:
     over gaps up to ``gap_px``; what is shorter than ``shortest_px`` is no streak.
     """
 
-    low: float = 0.3
-    high: float = 0.6
+    low: float = 0.2
+    high: float = 0.3
     ridge_px: float = 2.0
     spread_deg: float = 25.0
     turn_deg: float = 8.0

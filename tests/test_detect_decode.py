@@ -185,7 +185,7 @@ def test_short_doubtful_and_absent_ones_are_none() -> None:
     assert find_streaks(streak_maps([])).shape == (0, 5)
     assert len(find_streaks(streak_maps([(50, 50, 3.0, 0.3)]))) == 0
     doubtful = streak_maps([(90, 90, 60, 0.3)])
-    doubtful[3] = np.minimum(doubtful[3], 0.0)  # probability 0.5: above low, never above high
+    doubtful[3] = np.minimum(doubtful[3], -1.1)  # probability 0.25: above low, never above high
     assert len(find_streaks(doubtful)) == 0
     assert len(find_streaks(np.full((8, 1, 1), -20, np.float32))) == 0
 
