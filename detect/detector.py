@@ -35,13 +35,22 @@ class NeuralSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     weights: Path | None = Field(None, description="weights file; None for the shipped ones")
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    bf16: bool | None = Field(None, description="None: where the processor has it")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="where the network runs; auto: a GPU where there is one"
+    )
+    bf16: bool | None = Field(
+        None, description="whether to compute in bfloat16; None: where the processor has it"
+    )
     score_threshold: float = Field(0.5, ge=0, le=1, description="default operating point")
     floor: float = Field(0.05, gt=0, lt=1, description="lowest score returned")
     nms_sigma: float = Field(DEFAULT_SIGMA, gt=0, description="width of soft-NMS, in IoU")
     most_per_mpix: int = Field(60000, ge=1, description="bound on proposals per 10⁶ px")
-    tile_px: int = Field(2048, ge=256, multiple_of=16)
+    tile_px: int = Field(
+        2048,
+        ge=256,
+        multiple_of=16,
+        description="side of the tiles in which a larger frame is handled [px], a multiple of 16",
+    )
     threads: int | None = Field(None, ge=1, description="CPU threads; None for torch's own number")
 
 

@@ -13,6 +13,7 @@ from duel.commands import (
     detect,
     finetune,
     gate,
+    init,
     inject,
     report,
     run,
@@ -37,7 +38,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
-    run, simulate, inject, detect, score, tune, blind, compare, gate, report, train, finetune
+    run, init, simulate, inject, detect, score, tune, blind, compare, gate, report, train, finetune,
 ):  # fmt: skip
     app.command(module.NAME)(module.command)
 

@@ -49,7 +49,9 @@ Set = Annotated[
 ]
 Config = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option(help="TOML file: a list detectors, workers, tables rules and detector.LABEL."),
+    typer.Option(
+        metavar="FILE", help="TOML file of settings; `skyduel init` writes one with all of them."
+    ),
 ]
 RadiusPx = Annotated[
     Optional[float],  # noqa: UP045
@@ -91,7 +93,7 @@ TuningSeed = Annotated[
     typer.Option("--tuning-seed", min=0, help="Of the settings drawn. Default 0."),
 ]
 
-_TOP = ("detectors", "detector", "rules", "workers")
+_TOP = ("detectors", "detector", "rules", "tuning", "workers")
 
 
 def read_config(path: Path | None) -> dict[str, Any]:
@@ -129,9 +131,14 @@ def rules_from(
 
 
 def tuning_from(
-    *, trials: int | None, objective: str | None, per_group: bool, seed: int | None
+    config: dict[str, Any],
+    *,
+    trials: int | None,
+    objective: str | None,
+    per_group: bool,
+    seed: int | None,
 ) -> TuningRules:
-    """Return how settings are chosen, from options."""
-    given = {"trials": trials, "objective": objective, "per_group": per_group, "seed": seed}
+    """Return how settings are chosen: the file's, overridden by options."""
+    given = {"trials": trials, "objective": objective, "per_group": per_group or None, "seed": seed}
     chosen = {key: value for key, value in given.items() if value is not None}
-    return build_settings(TuningRules, "tuning", chosen)
+    return build_settings(TuningRules, "tuning", {**config.get("tuning", {}), **chosen})

@@ -11,7 +11,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from catalog import BadInputError, Dataset, open_dataset
+from catalog import BadInputError, Cutting, Dataset, open_dataset
 from duel.builtin import BUILTIN_FRAMES, BUILTIN_SEED, make_builtin
 from duel.commands.options import (
     Bins,
@@ -72,6 +72,13 @@ def command(
     objective: Objective = None,
     per_group: PerGroup = False,
     tuning_seed: TuningSeed = None,
+    section_px: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            help="Frames of more than this squared are read and searched in sections of this "
+            "side, so that a mosaic needs little memory. Default 4096."
+        ),
+    ] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Replace an earlier run in --out instead of going on.")
     ] = False,
@@ -89,7 +96,7 @@ def command(
     tuning = None
     if tune:
         tuning = tuning_from(
-            trials=trials, objective=objective, per_group=per_group, seed=tuning_seed
+            settings, trials=trials, objective=objective, per_group=per_group, seed=tuning_seed
         )
     elif trials or objective or per_group or tuning_seed is not None:
         raise BadInputError("run", "--tune with the options of tuning", "them without --tune")
@@ -113,6 +120,7 @@ def command(
             command="skyduel " + " ".join(sys.argv[1:]),
             seeds={"dataset": None if dataset else BUILTIN_SEED},
             tuning=tuning,
+            cutting=Cutting() if section_px is None else Cutting(section_px),
         )
         record = run(plan, watch)
         watch("report", "", 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import pandas as pd
 import typer
@@ -30,6 +30,7 @@ from duel.commands.options import (
 )
 from duel.console import err, out, progress, watcher, wide_out
 from duel.contestants import TUNED_CONTESTANTS, Contestant, parse_contestants
+from duel.settings_file import toml_value
 from duel.tuning import Part, Tuned, tune
 
 __all__ = ["NAME", "as_toml", "command"]
@@ -71,7 +72,9 @@ def command(
     """
     settings = read_config(config)
     rules = rules_from(settings, radius_px=radius_px, bins=bins, pairing=pairing)
-    tuning = tuning_from(trials=trials, objective=objective, per_group=per_group, seed=tuning_seed)
+    tuning = tuning_from(
+        settings, trials=trials, objective=objective, per_group=per_group, seed=tuning_seed
+    )
     contestants = parse_contestants(
         with_ or settings.get("detectors") or TUNED_CONTESTANTS,
         set_ or (),
@@ -138,16 +141,16 @@ def as_toml(tuned: Sequence[Tuned], comment: str) -> str:
         for part in one.parts:
             if one.space and part.trial is not None:
                 contestants.append(_tuned(one, part))
-    lines = [f"# {comment}", f"detectors = {_value([c.name for c in contestants])}"]
+    lines = [f"# {comment}", f"detectors = {toml_value([c.name for c in contestants])}"]
     for contestant in contestants:
         lines += [
             "",
             f"[detector.{json.dumps(contestant.name)}]",
-            f"use = {_value(contestant.use)}",
+            f"use = {toml_value(contestant.use)}",
         ]
         for key, value in contestant.settings.items():
             if value is not None:  # TOML has no word for it, and it is what absence means
-                lines.append(f"{key} = {_value(value)}")
+                lines.append(f"{key} = {toml_value(value)}")
     return "\n".join(lines) + "\n"
 
 
@@ -155,18 +158,6 @@ def _tuned(one: Tuned, part: Part) -> Contestant:
     base = one.contestant
     name = f"{base.name}-tuned" + (f"-{part.group}" if part.group else "")
     return Contestant(name=name, use=base.use, settings={**base.settings, **one.settings(part)})
-
-
-def _value(value: Any) -> str:
-    """Return a value as TOML; its strings, numbers and lists are nearly JSON's."""
-    if isinstance(value, dict):
-        inner = ", ".join(f"{json.dumps(k)} = {_value(v)}" for k, v in value.items())
-        return "{" + inner + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_value(v) for v in value) + "]"
-    if isinstance(value, Path):
-        return json.dumps(str(value))
-    return json.dumps(value, allow_nan=False)
 
 
 def _show(tuned: Sequence[Tuned], objective: str) -> None:
