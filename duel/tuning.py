@@ -271,7 +271,7 @@ def tune(
     tuned = []
     for contestant in contestants:
         detector = build(contestant)
-        space = dict(detector.tuning_space) if isinstance(detector, Tunable) else {}
+        space = dict(detector.tuning_space or {}) if isinstance(detector, Tunable) else {}
         known = type(detector.settings).model_fields
         trials = draw_trials(space, tuning.trials, tuning.seed)
         tried, failures = _try_all(contestant, trials, used, rules, folder, workers, watch)
