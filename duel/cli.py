@@ -22,6 +22,7 @@ from duel.commands import (
     train,
     tune,
 )
+from duel.commands.examples import epilog
 from duel.console import err
 
 __all__ = ["app", "main"]
@@ -40,7 +41,7 @@ app = typer.Typer(
 for module in (
     run, init, simulate, inject, detect, score, tune, blind, compare, gate, report, train, finetune,
 ):  # fmt: skip
-    app.command(module.NAME)(module.command)
+    app.command(module.NAME, epilog=epilog(module.NAME))(module.command)
 
 
 @app.callback(invoke_without_command=True)

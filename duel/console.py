@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from rich.console import Console
@@ -12,11 +14,14 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
+from rich.text import Text
 
 __all__ = ["Rate", "err", "out", "progress", "watcher", "wide_out"]
 
@@ -32,15 +37,14 @@ def wide_out() -> Console:
 
 
 def progress() -> Progress:
-    """Return a progress bar on stderr with counts, elapsed and remaining time."""
+    """Return a progress bar on stderr with counts, elapsed time, rate and remaining time."""
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        _Pace(),
         TextColumn("{task.fields[note]}"),
         console=err,
     )
@@ -50,15 +54,44 @@ class Rate:
     """How fast something counts up, over everything since it was first asked."""
 
     def __init__(self) -> None:
-        self._began: tuple[int, float] | None = None
+        self._began: tuple[float, float] | None = None
 
-    def tell(self, done: int) -> str:
-        """Return seconds per step so far, in words; empty at the first."""
+    def seconds(self, done: float) -> float:
+        """Return seconds per step so far; NaN until a step is done."""
         now = time.monotonic()
         if self._began is None:
             self._began = (done, now)
         first, then = self._began
-        return f"{(now - then) / (done - first):.2f} s/step" if done > first else ""
+        return (now - then) / (done - first) if done > first else math.nan
+
+    def tell(self, done: float, total: float | None) -> str:
+        """Return the rate in words and, of a known total, the time that is left."""
+        each = self.seconds(done)
+        if math.isnan(each):
+            return ""
+        rate = f"{1 / each:.1f}/s" if 0 < each < 0.5 else f"{each:.2f} s each"
+        if total is None or done >= total:
+            return rate
+        return f"{rate}, {timedelta(seconds=math.ceil((total - done) * each))} left"
+
+
+class _Pace(ProgressColumn):
+    """Rate and remaining time from what this process did after its first step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rates: dict[TaskID, tuple[Rate, float, str]] = {}
+
+    def render(self, task: Task) -> Text:
+        """Return the words for one bar."""
+        rate, done, text = self._rates.get(task.id, (Rate(), math.nan, ""))
+        if not task.completed:  # a resumed training starts with a leap
+            return Text()
+        # Told anew only when something is done: between two frames nothing is learned.
+        if done != task.completed:
+            text = rate.tell(task.completed, task.total)
+            self._rates[task.id] = (rate, task.completed, text)
+        return Text(text)
 
 
 def watcher(bar: Progress) -> Callable[[str, str, int], None]:

@@ -20,7 +20,7 @@ NAME = "blind"
 
 
 def command(
-    frames: Annotated[list[str], typer.Argument(metavar="FRAME...", help="FITS images.")],
+    frames: Annotated[list[str], typer.Argument(metavar="FRAME", help="FITS images.")],
     with_: With = None,
     repeats: Annotated[
         bool,

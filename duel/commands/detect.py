@@ -23,9 +23,7 @@ _ENDINGS = ("ecsv", "fits", "vot", "csv", "parquet", "cat", "ldac", "json", "reg
 def command(
     frames: Annotated[
         list[str],
-        typer.Argument(
-            metavar="FRAME...", help="FITS images; frame.fits\\[SCI] names an extension."
-        ),
+        typer.Argument(metavar="FRAME", help="FITS images; frame.fits\\[SCI] names an extension."),
     ],
     with_: Annotated[
         str, typer.Option("--with", metavar="NAME", help="neural, sep, sep-matched, a plug-in's …")

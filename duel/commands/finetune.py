@@ -7,7 +7,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from duel.console import Rate, err, out, progress
+from duel.console import err, out, progress
 
 __all__ = ["NAME", "command"]
 
@@ -98,12 +98,11 @@ def command(
             frames.append(labelled(frame, read_catalog(entry.truth)))
     with progress() as bar:
         task = bar.add_task("finetune", total=settings.steps, note="")
-        rate = Rate()
 
         def show(step: int, values: dict[str, float]) -> None:
             if "held out" in values:
                 bar.console.print(f"step {step}: held out {values['held out']:.4f}")
-            bar.update(task, completed=step, note=rate.tell(step))
+            bar.update(task, completed=step)
 
         result = finetune(begin, frames, target, settings, show)
     err.print(

@@ -43,7 +43,7 @@ def command(
         str,
         typer.Option(
             metavar="QUANTITY[@POINT]=LOSS,...",
-            help="Largest losses let pass: completeness, purity, f1, f2, m50 [mag], snr50; speed "
+            help="Largest losses let pass: completeness, purity, f1, f2, m50 \\[mag], snr50; speed "
             "as a fraction.",
         ),
     ],

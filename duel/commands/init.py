@@ -18,7 +18,7 @@ NAME = "init"
 
 
 def command(
-    file: Annotated[Path, typer.Argument(metavar="[FILE]", help="TOML file to write.")] = Path(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="TOML file to write.")] = Path(
         "duel.toml"
     ),
     with_: With = None,

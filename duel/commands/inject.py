@@ -20,7 +20,7 @@ NAME = "inject"
 
 
 def command(
-    frames: Annotated[list[str], typer.Argument(metavar="FRAME...", help="FITS images.")],
+    frames: Annotated[list[str], typer.Argument(metavar="FRAME", help="FITS images.")],
     out_folder: Annotated[Path, typer.Option("--out", help="Folder for frames, truth, manifest.")],
     number: Annotated[int, typer.Option(min=0, help="Point sources a frame.")] = 100,
     snr: Annotated[

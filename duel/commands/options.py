@@ -30,10 +30,20 @@ __all__ = [
     "tuning_from",
 ]
 
+
+def _registered(incomplete: str) -> list[str]:
+    """Return the registered detectors that a word may become, for the shell."""
+    from baseline import available
+
+    label, equals, name = incomplete.rpartition("=")
+    return [f"{label}{equals}{known}" for known in available() if known.startswith(name)]
+
+
 With = Annotated[
     Optional[list[str]],  # noqa: UP045 - typer reads the annotation at run time
     typer.Option(
         "--with",
+        autocompletion=_registered,
         metavar="NAME|LABEL=NAME",
         help="A detector to run: neural, sep, sep-matched, sep-cleaned, daofind, file or a "
         "plug-in's. Repeat for more.",

@@ -44,6 +44,7 @@ def command(
     dataset: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Argument(
+            metavar="DATASET",
             help="Folder of frames (FITS, also .gz .bz2 .fz) with truth tables of the same name, "
             "or a manifest table with columns frame, truth, split, group. "
             "Without it: the built-in set of 24 simulated frames.",

@@ -33,8 +33,8 @@ _SHOWN = ("completeness", "purity", "f1", "f2")
 
 
 def command(
-    found: Annotated[Path, typer.Argument(help="Catalogue of detections.")],
-    truth: Annotated[Path, typer.Argument(help="Catalogue of the truth.")],
+    found: Annotated[Path, typer.Argument(metavar="FOUND", help="Catalogue of detections.")],
+    truth: Annotated[Path, typer.Argument(metavar="TRUTH", help="Catalogue of the truth.")],
     radius_px: RadiusPx = None,
     radius_arcsec: Annotated[
         Optional[float],  # noqa: UP045
@@ -60,7 +60,12 @@ def command(
     json_: Annotated[bool, typer.Option("--json", help="Print stable JSON instead.")] = False,
     config: Config = None,
 ) -> None:
-    """Pair two catalogues and print completeness, purity, F1 and F2 per magnitude bin."""
+    """Pair two catalogues and print completeness, purity, F1 and F2 per magnitude bin.
+
+    Catalogues may be ECSV, FITS, VOTable, CSV, Parquet, COCO's JSON or SExtractor's
+    text and LDAC. Positions are 0-based px with the integer at the pixel's centre
+    (SExtractor's are converted), or RA and Dec with --radius-arcsec.
+    """
     if radius_px is not None and radius_arcsec is not None:
         raise BadInputError("--radius-arcsec", "one radius", "--radius-px as well")
     if metric not in _METRICS:

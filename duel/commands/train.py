@@ -7,7 +7,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from duel.console import Rate, out, progress
+from duel.console import out, progress
 
 __all__ = ["NAME", "command"]
 
@@ -102,14 +102,12 @@ def command(
         return
     with progress() as bar:
         task = bar.add_task("train", total=settings.steps, note="")
-        rate = Rate()
 
         def show(step: Progress) -> None:
             parts = [f"{k} {v:.3f}" for k, v in step.losses.items() if k in ("point", "kind")]
             if step.validation is not None:
                 bar.console.print(f"step {step.step}: validation {step.validation:.4f}")
-            note = "  ".join([*parts, rate.tell(step.step)])
-            bar.update(task, completed=step.step, note=note)
+            bar.update(task, completed=step.step, note="  ".join(parts))
 
         train(settings, out_folder, show, start, tensorboard)
         target = weights or out_folder / "weights.safetensors"

@@ -45,8 +45,9 @@ def command(
     dataset: Annotated[
         Path,
         typer.Argument(
+            metavar="DATASET",
             help="Frames with truth, as for `skyduel run`. Its calibration split is used, or all "
-            "of it where there is none."
+            "of it where there is none.",
         ),
     ],
     with_: With = None,
