@@ -256,7 +256,7 @@ def _lower(column: Any) -> list[str]:
     """Return text values stripped and in lower case; a missing one is a point."""
     values = np.asarray(np.ma.getdata(column))
     if values.dtype.kind == "S":
-        values = np.char.decode(values, "utf-8")
+        values = np.char.decode(values, "utf-8", "replace")
     # A million rows hold a handful of words.
     words, which = np.unique(values.astype(str), return_inverse=True)
     lower = np.array([word.strip().lower() or "point" for word in words], dtype=object)[which]

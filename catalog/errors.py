@@ -7,7 +7,30 @@ line and exit status 2, and let genuine faults show their traceback.
 
 from __future__ import annotations
 
-__all__ = ["BadInputError", "SkyduelError"]
+import re
+from typing import Final
+
+__all__ = ["BadInputError", "SkyduelError", "printable"]
+
+# C0, C1 and DEL, line ends of Unicode, and what turns the direction of writing round.
+_ACTS: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\ufff9-\ufffb]"
+)
+_LONGEST: Final = 600
+
+
+def printable(text: str, longest: int = _LONGEST) -> str:
+    r"""Return text as one line that a terminal only shows.
+
+    What would act instead (escape sequences, line ends, a change of direction) is written
+    as in Python (``\x1b``), and the middle of what is longer than `longest` is left out.
+    """
+    if len(text) > longest:
+        half = longest // 2
+        text = f"{text[:half]} ... {text[-half:]}"
+    return _ACTS.sub(
+        lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text
+    )
 
 
 class SkyduelError(Exception):
@@ -28,7 +51,10 @@ class BadInputError(SkyduelError, ValueError):
     """
 
     def __init__(self, source: str, required: str, got: str) -> None:
-        super().__init__(f"{source}: required {required}; got {got}")
+        # Parts may quote names and cells of a file; none may act on the terminal.
+        super().__init__(
+            f"{printable(source)}: required {printable(required)}; got {printable(got)}"
+        )
         self.source = source
         self.required = required
         self.got = got

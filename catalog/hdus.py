@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
-import lzma
 import os
 import re
-import shutil
 import tempfile
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +19,7 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
 
+from catalog.bounds import check_unpacked, unpacked
 from catalog.errors import BadInputError
 from catalog.files import existing_file
 from catalog.headers import celestial_wcs, is_structural
@@ -40,12 +36,6 @@ __all__ = [
 
 # Two dozen gigabytes of float32 and more are no frame anybody meant to open.
 _MOST_PIXELS: Final = 2**33
-# How files packed as a whole begin, and what unpacks them.
-_PACKINGS: Final[tuple[tuple[bytes, Any], ...]] = (
-    (b"\x1f\x8b", gzip.open),
-    (b"BZh", bz2.open),
-    (b"\xfd7zXZ\x00", lzma.open),
-)
 _BRACKETS = re.compile(r"^(?P<file>.+)\[(?P<hdu>[^\[\]]+)\]$", re.DOTALL)
 
 #: An HDU: its number from 0, its EXTNAME, or EXTNAME and EXTVER.
@@ -146,9 +136,9 @@ class ImageFile:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
             try:
-                with _open_packed(file) as (stream, unpacked):
-                    self._plain = unpacked
-                    self._index = _choose(stream, file, hdu)
+                with _open_packed(file) as (stream, plain):
+                    self._plain = plain
+                    self._index = _choose(stream, file, hdu, whole=False)
                     stream.seek(0)
                     with fits.open(stream, memmap=False, do_not_scale_image_data=True) as hdus:
                         self.header, unreadable = _joined_header(hdus, self._index)
@@ -190,50 +180,45 @@ def _open_packed(file: Path) -> Iterator[tuple[BinaryIO, Any]]:
     """Give a file's plain FITS bytes, and the temporary file that holds them if there is one."""
     existing_file(file)
     with file.open("rb") as packed:
-        magic = packed.read(6)
-        packed.seek(0)
-        opener = next((o for start, o in _PACKINGS if magic.startswith(start)), None)
-        if opener is None:
+        parts = unpacked(packed, str(file), in_memory=False)
+        if parts is None:
             with _open(file) as stream:
                 yield stream, None
             return
-        unpacked = tempfile.NamedTemporaryFile(suffix=".fits")  # noqa: SIM115 - outlives this
-        try:
-            with opener(packed) as plain:
-                shutil.copyfileobj(plain, unpacked, 2**20)
-            unpacked.flush()
-        except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
-            raise BadInputError(
-                str(file), "a readable, complete compressed file", _one_line(error)
-            ) from error
-    with _open(Path(unpacked.name)) as stream:
-        yield stream, unpacked
+        plain = tempfile.NamedTemporaryFile(suffix=".fits")  # noqa: SIM115 - outlives this
+        for part in parts:
+            plain.write(part)
+        plain.flush()
+    with _open(Path(plain.name)) as stream:
+        yield stream, plain
 
 
 def _open(file: Path) -> BinaryIO:
     """Return the file as a stream of plain FITS bytes."""
     existing_file(file)
+    stream = file.open("rb")
     try:
-        stream = file.open("rb")
-        magic = stream.read(6)
+        parts = unpacked(stream, str(file))
+        plain = None if parts is None else b"".join(parts)
+        magic = stream.read(6) if plain is None else b""
         stream.seek(0)
-        for start, opener in _PACKINGS:
-            if magic.startswith(start):
-                # Read to the end, for the checksum stands there.
-                with stream, opener(stream) as plain:
-                    return io.BytesIO(plain.read())
-    except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError, MemoryError) as error:
-        raise BadInputError(
-            str(file), "a readable, complete compressed file", _one_line(error)
-        ) from error
+    except BaseException:
+        stream.close()
+        raise
+    if plain is not None:
+        stream.close()
+        return io.BytesIO(plain)
     if not magic.startswith(b"SIMPLE"):
         stream.close()
         raise BadInputError(str(file), "a FITS file", f"a file that starts with {magic!r}")
     return stream
 
 
-def _choose(stream: BinaryIO, file: Path, hdu: Hdu | None) -> int:
-    """Return the number of the HDU to read, having checked that all of it is there."""
+def _choose(stream: BinaryIO, file: Path, hdu: Hdu | None, *, whole: bool = True) -> int:
+    """Return the number of the HDU to read, having checked that all of it is there.
+
+    With ``whole`` memory has to hold all of it.
+    """
     length = stream.seek(0, os.SEEK_END)
     stream.seek(0)
     seen: list[str] = []
@@ -263,6 +248,13 @@ def _choose(stream: BinaryIO, file: Path, hdu: Hdu | None) -> int:
                     f"a complete image of shape {shape} ({ends} bytes)",
                     f"a file cut short at {length} bytes",
                 )
+            check_unpacked(
+                _pixel_bytes(one) * shape[0] * shape[1],
+                one.size,
+                str(file),
+                f"an image of {shape[0]} x {shape[1]} pixels",
+                in_memory=whole,
+            )
             return index
     finally:
         hdus.close(closed=False)  # the stream is read once more
@@ -281,6 +273,11 @@ def _image_shape(hdu: Any) -> tuple[int, ...]:
     while len(shape) > 2 and shape[0] == 1:
         shape.pop(0)
     return tuple(shape) if all(n > 0 for n in shape) else ()
+
+
+def _pixel_bytes(hdu: Any) -> int:
+    """Return the size of one pixel [bytes], tiles unpacked."""
+    return abs(int(hdu.header.get("ZBITPIX", hdu.header["BITPIX"]))) // 8
 
 
 def _matches(wanted: Hdu | None, index: int, hdu: Any) -> bool:

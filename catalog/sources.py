@@ -269,7 +269,7 @@ def _convert(given: Any, name: str, column: Column, source: str) -> npt.NDArray[
     try:
         if column.dtype.startswith("U"):
             if array.dtype.kind == "S":
-                array = np.char.decode(array, "utf-8")
+                array = np.char.decode(array, "utf-8", "replace")
             text = np.char.strip(array.astype(str))
             return np.array(text, dtype="U6" if text.size == 0 else None)
         if column.dtype == "bool" and array.dtype.kind in "USO":

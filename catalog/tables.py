@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
 import json
-import lzma
 import os
 import re
 import warnings
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from itertools import dropwhile
 from pathlib import Path
@@ -25,6 +21,7 @@ from astropy.table import Column, MaskedColumn, Table
 from astropy.utils.exceptions import AstropyWarning
 
 from catalog.aliases import rename_columns
+from catalog.bounds import check_cells, check_unpacked, unpacked
 from catalog.coco import coco_table, write_coco
 from catalog.errors import BadInputError
 from catalog.files import atomic_path, existing_file
@@ -34,6 +31,7 @@ from catalog.regions import write_regions
 from catalog.sextractor_tables import write_ascii_head, write_ldac
 from catalog.sky import pixel_positions, plane_positions
 from catalog.sources import Catalog
+from catalog.vetting import vet_xml, vet_yaml
 
 __all__ = ["TABLE_ENDINGS", "UCDS", "read_catalog", "write_catalog"]
 
@@ -74,6 +72,8 @@ UCDS: Final[Mapping[str, str]] = {
     "aper_mag": "phot.mag",
 }
 _SEXTRACTOR = re.compile(rb"\A#\s*\d+\s+[A-Za-z_]\w*")
+_YAML_BEGINS: Final = "--BEGIN-ASTROPY-SERIALIZED-COLUMNS--"
+_YAML_ENDS: Final = "--END-ASTROPY-SERIALIZED-COLUMNS--"
 # What other programs write where there is no value.
 _MISSING: Final = ("", "NA", "N/A", "null", "NULL", "None", "--")
 # How far outside the frame a sky position still is of interest [px].
@@ -131,12 +131,18 @@ def read_catalog(
         warnings.simplefilter("ignore", AstropyWarning)
         warnings.simplefilter("ignore", u.UnitsWarning)
         given = _read_table(file, hdu, None if frame is None else frame.name)
-        table = rename_columns(given, columns=columns, source=source)
-    if not {"x", "y"} <= set(table.colnames):
-        table = _placed(table, frame, source, given.colnames, on_sky)
-    if zero_point is None and frame is not None:
-        zero_point = frame.zero_point
-    return Catalog(_completed(table, zero_point), source)
+        if zero_point is None and frame is not None:
+            zero_point = frame.zero_point
+        try:
+            table = rename_columns(given, columns=columns, source=source)
+            if not {"x", "y"} <= set(table.colnames):
+                table = _placed(table, frame, source, given.colnames, on_sky)
+            return Catalog(_completed(table, zero_point), source)
+        except BadInputError:
+            raise
+        except (TypeError, ValueError, OverflowError, u.UnitsError) as error:
+            # A column may hold anything: text where numbers belong, bytes that are no text.
+            raise BadInputError(source, "columns of numbers and words", _one_line(error)) from error
 
 
 def write_catalog(
@@ -188,29 +194,37 @@ def write_catalog(
 
 def _read_table(file: Path, hdu: Any, image: str | None) -> Table:
     """Return the table in a file as it stands there."""
-    content = existing_file(file).read_bytes()
+    with existing_file(file).open("rb") as stream:
+        parts = unpacked(stream, str(file))
+        content = stream.read() if parts is None else b"".join(parts)
     kind = "readable"
     try:
-        for start, unpack in (
-            (b"\x1f\x8b", gzip.decompress),
-            (b"BZh", bz2.decompress),
-            (b"\xfd7zXZ\x00", lzma.decompress),
-        ):
-            if content.startswith(start):
-                content = unpack(content)
         if content[:512].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
             return coco_table(content, image if hdu is None else hdu, file)
         kind, reader = _format(content, file)
+        _vet(kind, content, str(file))
         table = reader(content, hdu) if kind == "FITS" else reader(content)
-    except BadInputError:
-        raise
-    except (zlib.error, lzma.LZMAError, EOFError) as error:
-        raise BadInputError(str(file), "a complete compressed file", _one_line(error)) from error
+    except BadInputError as error:
+        raise BadInputError(str(file), error.required, error.got) from error
     except Exception as error:  # parsers raise a dozen types on damaged files
         raise BadInputError(str(file), f"a {kind} table", _one_line(error)) from error
     if table is None:
         raise BadInputError(str(file), "a table", "none" if hdu is None else f"no table {hdu!r}")
     return table
+
+
+def _vet(kind: str, content: bytes, source: str) -> None:
+    """Refuse a table that would grow as it is read, or do more than hold data."""
+    if kind == "VOTable":
+        vet_xml(content, source)
+    elif kind not in {"FITS", "Parquet"}:
+        lines = content.splitlines()
+        comments = [line for line in lines if line.startswith(b"#")]
+        if kind == "ECSV":
+            vet_yaml([line[2:].decode("utf-8", "replace") for line in comments[1:]], source)
+        # Text becomes arrays as wide as their longest word; no word is longer than its line.
+        rows = [line for line in lines if not line.startswith(b"#")]
+        check_cells(map(len, rows), len(content), source)
 
 
 def _format(content: bytes, file: Path) -> tuple[str, Callable[..., Table | None]]:
@@ -255,25 +269,52 @@ def _text(form: str | None) -> Callable[[bytes], Table]:
 def _read_fits(content: bytes, hdu: Any) -> Table | None:
     """Return the chosen table of a FITS file; the objects of FITS_LDAC; or the first."""
     with fits.open(io.BytesIO(content), memmap=False) as hdus:
-        if hdu is not None:
-            chosen = hdus[hdu]
-            return (
-                Table.read(chosen) if isinstance(chosen, fits.BinTableHDU | fits.TableHDU) else None
-            )
         tables = [h for h in hdus if isinstance(h, fits.BinTableHDU | fits.TableHDU)]
         tables.sort(key=lambda h: h.name != "LDAC_OBJECTS")
-        return Table.read(tables[0]) if tables else None
+        chosen = hdus[hdu] if hdu is not None else tables[0] if tables else None
+        if not isinstance(chosen, fits.BinTableHDU | fits.TableHDU):
+            return None
+        _vet_fits(chosen, len(content))
+        return Table.read(chosen)
+
+
+def _vet_fits(hdu: Any, length: int) -> None:
+    """Refuse a table that states more rows than there is data, or more than plain columns."""
+    width, rows = int(hdu.header["NAXIS1"]), int(hdu.header["NAXIS2"])
+    if width < 0 or rows < 0 or width * rows > length or (width == 0 and rows):
+        raise ValueError(f"{rows} rows of {width} bytes in a file of {length} bytes")
+    # astropy keeps in comments, as YAML, what FITS cannot say of a column.
+    lines: list[str] = []
+    whole = True
+    for card in map(str, hdu.header.get("COMMENT", ())):
+        lines, whole = (
+            ([*lines, card[:70]] if whole else [*lines[:-1], lines[-1] + card[:70]]),
+            (len(card) != 71),
+        )
+    if _YAML_BEGINS in lines:
+        begin = lines.index(_YAML_BEGINS) + 1
+        end = lines.index(_YAML_ENDS, begin) if _YAML_ENDS in lines[begin:] else len(lines)
+        vet_yaml(lines[begin:end], "the table's comments")
 
 
 def _read_parquet(content: bytes) -> Table:
     """Return a Parquet table, with the units that `write_catalog` left in it."""
-    arrow = pq.read_table(io.BytesIO(content))
+    file = pq.ParquetFile(io.BytesIO(content))
+    batches, n_bytes = [], 0
+    # A page may state any number of equal values in a few bytes.
+    for batch in file.iter_batches(batch_size=1 << 16):
+        n_bytes += batch.nbytes
+        check_unpacked(n_bytes, len(content), "Parquet", "content")
+        batches.append(batch)
+    arrow = pa.Table.from_batches(batches, schema=file.schema_arrow)
     table = Table(meta=json.loads((arrow.schema.metadata or {}).get(b"skyduel_meta", b"{}")))
     for field, column in zip(arrow.schema, arrow.columns, strict=True):
         facts = field.metadata or {}
         missing = np.asarray(column.is_null())
         if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
-            values = np.array(column.fill_null("").to_pylist(), dtype=str)
+            words = column.fill_null("").to_pylist()
+            check_cells(map(len, words), len(content), "Parquet")
+            values = np.array(words, dtype=str)
         else:
             values = column.to_numpy()
         if missing.any():

@@ -1,0 +1,319 @@
+"""Every reader of the project with valid files to damage, and the call that reads one."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.wcs import WCS
+
+from catalog import Catalog, Frame, open_dataset, read_catalog, read_frame, write_catalog
+from catalog.images import write_frame
+
+__all__ = ["READERS", "Reader"]
+
+_BYTES = ("flip", "cut", "drop", "insert", "repeat")
+_TEXT = (*_BYTES, "number", "number", "word", "word")
+_FITS = (*_BYTES, "card", "card", "card", "value", "value")
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A reader under test.
+
+    Parameters
+    ----------
+    seeds : callable
+        Gives a folder valid files: name to content. A seed ``a.gz`` is packed
+        after it was damaged as well as before.
+    read : callable
+        Reads one damaged file.
+    kinds : sequence of str
+        Which damage (`edits`).
+    also : callable, optional
+        Puts files beside the damaged one that it needs.
+    """
+
+    seeds: Callable[[Path], Mapping[str, bytes]]
+    read: Callable[[Path], Any]
+    kinds: Sequence[str]
+    also: Callable[[Path], Any] | None = None
+
+
+@cache
+def _frame() -> Frame:
+    rng = np.random.default_rng(5)
+    data = rng.normal(100, 5, (21, 34)).astype(np.float32)
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.crval, wcs.wcs.crpix, wcs.wcs.cdelt = [10, 20], [17, 10], [-3e-4, 3e-4]
+    mask = np.zeros((21, 34), bool)
+    mask[3, 4] = True
+    facts: dict[str, Any] = {"gain": 1.5, "saturation": 6e4, "fwhm": 2.5, "zero_point": 25.0}
+    return Frame(data=data, mask=mask, wcs=wcs, name="f", header={"OBJECT": "M 1"}, **facts)
+
+
+@cache
+def _catalog() -> Catalog:
+    rng = np.random.default_rng(6)
+    n = 7
+    return Catalog.build(
+        x=rng.uniform(0, 30, n),
+        y=rng.uniform(0, 20, n),
+        flux=rng.uniform(10, 1e4, n),
+        mag=[18.5, np.nan, 20, 21, 17, 16, 22],
+        score=rng.uniform(0, 1, n),
+        kind=["point"] * 5 + ["streak"] * 2,
+        length=[0.0] * 5 + [12.0, 9.0],
+        ignore=[False, True] + [False] * 5,
+        note=["a", "b c", "", "d", "e", "f", "g"],
+        meta={"program": "x", "number": 3},
+    )
+
+
+def _frames(folder: Path) -> dict[str, bytes]:
+    frame = _frame()
+    made = {}
+    for name, dtype in (
+        ("a.fits", "f4"),
+        ("b.fits", "i2"),
+        ("c.fits.fz", "f4"),
+        ("d.fits.fz", "i2"),
+    ):
+        write_frame(frame, folder / name, dtype=dtype)
+        made[name] = (folder / name).read_bytes()
+    made["e.fits.gz"], made["g.fits.bz2"] = made["a.fits"], made["b.fits"]
+    made["h.fits.xz"] = made["b.fits"]
+    return made
+
+
+def _tables(*names: str) -> Callable[[Path], dict[str, bytes]]:
+    def seeds(folder: Path) -> dict[str, bytes]:
+        catalog, made = _catalog(), {}
+        for name in names:
+            plain = Catalog(catalog.table.copy(), "seed")
+            if name.endswith((".cat", ".reg", ".ldac")):
+                plain.table.remove_column("note")
+            if "missing" in name:
+                plain = Catalog(_masked(plain), "seed")
+            write_catalog(plain, folder / name)
+            made[name] = (folder / name).read_bytes()
+        return made
+
+    return seeds
+
+
+def _masked(catalog: Catalog) -> Any:
+    from astropy.table import Table
+
+    table = Table(catalog.table, masked=True)
+    table["flux"].mask[2] = True
+    return table
+
+
+def _text_tables(folder: Path) -> dict[str, bytes]:
+    made = _tables("a.csv")(folder)
+    lines = made["a.csv"].decode()
+    made["b.tsv"] = lines.replace(",", "\t").encode()
+    made["c.csv"] = lines.replace(",", ";").encode()
+    made["d.txt"] = b"# ra dec mag\n10.0 20.0 18\n10.001 20.001 19\n"
+    made["e.csv.gz"] = made["a.csv"]
+    made["f.csv.xz"] = made["a.csv"]
+    return made
+
+
+def _votables(folder: Path) -> dict[str, bytes]:
+    made = {}
+    for form in ("tabledata", "binary", "binary2"):
+        path = folder / f"{form}.vot"
+        _catalog().table.write(path, format="votable", tabledata_format=form, overwrite=True)
+        made[path.name] = path.read_bytes()
+    return made
+
+
+def _read_table(path: Path) -> None:
+    from catalog import BadInputError
+
+    try:
+        catalog = read_catalog(path, frame=_frame())
+    except BadInputError:
+        catalog = read_catalog(path, on_sky=True)
+    repr(catalog)
+    len(catalog.select(np.arange(min(2, len(catalog)))))
+
+
+def _manifests(folder: Path) -> dict[str, bytes]:
+    text = "name,frame,truth,split,group,mask,mask_bits\na,a.fits,a.csv,test,g,m.fits,3\nb,b.fits,,calibration,,,\n"
+    table = (
+        "# %ECSV 1.0\n# ---\n# datatype:\n# - {name: frame, datatype: string}\n"
+        "# - {name: split, datatype: string}\n# schema: astropy-2.0\nframe split\na.fits test\n"
+    )
+    return {"manifest.csv": text.encode(), "other.ecsv": table.encode()}
+
+
+def _sex(path: Path) -> None:
+    from baseline.sexfiles import read_sex
+
+    read_sex(path)
+
+
+def _sep_from_sex(path: Path) -> None:
+    from baseline.sep_detector import sep_default
+
+    sep_default(config=path)
+
+
+def _conv(path: Path) -> None:
+    from baseline.sexfiles import read_conv
+
+    read_conv(path)
+
+
+def _param(path: Path) -> None:
+    from baseline.sexfiles import read_param
+
+    read_param(path)
+
+
+def _toml(path: Path) -> None:
+    from duel.commands.options import read_config, rules_from
+    from duel.contestants import build, parse_contestants
+
+    config = read_config(path)
+    rules_from(config)
+    for one in parse_contestants(config.get("detectors") or ["sep"], (), config.get("detector")):
+        build(one)
+
+
+def _weights(folder: Path) -> dict[str, bytes]:
+    from detect.network import Network, NetworkSettings
+    from detect.weights import Calibration, save_weights
+
+    s = NetworkSettings(
+        stem=4,
+        blocks=(1, 1, 1, 1),
+        planes=(4, 4, 4, 4),
+        pyramid=8,
+        proposals=8,
+        head=16,
+        roi_size=3,
+    )
+    save_weights(folder / "w.safetensors", Network(s).state_dict(), s, Calibration(), {"steps": 1})
+    return {"w.safetensors": (folder / "w.safetensors").read_bytes()}
+
+
+def _read_weights(path: Path) -> None:
+    from detect.weights import read_weights
+
+    read_weights(path)
+
+
+def _run_parts(folder: Path) -> dict[str, bytes]:
+    from duel.builtin import make_frames
+    from duel.contestants import parse_contestants
+    from duel.runner import RunPlan, run
+    from evaluation import ScoringRules
+
+    kept = folder / "finished"
+    if not (kept / "report").exists():
+        plan = [("field_000", "field", "test"), ("cal_000", "field", "calibration")]
+        make_frames(folder / "sky", plan, 3, ny=64, nx=80)
+        dataset = open_dataset(folder / "sky")
+        contestants = parse_contestants(["sep"], ())
+        run(RunPlan(dataset, contestants, ScoringRules(n_bootstrap=20), kept))
+        (kept / "report").mkdir()
+    names = ("run.json", "counts.parquet", "scores.parquet", "sweep.parquet", "limits.parquet",
+             "comparisons.parquet", "truth/field_000.parquet", "catalogs/sep/field_000.parquet",
+             "pairs/sep/default/field_000.parquet", "previews/field_000.png")  # fmt: skip
+    made = {name: (kept / name).read_bytes() for name in names}
+    return {**{f"run.json#{i}": made["run.json"] for i in range(6)}, **made}
+
+
+def _read_run(path: Path) -> None:
+    """Read the run folder that `path` lies in, with everything the report asks of it."""
+    from rich.console import Console
+
+    from duel.summary import run_summary
+    from reports import load_run
+
+    folder = next(p for p in path.parents if (p / "counts.parquet").exists())
+    run = load_run(folder)
+    with open("/dev/null", "w") as nowhere:
+        Console(file=nowhere).print(run_summary(run))
+    for frame in run.scored_frames:
+        run.frame(frame), run.truth(frame), run.preview(frame)
+        for detector in run.detectors:
+            run.catalog(detector, frame)
+            for point in run.points:
+                run.pairs(detector, point, frame)
+    len(run.comparisons), len(run.analysis("mistakes")), run.name, run.groups, run.failures
+
+
+def _draw_run(path: Path) -> None:
+    from reports import write_report
+
+    _read_run(path)
+    write_report(next(p for p in path.parents if (p / "counts.parquet").exists()))
+
+
+def _fixed(**files: str) -> Callable[[Path], dict[str, bytes]]:
+    named = {re.sub("__", ".", name): text.encode() for name, text in files.items()}
+    return lambda folder: dict(named)
+
+
+_TOML_SEED = """detectors = ["sep", "deep"]
+workers = 2
+[rules]
+radius_px = 2.0
+bins = "16:22:0.5"
+[detector.deep]
+use = "sep"
+DETECT_THRESH = 2.5
+"""
+_SEX_SEED = """# settings
+DETECT_MINAREA 5
+DETECT_THRESH  1.5,2.0
+FILTER Y
+BACK_SIZE 64
+PHOT_APERTURES 5.0
+SATUR_LEVEL 50000.0
+WEIGHT_TYPE NONE
+"""
+
+READERS: Mapping[str, Reader] = {
+    "fits-image": Reader(_frames, read_frame, _FITS),
+    "fits-table": Reader(_tables("a.fits", "missing.fits"), _read_table, _FITS),
+    "ldac": Reader(_tables("a.ldac"), _read_table, _FITS),
+    "ecsv": Reader(_tables("a.ecsv", "missing.ecsv"), _read_table, _TEXT),
+    "votable": Reader(_votables, _read_table, _TEXT),
+    "text": Reader(_text_tables, _read_table, _TEXT),
+    "sextractor": Reader(_tables("a.cat"), _read_table, _TEXT),
+    "parquet": Reader(_tables("a.parquet", "missing.parquet"), _read_table, _BYTES),
+    "coco": Reader(_tables("a.json"), _read_table, (*_TEXT, "node", "node", "node", "node")),
+    "manifest": Reader(_manifests, open_dataset, _TEXT),
+    "sex": Reader(_fixed(a__sex=_SEX_SEED), _sex, _TEXT),
+    "sep-from-sex": Reader(_fixed(a__sex=_SEX_SEED), _sep_from_sex, _TEXT),
+    "conv": Reader(_fixed(a__conv="CONV NORM\n# 3x3\n1 2 1\n2 4 2\n1 2 1\n"), _conv, _TEXT),
+    "param": Reader(_fixed(a__param="NUMBER\nX_IMAGE\nFLUX_APER(3)\nVIGNET(35,35)\n"), _param, _TEXT),
+    "toml": Reader(_fixed(a__toml=_TOML_SEED), _toml, _TEXT),
+    "weights": Reader(_weights, _read_weights, (*_BYTES, "header", "header", "header", "number")),
+    "run": Reader(_run_parts, _read_run, (*_BYTES, "node", "node", "node", "node", "node", "node")),
+    "report": Reader(_run_parts, _draw_run, (*_BYTES, "node", "node", "node", "node", "node", "node")),
+}  # fmt: skip
+
+
+def packed(name: str, content: bytes) -> bytes:
+    """Return the content packed as the name says."""
+    pack = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}.get(Path(name).suffix)
+    return content if pack is None else pack(content)
+
+
+__all__ += ["packed"]
