@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import io
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -13,9 +14,24 @@ from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from PIL import Image
 
 from catalog.errors import BadInputError
+from reports.analysis_tables import (
+    calibration_table,
+    chance_table,
+    facets_table,
+    ideal_table,
+    ignore_table,
+    mistakes_table,
+    precision_table,
+    purity_table,
+    residuals_table,
+    shape_table,
+)
 from reports.folder import Run
+from reports.glossary import GLOSSARY
+from reports.paired import differences_table
 from reports.tables import (
     Table,
     bins_table,
@@ -28,9 +44,9 @@ from reports.tables import (
     scores_table,
     text,
 )
-from reports.verdict import RULES, cautions, confidence, leaders_table, verdict
+from reports.verdict import cautions, confidence, leaders_table, rules, verdict
 
-__all__ = ["GLOSSARY", "PageFigure", "inline_png", "inline_svg", "page_html"]
+__all__ = ["TITLES", "PageFigure", "inline_picture", "inline_svg", "page_html"]
 
 
 @dataclass(frozen=True)
@@ -44,59 +60,42 @@ class PageFigure:
     picture: Markup
 
 
-#: What each term on the page means.
-GLOSSARY: Final[tuple[tuple[str, str], ...]] = (
-    (
-        "Completeness (recall)",
-        "Of the true sources, the part that was found. Binned by true magnitude.",
-    ),
-    (
-        "Purity (precision)",
-        "Of the detections, the part that is a true source. Binned by measured magnitude, since a "
-        "false detection has no true one. It depends on how many sources the frames hold.",
-    ),
-    (
-        "F1, F2",
-        "Purity P and completeness R in one number: F1 = 2PR/(P+R), F2 = 5PR/(4P+R); F2 gives "
-        "completeness more weight. In a magnitude bin they join a true and a measured axis.",
-    ),
-    ("False per Mpix", "False detections in each million pixels searched."),
-    (
-        "Operating point",
-        "The score threshold at which a detector’s catalogue is cut. “Own default” is the "
-        "detector’s own threshold; “calibrated” is the one of highest F1 on frames set apart for "
-        "that; “equal purity 0.95” is the lowest at which purity is at least 0.95 on the scored "
-        "frames themselves: good for comparing, but not a threshold anyone could have known.",
-    ),
-    (
-        "S/N and magnitude of half completeness",
-        "Where the completeness curve falls through one half: fainter sources than this are missed "
-        "more often than found. Compare detectors at equal purity, for a lower threshold always "
-        "reaches fainter.",
-    ),
-    (
-        "Interval",
-        "The range of values that the counts support, in brackets after the value: Wilson for "
-        "proportions, a bootstrap over frames for F-scores, Poisson for rates. scores.csv names "
-        "the kind of each.",
-    ),
-    (
-        "n",
-        "How many the value rests on: truths for completeness, detections for purity, both "
-        "together for F1 and F2. Bins with fewer than 10 are drawn hollow.",
-    ),
-    ("A dash", "Undefined (NaN in the files): nothing to divide by. It is neither 0 nor 1."),
-    (
-        "Ignored",
-        "Counted neither for nor against: sources that are masked, at the edge, saturated or "
-        "fainter than the stated limit, and detections that pair with them.",
-    ),
-    (
-        "Duplicate",
-        "A false detection near a true source that another detection already has.",
-    ),
-    ("No magnitude", "Detections too faint or too disturbed for the common aperture to measure."),
-)
+#: The sections and their titles, in the page's order (after the verdict).
+TITLES: Final[Mapping[str, str]] = {
+    "scores": "Scores over all magnitudes",
+    "magnitude": "Scores by magnitude",
+    "groups": "Scores by group of frames",
+    "curves": "Purity against completeness",
+    "limits": "Limits",
+    "ideal": "Beside the ideal observer",
+    "differences": "Differences between detectors",
+    "mistakes": "Kinds of mistake",
+    "calibration": "Calibration of the scores",
+    "measures": "Positions and magnitudes",
+    "binnings": "Along other axes",
+    "ignore": "The ignore limit",
+    "chance": "Pairs by chance",
+    "paper": "The original paper’s figure",
+    "cost": "Cost",
+    "frames": "Frames",
+    "made": "How it was made",
+    "terms": "Terms",
+}
+#: Sections that a run may lack, and their tables.
+_OPTIONAL: Final[Mapping[str, tuple[str, ...]]] = {
+    "ideal": ("ideal",),
+    "differences": (),
+    "mistakes": ("missed", "false"),
+    "calibration": ("calibration", "purity"),
+    "measures": ("residuals",),
+    "binnings": ("facets_completeness", "facets_purity"),
+    "ignore": ("ignore",),
+    "chance": ("chance",),
+    "paper": (),
+}
+
+#: A picture on the page is no wider than this [px]; the files beside it are.
+_WIDEST: Final = 1100
 
 _ENVIRONMENT: Final = Environment(
     loader=PackageLoader("reports"),
@@ -139,24 +138,43 @@ def page_html(
         HTML. Everything that came from files is escaped; no address outside
         the page is named.
     """
-    record = run.record
-    point = "calibrated" if "calibrated" in run.points else "default"
-    if point not in run.points and run.points:
-        point = run.points[0]
-    sections: dict[str, list[PageFigure]] = {
-        s: [] for s in ("scores", "magnitude", "groups", "limits", "frames")
-    }
+    record, point = run.record, run.headline_point
+    sections: dict[str, list[PageFigure]] = {s: [] for s in TITLES}
     for figure in figures:
         sections[figure.section].append(figure)
     several = len(run.groups) > 1
+    tables = _tables(run, point)
+    differences = [differences_table(run, p) for p in run.points] if len(run.comparisons) else []
+    titles = {
+        section: title
+        for section, title in TITLES.items()
+        if section not in _OPTIONAL
+        or sections[section]
+        or any(tables[t] for t in _OPTIONAL[section])
+        or (section == "differences" and differences)
+    }
+    said = cautions(run)
+    failures = failures_table(run)
     return _ENVIRONMENT.get_template("report.html.j2").render(
         name=run.name,
         subtitle=_subtitle(run),
         verdict=verdict(run),
-        rules=(confidence(run), *RULES),
+        rules=(confidence(run), *rules(run)),
         leaders=leaders_table(run) if several else None,
-        cautions=cautions(run),
-        failures=failures_table(run),
+        cautions=said,
+        failures=failures,
+        titles=titles,
+        contents=_contents(
+            titles,
+            {
+                "cautions": bool(said),
+                "failures": bool(failures.rows),
+                "gallery": gallery is not None,
+                "viewer": viewer is not None,
+            },
+        ),
+        tables=tables,
+        differences=[t for t in differences if t.rows],
         overall=scores_table(run, ["all"], "Scores over all frames and magnitudes"),
         counts=counts_table(run),
         bins=[bins_table(run, p) for p in run.points],
@@ -189,6 +207,37 @@ def page_html(
     )
 
 
+def _tables(run: Run, point: str) -> dict[str, Table | None]:
+    """Return the tables that a run may lack, by the names that the template has for them."""
+    return {
+        "precision": precision_table(run),
+        "shape": shape_table(run),
+        "ideal": ideal_table(run),
+        "missed": mistakes_table(run, point, "missed"),
+        "false": mistakes_table(run, point, "false"),
+        "calibration": calibration_table(run),
+        "purity": purity_table(run),
+        "residuals": residuals_table(run, point),
+        "facets_completeness": facets_table(run, point, "completeness"),
+        "facets_purity": facets_table(run, point, "purity"),
+        "ignore": ignore_table(run, point),
+        "chance": chance_table(run),
+    }
+
+
+def _contents(titles: Mapping[str, str], there: Mapping[str, bool]) -> list[tuple[str, str]]:
+    """Return the table of contents: where each section is and what it is called."""
+    contents = [("verdict", "Verdict")]
+    contents += [("cautions", "Before trusting it")] * there["cautions"]
+    contents += [("failures", "Failures")] * there["failures"]
+    # The gallery and the viewer stand between the kinds of mistake and what follows them.
+    before = list(TITLES)[: list(TITLES).index("calibration")]
+    contents += [(s, titles[s]) for s in before if s in titles]
+    contents += [("gallery", "Gallery")] * there["gallery"]
+    contents += [("viewer", "Frame viewer")] * there["viewer"]
+    return contents + [(s, titles[s]) for s in TITLES if s in titles and s not in before]
+
+
 def inline_svg(svg: bytes, name: str, alt: str) -> Markup:
     """Return an SVG of `figure_files` as an element of the page.
 
@@ -204,16 +253,26 @@ def inline_svg(svg: bytes, name: str, alt: str) -> Markup:
     body = re.sub(r'href="#([^"]*)"', rf'href="#{name}-\1"', body)
     body = re.sub(r"url\(#([^)]*)\)", rf"url(#{name}-\1)", body)
     body = re.sub(r"<defs>\s*</defs>\s*", "", body)
-    head = re.search(r'viewBox="[^"]*"', body)
-    box = head.group(0) if head else ""
+    # A hundredth of a point is finer than any screen, and a third of the bytes.
+    body = re.sub(r'\bd="[^"]*"', lambda d: re.sub(r"(\.\d\d)\d+", r"\1", d.group(0)), body)
+    head = re.search(r'viewBox="\S+ \S+ (\S+) [^"]*"', body)
+    box = ""
+    if head:  # letters of all figures have one size where there is room
+        box = f'{head.group(0)} style="max-width: {1.5 * float(head.group(1)):.0f}px"'
     opening = f'<svg {box} role="img" aria-label="{html.escape(alt)}">'
     return Markup(re.sub(r"<svg[^>]*>", lambda _: opening, body, count=1).strip())
 
 
-def inline_png(png: bytes, alt: str) -> Markup:
-    """Return a PNG as an element of the page."""
-    data = base64.b64encode(png).decode("ascii")
-    return Markup('<img alt="{}" src="data:image/png;base64,{}">').format(alt, data)
+def inline_picture(png: bytes, alt: str) -> Markup:
+    """Return a PNG as an element of the page: as WebP, no wider than `_WIDEST`."""
+    smaller = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as opened:
+        picture = opened.convert("RGB")
+        picture.thumbnail((_WIDEST, 10 * _WIDEST))
+        picture.save(smaller, format="WEBP", quality=70, method=4)
+    data = base64.b64encode(smaller.getvalue()).decode("ascii")
+    size = f'width="{picture.width}" height="{picture.height}"'
+    return Markup(f'<img alt="{{}}" {size} src="data:image/webp;base64,{{}}">').format(alt, data)
 
 
 def _script(source: str) -> Markup:

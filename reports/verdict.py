@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from reports.folder import ALL_BINS, Run
+from reports.paired import PAIRED_RULE, paired_sentences
 from reports.style import point_name, shorten
 from reports.tables import Cell, Table, format_number, text
 
@@ -28,6 +29,7 @@ __all__ = [
     "leaders_table",
     "rank",
     "ranking_sentence",
+    "rules",
     "verdict",
 ]
 
@@ -40,8 +42,8 @@ RULES: Final = (
     "the first place.",
     "“Intervals apart” means that the interval of the first and that of the other have no value in "
     "common; otherwise they “overlap” and this run does not settle which is better.",
-    "All detectors saw the same frames, so a paired test can settle differences "
-    "that these separate intervals cannot; overlapping intervals do not show equality.",
+    "All detectors saw the same frames, so paired differences can settle what these separate "
+    "intervals cannot; overlapping intervals do not show equality.",
     "An undefined value (NaN, nothing to divide by) takes no rank.",
 )
 
@@ -153,12 +155,18 @@ def verdict(run: Run) -> tuple[Section, ...]:
         return (Section("Verdict", (f"Detectors in this run: {only}. Nothing to compare.",)),)
     points = [p for p in run.points if p in {"calibrated", "default"}] or list(run.points[:1])
     points.sort(key=lambda p: p != "calibrated")
-    sections = [Section("The answer", _headline(run, points[0]))] if points else []
+    sections: list[Section] = []
+    leaders: tuple[str, ...] = ()
+    if points:
+        leaders = rank(_overall(run, "f1", "all", points[0])).leaders
+        told = paired_sentences(run, points[0], leaders)
+        first, *others = _headline(run, points[0])
+        sections.append(Section("The answer", (first, *(told or others))))
     if len(run.limits):
         sections.append(
             Section(
                 "Faint limit at equal purity 0.95: S/N at which half is found",
-                _limit_sentences(run, "purity95"),
+                _limit_sentences(run, "purity95", paired_sentences(run, "purity95", leaders)),
             )
         )
     for point in points:
@@ -172,6 +180,11 @@ def verdict(run: Run) -> tuple[Section, ...]:
             )
         )
     return tuple(sections)
+
+
+def rules(run: Run) -> tuple[str, ...]:
+    """Return how the verdict follows from the tables that the run has."""
+    return (PAIRED_RULE, *RULES) if len(run.comparisons) else RULES
 
 
 def leaders_table(run: Run) -> Table:
@@ -265,7 +278,8 @@ def _headline(run: Run, point: str) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _limit_sentences(run: Run, point: str) -> tuple[str, ...]:
+def _limit_sentences(run: Run, point: str, told: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return what the limits say: about pairs where that is `told`, else who leads where."""
     limits = run.limits[run.limits["point"] == point]
     if not len(limits):
         return ("The run has no limits at equal purity.",)
@@ -274,10 +288,10 @@ def _limit_sentences(run: Run, point: str) -> tuple[str, ...]:
         ranking, "All groups together, lowest S/N at which half of the sources are found", digits=2
     )
     if len(run.groups) < 2:
-        return (first,)
+        return (*told, first)
     by_group = {g: rank(_limits(run, g, point), "snr50", higher=False) for g in run.groups}
     return (
-        *_led(run, by_group, "the lowest such S/N"),
+        *(told or _led(run, by_group, "the lowest such S/N")),
         f"{first} Here one threshold serves all groups, and a group rich in false detections can "
         "set it for the others; the lines above take each group by itself.",
     )
