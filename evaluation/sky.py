@@ -53,7 +53,7 @@ def pair_sky(
     Raises
     ------
     BadInputError
-        If a shape is wrong, a position is not finite or has |dec| > 90, or the
+        If a shape is wrong, a position is not finite or has abs(dec) > 90, or the
         radius cannot be one.
     """
     truth = _positions(truth_radec_deg, "truth positions")

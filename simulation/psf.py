@@ -22,7 +22,7 @@ OVERSAMPLING: Final = 8
 class Aberrations:
     """Widths of the geometric spot diagram, all in px.
 
-    The displacement of a ray through the pupil point (u, v), |(u, v)| <= 1, is the
+    The displacement of a ray through the pupil point (u, v) of the unit disc is the
     gradient of the wave front: ``defocus·(u, v)``, ``astigmatism·(u, -v)``,
     ``coma·(3u² + v², 2uv)/3`` and ``trefoil·(u² - v², -2uv)``, the last three
     turned by ``angle``. ``drift`` is the length of a straight trail along
