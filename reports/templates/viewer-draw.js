@@ -63,9 +63,10 @@
   SD.draw = (canvas, open, data, state, view, colors) => {
     const ratio = canvas.width / view.width;
     const c = canvas.getContext("2d");
-    c.setTransform(ratio, 0, 0, ratio, 0, 0);
+    c.setTransform(1, 0, 0, 1, 0, 0);
     c.fillStyle = "#16181b";
-    c.fillRect(0, 0, view.width, view.height);
+    c.fillRect(0, 0, canvas.width, canvas.height);
+    c.setTransform(ratio, 0, 0, ratio, 0, 0);
     const { nx, ny, factor } = open.frame;
     const [left, top] = view.toScreen(-0.5, ny - 0.5);
     if (open.image) {
