@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -56,6 +56,8 @@ class CatalogFiles:
     """
 
     settings: FileSettings
+    #: A mosaic is handed in whole, without its pixels.
+    needs_pixels: ClassVar[bool] = False
 
     @property
     def name(self) -> str:

@@ -12,9 +12,18 @@ from catalog.errors import BadInputError, SkyduelError
 from catalog.files import atomic_path, safe_name
 from catalog.frame import Frame
 from catalog.images import frame_name, read_frame, write_frame
-from catalog.photometry import aperture_radius, forced_photometry
+from catalog.photometry import (
+    PillSums,
+    aperture_radius,
+    forced_photometry,
+    pill_sums,
+    segment_of,
+    with_flux,
+)
 from catalog.pixel_facts import PIXEL_FACTS, gaussian_sharpness, pixel_facts
 from catalog.regions import write_regions
+from catalog.seams import join_sections
+from catalog.sections import Cutting, Mosaic, PackedMask, Section, open_mosaic
 from catalog.settings import build_settings, nearest, settings_error
 from catalog.sky import pixel_positions, with_sky
 from catalog.sources import KINDS, SCHEMA, Catalog
@@ -28,10 +37,15 @@ __all__ = [
     "Background",
     "BadInputError",
     "Catalog",
+    "Cutting",
     "Dataset",
     "Detector",
     "Entry",
     "Frame",
+    "Mosaic",
+    "PackedMask",
+    "PillSums",
+    "Section",
     "SkyduelError",
     "Split",
     "aperture_radius",
@@ -42,14 +56,19 @@ __all__ = [
     "forced_photometry",
     "frame_name",
     "gaussian_sharpness",
+    "join_sections",
     "nearest",
     "open_dataset",
+    "open_mosaic",
+    "pill_sums",
     "pixel_facts",
     "pixel_positions",
     "read_catalog",
     "read_frame",
     "safe_name",
+    "segment_of",
     "settings_error",
+    "with_flux",
     "with_sky",
     "write_catalog",
     "write_coco",

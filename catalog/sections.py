@@ -25,8 +25,8 @@ __all__ = ["Cutting", "Mosaic", "PackedMask", "Section", "open_mosaic"]
 
 #: Starts of sections are multiples of this: SExtractor's usual background mesh [px].
 _ALIGNED_PX: Final = 64
-# So many pixels need a byte at least, however packed, unless they are all of one value.
-_PX_PER_BYTE: Final = 64
+# So many pixels of a real image need a byte at least, however packed.
+_PX_PER_BYTE: Final = 16
 
 
 @dataclass(frozen=True)
@@ -139,11 +139,14 @@ class PackedMask:
     ----------
     shape : (ny, nx)
         Of the frame.
+    value : bool
+        What it is before anything is put.
     """
 
-    def __init__(self, shape: tuple[int, int]) -> None:
+    def __init__(self, shape: tuple[int, int], value: bool) -> None:
         self.shape = shape
-        self._bits = np.zeros((shape[0], -(-shape[1] // 8)), dtype=np.uint8)
+        fill = 255 if value else 0
+        self._bits = np.full((shape[0], -(-shape[1] // 8)), fill, dtype=np.uint8)
 
     def put(self, section: Section, mask: npt.NDArray[np.bool_]) -> None:
         """Take over the core of a section's mask; its columns start at a multiple of 64."""

@@ -13,13 +13,14 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
 
-from catalog import BadInputError, Dataset, Entry, atomic_path, read_catalog, safe_name
+from catalog import BadInputError, Cutting, Dataset, Entry, atomic_path, read_catalog, safe_name
+from catalog.spreadsheets import without_formulas
 from duel.contestants import Contestant, build
 from duel.pool import process_pool, threads_each
 from duel.record import git_state, machine, now_utc, versions
@@ -48,6 +49,7 @@ class RunPlan:
     their number, only the timings do. ``fresh`` replaces an earlier run in the
     folder instead of completing it. With ``tuning`` every contestant that says what may
     be chosen for it takes part once more with settings chosen on other frames.
+    ``cutting`` says which frames are read and searched section by section.
     """
 
     dataset: Dataset
@@ -59,6 +61,7 @@ class RunPlan:
     command: str = ""
     seeds: Mapping[str, int | None] | None = None
     tuning: TuningRules | None = None
+    cutting: Cutting = Cutting()  # noqa: RUF009 - frozen
 
 
 def run(plan: RunPlan, watch: Watcher | None = None) -> dict[str, Any]:
@@ -174,6 +177,7 @@ def _open_folder(plan: RunPlan, detectors: Mapping[str, Any]) -> dict[str, Any]:
         "frames": [[e.name, e.split, e.group] for e in plan.dataset.entries],
         "contestants": [c.model_dump(mode="json") for c in plan.contestants],
         "rules": plan.rules.model_dump(mode="json"),
+        "sections": asdict(plan.cutting),
         "tuning": None if plan.tuning is None else plan.tuning.model_dump(mode="json"),
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
@@ -216,6 +220,7 @@ def _open_folder(plan: RunPlan, detectors: Mapping[str, Any]) -> dict[str, Any]:
             "frames": [],
         },
         "rules": plan.rules.model_dump(mode="json"),
+        "sections": asdict(plan.cutting),
         "points": [],
         "detectors": [],
         "failures": [],
@@ -248,6 +253,7 @@ def _truth_stage(
             plan.rules,
             plan.folder / "truth" / f"{safe_name(entry.name)}.parquet",
             plan.folder / "previews" / f"{safe_name(entry.name)}.png",
+            plan.cutting,
         ): entry.name
         for entry in entries
     }
@@ -310,7 +316,12 @@ def _detect_stage(
     with process_pool(workers, threads_each(plan.workers)) as pool:
         futures = {
             pool.submit(
-                detect_frame, contestant.on(entry.name), entry, plan.rules, target
+                detect_frame,
+                contestant.on(entry.name),
+                entry,
+                plan.rules,
+                target,
+                cutting=plan.cutting,
             ): entry.name
             for entry, target in missing
         }
@@ -415,7 +426,7 @@ def _write_table(path: Path, table: pd.DataFrame) -> None:
     with atomic_path(path.with_name(f"{path.name}.parquet")) as temporary:
         table.to_parquet(temporary, index=False)
     with atomic_path(path.with_name(f"{path.name}.csv")) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
+        without_formulas(table).to_csv(temporary, index=False, float_format="%.6g")
 
 
 def _write_record(folder: Path, record: Mapping[str, Any]) -> None:

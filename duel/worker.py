@@ -15,25 +15,34 @@ import numpy as np
 from catalog import (
     BadInputError,
     Catalog,
+    Cutting,
     Detector,
     Entry,
     Frame,
+    Mosaic,
     SkyduelError,
     atomic_path,
     estimate_background,
     forced_photometry,
+    open_mosaic,
     pixel_facts,
     read_catalog,
     with_sky,
     write_catalog,
 )
+from catalog.frame import Plane
 from duel.contestants import Contestant, build
+from duel.mosaics import checked, find_by_sections, measure_by_sections
+from duel.pictures import stretch_of, write_picture
 from evaluation import ScoringRules, apply_ignore, mark_ignored_regions
 
 __all__ = ["Outcome", "detect_frame", "fingerprint", "prepare_truth"]
 
 #: Side of the noise frame a detector is warmed up on before it is timed [px].
 _WARM_UP_PX: Final = 128
+
+#: What frames are cut like unless somebody says otherwise.
+_CUTTING: Final = Cutting()
 
 _detectors: dict[str, Detector] = {}
 
@@ -83,6 +92,7 @@ def detect_frame(
     target: Path,
     *,
     facts_file: bool = True,
+    cutting: Cutting = _CUTTING,
 ) -> Outcome:
     """Run one detector on one frame and write its catalogue.
 
@@ -99,6 +109,8 @@ def detect_frame(
     facts_file : bool
         Whether a ``.json`` beside it gets the facts: seconds from opening the frame
         to the finished catalogue, peak memory of the process, megapixels.
+    cutting : Cutting
+        Which frames are read section by section, and how they are cut.
 
     Returns
     -------
@@ -109,23 +121,21 @@ def detect_frame(
     detector = _detector(contestant)
     began = time.perf_counter()
     try:
-        frame = entry.read()
+        mosaic = open_mosaic(entry, cutting)
+        frame = entry.read() if mosaic is None else None
     except SkyduelError as error:
         return Outcome(entry.name, {}, str(error), about_frame=True)
     try:
-        found = detector(frame)
-        if not isinstance(found, Catalog):
-            raise BadInputError(
-                f"detector {contestant.name!r}", "a Catalog returned", type(found).__name__
-            )
-        seconds = time.perf_counter() - began
-        sky = estimate_background(frame)
-        found = forced_photometry(frame, found, background=sky)
-        found = pixel_facts(frame, found, background=sky)
-        if rules is not None:
-            found = mark_ignored_regions(found, frame.shape, frame.bad, rules)
-        if frame.wcs is not None:
-            found = with_sky(found, frame)
+        if frame is not None:
+            found = checked(detector(frame), detector)
+            seconds = time.perf_counter() - began
+            found = _measured(frame, found, rules)
+            mpix = frame.data.size / 1e6
+        elif mosaic is not None:
+            found = find_by_sections(detector, mosaic)
+            seconds = time.perf_counter() - began
+            found = _measured_by_sections(mosaic, found, rules)
+            mpix = mosaic.shape[0] * mosaic.shape[1] / 1e6
     except MemoryError:
         return Outcome(entry.name, {}, f"{entry.name}: out of memory")
     except Exception as error:  # any detector may join; none may stop the others
@@ -136,7 +146,8 @@ def detect_frame(
     facts = {
         "frame": entry.name,
         "seconds": seconds,
-        "mpix": frame.data.size / 1e6,
+        "mpix": mpix,
+        "sections": 1 if mosaic is None else len(mosaic.sections),
         "n_found": len(found),
         "peak_memory_mib": _peak_memory_mib(),
         "fingerprint": fingerprint(*entry.images),
@@ -148,6 +159,24 @@ def detect_frame(
     return Outcome(entry.name, facts)
 
 
+def _measured(frame: Frame, found: Catalog, rules: ScoringRules | None) -> Catalog:
+    """Return detections with what is measured of all detectors' alike."""
+    sky = estimate_background(frame)
+    found = forced_photometry(frame, found, background=sky)
+    found = pixel_facts(frame, found, background=sky)
+    if rules is not None:
+        found = mark_ignored_regions(found, frame.shape, frame.bad, rules)
+    return found if frame.wcs is None else with_sky(found, frame)
+
+
+def _measured_by_sections(mosaic: Mosaic, found: Catalog, rules: ScoringRules | None) -> Catalog:
+    measured = measure_by_sections(mosaic, found)
+    found = measured.catalog
+    if rules is not None:
+        found = mark_ignored_regions(found, mosaic.shape, measured.bad, rules)
+    return found if mosaic.wcs is None else with_sky(found, mosaic)
+
+
 def _peak_memory_mib() -> float:
     """Return the largest memory of this process or of a program that it ran."""
     peak = max(
@@ -157,7 +186,9 @@ def _peak_memory_mib() -> float:
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
-def prepare_truth(entry: Entry, rules: ScoringRules, target: Path, preview: Path) -> Outcome:
+def prepare_truth(
+    entry: Entry, rules: ScoringRules, target: Path, preview: Path, cutting: Cutting = _CUTTING
+) -> Outcome:
     """Write the truth of one frame as it will be scored, and a picture of the frame.
 
     Parameters
@@ -168,43 +199,43 @@ def prepare_truth(entry: Entry, rules: ScoringRules, target: Path, preview: Path
         Which truths are ignored.
     target, preview : Path
         Parquet table and PNG to write.
+    cutting : Cutting
+        Which frames are read section by section, and how they are cut.
     """
     try:
-        frame = entry.read()
-        if entry.truth is None:
-            raise BadInputError(entry.name, "a truth catalogue", "none in the data set")
-        truth = read_catalog(entry.truth, frame=frame)
-        truth = apply_ignore(truth, frame.shape, frame.bad, frame.saturated(), rules)
-        sky = estimate_background(frame)
-        truth = forced_photometry(frame, truth, background=sky)
-        truth = pixel_facts(frame, truth, background=sky)
+        mosaic = open_mosaic(entry, cutting)
+        if mosaic is None:
+            frame = entry.read()
+            truth = _truth(entry, frame)
+            truth = apply_ignore(truth, frame.shape, frame.bad, frame.saturated(), rules)
+            sky = estimate_background(frame)
+            truth = forced_photometry(frame, truth, background=sky)
+            truth = pixel_facts(frame, truth, background=sky)
+            picture = stretch_of(frame.data[~frame.bad]).picture(frame.data[::-1])
+            shape, fwhm = frame.shape, frame.fwhm
+            mpix = float(np.count_nonzero(~frame.bad)) / 1e6
+        else:
+            seen = measure_by_sections(mosaic, _truth(entry, mosaic), picture=True)
+            truth = apply_ignore(seen.catalog, mosaic.shape, seen.bad, seen.saturated, rules)
+            shape, fwhm, mpix = mosaic.shape, mosaic.fwhm, seen.mpix
+            assert seen.picture is not None  # asked for above
+            picture = seen.picture
     except SkyduelError as error:
         return Outcome(entry.name, {}, str(error), about_frame=True)
     write_catalog(truth, target)
-    _write_preview(frame, preview)
-    ny, nx = frame.shape
+    write_picture(picture, preview)
     facts = {
-        "ny": ny,
-        "nx": nx,
-        "mpix": float(np.count_nonzero(~frame.bad)) / 1e6,
-        "fwhm": frame.fwhm,
+        "ny": shape[0],
+        "nx": shape[1],
+        "mpix": mpix,
+        "fwhm": fwhm,
         "n_truth": len(truth),
-        "mag": [float(m) for m in truth["mag"][~truth["ignore"]]],
         "fingerprint": fingerprint(*entry.images),
     }
     return Outcome(entry.name, facts)
 
 
-def _write_preview(frame: Frame, path: Path) -> None:
-    """Write the frame as 8 bits, from 2 sigma below the sky to 10 above in an asinh stretch."""
-    from PIL import Image
-
-    good = frame.data[~frame.bad]
-    sample = good[:: max(1, good.size // 200_000)]
-    sky = float(np.median(sample))
-    sigma = 1.4826 * float(np.median(np.abs(sample - sky))) or 1.0
-    low, high = np.arcsinh(-2.0), np.arcsinh(30.0)
-    value = (np.arcsinh(np.clip((frame.data - sky) / sigma, -2, 30)) - low) / (high - low)
-    image = Image.fromarray(np.rint(255 * value).astype(np.uint8)[::-1])
-    with atomic_path(path) as temporary:
-        image.save(temporary, format="PNG")
+def _truth(entry: Entry, plane: Plane) -> Catalog:
+    if entry.truth is None:
+        raise BadInputError(entry.name, "a truth catalogue", "none in the data set")
+    return read_catalog(entry.truth, frame=plane)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from catalog.errors import BadInputError
+from catalog.sections import PackedMask
 from catalog.settings import nearest, settings_error
 from catalog.sources import Catalog
 
@@ -175,8 +176,8 @@ def auto_bins(mag: npt.ArrayLike, width: float | None = None) -> tuple[float, ..
 def apply_ignore(
     truth: Catalog,
     frame_shape: tuple[int, int] | None,
-    mask: Bools | None,
-    saturated: Bools | None,
+    mask: Bools | PackedMask | None,
+    saturated: Bools | PackedMask | None,
     rules: ScoringRules,
 ) -> Catalog:
     """Return the truth with ``ignore`` and ``ignore_reason`` set by the rules.
@@ -227,7 +228,7 @@ def apply_ignore(
 def mark_ignored_regions(
     found: Catalog,
     frame_shape: tuple[int, int],
-    mask: Bools | None,
+    mask: Bools | PackedMask | None,
     rules: ScoringRules,
 ) -> Catalog:
     """Return the detections with ``ignore`` set where they lie in an ignored region.
@@ -259,7 +260,9 @@ def mark_ignored_regions(
     return found.with_columns(ignore=ignore)
 
 
-def _shape(shape: tuple[int, int], mask: Bools | None, saturated: Bools | None) -> tuple[int, int]:
+def _shape(
+    shape: tuple[int, int], mask: Bools | PackedMask | None, saturated: Bools | PackedMask | None
+) -> tuple[int, int]:
     for name, array in (("mask", mask), ("saturated", saturated)):
         if array is not None and array.shape != tuple(shape):
             raise BadInputError(name, f"the frame's shape {tuple(shape)}", f"shape {array.shape}")
