@@ -112,8 +112,12 @@ def draw_training_settings(rng: np.random.Generator, size: int = 256) -> SceneSe
 
     Density covers three decades and is now and then nothing; seeing 1.3–7 px;
     sky from read-noise-limited to bright; each artefact is switched on
-    independently, so that none becomes the sign of another.
+    independently, so that none becomes the sign of another. A quarter of the frames is of
+    the named families, every third of those dirty: there several artefacts meet in each frame.
     """
+    if rng.random() < 0.25:
+        named = (*FAMILIES, "dirty")
+        return draw_settings(named[int(rng.integers(len(named)))], rng, ny=size, nx=size)
     s = _telescope(rng)
     s |= {
         "gain": _log_uniform(rng, 0.5, 4),
