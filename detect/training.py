@@ -61,7 +61,7 @@ class TrainingSettings(BaseModel):
     bf16: bool = Field(True, description="bf16 where it is safe; positions stay float32")
     checkpoint_every: int = Field(100, ge=1)
     validate_every: int = Field(500, ge=1)
-    validation_crops: int = Field(32, ge=1)
+    validation_crops: int = Field(128, ge=1)
     network: NetworkSettings = NetworkSettings()
     start_sha256: str | None = Field(None, description="weights file that training began with")
 
