@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from reports.analysis_tables import ideal_table, precision_table
 from reports.folder import ALL_BINS, Run
+from reports.paired import differences_table
 from reports.tables import Table, cost_table, failures_table, limits_table, scores_table
 from reports.verdict import cautions, confidence, leaders_table, verdict
 
@@ -80,8 +82,11 @@ def markdown(run: Run) -> str:
     if _several(run):
         tables.append(leaders_table(run))
     tables.append(scores_table(run, ["all", *_several(run)], "Scores over all magnitudes"))
+    if len(run.comparisons):
+        tables.append(differences_table(run, run.headline_point))
     if len(run.limits):
         tables.append(limits_table(run))
+    tables += [t for t in (ideal_table(run), precision_table(run)) if t is not None]
     tables.append(cost_table(run))
     for table in tables:
         lines += [*_table(table), ""]
