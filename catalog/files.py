@@ -14,6 +14,8 @@ from catalog.errors import BadInputError
 
 __all__ = ["atomic_path", "existing_file", "safe_name"]
 
+# What some systems take for a device, whatever its ending.
+_DEVICES = re.compile(r"(?i:con|prn|aux|nul|com\d|lpt\d)(\.|$)")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 # File systems allow 255 bytes; endings and temporary prefixes need room too.
 _LONGEST = 150
@@ -95,12 +97,15 @@ def safe_name(name: str) -> str:
     """Return a name that is one harmless path component, the same one every time.
 
     Letters, digits, ``.``, ``_``, ``+`` and ``-`` stay; every other run of
-    characters becomes ``_``, and a leading dot is dropped. A name that had to
+    characters becomes ``_``, and leading dots and dashes (which programs take for
+    options) are dropped, as is what some systems take for a device. A name that had to
     be changed gets ``-`` and eight hexadecimal digits of its SHA-256, so that
     ``a/b`` and ``a b`` stay apart; a name that is safe already is returned as
     it is.
     """
-    reduced = _UNSAFE.sub("_", name).lstrip(".")[:_LONGEST]
+    reduced = _UNSAFE.sub("_", name).lstrip(".-")[:_LONGEST]
+    if _DEVICES.match(reduced):
+        reduced = f"_{reduced}"
     if reduced == name and reduced:
         return name
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]

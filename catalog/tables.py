@@ -31,6 +31,7 @@ from catalog.regions import write_regions
 from catalog.sextractor_tables import write_ascii_head, write_ldac
 from catalog.sky import pixel_positions, plane_positions
 from catalog.sources import Catalog
+from catalog.spreadsheets import from_cell, to_cell
 from catalog.vetting import vet_xml, vet_yaml
 
 __all__ = ["TABLE_ENDINGS", "UCDS", "read_catalog", "write_catalog"]
@@ -260,10 +261,22 @@ def _text(form: str | None) -> Callable[[bytes], Table]:
         if rest and ";" in rest[0] and "," not in rest[0]:
             return Table.read(rest, format="ascii.basic", delimiter=";", **options)
         if form == "ascii.csv":
-            return Table.read(rest, format=form, **options)
+            return _words_as_written(Table.read(rest, format=form, **options))
         return Table.read(lines, format="ascii", **options)
 
     return read
+
+
+def _words_as_written(table: Table) -> Table:
+    """Return a table without the marks that keep spreadsheets from calculating words."""
+    for name in table.colnames:
+        if table[name].dtype.kind == "U":
+            words = np.ma.getdata(table[name])
+            plain = np.array([from_cell(word) for word in words.tolist()], dtype=words.dtype)
+            table[name][:] = np.ma.array(plain, mask=np.ma.getmask(table[name]))
+        if from_cell(name) != name:
+            table.rename_column(name, from_cell(name))
+    return table
 
 
 def _read_fits(content: bytes, hdu: Any) -> Table | None:
@@ -413,7 +426,13 @@ def _write_csv(table: Table, path: Path) -> None:
     for name in table.colnames:
         if table[name].ndim != 1:
             raise ValueError(f"{name} with shape {table[name].shape[1:]} in each row")
-    table.write(path, format="ascii.csv")
+    copy = Table(table)  # words that a spreadsheet would calculate are marked as words
+    for name in copy.colnames:
+        if copy[name].dtype.kind == "U":
+            copy[name] = [to_cell(word) for word in copy[name].tolist()]
+        if to_cell(name) != name:
+            copy.rename_column(name, to_cell(name))
+    copy.write(path, format="ascii.csv")
 
 
 def _write_parquet(table: Table, path: Path) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
+from rich.control import Control
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -21,19 +24,59 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.segment import Segment
 from rich.text import Text
 
-__all__ = ["Rate", "err", "out", "progress", "watcher", "wide_out"]
+__all__ = ["Rate", "err", "out", "progress", "shown", "watcher", "wide_out"]
+
+# What acts on a terminal instead of being shown: C0 but the line end, C1, and what turns
+# the direction of writing.
+_ACTS = re.compile(
+    "[\\x00-\\x09\\x0b-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]"
+)
+
+
+def shown(text: str) -> str:
+    """Return text in which what would act on a terminal is only shown."""
+    return _ACTS.sub("\ufffd", text)
+
+
+class _Shown:
+    """Something to print, whose own text holds nothing that acts on the terminal."""
+
+    def __init__(self, inner: ConsoleRenderable) -> None:
+        self._inner = inner
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self._inner, options):
+            if segment.control is None and _ACTS.search(segment.text):
+                yield Segment(shown(segment.text), segment.style)
+            else:
+                yield segment
+
+
+class _Shows(RenderHook):
+    """Lets names from files be shown on the terminal, never obeyed by it."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [r if isinstance(r, Control) else _Shown(r) for r in renderables]
+
+
+def _console(**settings: Any) -> Console:
+    console = Console(**settings)
+    console.push_render_hook(_Shows())
+    return console
+
 
 # Made at import, decided at use: rich looks at the stream when it prints, so
 # colours are off when piped and NO_COLOR is honoured.
-out = Console()
-err = Console(stderr=True)
+out = _console()
+err = _console(stderr=True)
 
 
 def wide_out() -> Console:
     """Return stdout for tables: as wide as the terminal, or in a pipe as wide as they need."""
-    return Console(width=None if sys.stdout.isatty() else 120)
+    return _console(width=None if sys.stdout.isatty() else 120)
 
 
 def progress() -> Progress:
@@ -101,7 +144,9 @@ def watcher(bar: Progress) -> Callable[[str, str, int], None]:
     def watch(stage: str, item: str, total: int) -> None:
         if stage not in tasks:
             note = "" if total else "done before"
-            tasks[stage] = bar.add_task(stage, total=total or 1, completed=not total, note=note)
+            tasks[stage] = bar.add_task(
+                escape(shown(stage)), total=total or 1, completed=not total, note=note
+            )
         if item:
             bar.update(tasks[stage], advance=1)
 

@@ -86,13 +86,14 @@ def campaign(
         reader.read(_lay(place, made, seed_name, packed(seed_name, content), reader))
     _limit_memory(memory)
     batch = 200
+    last: dict[str, Any] = {}
     for number in range(10**9):
         spent = time.monotonic() - began
         if (share_s is None and tally["cases"] >= cases) or (
             share_s is not None and spent > share_s
         ):
             break
-        last: dict[str, Any] = {}
+        last.clear()
 
         @seed(start * 1_000_003 + number)
         @settings(
@@ -104,9 +105,7 @@ def campaign(
             report_multiple_bugs=False,
         )
         @given(sample=st.sampled_from(seeds), damage=edits(reader.kinds), after=st.booleans())
-        def cases_of(
-            sample: tuple[str, bytes], damage: Any, after: bool, last: dict[str, Any] = last
-        ) -> None:
+        def cases_of(sample: tuple[str, bytes], damage: Any, after: bool) -> None:
             seed_name, content = sample
             content = _damaged(seed_name, content, damage, after)
             file = _lay(place, made, seed_name, content, reader)

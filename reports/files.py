@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from catalog.files import atomic_path
+from catalog.spreadsheets import without_formulas
 from reports.style import drawing
 
 __all__ = ["csv_text", "figure_files", "write_file"]
@@ -29,8 +30,13 @@ def write_file(path: Path, content: str | bytes) -> Path:
 
 
 def csv_text(table: pd.DataFrame) -> str:
-    """Return a table as CSV: ten significant digits, an undefined value as ``nan``."""
-    return table.to_csv(index=False, float_format="%.10g", na_rep="nan", lineterminator="\n")
+    """Return a table as CSV: ten significant digits, an undefined value as ``nan``.
+
+    Words that a spreadsheet would calculate have an apostrophe before them.
+    """
+    return without_formulas(table).to_csv(
+        index=False, float_format="%.10g", na_rep="nan", lineterminator="\n"
+    )
 
 
 def figure_files(figure: Figure, data: pd.DataFrame) -> dict[str, bytes]:

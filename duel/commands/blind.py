@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from catalog import BadInputError, atomic_path, read_frame
+from catalog.spreadsheets import without_formulas
 from duel.commands.options import Config, RadiusPx, Set, With, read_config
 from duel.console import err, progress, wide_out
 from duel.contestants import DEFAULT_CONTESTANTS, build, parse_contestants
@@ -90,7 +91,7 @@ def command(
     if out_folder is not None:
         for name, table in tables.items():
             with atomic_path(out_folder / f"{name}.csv") as temporary:
-                table.to_csv(temporary, index=False)
+                without_formulas(table).to_csv(temporary, index=False)
 
 
 def _flip_view(rows: Any, single: str | None) -> Table:

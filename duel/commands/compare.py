@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from catalog import BadInputError
-from duel.console import wide_out
+from duel.console import shown, wide_out
 from evaluation.scores import ALL_BINS
 from evaluation.sentence import sentence
 
@@ -94,7 +94,7 @@ def command(
     names = (made.name_a, made.name_b)
     tables = [_groups(made.table, names, alpha), _bins(made.table, alpha)]
     if markdown:
-        typer.echo(f"{said}.\n" + "".join(f"\n{_markdown(*t)}" for t in tables), nl=False)
+        typer.echo(shown(f"{said}.\n" + "".join(f"\n{_markdown(*t)}" for t in tables)), nl=False)
         return
     console = wide_out()
     console.print(Text(f"{said}."), soft_wrap=True)

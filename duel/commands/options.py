@@ -115,7 +115,7 @@ def read_config(path: Path | None) -> dict[str, Any]:
             config = tomllib.load(file)
     except OSError as error:
         raise BadInputError(str(path), "a readable TOML file", error.strerror or "error") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # of TOML, of Unicode, of endless digits
         raise BadInputError(str(path), "a TOML file", str(error)) from error
     for key, value in config.items():
         if key not in _TOP:

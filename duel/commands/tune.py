@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 
 from catalog import BadInputError, atomic_path, open_dataset
+from catalog.spreadsheets import without_formulas
 from duel.commands.options import (
     Bins,
     Config,
@@ -99,7 +100,7 @@ def command(
     with atomic_path(out_file.with_suffix(".parquet")) as temporary:
         table.to_parquet(temporary, index=False)
     with atomic_path(out_file.with_suffix(".csv")) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
+        without_formulas(table).to_csv(temporary, index=False, float_format="%.6g")
     calibration = frames.of_split("calibration")
     said = (
         f"Chosen by `skyduel tune` for {tuning.objective}, {tuning.trials} trials, on "
