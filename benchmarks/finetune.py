@@ -70,7 +70,7 @@ def performance(weights: Path, frames: list[Pair]) -> str:
     purity = np.cumsum(right[order]) / np.arange(1, order.size + 1)
     good = np.flatnonzero(purity >= 0.95)
     if not good.size:
-        return "never 95 % pure"
+        return " | ".join(["never 95 % pure", *("-" for _ in BINS)])
     threshold = float(score[order][good[-1]])
     parts = [f"{threshold:.2f}"]
     for low, high in BINS:
