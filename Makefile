@@ -4,13 +4,14 @@
 PYTHON ?= python3
 TOX := .tox/boot/bin/tox
 
-.PHONY: help duel test nightly lint types clean
+.PHONY: help duel test nightly docs lint types clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make duel     set up, run both detectors on the built-in frames, write the report"
 	@echo "make test     set up, check style and types, run the tests"
 	@echo "make nightly  the slow tests too"
+	@echo "make docs     set up, build the documentation into build/docs"
 	@echo "make lint     style only        make types   types only"
 	@echo "make clean    remove environments and build products (runs/ stays)"
 
@@ -27,6 +28,10 @@ test: $(TOX)
 
 nightly: $(TOX)
 	@$(TOX) run -e skyduel,nightly
+
+docs: $(TOX)
+	@$(TOX) run -q -e skyduel,docs
+	@echo "docs: build/docs/index.html"
 
 lint types: $(TOX)
 	@$(TOX) run -q -e skyduel,$@
