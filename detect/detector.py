@@ -19,6 +19,7 @@ from catalog.sources import Catalog
 from catalog.tuning import Range, Space
 from detect.inference import RawSources, Tiling, find_sources
 from detect.memory import keep_freed_memory
+from detect.positions import refine_points
 from detect.suppression import DEFAULT_SIGMA, suppress
 from detect.weights import SHIPPED, Calibration, LoadedWeights, load_weights
 
@@ -125,7 +126,7 @@ class NeuralDetector:
         sky = estimate_background(frame)
         raw = self._raw(frame, sky, self.settings)
         found = _on_good(frame, assemble(raw, self.loaded.calibration, self.settings))
-        found = forced_photometry(frame, found, background=sky)
+        found = _placed(frame, sky, forced_photometry(frame, found, background=sky))
         mag = found["aper_mag"] if frame.zero_point is not None else np.full(len(found), np.nan)
         return found.with_columns(flux=found["aper_flux"], flux_err=found["aper_flux_err"], mag=mag)
 
@@ -176,6 +177,21 @@ def _on_good(frame: Frame, found: Catalog) -> Catalog:
         np.rint(found["x"]).astype(int).clip(0, frame.shape[1] - 1),
     ]
     return found.select(on_good | found.is_streak)
+
+
+def _placed(frame: Frame, sky: Background, found: Catalog) -> Catalog:
+    """Return the catalogue with bright points where their pixels say; fluxes move along."""
+    snr = np.where(found.is_streak, np.nan, found["aper_flux"] / found["aper_flux_err"])
+    xy = refine_points(found.xy, snr, frame, sky)
+    moved = np.flatnonzero((xy != found.xy).any(axis=1))
+    found = found.with_columns(x=xy[:, 0], y=xy[:, 1])
+    if moved.size == 0:
+        return found
+    again = forced_photometry(frame, found.select(moved), background=sky)
+    columns = {name: found[name].copy() for name in ("aper_flux", "aper_flux_err", "aper_mag")}
+    for name, values in columns.items():
+        values[moved] = again[name]
+    return found.with_columns(**columns)
 
 
 def assemble(raw: RawSources, calibration: Calibration, settings: NeuralSettings) -> Catalog:
