@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from catalog import Catalog, Frame
+from catalog import BadInputError, Catalog, Frame
 from detect import neural
 from detect.calibration import judge
 from detect.finetune import FinetuneSettings, finetune, labelled, self_labelled
@@ -38,7 +38,7 @@ def telescope(seed: int) -> Pair:
     """Return one frame of the telescope that training lacks."""
     rng = np.random.default_rng([8, seed])
     settings = SceneSettings(
-        ny=SIZE, nx=SIZE, fwhm=2.0, beta=3.5, density=2e-3, defocus=4.0, trefoil=1.8,
+        ny=SIZE, nx=SIZE, fwhm=2.0, beta=3.5, density=2e-3, defocus=2.6, trefoil=1.3,
         aberration_angle=0.4, sky=float(rng.uniform(500, 1500)), read_noise=8,
         max_snr=1000, streaks=0.3,
     )  # fmt: skip
@@ -110,12 +110,16 @@ def main() -> None:
             frames = [telescope(i) for i in range(n)]
             for kind in ("labelled", "unlabelled"):
                 began = time.perf_counter()
-                given = [
-                    labelled(frame, truth)
-                    if kind == "labelled"
-                    else self_labelled(frame, detector(frame))
-                    for frame, truth in frames
-                ]
+                try:
+                    given = [
+                        labelled(frame, truth)
+                        if kind == "labelled"
+                        else self_labelled(frame, detector(frame))
+                        for frame, truth in frames
+                    ]
+                except BadInputError as error:  # no profile can be measured
+                    print(f"| {n} | {kind} | {error} |", flush=True)
+                    continue
                 target = Path(folder) / f"{kind}{n}.safetensors"
                 # A lone frame of 384 px is divided into crops of 192 px.
                 settings = FinetuneSettings(
