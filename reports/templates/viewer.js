@@ -29,14 +29,12 @@
   const style = getComputedStyle(by("viewer"));
   const colors = Object.fromEntries(SD.CLASSES.map((c) => [c.mark, style.getPropertyValue(`--mark-${c.mark}`).trim()]));
 
+  const paint = () => { if (open) SD.draw(canvas, open, data, state, view, colors); };
   let waiting = false;
   const redraw = () => {
     if (waiting) return;
     waiting = true;
-    requestAnimationFrame(() => {
-      waiting = false;
-      if (open) SD.draw(canvas, open, data, state, view, colors);
-    });
+    requestAnimationFrame(() => { waiting = false; paint(); });
   };
   const later = (wait, act) => {
     let timer = 0;
@@ -308,7 +306,7 @@
     const ratio = window.devicePixelRatio || 1;
     [canvas.width, canvas.height] = [Math.round(width * ratio), Math.round(height * ratio)];
     if ((fitted || first) && open) fit();
-    else redraw();
+    paint(); // a canvas is emptied by its new size: not one frame of nothing
   };
   resize();
   new ResizeObserver(resize).observe(stage);
