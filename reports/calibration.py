@@ -101,11 +101,13 @@ def plot_reliability(
         ax.set_xlabel("probability stated (mean of the bin)")
         ax.set_ylabel("share that is right")
         if entries:
+            few = len(entries) <= 3  # more would hide what is drawn
             ax.legend(
                 handles=entries,
-                loc="upper left",
-                fontsize=7.5 if len(entries) < 5 else 6,
-                frameon=True,
+                loc="upper left" if few else "upper center",
+                bbox_to_anchor=None if few else (0.5, -0.2),
+                ncols=1 if few else 2,
+                fontsize=7.5 if few else 6,
                 framealpha=0.85,
                 edgecolor="none",
             )

@@ -31,7 +31,7 @@ class Style:
 
 
 # Okabe and Ito's palette, told apart with every common kind of colour vision;
-# its yellow is left out, being too pale on white. The contestants that every
+# its yellow is left out, being too pale on white, for Tol's wine. The contestants that every
 # run has keep theirs from run to run.
 _KNOWN: Final[Mapping[str, Style]] = {
     "neural": Style("#0072B2", "o"),
@@ -40,7 +40,9 @@ _KNOWN: Final[Mapping[str, Style]] = {
     "source-extractor": Style("#CC79A7", "D"),
     "daofind": Style("#E69F00", "v"),
 }
-_COLORS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_COLORS: Final = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#882255",
+)  # fmt: skip
 _MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
 
 #: Both names of each quantity, as axes and tables carry them.
@@ -73,7 +75,7 @@ def point_name(point: str) -> str:
 
 
 def styles(detectors: Iterable[str]) -> dict[str, Style]:
-    """Return one `Style` for each detector, no two alike up to 77 of them.
+    """Return one `Style` for each detector, no two alike up to 88 of them.
 
     Known names have theirs reserved; the others take what is left, in the
     order given. Hand in all detectors of a run, in the run's order, for the
