@@ -8,18 +8,20 @@ import lzma
 import os
 import resource
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, Final
 
 from catalog.errors import BadInputError
 
-__all__ = ["check_cells", "check_unpacked", "most_bytes", "unpacked"]
+__all__ = ["check_cells", "check_fields", "check_unpacked", "most_bytes", "unpacked"]
 
 _MIB: Final = 2**20
 # What any file may unpack to, however small it is: an empty mask of 20k x 20k pixels does.
 _ALWAYS: Final = 512 * _MIB
 # How many times its size a larger one may: images and tables of measurements stay below 50.
 _RATIO: Final = 300
+# FITS 4.0, section 7.3.1.
+_MOST_FIELDS: Final = 999
 _CHUNK: Final = 4 * _MIB
 _PACKED: Final[tuple[tuple[bytes, Callable[..., Any]], ...]] = (
     (b"\x1f\x8b", gzip.open),
@@ -98,6 +100,19 @@ def _parts(
     except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError, MemoryError) as error:
         text = " ".join(str(error).split())[:200] or type(error).__name__
         raise BadInputError(source, "a readable, complete compressed file", text) from error
+
+
+def check_fields(header: Mapping[str, Any], source: str) -> None:
+    """Refuse a FITS table of more than the 999 columns that the standard allows.
+
+    Raises
+    ------
+    BadInputError
+        If it states more, or anything but a number.
+    """
+    fields = header.get("TFIELDS", 0)
+    if not isinstance(fields, int) or not 0 <= fields <= _MOST_FIELDS:
+        raise BadInputError(source, f"0 to {_MOST_FIELDS} columns", repr(fields))
 
 
 def check_cells(lengths: Iterable[int], size: int, source: str) -> None:

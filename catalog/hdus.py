@@ -19,7 +19,7 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
 
-from catalog.bounds import check_unpacked, unpacked
+from catalog.bounds import check_fields, check_unpacked, unpacked
 from catalog.errors import BadInputError
 from catalog.files import existing_file
 from catalog.headers import celestial_wcs, is_structural
@@ -248,6 +248,7 @@ def _choose(stream: BinaryIO, file: Path, hdu: Hdu | None, *, whole: bool = True
                     f"a complete image of shape {shape} ({ends} bytes)",
                     f"a file cut short at {length} bytes",
                 )
+            check_fields(one.header, str(file))
             check_unpacked(
                 _pixel_bytes(one) * shape[0] * shape[1],
                 one.size,

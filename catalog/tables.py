@@ -21,7 +21,7 @@ from astropy.table import Column, MaskedColumn, Table
 from astropy.utils.exceptions import AstropyWarning
 
 from catalog.aliases import rename_columns
-from catalog.bounds import check_cells, check_unpacked, unpacked
+from catalog.bounds import check_cells, check_fields, check_unpacked, unpacked
 from catalog.coco import coco_table, write_coco
 from catalog.errors import BadInputError
 from catalog.files import atomic_path, existing_file
@@ -293,6 +293,7 @@ def _read_fits(content: bytes, hdu: Any) -> Table | None:
 
 def _vet_fits(hdu: Any, length: int) -> None:
     """Refuse a table that states more rows than there is data, or more than plain columns."""
+    check_fields(hdu.header, "the table")
     width, rows = int(hdu.header["NAXIS1"]), int(hdu.header["NAXIS2"])
     if width < 0 or rows < 0 or width * rows > length or (width == 0 and rows):
         raise ValueError(f"{rows} rows of {width} bytes in a file of {length} bytes")

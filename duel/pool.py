@@ -1,26 +1,227 @@
-"""Fresh processes for one kind of work, each with its share of the cores."""
+"""Fresh processes for one kind of work, each with its share of the cores.
+
+A process may die (killed, out of memory) or hang. The work it had is tried once more,
+alone; only what loses its process a second time is to blame.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import contextmanager
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait as wait_for
+from types import TracebackType
+from typing import Any, Final
 
-__all__ = ["process_pool", "threads_each"]
+__all__ = ["WorkerLostError", "process_pool", "threads_each"]
+
+# How often deadlines are looked at [s].
+_TICK_S: Final = 0.1
+# What a call may take beyond its limit before its process is ended: loading libraries is
+# not its fault, and the process itself is asked first.
+GRACE_S: Final = 60.0
+
+
+class WorkerLostError(BrokenProcessPool):
+    """A call that lost its process, for certain by its own fault."""
+
+
+@dataclass(eq=False)
+class _Call:
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    options: dict[str, Any]
+    future: Future[Any] = field(default_factory=Future)
+    died: bool = False
+
+
+class _SturdyPool(Executor):
+    """Processes that are replaced when they die, and ended when they hang.
+
+    Calls are handed out one a process, so that it is known what a lost process had.
+    """
+
+    def __init__(self, workers: int, limit_s: float | None) -> None:
+        self._workers = workers
+        self._limit_s = limit_s
+        self._calls: deque[_Call] = deque()
+        self._owed: set[_Call] = set()
+        self._news = threading.Condition()
+        self._closing = False
+        # Not forked: a fork of a process with threads may hang.
+        self._context = multiprocessing.get_context("spawn")
+        self._thread = threading.Thread(target=self._work, name="skyduel-pool", daemon=True)
+        self._thread.start()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        call = _Call(fn, args, kwargs)
+        with self._news:
+            if self._closing:
+                raise RuntimeError("this pool is closed")
+            self._calls.append(call)
+            self._owed.add(call)
+            call.future.add_done_callback(lambda _: self._owed.discard(call))
+            self._news.notify()
+        return call.future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        with self._news:
+            self._closing = True
+            if cancel_futures:
+                while self._calls:
+                    self._calls.pop().future.cancel()
+            self._news.notify()
+        if wait:
+            self._thread.join()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.shutdown(cancel_futures=kind is not None)  # whoever was stopped waits for no more
+
+    def _work(self) -> None:
+        """Hand out calls until the pool is closed; in a thread of its own."""
+        try:
+            self._hand_out()
+        except BaseException as error:  # nobody waits for ever for what this thread owes
+            with self._news:
+                self._closing = True
+                for call in list(self._owed):
+                    call.future.set_exception(error)
+
+    def _hand_out(self) -> None:
+        while True:
+            with self._news:
+                self._news.wait_for(lambda: self._calls or self._closing)
+                if not self._calls:
+                    return
+                # One whose process died goes alone, so that it can harm no other.
+                alone = self._calls[0].died
+            self._with_processes(1 if alone else self._workers, alone)
+
+    def _with_processes(self, workers: int, alone: bool) -> None:
+        """Work on calls with new processes, until there are none left or a process is lost."""
+        out: dict[Future[Any], tuple[_Call, float]] = {}
+        pids = self._context.SimpleQueue()
+        pool = ProcessPoolExecutor(workers, self._context, initializer=_begin, initargs=(pids,))
+        # One more waits beside them, unless it must be known when each began.
+        most = workers + (self._limit_s is None and not alone)
+        try:
+            while True:
+                with self._news:
+                    if not out:
+                        self._news.wait_for(lambda: self._calls or self._closing)
+                    room = most - len(out)
+                    taken: list[_Call] = []
+                    while self._calls and len(taken) < room and self._calls[0].died == alone:
+                        taken.append(self._calls.popleft())
+                    if not taken and not out:
+                        return
+                for call in taken:
+                    if call.died or call.future.set_running_or_notify_cancel():
+                        inner = pool.submit(call.function, *call.arguments, **call.options)
+                        out[inner] = (call, time.monotonic())
+                done, _ = wait(out, timeout=_TICK_S, return_when=FIRST_COMPLETED)
+                back = [(f, out.pop(f)[0]) for f in done]
+                lost = [call for f, call in back if not _passed_on(f, call)]
+                late = [] if self._limit_s is None else self._late(out, self._limit_s)
+                if lost or late:
+                    if late:
+                        _kill(pids)
+                    wait(out)
+                    lost += [out[f][0] for f in out if not _passed_on(f, out[f][0])]
+                    self._blame(lost, late)
+                    return
+                if alone and not out:
+                    return
+        except BrokenProcessPool:  # it broke as a call was handed to it
+            pending = [call for call, _ in out.values()]
+            pending += [c for c in taken if c not in pending]
+            self._blame([c for c in pending if not c.future.done()], [])
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            pids.close()
+
+    @staticmethod
+    def _late(out: dict[Future[Any], tuple[_Call, float]], limit_s: float) -> list[_Call]:
+        now = time.monotonic()
+        return [call for call, began in out.values() if now - began > limit_s + GRACE_S]
+
+    def _blame(self, lost: list[_Call], late: list[_Call]) -> None:
+        """Fail the calls at fault; the others of a lost pool have another try, alone."""
+        with self._news:
+            for call in reversed(lost):
+                if call in late:
+                    text = f"no answer after {self._limit_s:g} s; its worker process was ended"
+                    call.future.set_exception(WorkerLostError(text))
+                elif call.died:
+                    text = "the worker process died twice (killed or out of memory)"
+                    call.future.set_exception(WorkerLostError(text))
+                else:
+                    call.died = True
+                    self._calls.appendleft(call)
+
+
+def _kill(pids: Any) -> None:
+    """Kill a pool's processes, which told their numbers when they began."""
+    while not pids.empty():
+        with suppress(ProcessLookupError):
+            os.kill(pids.get(), signal.SIGKILL)
+
+
+def _passed_on(inner: Future[Any], call: _Call) -> bool:
+    """Give a call its result or its error; False if its process was lost."""
+    try:
+        call.future.set_result(inner.result())
+    except BrokenProcessPool:
+        return False
+    except BaseException as error:
+        call.future.set_exception(error)
+    return True
+
+
+def _begin(pids: Any) -> None:
+    """Tell this process's number, and end with the process that started it."""
+    pids.put(os.getpid())
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    wait_for([sentinel])
+    os._exit(1)  # nobody is left to take a result
 
 
 @contextmanager
-def process_pool(workers: int, threads: int) -> Iterator[Executor]:
-    """Give a pool of fresh processes, each with so many threads for its arithmetic."""
+def process_pool(workers: int, threads: int, limit_s: float | None = None) -> Iterator[Executor]:
+    """Give a pool of fresh processes, each with so many threads for its arithmetic.
+
+    Parameters
+    ----------
+    workers, threads : int
+        Processes, and the threads of each.
+    limit_s : float, optional
+        What a call should take at most [s]. One that takes a minute more loses its
+        process, and its future raises `WorkerLostError`.
+    """
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     # Read when a library is loaded, hence set for the children before they start.
     os.environ.update(dict.fromkeys(names, str(threads)))
     try:
-        # Not forked: a fork of a process with threads may hang.
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        with _SturdyPool(workers, limit_s) as pool:
             yield pool
     finally:
         for name, value in before.items():

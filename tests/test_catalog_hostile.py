@@ -287,6 +287,17 @@ def test_a_fits_table_of_more_rows_than_there_are(tmp_path) -> None:
         read_catalog(path)
 
 
+@pytest.mark.parametrize("fields", ["9223372036854775807", "1000", "-1", "'A'"])
+def test_a_fits_table_of_more_columns_than_the_standard_allows(tmp_path, fields) -> None:
+    path = tmp_path / "a.fits"
+    Table({"x": [1.0], "y": [2.0]}).write(path)
+    content = path.read_bytes()
+    at = content.index(b"TFIELDS =")
+    path.write_bytes(content[: at + 10] + f"{fields:>20}".encode() + content[at + 30 :])
+    with pytest.raises(BadInputError, match="required"):
+        read_catalog(path)
+
+
 def test_a_manifest_with_endless_digits(tmp_path) -> None:
     (tmp_path / "manifest.csv").write_text(f"frame,mask,mask_bits\na.fits,m.fits,{'9' * 5000}\n")
     with pytest.raises(BadInputError, match="sum of powers of two") as caught:
