@@ -301,7 +301,7 @@ def cost_table(run: Run) -> Table:
         for d in run.record.get("detectors", ())
     ]
     return Table(
-        "Cost",
+        "What each detector cost",
         (
             "Detector",
             "Speed [Mpix/s]",
