@@ -196,9 +196,9 @@ def soft_nms(
 
     The greedy algorithm of Bodla et al. (2017), figure 2: take the best box
     left, lower the score of every other by its overlap with it, repeat. A
-    score :math:`s` with overlap :math:`o` becomes
-    :math:`s \exp(-o^2/\sigma)` ("gaussian", their equation 3),
-    :math:`s (1-o)` where :math:`o` exceeds `iou_threshold` ("linear", their
+    score ``s`` with overlap ``o`` becomes
+    ``s exp(-o² / sigma)`` ("gaussian", their equation 3),
+    ``s (1 - o)`` where ``o`` exceeds `iou_threshold` ("linear", their
     section 3), or nothing there ("hard").
 
     Parameters

@@ -37,6 +37,8 @@ autodoc_member_order = "groupwise"
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
+# As fields, types would be linked word by word: "shape" to some attribute of that name.
+napoleon_use_param = False
 
 html_theme = "alabaster"
 html_title = "Skyduel"
@@ -60,6 +62,7 @@ def command_line() -> str:
     group.epilog = ""
     for name, command in group.commands.items():
         lines = "\n".join(f"$ skyduel {line}" for line in EXAMPLES[name])
+        command.short_help = command.help.partition("\n")[0]  # not cut short
         command.epilog = f"**Examples**:\n\n```console\n{lines}\n```"
     context = typer.Context(group, info_name="skyduel")
     text: str = get_docs_for_click(obj=group, ctx=context, name="skyduel", indent=1)
@@ -95,7 +98,7 @@ def add_settings(
     if kind != "class" or not issubclass(thing, BaseModel) or ":ivar" in "".join(lines):
         return
     said = explain(thing)
-    if said and not any(line.startswith(":param") for line in lines):
+    if said and not any(line.startswith(":Parameters:") for line in lines):
         lines += ["", "Settings:", ""]
         for name, field in thing.model_fields.items():
             limits = limits_of(thing, name)
