@@ -12,6 +12,7 @@ from catalog.errors import BadInputError, SkyduelError
 from catalog.files import atomic_path, safe_name
 from catalog.frame import Frame
 from catalog.images import frame_name, read_frame, write_frame
+from catalog.packed import pack_catalogs
 from catalog.photometry import (
     PillSums,
     aperture_radius,
@@ -60,6 +61,7 @@ __all__ = [
     "nearest",
     "open_dataset",
     "open_mosaic",
+    "pack_catalogs",
     "pill_sums",
     "pixel_facts",
     "pixel_positions",

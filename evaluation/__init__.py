@@ -83,7 +83,7 @@ from evaluation.scorer import ScoreReport, score_catalogs
 from evaluation.scores import f_beta, f_from_counts, score_table
 from evaluation.segments import angle_difference, point_segment_distance, segment_distance
 from evaluation.sky import pair_sky, sky_candidates
-from evaluation.tables import POINTS, Evaluation, evaluate, evaluate_detector, merge
+from evaluation.tables import POINTS, Evaluation, Sink, evaluate, evaluate_detector, merge
 
 __all__ = [
     "OBJECTIVES",
@@ -108,6 +108,7 @@ __all__ = [
     "RepeatEstimate",
     "ScoreReport",
     "ScoringRules",
+    "Sink",
     "Speed",
     "Standing",
     "TrialFrame",

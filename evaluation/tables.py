@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from catalog.errors import BadInputError
 from evaluation.analyses import ANALYSES, KEYS, STUDIES, STUDY_KEYS
 from evaluation.blocks import resampling_units
 from evaluation.comparison import Standing, standing
-from evaluation.counts import COUNT_COLUMNS
+from evaluation.counts import COUNT_COLUMNS, bin_table
 from evaluation.curves import best_f1_threshold, grid, purity_threshold, sweep
 from evaluation.frames import CALIBRATION, TEST, FrameInput, FrameScore, choose_edges, score_frame
 from evaluation.limits import Limit, completeness_limits, fit_limits
@@ -21,7 +21,7 @@ from evaluation.prepared import Prepared, pool_frames, prepare
 from evaluation.rules import ScoringRules
 from evaluation.scores import ratio, score_table
 
-__all__ = ["ALL_GROUPS", "POINTS", "Evaluation", "evaluate", "evaluate_detector", "merge"]
+__all__ = ["ALL_GROUPS", "POINTS", "Evaluation", "Sink", "evaluate", "evaluate_detector", "merge"]
 
 POINTS: Final = ("default", "calibrated", "purity95")
 ALL_GROUPS: Final = "all"
@@ -48,6 +48,30 @@ _LIMITS: Final = (
 _ANALYSIS_COLUMNS: Final = {a.name: (*KEYS, *a.columns) for a in ANALYSES} | {
     s.name: (*STUDY_KEYS, *s.columns) for s in STUDIES
 }
+
+
+class Sink(Protocol):
+    """Takes the parts of an evaluation that grow with the number of frames."""
+
+    def counts(self, table: pd.DataFrame) -> None:
+        """Take rows of the table ``counts``; parts follow each other."""
+
+    def frames(self, detector: str, point: str, frames: tuple[FrameScore, ...]) -> None:
+        """Take what became of every test frame at one operating point."""
+
+
+class _Kept:
+    """Keeps everything."""
+
+    def __init__(self) -> None:
+        self.tables: list[pd.DataFrame] = []
+        self.scored: dict[tuple[str, str], tuple[FrameScore, ...]] = {}
+
+    def counts(self, table: pd.DataFrame) -> None:
+        self.tables.append(table)
+
+    def frames(self, detector: str, point: str, frames: tuple[FrameScore, ...]) -> None:
+        self.scored[detector, point] = frames
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +163,7 @@ def evaluate_detector(
     edges: Sequence[float],
     *,
     default_threshold: float | None = None,
+    sink: Sink | None = None,
 ) -> Evaluation:
     """Return the tables of one detector.
 
@@ -154,6 +179,9 @@ def evaluate_detector(
         Bin edges [mag], the same for every detector (`choose_edges`).
     default_threshold : float, optional
         The detector's own ``score_threshold``.
+    sink : Sink, optional
+        Takes what grows with the number of frames, one operating point after the
+        other; ``counts`` and ``frames`` of the result are then empty.
 
     Notes
     -----
@@ -167,6 +195,7 @@ def evaluate_detector(
     Frames with ``cuts`` of their own are cut there at ``default`` and
     ``calibrated``; where these differ, ``limits`` has no threshold.
     """
+    keep = _Kept() if sink is None else sink
     seen = [f.frame for f in frames]
     if len(set(seen)) < len(seen):
         twice = next(f for f in seen if seen.count(f) > 1)
@@ -188,7 +217,7 @@ def evaluate_detector(
     if test and all("calibrated" in p.source.cuts for p in test):
         thresholds.setdefault("calibrated", None)
 
-    counts, scores, limits = [], [], []
+    scores, limits = [], []
     analyses: dict[str, list[pd.DataFrame]] = {name: [] for name in _ANALYSIS_COLUMNS}
     for group in groups:
         chosen, told = (
@@ -204,14 +233,12 @@ def evaluate_detector(
             rows = a.compute(members, rules, kept)
             analyses[a.name].append(rows.assign(detector=name, point=point, group=group))
 
-    outcome: dict[tuple[str, str], tuple[FrameScore, ...]] = {}
     standings: dict[tuple[str, str, str], Standing] = {}
     for point, threshold in thresholds.items():
         scored = [_score(p, rules, kept, p.source.cuts.get(point, threshold)) for p in test]
         cuts = {s.threshold for s in scored}
         threshold = cuts.pop() if len(cuts) == 1 else None
-        outcome[name, point] = tuple(scored)
-        counts += [_frame_counts(s, point, s.source.group) for s in scored]
+        keep.counts(_frame_counts(scored, name, point, None))
         for group in groups:
             members = [s for s in scored if group in (ALL_GROUPS, s.source.group)]
             scores.append(_frame_scores(members, kept, rules, point, group))
@@ -220,6 +247,8 @@ def evaluate_detector(
             limits.append(row.assign(**fit_limits(members, rules).columns()))
             standings[name, point, group] = standing(members, kept, rules, limits=where[:2])
             analyse(members, point, group)
+        keep.frames(name, point, tuple(scored))
+        del scored, members  # before those of the next point are made
 
     pure: list[FrameScore] = []
     for group, prepared in groups.items():
@@ -227,7 +256,7 @@ def evaluate_detector(
         members = []
         if not np.isnan(threshold):
             members = [_score(p, rules, kept, threshold) for p in prepared]
-        counts += [_frame_counts(s, "purity95", group) for s in members]
+        keep.counts(_frame_counts(members, name, "purity95", group))
         scores.append(_frame_scores(members, kept, rules, "purity95", group))
         where = completeness_limits(members, rules)
         row = _limit_row(members, len(prepared), where, "purity95", group, threshold)
@@ -236,18 +265,18 @@ def evaluate_detector(
         analyse(members, "purity95", group)
         pure += [s for s in members if s.source.group == group]
     order = {frame: k for k, frame in enumerate(seen)}
-    outcome[name, "purity95"] = tuple(sorted(pure, key=lambda s: order[s.source.frame]))
+    keep.frames(name, "purity95", tuple(sorted(pure, key=lambda s: order[s.source.frame])))
 
     swept = [
         sweep(c, grid(c, rules.n_thresholds)).assign(group=group) for group, c in curves.items()
     ]
     return Evaluation(
-        counts=_stack([t.assign(detector=name) for t in counts], _COUNTS),
+        counts=_stack(keep.tables if isinstance(keep, _Kept) else [], _COUNTS),
         scores=_stack([t.assign(detector=name) for t in scores], _SCORES),
         sweep=_stack([t.assign(detector=name) for t in swept], _SWEEP),
         limits=_stack([t.assign(detector=name) for t in limits], _LIMITS),
         calibrated={name: calibrated},
-        frames=outcome,
+        frames=keep.scored if isinstance(keep, _Kept) else {},
         edges=kept,
         analyses={k: _stack(analyses[k], columns) for k, columns in _ANALYSIS_COLUMNS.items()},
         standings=standings,
@@ -260,8 +289,25 @@ def _score(
     return score_frame(p.source, rules, edges, threshold=threshold, candidates=p.candidates)
 
 
-def _frame_counts(score: FrameScore, point: str, group: str) -> pd.DataFrame:
-    return score.counts.to_table(point=point, frame=score.source.frame, group=group)
+def _frame_counts(
+    frames: Sequence[FrameScore], detector: str, point: str, group: str | None
+) -> pd.DataFrame:
+    """Return the counts of some frames, under one group or each under its own."""
+    if not frames:
+        return pd.DataFrame(columns=list(_COUNTS))
+    n = len(frames[0].counts.truths)
+    bins = bin_table(frames[0].counts.edges)
+    integers = np.concatenate([f.counts.array() for f in frames], axis=1)
+    groups = [group or f.source.group for f in frames]
+    table: dict[str, Any] = {
+        "detector": detector,
+        "point": point,
+        "frame": np.repeat(np.array([f.source.frame for f in frames], dtype=object), n),
+        "group": np.repeat(np.array(groups, dtype=object), n),
+    }
+    table |= {str(name): np.tile(bins[name].to_numpy(), len(frames)) for name in bins}
+    table |= dict(zip(COUNT_COLUMNS, integers, strict=True))
+    return pd.DataFrame(table)
 
 
 def _frame_scores(

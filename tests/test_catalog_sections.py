@@ -304,7 +304,8 @@ def test_common_measurements_by_section_are_those_of_the_frame(sky) -> None:
         assert np.allclose(other["aper_flux_err"], error, rtol=0.02, equal_nan=True)
         for name in PIXEL_FACTS:
             both_known = np.isfinite(one[name]) & np.isfinite(other[name])
-            assert both_known.sum() >= 0.98 * np.isfinite(one[name]).sum()
+            # A section without a usable pixel is not even read.
+            assert both_known.sum() >= 0.96 * np.isfinite(one[name]).sum()
             scale = np.nanmedian(one["line_flux_err"]) if name.startswith("line") else 1.0
             assert np.median(np.abs(one[name] - other[name])[both_known]) < 0.05 * scale
     assert seen.mpix == np.count_nonzero(~whole.bad) / 1e6
