@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,7 @@ def markdown(run: Run) -> str:
         tables.append(differences_table(run, run.headline_point))
     if len(run.limits):
         tables.append(limits_table(run))
-    tables += [t for t in (ideal_table(run), precision_table(run)) if t is not None]
+    tables += [_whole(t) for t in (ideal_table(run), precision_table(run)) if t is not None]
     tables.append(cost_table(run))
     for table in tables:
         lines += [*_table(table), ""]
@@ -101,6 +102,11 @@ def markdown_cell(text: str) -> str:
 
 def _several(run: Run) -> tuple[str, ...]:
     return run.groups if len(run.groups) > 1 else ()
+
+
+def _whole(table: Table) -> Table:
+    """Return a table's rows of all groups together; the page has the others."""
+    return replace(table, rows=tuple(r for r in table.rows if r[0].text == "all"))
 
 
 def _table(table: Table) -> list[str]:
