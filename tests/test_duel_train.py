@@ -19,7 +19,6 @@ from detect.network import Network, NetworkSettings
 from detect.training import Progress
 from detect.weights import Calibration, load_weights, save_weights
 from duel.cli import app
-from duel.console import Rate
 from simulation import SceneSettings, simulate
 
 TINY = NetworkSettings(
@@ -83,12 +82,6 @@ def test_only_the_first_process_calibrates_and_talks(
     assert result.exit_code == 0
     assert result.stdout == ""
     assert len(calls) == 1
-
-
-def test_the_rate_is_that_since_the_first_time() -> None:
-    rate = Rate()
-    assert rate.tell(40) == ""
-    assert rate.tell(42).endswith(" s/step")
 
 
 def dataset(folder: Path, count: int) -> Path:
