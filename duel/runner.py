@@ -11,22 +11,39 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, Future, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
 
-from catalog import BadInputError, Cutting, Dataset, Entry, atomic_path, read_catalog, safe_name
-from catalog.spreadsheets import without_formulas
+from catalog import (
+    BadInputError,
+    Cutting,
+    Dataset,
+    Entry,
+    atomic_path,
+    pack_catalogs,
+    read_catalog,
+    safe_name,
+)
 from duel.contestants import Contestant, build
-from duel.pool import process_pool, threads_each
+from duel.executors import IN_FLIGHT_CLUSTER, IN_FLIGHT_EACH, Job, executor, gather
+from duel.pool import threads_each
 from duel.record import git_state, machine, now_utc, versions
+from duel.results import Results, write_table
 from duel.tuning import SUFFIX, Tuned, TuningRules, tune
 from duel.worker import Outcome, detect_frame, fingerprint, prepare_truth
-from evaluation import POINTS, Evaluation, FrameInput, ScoringRules, evaluate
+from evaluation import (
+    POINTS,
+    Evaluation,
+    FrameInput,
+    ScoringRules,
+    choose_edges,
+    evaluate_detector,
+    merge,
+)
 from evaluation.comparison import compare_all
 
 __all__ = ["RunPlan", "Watcher", "run"]
@@ -49,7 +66,9 @@ class RunPlan:
     their number, only the timings do. ``fresh`` replaces an earlier run in the
     folder instead of completing it. With ``tuning`` every contestant that says what may
     be chosen for it takes part once more with settings chosen on other frames.
-    ``cutting`` says which frames are read and searched section by section.
+    ``cutting`` says which frames are read and searched section by section. With
+    ``scheduler`` frames are handled by the workers of that Dask cluster, which must see
+    the same files; ``workers`` then only says how many processes tuning may use here.
     """
 
     dataset: Dataset
@@ -62,6 +81,15 @@ class RunPlan:
     seeds: Mapping[str, int | None] | None = None
     tuning: TuningRules | None = None
     cutting: Cutting = Cutting()  # noqa: RUF009 - frozen
+    scheduler: str | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """Frames handed out at a time: enough that no worker waits, however many frames there are.
+
+        The workers of a cluster are not ours to count, and may come and go.
+        """
+        return IN_FLIGHT_CLUSTER if self.scheduler else IN_FLIGHT_EACH * self.workers
 
 
 def run(plan: RunPlan, watch: Watcher | None = None) -> dict[str, Any]:
@@ -99,7 +127,7 @@ def run(plan: RunPlan, watch: Watcher | None = None) -> dict[str, Any]:
     record = _open_folder(plan, detectors)
     entries = list(plan.dataset.entries)
 
-    with process_pool(plan.workers, threads=1) as pool:
+    with executor(plan.scheduler, plan.workers, 1) as pool:
         truths = _truth_stage(plan, pool, entries, watch)
     failures = [
         {"frame": o.frame, "detector": None, "reason": o.reason}
@@ -140,7 +168,7 @@ def run(plan: RunPlan, watch: Watcher | None = None) -> dict[str, Any]:
     watch("score", "", 1)
     result = _evaluate(plan, common, truths, detectors, tuned)
     _write_tables(plan.folder, result)
-    _write_table(plan.folder / "comparisons", compare_all(result.standings, plan.rules))
+    write_table(plan.folder / "comparisons", compare_all(result.standings, plan.rules))
     for entry in shown:
         entry["calibrated_threshold"] = result.calibrated.get(entry["name"])
     watch("score", "tables", 1)
@@ -210,7 +238,7 @@ def _open_folder(plan: RunPlan, detectors: Mapping[str, Any]) -> dict[str, Any]:
         "versions": versions(),
         "git_revision": revision,
         "git_dirty": dirty,
-        "machine": machine() | {"workers": plan.workers},
+        "machine": machine() | {"workers": plan.workers, "scheduler": plan.scheduler},
         "command": plan.command,
         "seeds": dict(plan.seeds or {}) | {"bootstrap": plan.rules.seed},
         "dataset": {
@@ -229,35 +257,24 @@ def _open_folder(plan: RunPlan, detectors: Mapping[str, Any]) -> dict[str, Any]:
     return record
 
 
-def _gather(stage: str, futures: dict[Future[Outcome], str], watch: Watcher) -> dict[str, Outcome]:
-    """Return the outcomes by frame; a worker that died is a failure of its frame."""
-    outcomes: dict[str, Outcome] = {}
-    watch(stage, "", len(futures))
-    for future in as_completed(futures):
-        name = futures[future]
-        try:
-            outcomes[name] = future.result()
-        except BrokenProcessPool:
-            outcomes[name] = Outcome(name, {}, "the worker process died (killed or out of memory)")
-        watch(stage, name, len(futures))
-    return outcomes
-
-
 def _truth_stage(
     plan: RunPlan, pool: Executor, entries: Sequence[Entry], watch: Watcher
 ) -> dict[str, Outcome]:
-    futures = {
-        pool.submit(
+    jobs = (
+        Job(
+            entry.name,
             prepare_truth,
-            entry,
-            plan.rules,
-            plan.folder / "truth" / f"{safe_name(entry.name)}.parquet",
-            plan.folder / "previews" / f"{safe_name(entry.name)}.png",
-            plan.cutting,
-        ): entry.name
+            (
+                entry,
+                plan.rules,
+                plan.folder / "truth" / f"{safe_name(entry.name)}.parquet",
+                plan.folder / "previews" / f"{safe_name(entry.name)}.png",
+                plan.cutting,
+            ),
+        )
         for entry in entries
-    }
-    return _gather("truth", futures, watch)
+    )
+    return gather("truth", pool, jobs, len(entries), plan.in_flight, watch)
 
 
 def _tune_stage(
@@ -276,7 +293,7 @@ def _tune_stage(
         workers=plan.workers,
         watch=watch,
     )
-    _write_table(place / "trials", pd.concat([t.table() for t in tuned], ignore_index=True))
+    write_table(place / "trials", pd.concat([t.table() for t in tuned], ignore_index=True))
     record["tuning"] = {
         "rules": plan.tuning.model_dump(mode="json"),
         "crossfit": all(e.split != "calibration" for e in entries),
@@ -310,22 +327,16 @@ def _detect_stage(
             outcomes[entry.name] = Outcome(entry.name, facts)
         else:
             missing.append((entry, target))
+    jobs = (
+        Job(entry.name, detect_frame, (contestant.on(entry.name), entry, plan.rules, target),
+            {"cutting": plan.cutting})
+        for entry, target in missing
+    )  # fmt: skip
     # A pool of its own for each contestant: its peak memory is then its own, and
     # what one library does to its process is not done to the next contestant.
     workers = min(plan.workers, max(1, len(missing)))
-    with process_pool(workers, threads_each(plan.workers)) as pool:
-        futures = {
-            pool.submit(
-                detect_frame,
-                contestant.on(entry.name),
-                entry,
-                plan.rules,
-                target,
-                cutting=plan.cutting,
-            ): entry.name
-            for entry, target in missing
-        }
-        return outcomes | _gather(contestant.name, futures, watch)
+    with executor(plan.scheduler, workers, threads_each(plan.workers)) as pool:
+        return outcomes | gather(contestant.name, pool, jobs, len(missing), plan.in_flight, watch)
 
 
 def _finished(entry: Entry, target: Path, contestant: Contestant) -> dict[str, Any] | None:
@@ -337,7 +348,9 @@ def _finished(entry: Entry, target: Path, contestant: Contestant) -> dict[str, A
         return None
     same = isinstance(facts, dict) and facts.get("fingerprint") == fingerprint(*entry.images)
     same = same and facts.get("settings") == settings
-    return facts if same and target.exists() else None
+    if not (same and target.exists()):
+        return None
+    return {key: value for key, value in facts.items() if key not in ("fingerprint", "settings")}
 
 
 def _cost(contestant: Contestant, detector: Any, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
@@ -382,20 +395,26 @@ def _evaluate(
     detectors: Mapping[str, Any],
     tuned: Sequence[Tuned],
 ) -> Evaluation:
+    """Return the tables; counts and pairs are written as they come, one detector at a time."""
     folder = plan.folder
     cuts = {t.contestant.name: t.cuts(tuned=False) for t in tuned}
     cuts |= {t.contestant.name + SUFFIX: t.cuts(tuned=True) for t in tuned}
-    tables = {
-        e.name: read_catalog(folder / "truth" / f"{safe_name(e.name)}.parquet") for e in entries
-    }
-    sources: dict[str, list[FrameInput]] = {}
-    for contestant in plan.contestants:
+    tables = dict(
+        zip(
+            (e.name for e in entries),
+            pack_catalogs(read_catalog(folder / "truth" / _file(e)) for e in entries),
+            strict=True,
+        )
+    )
+
+    def inputs(contestant: Contestant) -> list[FrameInput]:
         place = folder / "catalogs" / safe_name(contestant.name)
-        sources[contestant.name] = [
+        found = pack_catalogs(read_catalog(place / _file(e)) for e in entries)
+        return [
             FrameInput(
                 frame=e.name,
                 truth=tables[e.name],
-                found=read_catalog(place / f"{safe_name(e.name)}.parquet"),
+                found=catalog,
                 mpix=truths[e.name].facts["mpix"],
                 group=e.group or "all",
                 split=e.split,
@@ -403,30 +422,40 @@ def _evaluate(
                 shape=(truths[e.name].facts["ny"], truths[e.name].facts["nx"]),
                 cuts=cuts.get(contestant.name, {}).get(e.name, {}),
             )
-            for e in entries
+            for e, catalog in zip(entries, found, strict=True)
         ]
-    thresholds = {n: getattr(d.settings, "score_threshold", None) for n, d in detectors.items()}
-    return evaluate(sources, plan.rules, default_thresholds=thresholds)
+
+    edges: tuple[float, ...] | None = None
+    parts = []
+    with Results(folder) as results:
+        for contestant in plan.contestants:
+            frames = inputs(contestant)
+            edges = edges or choose_edges(frames, plan.rules)
+            settings = detectors[contestant.name].settings
+            parts.append(
+                evaluate_detector(
+                    contestant.name,
+                    frames,
+                    plan.rules,
+                    edges,
+                    default_threshold=getattr(settings, "score_threshold", None),
+                    sink=results,
+                )
+            )
+            del frames
+    return merge(parts, edges or ())
+
+
+def _file(entry: Entry) -> str:
+    return f"{safe_name(entry.name)}.parquet"
 
 
 def _write_tables(folder: Path, result: Evaluation) -> None:
     for name in _TABLES:
-        _write_table(folder / name, getattr(result, name))
+        if name != "counts":  # written as they came
+            write_table(folder / name, getattr(result, name))
     for name, table in result.analyses.items():
-        _write_table(folder / "analyses" / name, table)
-    for (detector, point), frames in result.frames.items():
-        place = folder / "pairs" / safe_name(detector) / point
-        for score in frames:
-            with atomic_path(place / f"{safe_name(score.source.frame)}.parquet") as temporary:
-                score.pairing.to_table().to_parquet(temporary, index=False)
-
-
-def _write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a table as ``path.parquet``, and as CSV for people."""
-    with atomic_path(path.with_name(f"{path.name}.parquet")) as temporary:
-        table.to_parquet(temporary, index=False)
-    with atomic_path(path.with_name(f"{path.name}.csv")) as temporary:
-        without_formulas(table).to_csv(temporary, index=False, float_format="%.6g")
+        write_table(folder / "analyses" / name, table)
 
 
 def _write_record(folder: Path, record: Mapping[str, Any]) -> None:

@@ -150,12 +150,15 @@ def detect_frame(
         "sections": 1 if mosaic is None else len(mosaic.sections),
         "n_found": len(found),
         "peak_memory_mib": _peak_memory_mib(),
-        "fingerprint": fingerprint(*entry.images),
-        "settings": contestant.model_dump(mode="json")["settings"],
     }
     if facts_file:
+        # Only the file needs to say what it was made from: of 10⁵ frames the runner keeps facts.
+        known = facts | {
+            "fingerprint": fingerprint(*entry.images),
+            "settings": contestant.model_dump(mode="json")["settings"],
+        }
         with atomic_path(target.with_suffix(".json")) as temporary:
-            temporary.write_text(json.dumps(facts, indent=1) + "\n")
+            temporary.write_text(json.dumps(known, indent=1) + "\n")
     return Outcome(entry.name, facts)
 
 

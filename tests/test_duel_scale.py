@@ -177,7 +177,7 @@ def test_what_is_written_as_it_comes_is_what_would_be_kept(finished, tmp_path) -
 
 def test_counts_are_written_whole_or_not_at_all(tmp_path) -> None:
     write_table(tmp_path / "counts", pd.DataFrame({"old": [1]}))
-    with pytest.raises(RuntimeError), Results(tmp_path) as results:
+    with pytest.raises(RuntimeError), Results(tmp_path) as results:  # noqa: PT012
         results.counts(pd.DataFrame({"new": [1]}))
         raise RuntimeError
     assert pd.read_parquet(tmp_path / "counts.parquet").columns.tolist() == ["old"]
@@ -191,14 +191,12 @@ def cluster(tmp_path_factory):
     place = tmp_path_factory.mktemp("cluster")
     file = place / "scheduler.json"
     root = Path(__file__).resolve().parents[1]
-    words = [sys.executable, "-m", "distributed.cli"]
     quiet = {"cwd": root, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     started = [
         subprocess.Popen(
             [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1",
              "--port", "0", "--no-dashboard", "--scheduler-file", str(file)], **quiet)
     ]  # fmt: skip
-    del words
     started += [
         subprocess.Popen(
             [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(file),
@@ -233,7 +231,7 @@ def test_no_scheduler_is_one_clear_line(tmp_path, monkeypatch) -> None:
     pytest.importorskip("distributed", reason="Dask is not installed (extra dask)")
     monkeypatch.setattr("duel.executors._PATIENCE_S", 0.5)
     with (
-        pytest.raises(BadInputError, match="a Dask scheduler at tcp://127.0.0.1:9"),
+        pytest.raises(BadInputError, match="a Dask scheduler at tcp:"),
         executor("tcp://127.0.0.1:9", 1, 1),
     ):
         pass

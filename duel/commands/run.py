@@ -80,6 +80,14 @@ def command(
             "side, so that a mosaic needs little memory. Default 4096."
         ),
     ] = None,
+    scheduler: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="ADDRESS",
+            help="Handle frames on the workers of this Dask cluster, which see the same files: "
+            "tcp://HOST:PORT or a scheduler file. Needs skyduel[dask].",
+        ),
+    ] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Replace an earlier run in --out instead of going on.")
     ] = False,
@@ -121,6 +129,7 @@ def command(
             command="skyduel " + " ".join(sys.argv[1:]),
             seeds={"dataset": None if dataset else BUILTIN_SEED},
             tuning=tuning,
+            scheduler=scheduler,
             cutting=Cutting() if section_px is None else Cutting(section_px),
         )
         record = run(plan, watch)
