@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["BadInputError", "SkyduelError", "printable"]
+__all__ = ["BadInputError", "SkyduelError", "UnwritableError", "printable"]
 
 # C0, C1 and DEL, line ends of Unicode, and what turns the direction of writing round.
 _ACTS: Final = re.compile(
@@ -63,3 +63,7 @@ class BadInputError(SkyduelError, ValueError):
         # Exceptions cross process boundaries by pickling `args`, which hold
         # the message here, not the three parts.
         return (type(self), (self.source, self.required, self.got))
+
+
+class UnwritableError(BadInputError):
+    """A place that cannot be written to: missing rights, a full disk."""

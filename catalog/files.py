@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -10,10 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from catalog.errors import BadInputError
+from catalog.errors import BadInputError, UnwritableError
 
 __all__ = ["atomic_path", "existing_file", "safe_name"]
 
+# A write that fails for want of room names no file.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
 # What some systems take for a device, whatever its ending.
 _DEVICES = re.compile(r"(?i:con|prn|aux|nul|com\d|lpt\d)(\.|$)")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
@@ -42,8 +45,9 @@ def atomic_path(path: str | os.PathLike[str], *, overwrite: bool = True) -> Iter
     Raises
     ------
     BadInputError
-        If the place cannot be written to, or the file exists and may not be
-        replaced.
+        If the file exists and may not be replaced.
+    UnwritableError
+        If the place cannot be written to, or there is no room left.
     """
     target = Path(path)
     if target.is_dir():
@@ -60,9 +64,10 @@ def atomic_path(path: str | os.PathLike[str], *, overwrite: bool = True) -> Iter
     except OSError as error:
         # Trouble with any other file inside the block is not about this place.
         ours = {str(p) for p in (temporary, target, *target.parents)}
-        if error.filename is None or os.fsdecode(error.filename) not in ours:
+        named = None if error.filename is None else os.fsdecode(error.filename)
+        if named not in ours and (named is not None or error.errno not in _FULL):
             raise
-        raise BadInputError(
+        raise UnwritableError(
             str(target), "a place that can be written to", error.strerror or str(error)
         ) from error
     finally:

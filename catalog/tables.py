@@ -73,6 +73,8 @@ UCDS: Final[Mapping[str, str]] = {
     "aper_mag": "phot.mag",
 }
 _SEXTRACTOR = re.compile(rb"\A#\s*\d+\s+[A-Za-z_]\w*")
+# SExtractor numbers its columns, and a gap is filled up.
+_MOST_COLUMNS: Final = 10_000
 _YAML_BEGINS: Final = "--BEGIN-ASTROPY-SERIALIZED-COLUMNS--"
 _YAML_ENDS: Final = "--END-ASTROPY-SERIALIZED-COLUMNS--"
 # What other programs write where there is no value.
@@ -223,6 +225,10 @@ def _vet(kind: str, content: bytes, source: str) -> None:
         comments = [line for line in lines if line.startswith(b"#")]
         if kind == "ECSV":
             vet_yaml([line[2:].decode("utf-8", "replace") for line in comments[1:]], source)
+        numbers = (re.match(rb"#\s*(\d+)", line) for line in comments)
+        most = max((int(n[1][:9]) for n in numbers if n), default=0)
+        if kind.startswith("SExtractor") and most > _MOST_COLUMNS:
+            raise BadInputError(source, f"at most {_MOST_COLUMNS} columns", f"column {most}")
         # Text becomes arrays as wide as their longest word; no word is longer than its line.
         rows = [line for line in lines if not line.startswith(b"#")]
         check_cells(map(len, rows), len(content), source)

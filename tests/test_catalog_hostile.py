@@ -259,6 +259,7 @@ def test_xml_with_a_document_type_alone_is_read(tmp_path) -> None:
             json.dumps({"images": [], "categories": [], "annotations": 1e999}).encode(),
             "COCO",
         ),
+        ("a.cat", b"#   1 X_IMAGE\n# 888888888888 Y_IMAGE\n1 2\n", "at most 10000 columns"),
         ("a.json", b'{"a":' + b"[" * 100_000, "required"),
     ],
 )
