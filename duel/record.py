@@ -10,7 +10,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["git_state", "machine", "now_utc", "versions"]
+__all__ = ["PROMISES", "git_state", "machine", "now_utc", "versions"]
+
+#: What a run's tables are the same under, and what they may differ under; in every record.
+PROMISES: Final = {
+    "same_tables": "the same frames, configuration, seeds and versions on the same kind of "
+    "processor, for any number of workers, interrupted or not, here or on a cluster of such",
+    "not_promised": "other processors or accelerators, other versions, another number of threads "
+    "for the network, other sections of mosaics, and seconds and memory: scores then agree within "
+    "their intervals, and sources at a threshold may fall either way",
+}
 
 _REPORTED: Final = (
     "skyduel", "torch", "torchvision", "sep", "numpy", "scipy", "astropy", "pandas", "matplotlib",

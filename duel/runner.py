@@ -31,7 +31,7 @@ from catalog import (
 from duel.contestants import Contestant, build
 from duel.executors import IN_FLIGHT_CLUSTER, IN_FLIGHT_EACH, Job, executor, gather
 from duel.pool import threads_each
-from duel.record import git_state, machine, now_utc, versions
+from duel.record import PROMISES, git_state, machine, now_utc, versions
 from duel.results import Results, write_table
 from duel.tuning import SUFFIX, Tuned, TuningRules, tune
 from duel.worker import Outcome, detect_frame, fingerprint, prepare_truth
@@ -239,6 +239,7 @@ def _open_folder(plan: RunPlan, detectors: Mapping[str, Any]) -> dict[str, Any]:
         "git_revision": revision,
         "git_dirty": dirty,
         "machine": machine() | {"workers": plan.workers, "scheduler": plan.scheduler},
+        "promises": PROMISES,
         "command": plan.command,
         "seeds": dict(plan.seeds or {}) | {"bootstrap": plan.rules.seed},
         "dataset": {
