@@ -4,7 +4,7 @@
 PYTHON ?= python3
 TOX := .tox/boot/bin/tox
 
-.PHONY: help duel test nightly docs lint types clean
+.PHONY: help duel test nightly docs lint types sanitize clean
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make test     set up, check style and types, run the tests"
 	@echo "make nightly  the slow tests too"
 	@echo "make docs     set up, build the documentation into build/docs"
+	@echo "make sanitize the compiled operators under address and undefined-behaviour sanitizers"
 	@echo "make lint     style only        make types   types only"
 	@echo "make clean    remove environments and build products (runs/ stays)"
 
@@ -35,6 +36,10 @@ docs: $(TOX)
 
 lint types: $(TOX)
 	@$(TOX) run -q -e skyduel,$@
+
+sanitize: $(TOX)
+	@$(TOX) run -q -e skyduel
+	PYTHON=$(CURDIR)/.tox/skyduel/bin/python fuzz/sanitize.sh
 
 clean:
 	rm -rf .tox build dist *.egg-info cuda_ops/*.so
