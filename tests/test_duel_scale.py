@@ -1,6 +1,7 @@
 """Large runs: jobs in a bounded window, packed catalogues, parts of tables, a Dask cluster."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -211,12 +212,6 @@ def cluster(tmp_path_factory):
         process.wait(20)
 
 
-def worker_pid() -> int:
-    import os
-
-    return os.getpid()
-
-
 def test_a_cluster_gives_the_same_bits(cluster, sky, finished, tmp_path) -> None:
     run(plan(sky, tmp_path / "run", scheduler=cluster))
     same_tables(finished, tmp_path / "run")
@@ -224,7 +219,7 @@ def test_a_cluster_gives_the_same_bits(cluster, sky, finished, tmp_path) -> None
     assert record["machine"]["scheduler"] == cluster
     # ... made by processes other than this one.
     with executor(cluster, 1, 1) as pool:
-        assert pool.submit(worker_pid).result() != worker_pid()
+        assert pool.submit(os.getpid).result() != os.getpid()
 
 
 def test_no_scheduler_is_one_clear_line(tmp_path, monkeypatch) -> None:

@@ -1,0 +1,222 @@
+"""How runs scale: throughput and memory against workers, overheads, and one mosaic.
+
+    python benchmarks/scale.py workers --frames 40 --workers 1 2
+    python benchmarks/scale.py overhead --tasks 10000 [--scheduler ADDRESS]
+    python benchmarks/scale.py mosaic --side 20000 [--detector sep-matched]
+    python benchmarks/scale.py evaluation --frames 2000
+
+Each prints a line of JSON per figure. Wall time is only worth quoting on an idle
+machine; CPU seconds (of children too) are given beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+
+from catalog import Catalog, Cutting, Dataset, Entry, open_dataset, write_catalog
+from duel.builtin import make_frames
+from duel.contestants import Contestant, parse_contestants
+from duel.executors import IN_FLIGHT_CLUSTER, IN_FLIGHT_EACH, Job, executor, gather
+from duel.runner import RunPlan, run
+from duel.worker import Outcome, detect_frame, prepare_truth
+from evaluation import FrameInput, ScoringRules, choose_edges, evaluate_detector
+
+
+def say(**figures: Any) -> None:
+    sys.stdout.write(json.dumps(figures) + "\n")
+    sys.stdout.flush()
+
+
+def cpu_s() -> float:
+    """Return CPU seconds of this process and of those that it waited for."""
+    used = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in used)
+
+
+def peak_mib(who: int = resource.RUSAGE_SELF) -> float:
+    return resource.getrusage(who).ru_maxrss / 2**10
+
+
+def workers(options: argparse.Namespace) -> None:
+    """Run SEP over frames with several numbers of workers."""
+    with tempfile.TemporaryDirectory() as place:
+        sky = Path(place) / "sky"
+        plan = [(f"f{k:05d}", "field", "test") for k in range(min(options.frames, 8))]
+        small = make_frames(sky, plan, 1, ny=512, nx=512)
+        # The same few frames under many names: simulating is not what is measured.
+        entries = [
+            Entry(f"f{k:05d}", e.frame, e.truth)
+            for k in range(options.frames)
+            for e in [small.entries[k % len(small)]]
+        ]
+        for n in options.workers:
+            began, used = time.perf_counter(), cpu_s()
+            seen: dict[str, float] = {}
+
+            def watch(stage: str, item: str, total: int, seen: dict[str, float] = seen) -> None:
+                seen[f"first {stage}" if not item else f"last {stage}"] = time.perf_counter()
+
+            record = run(
+                RunPlan(
+                    Dataset("many", sky, tuple(entries)), parse_contestants([options.detector]),
+                    ScoringRules(n_bootstrap=20), Path(place) / f"run{n}", workers=n,
+                ),
+                watch,
+            )  # fmt: skip
+            name = options.detector
+            detect = seen[f"last {name}"] - seen[f"first {name}"]
+            say(
+                what="workers", detector=name, workers=n, frames=options.frames,
+                frames_per_s=options.frames / detect, wall_s=time.perf_counter() - began,
+                cpu_s=cpu_s() - used, detector_s=record["detectors"][0]["seconds"],
+                worker_peak_mib=record["detectors"][0]["peak_memory_mib"],
+                runner_peak_mib=peak_mib(), load=os.getloadavg()[0],
+            )  # fmt: skip
+
+
+def nothing(name: str) -> Outcome:
+    return Outcome(name, {"seconds": 0.0, "mpix": 0.25, "n_found": 0, "peak_memory_mib": 0.0})
+
+
+def overhead(options: argparse.Namespace) -> None:
+    """Hand out tasks that do nothing, as a run hands out frames."""
+    with executor(options.scheduler, 2, 1) as pool:
+        pool.submit(nothing, "warm").result()
+        window = IN_FLIGHT_CLUSTER if options.scheduler else 2 * IN_FLIGHT_EACH
+        jobs = (Job(f"{k:07d}", nothing, (f"{k:07d}",)) for k in range(options.tasks))
+        began, used = time.perf_counter(), time.process_time()
+        gather("nothing", pool, jobs, options.tasks, window, lambda *_: None)
+        wall, own = time.perf_counter() - began, time.process_time() - used
+    say(
+        what="overhead", scheduler=options.scheduler, tasks=options.tasks,
+        ms_per_task=1e3 * wall / options.tasks, runner_cpu_ms_per_task=1e3 * own / options.tasks,
+        runner_peak_mib=peak_mib(), load=os.getloadavg()[0],
+    )  # fmt: skip
+
+
+def mosaic(options: argparse.Namespace) -> None:
+    """Search and measure one mosaic of noise and stars, made strip by strip."""
+    side, strip = options.side, 500
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory(dir=options.folder) as place:
+        path = Path(place) / "mosaic.fits"
+        header = fits.Header({"SIMPLE": True, "BITPIX": 16, "NAXIS": 2, "NAXIS1": side,
+                              "NAXIS2": side, "GAIN": 1.5, "SATURATE": 30000, "FWHM": 3.0,
+                              "MAGZERO": 25.0})  # fmt: skip
+        n = int(options.density * side * side / 1e6)
+        x, y = rng.uniform(0, side - 1, n), rng.uniform(0, side - 1, n)
+        flux = 10 ** rng.uniform(2.2, 4.2, n)
+        writer = fits.StreamingHDU(path, header)
+        for y0 in range(0, side, strip):
+            ny = min(strip, side - y0)
+            data = rng.normal(500, 15, (ny, side)).astype(np.float32)
+            near = np.flatnonzero((y > y0 - 9) & (y < y0 + ny + 9))
+            for k in near:
+                a, b = int(x[k]), int(y[k]) - y0
+                rows = slice(max(b - 8, 0), max(min(b + 9, ny), 0))
+                columns = slice(max(a - 8, 0), a + 9)
+                yy, xx = np.ogrid[rows, columns.start : min(columns.stop, side)]
+                shape = np.exp(-((xx - x[k]) ** 2 + (yy - (y[k] - y0)) ** 2) / (2 * 1.274**2))
+                data[rows, columns] += flux[k] / (2 * np.pi * 1.274**2) * shape
+            writer.write(np.rint(np.clip(data, 0, 32000)).astype(">i2"))
+        writer.close()
+        write_catalog(
+            Catalog.build(x=x, y=y, flux=flux, mag=25 - 2.5 * np.log10(flux), snr=flux / 100),
+            Path(place) / "mosaic.parquet",
+        )
+        entry = open_dataset(path).entries[0]
+        del data, near, x, y, flux
+        rules, cutting = ScoringRules(), Cutting(options.section_px)
+        say(what="mosaic made", side=side, bytes=path.stat().st_size, peak_mib=peak_mib())
+        with executor(None, 1, 1) as pool:
+            place_ = Path(place)
+            jobs = (
+                ("truth", prepare_truth, (entry, rules, place_ / "t.parquet", place_ / "p.png",
+                                          cutting), {}),
+                ("detect", detect_frame, (Contestant(name="d", use=options.detector), entry,
+                                          rules, place_ / "d.parquet"), {"cutting": cutting}),
+            )  # fmt: skip
+            for what, call, arguments, more in jobs:
+                began = time.perf_counter()
+                outcome = pool.submit(call, *arguments, **more).result()
+                wall = time.perf_counter() - began
+                facts = {k: v for k, v in outcome.facts.items() if k != "fingerprint"}
+                say(what=what, detector=options.detector, wall_s=wall, reason=outcome.reason,
+                    worker_peak_mib=pool.submit(peak_mib).result(),
+                    mpix_per_s=side * side / 1e6 / wall, **facts)  # fmt: skip
+
+
+def tiny(rng: np.random.Generator, k: int) -> FrameInput:
+    """Return a frame of 12 truths of which most are found."""
+    n = 12
+    x, y, mag = rng.uniform(0, 64, n), rng.uniform(0, 64, n), rng.uniform(15, 22, n)
+    seen = rng.random(n) < 0.7
+    truth = Catalog.build(x=x, y=y, mag=mag, snr=5 * 10 ** (0.4 * (21 - mag)), aper_mag=mag,
+                          ignore=np.zeros(n, bool))  # fmt: skip
+    found = Catalog.build(x=x[seen], y=y[seen], mag=mag[seen], aper_mag=mag[seen],
+                          score=rng.random(int(seen.sum())))  # fmt: skip
+    return FrameInput(frame=f"f{k}", truth=truth, found=found, mpix=0.004, fwhm=2.5, shape=(64, 64))
+
+
+class Nowhere:
+    def counts(self, table: Any) -> None: ...
+    def frames(self, detector: str, point: str, frames: Any) -> None: ...
+
+
+def evaluation(options: argparse.Namespace) -> None:
+    """Evaluate tiny frames: what each costs the runner."""
+    from dataclasses import replace
+
+    from catalog import pack_catalogs
+
+    rng = np.random.default_rng(0)
+    before = peak_mib()
+    frames: list[FrameInput] = []
+    for start in range(0, options.frames, 500):
+        some = [tiny(rng, k) for k in range(start, min(start + 500, options.frames))]
+        packed = [pack_catalogs(getattr(f, side) for f in some) for side in ("truth", "found")]
+        frames += [replace(f, truth=t, found=d) for f, t, d in zip(some, *packed, strict=True)]
+        del some
+    held = peak_mib()
+    rules, used = ScoringRules(n_bootstrap=100), time.process_time()
+    evaluate_detector("d", frames, rules, choose_edges(frames, rules), sink=Nowhere())
+    say(
+        what="evaluation", frames=options.frames,
+        packed_kib_per_frame=(held - before) * 1024 / options.frames,
+        kib_per_frame=(peak_mib() - before) * 1024 / options.frames, peak_mib=peak_mib(),
+        cpu_ms_per_frame=1e3 * (time.process_time() - used) / options.frames,
+    )  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parts = parser.add_subparsers(required=True)
+    for call in (workers, overhead, mosaic, evaluation):
+        part = parts.add_parser(call.__name__, help=call.__doc__)
+        part.set_defaults(call=call)
+        part.add_argument("--frames", type=int, default=40)
+        part.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+        part.add_argument("--tasks", type=int, default=10_000)
+        part.add_argument("--scheduler")
+        part.add_argument("--side", type=int, default=20_000)
+        part.add_argument("--density", type=float, default=500, help="stars a Mpx")
+        part.add_argument("--section-px", type=int, default=4096)
+        part.add_argument("--detector", default="sep")
+        part.add_argument("--folder", type=Path, help="for the mosaic's file")
+    options = parser.parse_args()
+    options.call(options)
+
+
+if __name__ == "__main__":
+    main()
