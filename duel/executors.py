@@ -23,7 +23,7 @@ __all__ = ["IN_FLIGHT_CLUSTER", "IN_FLIGHT_EACH", "Job", "executor", "gather"]
 
 #: Jobs handed out for each process here: one at work, the others waiting beside it.
 IN_FLIGHT_EACH: Final = 4
-#: Jobs handed to a cluster at a time: two each for 500 workers, and no burst that stops a scheduler.
+#: Jobs handed to a cluster at a time: two each for 500 workers, in no great burst.
 IN_FLIGHT_CLUSTER: Final = 1000
 
 #: How long a cluster may take to answer [s].
