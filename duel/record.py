@@ -44,7 +44,8 @@ def git_state() -> tuple[str | None, bool | None]:
     def git(*words: str) -> str | None:
         try:
             done = subprocess.run(
-                ["git", "-C", str(here), *words],
+                # No lock: a run that is killed must not leave one in the repository.
+                ["git", "--no-optional-locks", "-C", str(here), *words],
                 capture_output=True,
                 text=True,
                 timeout=10,
