@@ -69,6 +69,8 @@ class RunPlan:
     ``cutting`` says which frames are read and searched section by section. With
     ``scheduler`` frames are handled by the workers of that Dask cluster, which must see
     the same files; ``workers`` then only says how many processes tuning may use here.
+    A frame that takes a detector longer than ``frame_timeout_s`` is one that it failed on.
+    With ``resume`` there must be an earlier run to complete.
     """
 
     dataset: Dataset
@@ -82,6 +84,8 @@ class RunPlan:
     tuning: TuningRules | None = None
     cutting: Cutting = Cutting()  # noqa: RUF009 - frozen
     scheduler: str | None = None
+    frame_timeout_s: float | None = None
+    resume: bool = False
 
     @property
     def in_flight(self) -> int:
@@ -152,6 +156,10 @@ def run(plan: RunPlan, watch: Watcher | None = None) -> dict[str, Any]:
         ]
         shown.append(_cost(contestant, detectors[contestant.name], outcomes))
 
+    changed = {e.name for e in readable if _changed(e, truths[e.name])}
+    failures += [{"frame": n, "detector": None, "reason": f"{n}: the frame changed during the run"}
+                 for n in sorted(changed)]  # fmt: skip
+    readable = [e for e in readable if e.name not in changed]
     common = [e for e in readable if all(o[e.name].reason is None for o in done.values())]
     record["dataset"]["frames"] = [_frame_record(e, truths[e.name]) for e in entries]
     record["failures"] = failures
@@ -178,6 +186,11 @@ def run(plan: RunPlan, watch: Watcher | None = None) -> dict[str, Any]:
     record["status"] = "complete with failures" if failures else "complete"
     _write_record(plan.folder, record)
     return record
+
+
+def _changed(entry: Entry, truth: Outcome) -> bool:
+    """Return whether a frame is another than the one whose truth was prepared."""
+    return bool(truth.facts["fingerprint"] != fingerprint(*entry.images))
 
 
 def _clear(folder: Path) -> None:
@@ -210,6 +223,8 @@ def _open_folder(plan: RunPlan, detectors: Mapping[str, Any]) -> dict[str, Any]:
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     path = plan.folder / "run.json"
+    if plan.resume and not path.exists():
+        raise BadInputError(str(plan.folder), "an interrupted run to resume", "no run.json in it")
     if plan.fresh and path.exists():
         _clear(plan.folder)
     elif path.exists():
@@ -330,13 +345,14 @@ def _detect_stage(
             missing.append((entry, target))
     jobs = (
         Job(entry.name, detect_frame, (contestant.on(entry.name), entry, plan.rules, target),
-            {"cutting": plan.cutting})
+            {"cutting": plan.cutting, "time_limit_s": plan.frame_timeout_s})
         for entry, target in missing
     )  # fmt: skip
     # A pool of its own for each contestant: its peak memory is then its own, and
     # what one library does to its process is not done to the next contestant.
     workers = min(plan.workers, max(1, len(missing)))
-    with executor(plan.scheduler, workers, threads_each(plan.workers)) as pool:
+    threads, limit_s = threads_each(plan.workers), plan.frame_timeout_s
+    with executor(plan.scheduler, workers, threads, limit_s) as pool:
         return outcomes | gather(contestant.name, pool, jobs, len(missing), plan.in_flight, watch)
 
 

@@ -30,9 +30,11 @@ from catalog import (
     with_sky,
     write_catalog,
 )
+from catalog.errors import UnwritableError, printable
 from catalog.frame import Plane
 from duel.contestants import Contestant, build
 from duel.mosaics import checked, find_by_sections, measure_by_sections
+from duel.patience import TooLongError, time_limit
 from duel.pictures import stretch_of, write_picture
 from evaluation import ScoringRules, apply_ignore, mark_ignored_regions
 
@@ -93,6 +95,7 @@ def detect_frame(
     *,
     facts_file: bool = True,
     cutting: Cutting = _CUTTING,
+    time_limit_s: float | None = None,
 ) -> Outcome:
     """Run one detector on one frame and write its catalogue.
 
@@ -111,15 +114,19 @@ def detect_frame(
         to the finished catalogue, peak memory of the process, megapixels.
     cutting : Cutting
         Which frames are read section by section, and how they are cut.
+    time_limit_s : float, optional
+        After which a frame is given up [s] (`duel.patience`).
 
     Returns
     -------
     Outcome
         Never raises for what a frame or a detector can cause; a setting or weights
-        that no frame could be run with raise BadInputError.
+        that no frame could be run with raise BadInputError, and so does a place that
+        cannot be written to.
     """
     detector = _detector(contestant)
     began = time.perf_counter()
+    was = fingerprint(*entry.images)
     try:
         mosaic = open_mosaic(entry, cutting)
         frame = entry.read() if mosaic is None else None
@@ -127,22 +134,31 @@ def detect_frame(
         return Outcome(entry.name, {}, str(error), about_frame=True)
     try:
         if frame is not None:
-            found = checked(detector(frame), detector)
+            with time_limit(time_limit_s):
+                found = checked(detector(frame), detector)
             seconds = time.perf_counter() - began
             found = _measured(frame, found, rules)
             mpix = frame.data.size / 1e6
         elif mosaic is not None:
-            found = find_by_sections(detector, mosaic)
+            with time_limit(time_limit_s):
+                found = find_by_sections(detector, mosaic)
             seconds = time.perf_counter() - began
             found = _measured_by_sections(mosaic, found, rules)
             mpix = mosaic.shape[0] * mosaic.shape[1] / 1e6
+        if fingerprint(*entry.images) != was:
+            raise BadInputError(entry.name, "a frame that stays as it is", "one changed meanwhile")
+        write_catalog(found, target)
+    except UnwritableError:
+        raise
+    except TooLongError:
+        return Outcome(entry.name, {}, f"{entry.name}: no answer within {time_limit_s:g} s")
     except MemoryError:
         return Outcome(entry.name, {}, f"{entry.name}: out of memory")
     except Exception as error:  # any detector may join; none may stop the others
-        first = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
+        said = str(error).strip()
+        first = printable(said.splitlines()[0]) if said else "no message"
         kind = "" if isinstance(error, SkyduelError) else f"{type(error).__name__}: "
         return Outcome(entry.name, {}, kind + first)
-    write_catalog(found, target)
     facts = {
         "frame": entry.name,
         "seconds": seconds,
@@ -154,7 +170,7 @@ def detect_frame(
     if facts_file:
         # Only the file needs to say what it was made from: of 10⁵ frames the runner keeps facts.
         known = facts | {
-            "fingerprint": fingerprint(*entry.images),
+            "fingerprint": was,
             "settings": contestant.model_dump(mode="json")["settings"],
         }
         with atomic_path(target.with_suffix(".json")) as temporary:

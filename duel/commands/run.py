@@ -88,6 +88,22 @@ def command(
             "tcp://HOST:PORT or a scheduler file. Needs skyduel[dask].",
         ),
     ] = None,
+    frame_timeout: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(
+            min=0.001,
+            metavar="SECONDS",
+            help="Give a frame up that takes a detector longer. Default: never.",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Complete the interrupted run in --out, as happens anyway, and fail if there is "
+            "none.",
+        ),
+    ] = False,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Replace an earlier run in --out instead of going on.")
     ] = False,
@@ -114,6 +130,10 @@ def command(
         set_ or (),
         settings.get("detector"),
     )
+    if resume and fresh:
+        raise BadInputError("run", "--resume or --fresh", "both")
+    if resume and not (folder / "run.json").is_file():
+        raise BadInputError(str(folder), "an interrupted run to resume", "no run.json in it")
     if fresh and dataset is None and (folder / "run.json").is_file():
         shutil.rmtree(folder / "data", ignore_errors=True)  # an earlier version's may differ
     with progress() as bar:
@@ -125,6 +145,8 @@ def command(
             rules=rules,
             folder=folder,
             fresh=fresh,
+            resume=resume,
+            frame_timeout_s=frame_timeout,
             workers=workers or settings.get("workers") or 1,
             command="skyduel " + " ".join(sys.argv[1:]),
             seeds={"dataset": None if dataset else BUILTIN_SEED},
