@@ -26,6 +26,8 @@ Method = Literal["gaussian", "linear", "hard"]
 Backend = Literal["compiled", "reference"]
 
 _COORDINATES = (torch.float32, torch.float64)
+# Samples are counted by the map pixel: beyond, a crop would take for ever.
+_FARTHEST = float(1 << 22)
 _FEATURES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
@@ -91,7 +93,7 @@ def check_roi_align(features: Tensor, rows: Tensor, spatial_scale: float) -> Non
         raise ValueError(f"spatial_scale: required positive and finite; got {spatial_scale}")
 
 
-def check_roi_align_values(features: Tensor, rows: Tensor) -> None:
+def check_roi_align_values(features: Tensor, rows: Tensor, spatial_scale: float) -> None:
     """Refuse box values that ROIAlign cannot use; the compiled kernels look for themselves."""
     if not rows.shape[0]:
         return
@@ -99,6 +101,8 @@ def check_roi_align_values(features: Tensor, rows: Tensor) -> None:
         raise ValueError(f"features: required pixels to sample; got {tuple(features.shape)}")
     if not bool(torch.isfinite(rows).all()):
         raise ValueError("boxes: required finite; got NaN or infinity")
+    if float(rows[:, 1:].abs().max()) * spatial_scale > _FARTHEST:
+        raise ValueError("boxes: required edges within 2**22 map pixels; got one beyond")
     low, high = (float(edge) for edge in torch.aminmax(rows[:, 0]))
     if low < 0 or high >= features.shape[0]:
         raise ValueError(

@@ -40,7 +40,7 @@ def roi_align(
     rows = box_rows(boxes, features)
     bins = pair(output_size)
     check_roi_align(features, rows, spatial_scale)
-    check_roi_align_values(features, rows)
+    check_roi_align_values(features, rows, spatial_scale)
     wide = torch.float64 if features.dtype == torch.float64 else torch.float32
     crops = [
         _crop(features[int(row[0])].to(wide), row[1:], bins, spatial_scale, sampling_ratio, aligned)

@@ -44,7 +44,7 @@ def main() -> int:
 
     def numbers(shape: tuple[int, ...], scale: float) -> torch.Tensor:
         made = rng.normal(0, scale, shape)
-        if rng.random() < 0.4 and made.size:
+        if rng.random() < 0.07 and made.size:
             where = rng.random(shape) < rng.choice([0.02, 0.3, 1.0])
             made[where] = rng.choice(odd, int(where.sum()))
         kind = torch.float32 if rng.random() < 0.6 else torch.float64
@@ -62,16 +62,17 @@ def main() -> int:
         kinds = (
             None if rng.random() < 0.5 else torch.from_numpy(rng.integers(-3, 2**40, count) % 5 - 2)
         )
-        threshold = float(rng.choice([0.0, 0.3, 1.0, *odd]))
+        usual = rng.random() < 0.9
+        threshold = float(rng.choice([0.0, 0.3, 1.0] if usual else odd))
         if rng.random() < 0.5:
             cuda_ops.batched_nms(boxes(count), numbers((count,), 1), kinds, threshold)
         else:
             method = rng.choice(["gaussian", "linear", "hard"])
             cuda_ops.soft_nms(boxes(count), numbers((count,), 1), kinds, method,
-                              float(rng.choice([0.6, 1e-9, *odd])), threshold, float(rng.choice([0.001, *odd])))  # fmt: skip
+                              float(rng.choice([0.6, 1e-9] if usual else odd)), threshold, float(rng.choice([0.001, -1.0, 0.5] if usual else odd)))  # fmt: skip
 
     def crop() -> None:
-        n, c, h, w = (int(v) for v in rng.integers(0, [4, 20, 20, 24]))
+        n, c, h, w = (int(v) for v in rng.integers(rng.random() > 0.05, [4, 20, 20, 24]))
         maps = numbers((n, c, h, w), 1).requires_grad_()
         if rng.random() < 0.4:
             maps = maps.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
@@ -79,8 +80,8 @@ def main() -> int:
         rows = torch.cat([numbers((count, 1), 1).abs().floor(), boxes(count).to(torch.float64)], 1)
         if rng.random() < 0.8 and n:
             rows[:, 0] = torch.from_numpy(rng.integers(0, n, count)).double()
-        size = tuple(int(v) for v in rng.integers(0, 9, 2))
-        scale = float(rng.choice([1.0, 0.25, 0.0, -1.0, *odd]))
+        size = tuple(int(v) for v in rng.integers(rng.random() > 0.05, 9, 2))
+        scale = float(rng.choice([1.0, 0.25, 0.5, 2.0] if rng.random() < 0.9 else odd))
         made = cuda_ops.roi_align(
             maps, rows.to(maps.dtype), size, scale, int(rng.integers(-1, 5)), bool(rng.integers(2))
         )

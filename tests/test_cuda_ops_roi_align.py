@@ -293,6 +293,7 @@ def test_compiles_without_a_graph_break():
             ValueError,
             "boxes: required finite",
         ),
+        ({"boxes": torch.tensor([[0, 1, 2, 1e30, 4]])}, ValueError, r"edges within 2\*\*22"),
         ({"boxes": torch.tensor([[2.0, 1, 2, 3, 4]])}, ValueError, r"index in 0\.\.1; got 2"),
         ({"boxes": torch.tensor([[-1.0, 1, 2, 3, 4]])}, ValueError, "index in"),
         ({"boxes": torch.zeros(3, 4)}, ValueError, r"got shape \(3, 4\)"),

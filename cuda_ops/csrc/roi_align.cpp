@@ -256,6 +256,8 @@ Tables<A> make_tables(
 
 // ---- arguments --------------------------------------------------------------
 
+constexpr double farthest = 1 << 22;
+
 template <class A, class Coordinate>
 std::vector<Box<A>> read_rows(
     const Coordinate* rows, int64_t count, const Map& map, const Sampling& sampling) {
@@ -269,6 +271,10 @@ std::vector<Box<A>> read_rows(
     if (!(row[0] >= 0 && row[0] < Coordinate(map.images)))
       refuse(
           "boxes: required an image index in 0..", map.images - 1, "; got ", row[0], " in row ", k);
+    // Samples are counted by the pixel: a box of 1e30 would take for ever.
+    for (int i = 1; i < 5; ++i)
+      if (!(std::abs(double(row[i]) * double(scale)) <= farthest))
+        refuse("boxes: required edges within 2**22 map pixels; got ", row[i], " in row ", k);
     boxes[size_t(k)] = {
         int64_t(row[0]), A(row[1]) * scale - offset, A(row[2]) * scale - offset,
         A(row[3]) * scale - offset, A(row[4]) * scale - offset};
