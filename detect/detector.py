@@ -125,10 +125,7 @@ class NeuralDetector:
         """
         sky = estimate_background(frame)
         raw = self._raw(frame, sky, self.settings)
-        found = _on_good(frame, assemble(raw, self.loaded.calibration, self.settings))
-        found = _placed(frame, sky, forced_photometry(frame, found, background=sky))
-        mag = found["aper_mag"] if frame.zero_point is not None else np.full(len(found), np.nan)
-        return found.with_columns(flux=found["aper_flux"], flux_err=found["aper_flux_err"], mag=mag)
+        return _measured(frame, sky, assemble(raw, self.loaded.calibration, self.settings))
 
     @property
     def tuning_space(self) -> Space:
@@ -136,7 +133,7 @@ class NeuralDetector:
         return {"nms_sigma": Range(0.05, 1.0, log=True)}
 
     def variants(self, frame: Frame, changes: Sequence[Mapping[str, Any]]) -> Iterator[Catalog]:
-        """Yield the catalogue under each of several changes of settings, without fluxes.
+        """Yield the catalogue under each of several changes of settings.
 
         The network looks at the frame once for all changes that leave it as it is.
         """
@@ -150,7 +147,7 @@ class NeuralDetector:
                 same = (s.weights, s.device) == (self.settings.weights, self.settings.device)
                 own = self if same else NeuralDetector(s, self.name)
                 seen[key] = own._raw(frame, sky, s), own.loaded.calibration
-            yield _on_good(frame, assemble(*seen[key], s))
+            yield _measured(frame, sky, assemble(*seen[key], s))
 
     def _raw(self, frame: Frame, sky: Background, s: NeuralSettings) -> RawSources:
         """Return what the network says of one frame."""
@@ -177,6 +174,14 @@ def _on_good(frame: Frame, found: Catalog) -> Catalog:
         np.rint(found["x"]).astype(int).clip(0, frame.shape[1] - 1),
     ]
     return found.select(on_good | found.is_streak)
+
+
+def _measured(frame: Frame, sky: Background, found: Catalog) -> Catalog:
+    """Return what lies on usable pixels, placed and with the fluxes of the common aperture."""
+    found = forced_photometry(frame, _on_good(frame, found), background=sky)
+    found = _placed(frame, sky, found)
+    mag = found["aper_mag"] if frame.zero_point is not None else np.full(len(found), np.nan)
+    return found.with_columns(flux=found["aper_flux"], flux_err=found["aper_flux_err"], mag=mag)
 
 
 def _placed(frame: Frame, sky: Background, found: Catalog) -> Catalog:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from pydantic import BaseModel
 
-import duel.runner
+import duel.executors
 import duel.trials
 import duel.tuning
 from catalog import BadInputError, Catalog, Entry, open_dataset, read_catalog
@@ -58,10 +58,10 @@ def inline(monkeypatch) -> None:
             return future
 
     @contextmanager
-    def pool(workers, threads):
+    def pool(workers, threads, limit_s=None):
         yield Inline()
 
-    for room in (duel.tuning, duel.runner):
+    for room in (duel.tuning, duel.executors):
         monkeypatch.setattr(room, "process_pool", pool)
     duel.trials._detector.cache_clear()
 

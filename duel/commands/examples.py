@@ -55,7 +55,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "gate runs/old runs/new --detector neural --allow f1=0.01,m50=0.05",
         "gate runs/old runs/new --allow purity@default=0.01 --report gate.md --junit gate.xml",
     ),
-    "report": ("report runs/night",),
+    "report": ("report runs/night", "report runs/night --pdf"),
     "train": (
         "train --out training --steps 6000",
         "train --out training --device cuda --workers 8",

@@ -85,7 +85,7 @@ def command(
         typer.Option(
             metavar="ADDRESS",
             help="Handle frames on the workers of this Dask cluster, which see the same files: "
-            "tcp://HOST:PORT or a scheduler file. Needs skyduel[dask].",
+            "tcp://HOST:PORT or a scheduler file. Needs the extra dask.",
         ),
     ] = None,
     frame_timeout: Annotated[
