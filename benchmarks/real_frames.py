@@ -8,6 +8,13 @@ document's ``<!-- NAME -->`` and ``<!-- /NAME -->`` lines.
 
 from __future__ import annotations
 
+import sys
+
+here = sys.path.pop(0)  # detect.py in this folder would hide the package of that name
+import detect  # noqa: F401
+
+sys.path.insert(0, here)
+
 import argparse
 import re
 import sys

@@ -9,6 +9,13 @@ is an upper limit of the false ones.
 
 from __future__ import annotations
 
+import sys
+
+here = sys.path.pop(0)  # detect.py in this folder would hide the package of that name
+import detect  # noqa: F401
+
+sys.path.insert(0, here)
+
 import argparse
 from pathlib import Path
 
