@@ -126,6 +126,10 @@ class ScoringRules(BaseModel):
         return None if self.bins is None else parse_bins(self.bins)
 
 
+#: More than anybody looks at; each is a row of every table.
+_MOST_BINS: Final = 1000
+
+
 def parse_bins(text: str) -> tuple[float, ...]:
     """Return the bin edges [mag] of ``start:stop:step``; the stop is the last edge."""
     try:
@@ -139,6 +143,8 @@ def parse_bins(text: str) -> tuple[float, ...]:
         raise BadInputError(
             "bins", "start:stop:step with a whole number of steps, such as 15:24:1", repr(text)
         )
+    if whole > _MOST_BINS:
+        raise BadInputError("bins", f"at most {_MOST_BINS} bins", f"{whole:.6g} by {text[:60]!r}")
     return tuple(float(round(start + k * step, 9)) for k in range(whole + 1))
 
 

@@ -56,6 +56,12 @@ def test_bins_are_parsed_without_rounding_debris() -> None:
     assert ScoringRules().edges() is None
 
 
+def test_endless_bins_are_refused_before_they_are_made() -> None:
+    for text in ("0:9223372036854775807:1", "15:24:1e-9", "-1e300:1e300:1"):
+        with pytest.raises(BadInputError, match="at most 1000 bins"):
+            parse_bins(text)
+
+
 @pytest.mark.parametrize(
     "text", ["", "1:2", "2:1:1", "1:2:0", "1:2:-1", "1:2.5:1", "a:b:c", "1:inf:1"]
 )
