@@ -22,6 +22,7 @@ from astropy.wcs import WCS
 from catalog.bounds import check_fields, check_unpacked, unpacked
 from catalog.errors import BadInputError
 from catalog.files import existing_file
+from catalog.fits_headers import check_headers
 from catalog.headers import celestial_wcs, is_structural
 
 __all__ = [
@@ -77,6 +78,7 @@ def holds_image(file: Path) -> bool:
         with file.open("rb") as stream:
             if not stream.read(6).startswith(b"SIMPLE"):
                 return True
+            check_headers(stream, str(file))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
             with fits.open(file, memmap=False, disable_image_compression=True) as hdus:
@@ -222,6 +224,7 @@ def _choose(stream: BinaryIO, file: Path, hdu: Hdu | None, *, whole: bool = True
     length = stream.seek(0, os.SEEK_END)
     stream.seek(0)
     seen: list[str] = []
+    check_headers(stream, str(file))
     # Without decompression, sizes are those of the bytes in the file.
     hdus = fits.open(stream, memmap=False, disable_image_compression=True)
     try:

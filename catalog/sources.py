@@ -277,8 +277,10 @@ def _convert(given: Any, name: str, column: Column, source: str) -> npt.NDArray[
         if array.dtype.kind == "f" and not column.dtype.startswith("f"):
             # A missing integer or bool often arrives as NaN, which has no value in either.
             array = np.where(np.isnan(array), column.default or 0, array)
-            if (array != np.rint(array)).any():
-                raise ValueError("fractions")
+            if (array != np.rint(array)).any() or (np.abs(array) >= 2.0**63).any():
+                raise ValueError("fractions, or more than 64 bits hold")
+        if array.dtype.kind == "c":
+            raise ValueError("complex numbers")
         return np.array(array, dtype=column.dtype)
     except (TypeError, ValueError) as error:
         raise BadInputError(

@@ -25,6 +25,7 @@ from catalog.bounds import check_cells, check_fields, check_unpacked, unpacked
 from catalog.coco import coco_table, write_coco
 from catalog.errors import BadInputError
 from catalog.files import atomic_path, existing_file
+from catalog.fits_headers import check_headers
 from catalog.frame import Plane
 from catalog.hdus import split_brackets
 from catalog.regions import write_regions
@@ -287,7 +288,9 @@ def _words_as_written(table: Table) -> Table:
 
 def _read_fits(content: bytes, hdu: Any) -> Table | None:
     """Return the chosen table of a FITS file; the objects of FITS_LDAC; or the first."""
-    with fits.open(io.BytesIO(content), memmap=False) as hdus:
+    stream = io.BytesIO(content)
+    check_headers(stream, "the table")
+    with fits.open(stream, memmap=False) as hdus:
         tables = [h for h in hdus if isinstance(h, fits.BinTableHDU | fits.TableHDU)]
         tables.sort(key=lambda h: h.name != "LDAC_OBJECTS")
         chosen = hdus[hdu] if hdu is not None else tables[0] if tables else None

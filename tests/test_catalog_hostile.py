@@ -259,6 +259,8 @@ def test_xml_with_a_document_type_alone_is_read(tmp_path) -> None:
             json.dumps({"images": [], "categories": [], "annotations": 1e999}).encode(),
             "COCO",
         ),
+        ("a.csv", b"x,y,flags\n1,2,1e999\n", "column 'flags' of type i8"),
+        ("a.csv", b"x,y,flags\n1,2,1e19\n", "column 'flags' of type i8"),
         ("a.cat", b"#   1 X_IMAGE\n# 888888888888 Y_IMAGE\n1 2\n", "at most 10000 columns"),
         ("a.json", b'{"a":' + b"[" * 100_000, "required"),
     ],
@@ -277,6 +279,12 @@ def test_bytes_that_are_no_text_in_a_fits_table(tmp_path) -> None:
         read_catalog(tmp_path / "a.fits")
 
 
+def test_complex_numbers_are_no_magnitudes(tmp_path) -> None:
+    Table({"x": [1.0], "y": [2.0], "mag": [1 + 2j]}).write(tmp_path / "a.fits")
+    with pytest.raises(BadInputError, match="complex numbers"):
+        read_catalog(tmp_path / "a.fits")
+
+
 def test_a_fits_table_of_more_rows_than_there_are(tmp_path) -> None:
     path = tmp_path / "a.fits"
     Table({"x": [1.0], "y": [2.0]}).write(path)
@@ -286,6 +294,20 @@ def test_a_fits_table_of_more_rows_than_there_are(tmp_path) -> None:
     path.write_bytes(content)
     with pytest.raises(BadInputError, match="9999999999 rows of 16 bytes"):
         read_catalog(path)
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_more_axes_than_the_standard_allows(tmp_path, second) -> None:
+    axes = b"NAXIS   =           1" + b"0" * 17
+    bad = header("XTENSION= 'IMAGE   '", "BITPIX  =                    8", axes[:40].decode())
+    first = image(0, 0).replace(b"                   2", b"                   0")
+    content = (
+        first + bad if second else image(9, 9).replace(b"NAXIS   =                    2", axes[:30])
+    )
+    (tmp_path / "a.fits").write_bytes(content + bytes(2880))
+    for read in (read_frame, read_catalog, lambda path: open_dataset(path.parent)):
+        with pytest.raises(BadInputError, match="required"):
+            read(tmp_path / "a.fits").entries[0].read()
 
 
 @pytest.mark.parametrize("fields", ["9223372036854775807", "1000", "-1", "'A'"])
