@@ -8,7 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
 from catalog.detector import Detector
-from catalog.errors import BadInputError
+from catalog.errors import BadInputError, one_line
 from catalog.settings import nearest
 
 __all__ = ["GROUP", "available", "make_detector"]
@@ -66,9 +66,8 @@ def make_detector(spec: str, overrides: Mapping[str, Any] | None = None) -> Dete
     try:
         factory = entry.load()
     except Exception as error:  # whatever a plug-in does while it is imported
-        reason = " ".join(str(error).split())
         raise BadInputError(
-            source, f"an importable {entry.value}", f"{type(error).__name__}: {reason}"
+            source, f"an importable {entry.value}", f"{type(error).__name__}: {one_line(error)}"
         ) from error
     if not callable(factory):
         raise BadInputError(source, f"{entry.value} to be a factory", f"{type(factory).__name__}")

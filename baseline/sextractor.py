@@ -24,7 +24,7 @@ from baseline.kernels import FWHM_PER_SIGMA, peak_snr, resolve_fwhm, snr_map
 from baseline.sexfiles import KEYWORDS, locate, read_param, read_sex
 from baseline.shapes import classify, segment_length, stellar_sigma, wrap_angle
 from catalog.background import estimate_background
-from catalog.errors import BadInputError
+from catalog.errors import BadInputError, one_line
 from catalog.frame import Frame
 from catalog.settings import build_settings, nearest
 from catalog.sources import SCHEMA, Catalog
@@ -456,8 +456,9 @@ def _read(frame: str, path: Path) -> Table:
         with fits.open(path, memmap=False) as hdus:
             return Table.read(hdus["LDAC_OBJECTS"]) if "LDAC_OBJECTS" in hdus else Table()
     except Exception as error:  # astropy raises a dozen types on damaged files
-        reason = " ".join(str(error).split())[:150]
-        raise DetectionError(frame, f"the program left no readable catalogue: {reason}") from error
+        raise DetectionError(
+            frame, f"the program left no readable catalogue: {one_line(error)}"
+        ) from error
 
 
 def _floats(rows: Table, name: str) -> npt.NDArray[np.float64]:

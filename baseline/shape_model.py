@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from baseline.kernels import FWHM_PER_SIGMA
 from baseline.shapes import segment_length
-from catalog.errors import BadInputError
+from catalog.errors import BadInputError, one_line
 
 __all__ = ["FEATURES", "Trees", "read_trees", "shape_features", "shipped_trees"]
 
@@ -145,7 +145,7 @@ def read_trees(path: str | os.PathLike[str]) -> Trees:
         )
         features, start, about = stored["features"], float(stored["start"]), dict(stored["about"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"
+        reason = f"{type(error).__name__}: {one_line(error, 100)}"
         raise BadInputError(str(path), "a classifier's JSON file", reason) from error
     shapes = {array.shape for array in (feature, left, right, threshold, value)}
     whole = len(shapes) == 1 and feature.ndim == 2 and feature.size > 0

@@ -21,7 +21,7 @@ from baseline.errors import DetectionError
 from baseline.kernels import FWHM_PER_SIGMA, peak_snr, resolve_fwhm, snr_map
 from baseline.shapes import classify, segment_length, stellar_sigma, wrap_angle
 from catalog.background import estimate_background
-from catalog.errors import BadInputError
+from catalog.errors import BadInputError, one_line
 from catalog.frame import Frame
 from catalog.settings import build_settings
 from catalog.sources import Catalog
@@ -122,8 +122,7 @@ class PhotutilsFinder:
         try:
             measured = _measure(chosen, frame, residual, sky.rms, snr)
         except Exception as error:  # photutils raises plain errors on data it cannot part
-            reason = " ".join(str(error).split())[:200]
-            raise DetectionError(frame.name, f"photutils: {reason}") from error
+            raise DetectionError(frame.name, f"photutils: {one_line(error)}") from error
         if measured is None:
             return Catalog.build(source=self.name, meta=meta, x=np.zeros(0), y=np.zeros(0))
         a, b, score = measured["a"], measured["b"], peak_snr(snr, measured["x"], measured["y"])

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, Final
 
-from catalog.errors import BadInputError
+from catalog.errors import BadInputError, one_line
 
 __all__ = ["check_cells", "check_fields", "check_unpacked", "most_bytes", "unpacked"]
 
@@ -98,8 +98,9 @@ def _parts(
     except BadInputError:
         raise
     except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError, MemoryError) as error:
-        text = " ".join(str(error).split())[:200] or type(error).__name__
-        raise BadInputError(source, "a readable, complete compressed file", text) from error
+        raise BadInputError(
+            source, "a readable, complete compressed file", one_line(error)
+        ) from error
 
 
 def check_fields(header: Mapping[str, Any], source: str) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from astropy.table import Table
 
-from catalog.errors import BadInputError
+from catalog.errors import BadInputError, one_line
 from catalog.files import atomic_path
 from catalog.sources import KINDS, SCHEMA, Catalog
 
@@ -137,7 +137,7 @@ def coco_table(content: bytes, image: str | int | None, file: Path) -> Table:
         raise BadInputError(
             str(file),
             "COCO's JSON with images, categories and annotations",
-            f"{type(error).__name__}: {' '.join(str(error).split())[:120]}",
+            f"{type(error).__name__}: {one_line(error, 120)}",
         ) from error
 
 

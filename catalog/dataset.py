@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from astropy.table import Table
 
-from catalog.errors import BadInputError
+from catalog.errors import BadInputError, one_line
 from catalog.files import atomic_path, existing_file
 from catalog.frame import Frame
 from catalog.hdus import holds_image
@@ -303,9 +303,7 @@ def _rows(manifest: Path) -> Iterator[Mapping[str, str]]:
     except BadInputError:
         raise
     except Exception as error:  # parsers raise a dozen types on damaged files
-        raise BadInputError(
-            str(manifest), "a manifest as CSV or ECSV", " ".join(str(error).split())[:200]
-        ) from error
+        raise BadInputError(str(manifest), "a manifest as CSV or ECSV", one_line(error)) from error
 
 
 def _bits(manifest: Path, number: int, text: str) -> int | None:

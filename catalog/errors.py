@@ -10,13 +10,18 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["BadInputError", "SkyduelError", "UnwritableError", "printable"]
+__all__ = ["BadInputError", "SkyduelError", "UnwritableError", "one_line", "printable"]
 
 # C0, C1 and DEL, line ends of Unicode, and what turns the direction of writing round.
 _ACTS: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\ufff9-\ufffb]"
 )
 _LONGEST: Final = 600
+
+
+def one_line(error: BaseException, longest: int = 200) -> str:
+    """Return an exception's message as one line of bounded length; its type's name without one."""
+    return (" ".join(str(error).split()) or type(error).__name__)[:longest]
 
 
 def printable(text: str, longest: int = _LONGEST) -> str:

@@ -20,7 +20,7 @@ from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
 
 from catalog.bounds import check_fields, check_unpacked, unpacked
-from catalog.errors import BadInputError
+from catalog.errors import BadInputError, one_line
 from catalog.files import existing_file
 from catalog.fits_headers import check_headers
 from catalog.headers import celestial_wcs, is_structural
@@ -105,7 +105,7 @@ def load_image(file: Path, hdu: Hdu | None) -> LoadedImage:
         except BadInputError:
             raise
         except Exception as error:  # astropy raises a dozen types on damaged files
-            raise BadInputError(str(file), "a readable FITS image", _one_line(error)) from error
+            raise BadInputError(str(file), "a readable FITS image", one_line(error)) from error
 
 
 class ImageFile:
@@ -153,7 +153,7 @@ class ImageFile:
             except BadInputError:
                 raise
             except Exception as error:  # astropy raises a dozen types on damaged files
-                raise BadInputError(str(file), "a readable FITS image", _one_line(error)) from error
+                raise BadInputError(str(file), "a readable FITS image", one_line(error)) from error
 
     def read(self, rows: slice, columns: slice) -> Pixels:
         """Return the scaled pixels of a box, NaN where they are BLANK.
@@ -173,7 +173,7 @@ class ImageFile:
                 raise
             except Exception as error:
                 raise BadInputError(
-                    str(self.file), "a readable FITS image", _one_line(error)
+                    str(self.file), "a readable FITS image", one_line(error)
                 ) from error
 
 
@@ -336,9 +336,3 @@ def _scaled(raw: Pixels, header: fits.Header, file: Path) -> Pixels:
     if raw.dtype.kind in "iu" and isinstance(blank, int):
         values = np.where(raw == blank, np.nan, values)
     return values
-
-
-def _one_line(error: BaseException) -> str:
-    """Return an exception's message as one line of bounded length."""
-    text = " ".join(str(error).split())
-    return (text or type(error).__name__)[:200]

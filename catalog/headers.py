@@ -18,6 +18,8 @@ from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 
+from catalog.errors import one_line
+
 __all__ = ["FACT_KEYS", "IGNORED_KEY", "Facts", "celestial_wcs", "header_facts", "is_structural"]
 
 #: Header keywords of each fact, the most telling first. EGAIN comes before
@@ -197,8 +199,7 @@ def celestial_wcs(header: fits.Header, hdus: fits.HDUList | None = None) -> tupl
             sky = np.asarray(wcs.all_pix2world([middle], 0))
             scales = proj_plane_pixel_scales(wcs)
         except Exception as error:  # wcslib and astropy raise a dozen types on bad headers
-            text = " ".join(str(error).split()) or type(error).__name__
-            return None, f"celestial coordinates unusable: {text[:200]}"
+            return None, f"celestial coordinates unusable: {one_line(error)}"
         if not (np.isfinite(sky).all() and np.isfinite(scales).all() and (scales > 0).all()):
             return None, "celestial coordinates unusable: the middle of the image has none"
         return wcs, ""

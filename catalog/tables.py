@@ -23,7 +23,7 @@ from astropy.utils.exceptions import AstropyWarning
 from catalog.aliases import rename_columns
 from catalog.bounds import check_cells, check_fields, check_unpacked, unpacked
 from catalog.coco import coco_table, write_coco
-from catalog.errors import BadInputError
+from catalog.errors import BadInputError, one_line
 from catalog.files import atomic_path, existing_file
 from catalog.fits_headers import check_headers
 from catalog.frame import Plane
@@ -146,7 +146,7 @@ def read_catalog(
             raise
         except (TypeError, ValueError, OverflowError, u.UnitsError) as error:
             # A column may hold anything: text where numbers belong, bytes that are no text.
-            raise BadInputError(source, "columns of numbers and words", _one_line(error)) from error
+            raise BadInputError(source, "columns of numbers and words", one_line(error)) from error
 
 
 def write_catalog(
@@ -189,7 +189,7 @@ def write_catalog(
                 _WRITERS[kind](catalog.table, temporary)
         except (TypeError, ValueError, pa.ArrowException) as error:
             raise BadInputError(
-                str(target), f"columns that {kind} can hold", _one_line(error)
+                str(target), f"columns that {kind} can hold", one_line(error)
             ) from error
 
 
@@ -211,7 +211,7 @@ def _read_table(file: Path, hdu: Any, image: str | None) -> Table:
     except BadInputError as error:
         raise BadInputError(str(file), error.required, error.got) from error
     except Exception as error:  # parsers raise a dozen types on damaged files
-        raise BadInputError(str(file), f"a {kind} table", _one_line(error)) from error
+        raise BadInputError(str(file), f"a {kind} table", one_line(error)) from error
     if table is None:
         raise BadInputError(str(file), "a table", "none" if hdu is None else f"no table {hdu!r}")
     return table
@@ -476,9 +476,3 @@ _WRITERS: Final[Mapping[str, Callable[[Table, Path], None]]] = {
     "SExtractor ASCII_HEAD": write_ascii_head,
     "SExtractor FITS_LDAC": write_ldac,
 }
-
-
-def _one_line(error: BaseException) -> str:
-    """Return an exception's message as one line of bounded length."""
-    text = " ".join(str(error).split())
-    return (text or type(error).__name__)[:200]

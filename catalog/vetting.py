@@ -8,7 +8,7 @@ from xml.parsers import expat
 
 import yaml
 
-from catalog.errors import BadInputError
+from catalog.errors import BadInputError, one_line
 
 __all__ = ["vet_xml", "vet_yaml"]
 
@@ -60,9 +60,7 @@ def vet_yaml(lines: Sequence[str], source: str) -> None:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         if isinstance(error, BadInputError):
             raise
-        raise BadInputError(
-            source, "a ECSV table, its header as YAML", " ".join(str(error).split())[:200]
-        ) from error
+        raise BadInputError(source, "a ECSV table, its header as YAML", one_line(error)) from error
 
 
 def vet_xml(content: bytes, source: str) -> None:

@@ -13,7 +13,7 @@ import torch
 from scipy.spatial import KDTree
 from sklearn.linear_model import LogisticRegression
 
-from catalog.errors import BadInputError
+from catalog.errors import BadInputError, one_line
 from catalog.frame import Frame
 from catalog.sources import Catalog
 from detect.checkpoint import read_average
@@ -274,7 +274,7 @@ def finish(checkpoint: Path, target: Path, per_kind: int = 16) -> Calibration:
         network.load_state_dict({k: v.half().float() for k, v in average.items()})
     except RuntimeError as error:
         raise BadInputError(
-            str(checkpoint), "a checkpoint with a whole network", " ".join(str(error).split())[:200]
+            str(checkpoint), "a checkpoint with a whole network", one_line(error)
         ) from error
     network.eval().requires_grad_(False).fold()
     network.to(memory_format=torch.channels_last)

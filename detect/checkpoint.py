@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from catalog.errors import BadInputError
+from catalog.errors import BadInputError, one_line
 from catalog.files import atomic_path
 from detect.network import Network
 from detect.weights import read_weights
@@ -75,7 +75,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 
 
 def _not_ours(path: Path, error: Exception) -> BadInputError:
-    return BadInputError(str(path), "a checkpoint of this program", str(error)[:200])
+    return BadInputError(str(path), "a checkpoint of this program", one_line(error))
 
 
 def read_average(path: Path, kind: type[Settings]) -> tuple[dict[str, Tensor], Settings, int]:
@@ -157,9 +157,7 @@ def resume(
         whole["state"] = state
         optimiser.load_state_dict(whole)
     except (KeyError, ValueError, RuntimeError) as error:
-        raise BadInputError(
-            str(path), "a checkpoint of this network", " ".join(str(error).split())[:200]
-        ) from error
+        raise BadInputError(str(path), "a checkpoint of this network", one_line(error)) from error
     return step, s
 
 

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from catalog.errors import BadInputError
+from catalog.errors import BadInputError, one_line
 from catalog.files import atomic_path
 from detect.network import Network, NetworkSettings
 from detect.scores import Calibration
@@ -118,10 +118,10 @@ def read_weights(path: Path = SHIPPED) -> StoredWeights:
         raise
     except (SafetensorError, ValidationError, ValueError, KeyError, TypeError) as error:
         raise BadInputError(
-            str(path), "a readable safetensors file of this network", _one_line(error)
+            str(path), "a readable safetensors file of this network", one_line(error)
         ) from error
     except RuntimeError as error:  # load_state_dict's word for a wrong shape
-        raise BadInputError(str(path), "tensors of the stated shape", _one_line(error)) from error
+        raise BadInputError(str(path), "tensors of the stated shape", one_line(error)) from error
     return StoredWeights(tensors, settings, calibration, facts, hashlib.sha256(content).hexdigest())
 
 
@@ -138,7 +138,3 @@ def load_weights(path: Path = SHIPPED) -> LoadedWeights:
     network.load_state_dict(dict(stored.tensors))
     network.eval().requires_grad_(False)
     return LoadedWeights(network.fold(), stored.calibration, stored.facts, stored.sha256)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or repr(error)

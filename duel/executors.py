@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Any, Final
 
 from catalog import BadInputError
+from catalog.errors import one_line
 from duel.pool import process_pool
 from duel.worker import Outcome
 
@@ -149,8 +150,9 @@ def executor(
     try:
         client: Any = Client(**place, timeout=_PATIENCE_S, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:  # TimeoutError is an OSError
-        said = " ".join(str(error).split())[:200] or type(error).__name__
-        raise BadInputError("--scheduler", f"a Dask scheduler at {scheduler}", said) from error
+        raise BadInputError(
+            "--scheduler", f"a Dask scheduler at {scheduler}", one_line(error)
+        ) from error
     with client:
         # Calls write files, the same ones each time: one that was lost is run again.
         yield client.get_executor(pure=False, retries=2)
