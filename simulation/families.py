@@ -110,13 +110,13 @@ def draw_settings(
 def draw_training_settings(rng: np.random.Generator, size: int = 256) -> SceneSettings:
     """Return settings of one training frame, far wider than any test family.
 
-    Density covers three decades and is now and then nothing; seeing 1.3–7 px;
+    Density covers three decades and is now and then nothing; seeing 0.9–7 px;
     sky from read-noise-limited to bright; each artefact is switched on
-    independently, so that none becomes the sign of another. A quarter of the frames is of
-    the named families, every third of those dirty: there several artefacts meet in each frame.
+    independently, so that none becomes the sign of another. A third of the frames is of the
+    named families, three in eight of those dirty: there several artefacts meet in each frame.
     """
-    if rng.random() < 0.25:
-        named = (*FAMILIES, "dirty")
+    if rng.random() < 0.35:
+        named = (*FAMILIES, "dirty", "dirty", "sparse")
         return draw_settings(named[int(rng.integers(len(named)))], rng, ny=size, nx=size)
     s = _telescope(rng)
     s |= {
@@ -136,6 +136,8 @@ def draw_training_settings(rng: np.random.Generator, size: int = 256) -> SceneSe
     if rng.random() < 0.12:
         s["fwhm"] = float(rng.uniform(4.5, 7.0))
         s["density"] = 10 ** float(rng.uniform(-4.3, -2.3))
+    elif rng.random() < 0.12:  # undersampled, as behind camera lenses
+        s["fwhm"] = float(rng.uniform(0.9, 1.4))
     if rng.random() < 0.09:
         s["density"] = float(rng.choice([0.0, 10 ** rng.uniform(-6, -4.5)]))
     for draw, share in (
