@@ -26,8 +26,10 @@ Method = Literal["gaussian", "linear", "hard"]
 Backend = Literal["compiled", "reference"]
 
 _COORDINATES = (torch.float32, torch.float64)
-# Samples are counted by the map pixel: beyond, a crop would take for ever.
+# As csrc/limits.h has them: samples are counted by the map pixel, and beyond a crop would
+# take for ever.
 _FARTHEST = float(1 << 22)
+_MOST_SAMPLES = 1 << 12
 _FEATURES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
@@ -78,7 +80,9 @@ def _check_coordinates(name: str, boxes: Tensor) -> None:
         )
 
 
-def check_roi_align(features: Tensor, rows: Tensor, spatial_scale: float) -> None:
+def check_roi_align(
+    features: Tensor, rows: Tensor, spatial_scale: float, sampling_ratio: int
+) -> None:
     """Refuse what ROIAlign cannot use; values of the boxes are not looked at."""
     if features.ndim != 4:
         raise ValueError(
@@ -91,6 +95,8 @@ def check_roi_align(features: Tensor, rows: Tensor, spatial_scale: float) -> Non
         raise ValueError(f"boxes: required on {features.device}; got {rows.device}")
     if not (spatial_scale > 0.0 and math.isfinite(spatial_scale)):
         raise ValueError(f"spatial_scale: required positive and finite; got {spatial_scale}")
+    if sampling_ratio > _MOST_SAMPLES:
+        raise ValueError(f"sampling_ratio: required at most {_MOST_SAMPLES}; got {sampling_ratio}")
 
 
 def check_roi_align_values(features: Tensor, rows: Tensor, spatial_scale: float) -> None:

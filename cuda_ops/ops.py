@@ -61,7 +61,7 @@ def roi_align(
     spatial_scale : float
         Map pixels per frame pixel.
     sampling_ratio : int
-        Samples a bin and axis; 0 or less takes `ceil(bin size)` of them.
+        Samples a bin and axis, at most 4096; 0 or less takes `ceil(bin size)` of them.
     aligned : bool
         Whether to shift by half a pixel, so that a box's edges and the
         pixels' centres share one frame. Without it a box is also held to at
@@ -79,9 +79,9 @@ def roi_align(
     Raises
     ------
     ValueError, TypeError
-        For a wrong shape, dtype or setting; on the CPU also for a box that is
-        not finite or names no image (on CUDA that box's crop is NaN, since
-        looking would stop the queue).
+        For a wrong shape, dtype or setting; on the CPU also for a box that is not
+        finite, names no image or has an edge beyond 2**22 map pixels (on CUDA
+        that box's crop is NaN, since looking would stop the queue).
     OperatorsUnavailableError
         If the compiled operators are not there.
 
@@ -95,7 +95,7 @@ def roi_align(
             features, boxes, output_size, spatial_scale, sampling_ratio, aligned
         )
     rows, bins = box_rows(boxes, features), pair(output_size)
-    check_roi_align(features, rows, spatial_scale)
+    check_roi_align(features, rows, spatial_scale, sampling_ratio)
     _library.require(features.device)
     result: Tensor = _call(
         torch.ops.skyduel.roi_align,

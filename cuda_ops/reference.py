@@ -39,7 +39,7 @@ def roi_align(
     """ROIAlign by its definition; see `cuda_ops.roi_align`."""
     rows = box_rows(boxes, features)
     bins = pair(output_size)
-    check_roi_align(features, rows, spatial_scale)
+    check_roi_align(features, rows, spatial_scale, sampling_ratio)
     check_roi_align_values(features, rows, spatial_scale)
     wide = torch.float64 if features.dtype == torch.float64 else torch.float32
     crops = [

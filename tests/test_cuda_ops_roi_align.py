@@ -294,6 +294,7 @@ def test_compiles_without_a_graph_break():
             "boxes: required finite",
         ),
         ({"boxes": torch.tensor([[0, 1, 2, 1e30, 4]])}, ValueError, r"edges within 2\*\*22"),
+        ({"sampling_ratio": 4097}, ValueError, "sampling_ratio: required at most 4096; got 4097"),
         ({"boxes": torch.tensor([[2.0, 1, 2, 3, 4]])}, ValueError, r"index in 0\.\.1; got 2"),
         ({"boxes": torch.tensor([[-1.0, 1, 2, 3, 4]])}, ValueError, "index in"),
         ({"boxes": torch.zeros(3, 4)}, ValueError, r"got shape \(3, 4\)"),

@@ -71,6 +71,51 @@ def test_roi_align_both_ways(threads, memory_format, ratio, aligned):
     torch.testing.assert_close(sums, back, rtol=0, atol=1e-12)
 
 
+def crops_of(threads, boxes: Tensor, maps: Tensor, ratio: int, aligned: bool) -> Tensor:
+    shape = torch.tensor([*maps.shape, 4, 5])
+    crops = torch.empty((boxes.shape[0], maps.shape[1], 4, 5), dtype=torch.float64)
+    threads.roi_align(
+        pointer(shape), integer(boxes.shape[0]), ctypes.c_double(0.5), integer(ratio),
+        integer(aligned), integer(0), pointer(boxes), pointer(maps), pointer(crops), integer(0),
+    )  # fmt: skip
+    return crops
+
+
+FAR = 2.0**23  # at half scale 2**22 map pixels
+
+
+@pytest.mark.parametrize(("ratio", "aligned"), [(0, False), (3, True), (0, True)])
+def test_a_box_as_large_as_may_be_takes_no_longer_than_its_map(threads, ratio, aligned):
+    maps = torch.randn((1, 2, 9, 13), dtype=torch.float64, generator=torch.Generator())
+    boxes = torch.tensor(
+        [[0, -FAR, -FAR, FAR, FAR], [0, -9, 2, FAR, 30], [0, 8, -FAR, 7, FAR], [0, FAR, 0, 9, 9]],
+        dtype=torch.float64,
+    )
+    # Each value alone would look at 10¹² samples: not in the life of this test.
+    wanted = cuda_ops.roi_align(maps, boxes, (4, 5), 0.5, ratio, aligned)
+    torch.testing.assert_close(crops_of(threads, boxes, maps, ratio, aligned), wanted)
+
+
+@pytest.mark.parametrize("value", [2.1 * FAR / 2, -1.1 * FAR, 1e30, float("inf"), float("nan")])
+@pytest.mark.parametrize("column", [1, 2, 3, 4])
+def test_a_box_that_the_cpu_refuses_is_nan_to_a_thread_and_gets_no_gradient(threads, value, column):
+    maps = torch.ones((1, 1, 6, 7), dtype=torch.float64)
+    boxes = torch.tensor([[0.0, 1, 2, 8, 9], [0, 1, 2, 8, 9]], dtype=torch.float64)
+    boxes[1, column] = value
+    with pytest.raises(ValueError, match=r"finite|within 2\*\*22"):
+        cuda_ops.roi_align(maps, boxes, (4, 5), 0.5)
+    crops = crops_of(threads, boxes, maps, 0, False)
+    assert bool(torch.isfinite(crops[0]).all())
+    assert bool(torch.isnan(crops[1]).all())
+    sums, gradient = torch.zeros_like(maps), torch.ones((1, 1, 4, 5), dtype=torch.float64)
+    bad = boxes[1:].clone()
+    threads.roi_align(
+        pointer(torch.tensor([*maps.shape, 4, 5])), integer(1), ctypes.c_double(0.5), integer(0),
+        integer(0), integer(0), pointer(bad), pointer(sums), pointer(gradient), integer(1),
+    )  # fmt: skip
+    assert not bool(sums.any())
+
+
 @pytest.mark.parametrize("method", ["gaussian", "linear", "hard"])
 @pytest.mark.parametrize("area", [10.0, 60.0, 1e5])
 @pytest.mark.parametrize("ties", [False, True])

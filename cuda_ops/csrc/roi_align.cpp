@@ -256,8 +256,6 @@ Tables<A> make_tables(
 
 // ---- arguments --------------------------------------------------------------
 
-constexpr double farthest = 1 << 22;
-
 template <class A, class Coordinate>
 std::vector<Box<A>> read_rows(
     const Coordinate* rows, int64_t count, const Map& map, const Sampling& sampling) {
@@ -271,9 +269,8 @@ std::vector<Box<A>> read_rows(
     if (!(row[0] >= 0 && row[0] < Coordinate(map.images)))
       refuse(
           "boxes: required an image index in 0..", map.images - 1, "; got ", row[0], " in row ", k);
-    // Samples are counted by the pixel: a box of 1e30 would take for ever.
     for (int i = 1; i < 5; ++i)
-      if (!(std::abs(double(row[i]) * double(scale)) <= farthest))
+      if (!(std::abs(double(row[i]) * double(scale)) <= kFarthest))
         refuse("boxes: required edges within 2**22 map pixels; got ", row[i], " in row ", k);
     boxes[size_t(k)] = {
         int64_t(row[0]), A(row[1]) * scale - offset, A(row[2]) * scale - offset,
@@ -582,6 +579,7 @@ void with_type(ScalarType type, const F& f) {
 Sampling checked_sampling(double scale, int64_t ratio, bool aligned) {
   if (!(scale > 0 && std::isfinite(scale)))
     refuse("spatial_scale: required positive and finite; got ", scale);
+  check_ratio(ratio);
   return {scale, ratio, aligned};
 }
 

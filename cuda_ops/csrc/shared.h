@@ -8,6 +8,8 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "limits.h"
+
 namespace skyduel {
 
 using torch::headeronly::MemoryFormat;
@@ -21,6 +23,11 @@ template <class... Parts>
   message << "skyduel refuses: ";
   (message << ... << parts);
   throw std::runtime_error(message.str());
+}
+
+inline void check_ratio(int64_t ratio) {
+  if (ratio > kMostSamples)
+    refuse("sampling_ratio: required at most ", kMostSamples, "; got ", ratio);
 }
 
 // (N, C, H, W): contiguous counts as such even where it is also channels-last.

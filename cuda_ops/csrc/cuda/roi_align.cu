@@ -115,6 +115,7 @@ Tensor roi_align(
   check(features, boxes);
   if (rows < 1 || columns < 1)
     refuse("output_size: required positive integers; got ", rows, " x ", columns);
+  check_ratio(ratio);
   if (boxes.size(0) > 0 && features.size(2) * features.size(3) == 0)
     refuse("features: required pixels to sample");
   const torch::stable::accelerator::DeviceGuard guard(features.get_device_index());
@@ -141,6 +142,7 @@ Tensor roi_align_backward(
     const Tensor& gradient, const Tensor& boxes, int64_t images, int64_t height, int64_t width,
     double scale, int64_t ratio, bool aligned, bool last) {
   check(gradient, boxes);
+  check_ratio(ratio);
   const torch::stable::accelerator::DeviceGuard guard(gradient.get_device_index());
   const Tensor crops = torch::stable::contiguous(gradient, format(last));
   const item::RoiAlign op{

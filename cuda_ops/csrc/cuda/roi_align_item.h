@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "../limits.h"
 #include "item.h"
 
 namespace skyduel::item {
@@ -50,14 +51,31 @@ SKYDUEL_HD Place place(const RoiAlign& op, int64_t i) {
   return p;
 }
 
+// Which of the samples of a bin may fall on a map of `size` pixels: no more of a huge box
+// are looked at than the map has room for. Wider by what float may be off at kFarthest.
+struct Span {
+  int64_t first, end;
+};
+
+SKYDUEL_HD Span reach(double start, double step, int64_t samples, int64_t size) {
+  constexpr double slack = 8;
+  if (!(step > 0))
+    return {0, samples};
+  const double each = step / double(samples);
+  const double first = std::floor((-1 - slack - start) / each) - 1;
+  const double end = std::ceil((double(size) + slack - start) / each) + 1;
+  return {
+      first > 0 ? (first < double(samples) ? int64_t(first) : samples) : 0,
+      end < double(samples) ? (end > 0 ? int64_t(end) : 0) : samples};
+}
+
 // Calls visit(y, x, weight) for the map pixels that make up one value; false if
-// the box names no image or is not finite.
+// the box names no image, is not finite or reaches beyond kFarthest.
 template <class A, class Visit>
 SKYDUEL_HD bool for_each_pixel(
     const RoiAlign& op, const A* box, const Place& p, const Visit& visit) {
-  const A limit = A(1e30);
-  for (int i = 0; i < 5; ++i)
-    if (!(box[i] > -limit && box[i] < limit))
+  for (int i = 1; i < 5; ++i)
+    if (!(std::abs(double(box[i]) * op.scale) <= kFarthest))
       return false;
   if (!(box[0] >= A(0) && box[0] < A(op.images)))
     return false;
@@ -74,7 +92,10 @@ SKYDUEL_HD bool for_each_pixel(
   if (samples_y <= 0 || samples_x <= 0)
     return true;
   const A share = A(1) / (A(samples_y) * A(samples_x));
-  for (int64_t sy = 0; sy < samples_y; ++sy) {
+  const Span down_span = reach(double(y1 + A(p.row) * step_y), double(step_y), samples_y, op.height);
+  const Span across_span =
+      reach(double(x1 + A(p.column) * step_x), double(step_x), samples_x, op.width);
+  for (int64_t sy = down_span.first; sy < down_span.end; ++sy) {
     A y = y1 + A(p.row) * step_y + (A(sy) + A(0.5)) * step_y / A(samples_y);
     if (!(y >= A(-1) && y <= A(op.height)))
       continue;
@@ -82,7 +103,7 @@ SKYDUEL_HD bool for_each_pixel(
     const int64_t top = int64_t(y) < op.height - 1 ? int64_t(y) : op.height - 1;
     const int64_t bottom = top + 1 < op.height ? top + 1 : top;
     const A down = top == op.height - 1 ? A(0) : y - A(top);
-    for (int64_t sx = 0; sx < samples_x; ++sx) {
+    for (int64_t sx = across_span.first; sx < across_span.end; ++sx) {
       A x = x1 + A(p.column) * step_x + (A(sx) + A(0.5)) * step_x / A(samples_x);
       if (!(x >= A(-1) && x <= A(op.width)))
         continue;
