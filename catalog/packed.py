@@ -11,7 +11,7 @@ from astropy.table import Table
 
 from catalog.sources import KINDS, Catalog
 
-__all__ = ["PackedCatalog", "pack_catalogs"]
+__all__ = ["PackedCatalog", "pack_catalogs", "packed"]
 
 #: Catalogues whose columns are joined; more only delay the first of them.
 _TOGETHER: Final = 512
@@ -59,6 +59,27 @@ class PackedCatalog(Catalog):
         """Which rows are streaks, shape (n,)."""
         return np.asarray(self._columns["kind"][self._rows] == KINDS.index("streak"))
 
+    def select(self, rows: npt.NDArray[Any]) -> Catalog:
+        """Return the given rows, packed: no table is made for them."""
+        rows = np.asarray(rows)
+        if rows.size == 0 and rows.dtype.kind != "b":
+            rows = rows.astype(np.intp)
+        columns = {name: values[self._rows][rows] for name, values in self._columns.items()}
+        return PackedCatalog(_sealed(columns), slice(0, len(columns["x"])), self.source)
+
+    def with_columns(self, **columns: npt.ArrayLike) -> Catalog:
+        """Return a copy with columns added or replaced, each of shape (n,).
+
+        Positions alone are replaced in place of a table, which takes a hundred times as long.
+        """
+        given = {name: np.array(values, dtype=np.float64) for name, values in columns.items()
+                 if name in self.REQUIRED}  # fmt: skip
+        sound = (v.shape == (len(self),) and bool(np.isfinite(v).all()) for v in given.values())
+        if len(given) < len(columns) or not all(sound):
+            return super().with_columns(**columns)  # says what is wrong, if anything is
+        rest = {name: values[self._rows] for name, values in self._columns.items()}
+        return PackedCatalog(_sealed(rest | given), slice(0, len(self)), self.source)
+
 
 def pack_catalogs(catalogs: Iterable[Catalog]) -> Iterator[Catalog]:
     """Yield the same catalogues, packed, in order; the given ones need not be kept.
@@ -77,6 +98,18 @@ def pack_catalogs(catalogs: Iterable[Catalog]) -> Iterator[Catalog]:
     yield from _packed(waiting)
 
 
+def packed(catalog: Catalog) -> Catalog:
+    """Return the same catalogue, packed."""
+    return catalog if isinstance(catalog, PackedCatalog) else next(pack_catalogs([catalog]))
+
+
+def _sealed(columns: _Columns) -> _Columns:
+    """Return the columns, which nobody may write to from now on."""
+    for values in columns.values():
+        values.flags.writeable = False
+    return columns
+
+
 def _names(catalog: Catalog) -> list[str]:
     return list(catalog.table.colnames)
 
@@ -89,8 +122,8 @@ def _packed(catalogs: list[Catalog]) -> Iterator[Catalog]:
         values = np.concatenate([c[name] for c in catalogs])
         if name == "kind":
             values = (values == "streak").astype(np.uint8)
-        values.flags.writeable = False
         columns[name] = values
+    _sealed(columns)
     first = 0
     for catalog in catalogs:
         rows = slice(first, first + len(catalog))

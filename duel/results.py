@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -74,7 +75,7 @@ class Results:
         )
         self._header = False
 
-    def frames(self, detector: str, point: str, frames: tuple[FrameScore, ...]) -> None:
+    def frames(self, detector: str, point: str, frames: Sequence[FrameScore]) -> None:
         """Write the pairs of every frame."""
         place = self._folder / "pairs" / safe_name(detector) / point
         for score in frames:

@@ -25,6 +25,7 @@ ASTROMETRY_COLUMNS: Final = (
 )  # fmt: skip
 
 _SNR: Final = next(f for f in FACETS if f.name == "snr")
+_SNR_ROW: Final = FACETS.index(_SNR)
 #: From a median absolute deviation to a standard deviation, for a Gaussian.
 _MAD: Final = 1.4826
 
@@ -89,7 +90,7 @@ def _residuals(frames: Sequence[FrameScore], edges: Sequence[float]) -> tuple[An
                 found["x"][j] - truth["x"][i],
                 found["y"][j] - truth["y"][i],
                 mag,
-                truth_facts(score.source).bins["snr"][i],
+                truth_facts(score.source).codes[_SNR_ROW][i].astype(np.int64),
                 bin_index(truth["mag"][i], edges),
             )
         )

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from evaluation.counts import Counts, bin_index, measured_mag, tally
 from evaluation.frames import FrameScore
+from evaluation.ragged import FrameSequence
 from evaluation.rules import ScoringRules
 
 __all__ = ["Units", "block_grid", "resampling_units", "split_blocks", "truth_blocks"]
@@ -32,16 +33,16 @@ class Units:
 
     Parameters
     ----------
-    counts : tuple of Counts
+    counts : sequence of Counts
         One per unit; their sum is that of the frames.
-    truth_unit : tuple of ndarray of int64, one per frame, shape (n_truth,)
+    truth_unit : sequence of ndarray of int64, one per frame, shape (n_truth,)
         The unit that holds each truth.
     blocks : bool
         Whether the units are blocks; else they are frames.
     """
 
-    counts: tuple[Counts, ...]
-    truth_unit: tuple[Ints, ...]
+    counts: Sequence[Counts]
+    truth_unit: Sequence[Ints]
     blocks: bool
 
     def __len__(self) -> int:
@@ -60,8 +61,11 @@ def resampling_units(frames: Sequence[FrameScore], rules: ScoringRules) -> Units
     of two detectors on the same frames are the same pieces of sky.
     """
     if rules.block_px is None and len(frames) != 1:
-        whole = tuple(np.full(len(f.source.truth), k, dtype=np.int64) for k, f in enumerate(frames))
-        return Units(tuple(f.counts for f in frames), whole, False)
+        # Made when they are looked at: of 10⁵ frames they would be most of what is held.
+        of_truth = FrameSequence(
+            lambda k: np.full(len(frames[k].source.truth), k, dtype=np.int64), len(frames)
+        )
+        return Units(FrameSequence(lambda k: frames[k].counts, len(frames)), of_truth, False)
     counts: list[Counts] = []
     unit: list[Ints] = []
     for frame in frames:

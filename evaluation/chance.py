@@ -14,11 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from catalog.packed import packed
 from catalog.sources import Catalog
 from evaluation.candidates import find_candidates
 from evaluation.frames import FrameScore
 from evaluation.intervals import poisson
 from evaluation.pairing import pair_candidates
+from evaluation.ragged import for_each
 from evaluation.rules import ScoringRules
 from evaluation.scores import ratio
 
@@ -93,7 +95,7 @@ def chance_pairs(
     No entries where the frame is too small to shift (`shifts`).
     """
     source = score.source
-    truth, found = source.truth, source.found.select(score.pairing.used)
+    truth, found = source.truth, packed(source.found).select(score.pairing.used)
     y0, x0, ny, nx = _box(source.shape, truth, found)
     steps = shifts(rules.radius_for(source.fwhm), ny, nx, n)
     everyone = np.ones(len(found), dtype=bool)
@@ -105,7 +107,8 @@ def chance_pairs(
             x=x0 + np.mod(found["x"] - x0 + dx, nx), y=y0 + np.mod(found["y"] - y0 + dy, ny)
         )
         candidates = find_candidates(truth, moved, rules, fwhm=source.fwhm)
-        counts.append(len(pair_candidates(candidates, everyone).pairs))
+        some = candidates.truth_index.size > 0
+        counts.append(len(pair_candidates(candidates, everyone).pairs) if some else 0)
     return np.array(counts, dtype=np.int64)
 
 
@@ -141,17 +144,22 @@ def chance_table(
     """
     detections = sum(int(f.pairing.used.sum()) for f in frames)
     n = min(max(_ENOUGH // max(detections, 1), _LEAST_SHIFTS), MOST_SHIFTS)
-    tried = [(f, chance_pairs(f, rules, n)) for f in frames]
-    counted = [(f, c) for f, c in tried if c.size]
-    n = n if counted else 0
-    total = int(sum(int(c.sum()) for _, c in counted))
-    pairs = sum(len(f.pairing.pairs) for f, _ in counted)
+    # Its group and all groups together ask for the same frame.
+    tried = for_each(frames, ("chance", rules, n), lambda f: (chance_pairs(f, rules, n),))
+    total = pairs = truths = n_frames = 0
+    for f, (by_chance,) in zip(frames, tried, strict=True):
+        if by_chance.size:
+            total += int(by_chance.sum())
+            pairs += len(f.pairing.pairs)
+            truths += int((~f.pairing.truth_ignored).sum())
+            n_frames += 1
+    n = n if n_frames else 0
     lo, hi = poisson(total, rules.confidence)
     mean, low, high = (float(ratio(v, n)) for v in (total, lo, hi))
     row = {
         "shifts": n,
-        "n_frames": len(counted),
-        "truths": sum(int((~f.pairing.truth_ignored).sum()) for f, _ in counted),
+        "n_frames": n_frames,
+        "truths": truths,
         "pairs": pairs,
         "chance_pairs": mean,
         "chance_lo": low,

@@ -15,7 +15,7 @@ from catalog.errors import BadInputError
 from evaluation.blocks import resampling_units
 from evaluation.counts import bin_index, bin_table
 from evaluation.frames import FrameScore
-from evaluation.intervals import frame_weights
+from evaluation.intervals import resampled
 from evaluation.limits import Limit, completeness_limits
 from evaluation.paired import frame_interval, holm, mcnemar, newcombe
 from evaluation.rules import ScoringRules
@@ -50,10 +50,10 @@ class Standing:
         Names of the frames; none where the operating point does not exist.
     edges : tuple of float
         Bin edges [mag].
-    counts : ndarray of int64, shape (n_units, 4, n_entries)
+    counts : ndarray of integers, shape (n_units, 4, n_entries)
         Truths, truths found, detections and right detections of each entry of
         `Counts`, and of each unit that is resampled: a frame, or a block of one.
-    entry : ndarray of int64, shape (n_truths,)
+    entry : ndarray of integers, shape (n_truths,)
         Entry of each truth that counts, frame after frame.
     found : ndarray of bool, shape (n_truths,)
         Whether each was found.
@@ -65,8 +65,8 @@ class Standing:
 
     frames: tuple[str, ...]
     edges: tuple[float, ...]
-    counts: Ints
-    entry: Ints
+    counts: npt.NDArray[np.integer]
+    entry: npt.NDArray[np.integer]
     found: Bools
     m50: Limit
     snr50: Limit
@@ -100,19 +100,24 @@ def standing(
         keep = ~score.pairing.truth_ignored
         entry.append(bin_index(score.source.truth["mag"][keep], edges))
         found.append(score.pairing.truth_found[keep])
-    counts = [
-        np.stack([c.truths, c.truths_found, c.detections, c.detections_right]) for c in units.counts
-    ]
+    counts = np.zeros((len(units), 4, len(edges) + 2), dtype=np.int64)
+    for row, c in zip(counts, units.counts, strict=True):
+        row[:] = c.truths, c.truths_found, c.detections, c.detections_right
     return Standing(
         frames=tuple(s.source.frame for s in frames),
         edges=tuple(map(float, edges)),
-        counts=np.stack(counts) if counts else np.zeros((0, 4, len(edges) + 2), dtype=np.int64),
-        entry=np.concatenate(entry),
+        counts=_narrow(counts),
+        entry=_narrow(np.concatenate(entry)),
         found=np.concatenate(found),
         m50=m50,
         snr50=snr50,
         interval=units.interval,
     )
+
+
+def _narrow(values: Ints) -> npt.NDArray[np.integer]:
+    """Return integers, none negative, in as few bytes as hold them: standings outlive frames."""
+    return values.astype(np.min_scalar_type(values.max(initial=0)))
 
 
 def compare(a: Standing, b: Standing, rules: ScoringRules) -> pd.DataFrame:
@@ -148,8 +153,8 @@ def compare(a: Standing, b: Standing, rules: ScoringRules) -> pd.DataFrame:
     are those with a truth or a detection in the bin. One frame alone is resampled
     in blocks, see `evaluation.blocks`.
     """
-    weights = frame_weights(max(len(a.counts), 1), rules.n_bootstrap, rules.seed)
-    return _compare(a, b, _samples(a, weights), _samples(b, weights), rules)
+    n = len(a.counts)
+    return _compare(a, b, _samples(a, n, rules), _samples(b, n, rules), rules)
 
 
 def compare_all(
@@ -174,8 +179,7 @@ def compare_all(
     for point, group in places:
         here = {d: s for (d, p, g), s in standings.items() if (p, g) == (point, group)}
         n = max((len(s.counts) for s in here.values()), default=0)
-        weights = frame_weights(max(n, 1), rules.n_bootstrap, rules.seed)
-        samples = {d: _samples(s, weights) for d, s in here.items()}
+        samples = {d: _samples(s, n, rules) for d, s in here.items()}
         for (name_a, a), (name_b, b) in combinations(here.items(), 2):
             table = _compare(a, b, samples[name_a], samples[name_b], rules)
             parts.append(
@@ -210,13 +214,11 @@ def _quantities(sums: npt.NDArray[np.generic]) -> Floats:
     return np.stack([completeness, purity, *scores], axis=-2)
 
 
-def _samples(one: Standing, weights: Floats) -> Floats | None:
-    """Return `_quantities` of each resample, or None below two units."""
-    n = len(one.counts)
-    if n < 2 or weights.shape[1] != n:
+def _samples(one: Standing, n_units: int, rules: ScoringRules) -> Floats | None:
+    """Return `_quantities` of each resample of so many units, or None below two units."""
+    if n_units < 2 or len(one.counts) != n_units:
         return None
-    sums = (weights @ one.counts.reshape(n, -1)).reshape(len(weights), *one.counts.shape[1:])
-    return _quantities(sums)
+    return _quantities(resampled(rules.n_bootstrap, rules.seed, one.counts)[0])
 
 
 def _compare(
@@ -293,7 +295,7 @@ def _outcomes(a: Standing, b: Standing) -> Ints:
 
 def _contributing(a: Standing, b: Standing) -> Ints:
     """Return how many units have a truth or a detection in each bin and in any."""
-    some = (a.counts + b.counts).max(axis=1) > 0
+    some = (a.counts > 0).any(axis=1) | (b.counts > 0).any(axis=1)
     n = np.append(some.sum(axis=0), some.max(axis=1, initial=False).sum())
     return n.astype(np.int64)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -234,12 +235,12 @@ def tally(pairing: Pairing, true: Ints, measured: Ints, size: int) -> list[Ints]
 def total(counts: Iterable[Counts], edges: Sequence[float]) -> Counts:
     """Return the sum of counts of the given edges; zeros if there are none."""
     zero = Counts.zero(edges)
-    arrays = [zero.array()]
+    summed = zero.array()
     for one in counts:
         if one.edges != zero.edges:
             raise BadInputError("counts", f"edges {zero.edges}", f"edges {one.edges}")
-        arrays.append(one.array())
-    return Counts(zero.edges, *np.sum(arrays, axis=0))
+        summed += one.array()
+    return Counts(zero.edges, *summed)
 
 
 @dataclass(frozen=True)
@@ -333,6 +334,7 @@ def _isolated(
     return ~disturbed[rows]
 
 
+@lru_cache(maxsize=16)
 def _check_edges(edges: tuple[float, ...]) -> None:
     array = np.asarray(edges, dtype=np.float64)
     if array.size < 2 or not np.isfinite(array).all() or not (np.diff(array) > 0).all():

@@ -8,7 +8,7 @@ the counts at *all* thresholds for little more than the price of one pairing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -80,15 +80,18 @@ class Curve:
         return Curve(t, found[n], detections[n], self.truths, self.mpix)
 
 
-def curve(frames: Sequence[FrameInput], rules: ScoringRules) -> Curve:
+def curve(frames: Iterable[FrameInput], rules: ScoringRules) -> Curve:
     """Return the pooled counts of frames at every distinct score.
 
     Every threshold is paired anew and exactly, ignored truths included: the
     counts equal those of `score_frame` at the same threshold.
     """
-    parts = [frame_events(f.candidates(rules), f.found["score"]) for f in frames]
-    truths = sum(int((~_ignored(f)).sum()) for f in frames)
-    return pool(parts, truths, float(np.sum([f.mpix for f in frames])))
+    parts, truths, mpix = [], 0, []
+    for f in frames:
+        parts.append(frame_events(f.candidates(rules), f.found["score"]))
+        truths += int((~_ignored(f)).sum())
+        mpix.append(f.mpix)
+    return pool(parts, truths, float(np.sum(mpix)))
 
 
 def pool(parts: Sequence[tuple[Floats, Ints, Ints]], truths: int, mpix: float) -> Curve:

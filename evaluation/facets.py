@@ -69,9 +69,9 @@ def facet_table(
     true.found = np.concatenate(
         [f.pairing.truth_found[c] for f, c in zip(frames, counted, strict=True)]
     )
-    facts = [truth_facts(f.source).bins for f in frames]
-    for facet in FACETS:
-        at = np.concatenate([b[facet.name][c] for b, c in zip(facts, counted, strict=True)])
+    facts = [truth_facts(f.source).codes for f in frames]
+    for row, facet in enumerate(FACETS):
+        at = np.concatenate([b[row][c] for b, c in zip(facts, counted, strict=True)])
         true.add(facet, at)
     true.add_kinds([f.source.truth for f in frames], counted)
 
@@ -79,8 +79,8 @@ def facet_table(
     right = _Tally(rules, "purity")
     right.found = np.concatenate([f.pairing.right[c] for f, c in zip(frames, charged, strict=True)])
     own = [_found_bins(f) for f in frames]
-    for facet in PURITY_FACETS:
-        at = np.concatenate([b[facet.name][c] for b, c in zip(own, charged, strict=True)])
+    for row, facet in enumerate(PURITY_FACETS):
+        at = np.concatenate([b[row][c] for b, c in zip(own, charged, strict=True)])
         right.add(facet, at)
     right.add_kinds([f.source.found for f in frames], charged)
     score = np.concatenate(
@@ -134,14 +134,15 @@ class _Tally:
         return columns | {"quantity": [self.quantity] * n.size} | values
 
 
-_known: WeakKeyDictionary[Catalog, dict[str, Ints]] = WeakKeyDictionary()
+#: Bins on the axes of `PURITY_FACETS`, one row each, in a byte: they are kept for every frame.
+_known: WeakKeyDictionary[Catalog, npt.NDArray[np.uint8]] = WeakKeyDictionary()
 
 
-def _found_bins(score: FrameScore) -> dict[str, Ints]:
+def _found_bins(score: FrameScore) -> npt.NDArray[np.uint8]:
     """Return the bins of every detection of a frame, worked out once per catalogue."""
     found = score.source.found
-    bins = _known.get(found)
-    if bins is None:
+    codes = _known.get(found)
+    if codes is None:
         snr = np.full(len(found), np.nan)
         if "aper_flux" in found and "aper_flux_err" in found:
             snr = ratio(found["aper_flux"], found["aper_flux_err"])
@@ -149,8 +150,9 @@ def _found_bins(score: FrameScore) -> dict[str, Ints]:
             "measured_snr": snr,
             "radius": field_radius(found["x"], found["y"], score.source.shape),
         }
-        bins = _known[found] = {f.name: facet_bin(values[f.name], f.edges) for f in PURITY_FACETS}
-    return bins
+        bins = [facet_bin(values[f.name], f.edges) for f in PURITY_FACETS]
+        codes = _known[found] = np.stack(bins).astype(np.uint8)
+    return codes
 
 
 def _tenths(score: Floats) -> Facet | None:

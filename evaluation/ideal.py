@@ -57,6 +57,8 @@ _T_PURITY: Final = _T[::10]
 _STEP: Final = 0.04
 _BRIGHT: Final = 20.0
 _GRID: Final = np.linspace(0.0, _BRIGHT, 501)
+#: Units whose sources are gathered at a time.
+_UNITS: Final = 4096
 #: Of the integral over the foot of a peak.
 _NODES: Final = np.polynomial.legendre.leggauss(24)
 
@@ -167,9 +169,15 @@ def expected_finds(snr: npt.NDArray[np.float64], unit: Ints, n_units: int) -> Fl
     """
     table = _found_table()
     step = np.minimum(np.clip(snr, 0, None) / _STEP, table.shape[0] - 1).astype(np.int64)
-    cell = unit * table.shape[0] + step
-    held = np.bincount(cell, minlength=n_units * table.shape[0]).astype(np.float64)
-    return np.asarray(held.reshape(n_units, -1) @ table)
+    out = np.empty((n_units, table.shape[1]))
+    # So many units at a time: the steps of S/N are far more than a unit has sources.
+    for first in range(0, n_units, _UNITS):
+        some = min(_UNITS, n_units - first)
+        here = (unit >= first) & (unit < first + some)
+        cell = (unit[here] - first) * table.shape[0] + step[here]
+        held = np.bincount(cell, minlength=some * table.shape[0]).astype(np.float64)
+        np.matmul(held.reshape(some, -1), table, out=out[first : first + some])
+    return out
 
 
 @cache

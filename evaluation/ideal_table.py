@@ -23,7 +23,7 @@ from evaluation.ideal import (
     threshold_for_density,
     threshold_for_purity,
 )
-from evaluation.intervals import frame_weights, percentile, poisson, proportion
+from evaluation.intervals import percentile, poisson, proportion, resampled
 from evaluation.limits import Limit, fit_limits, fit_steps
 from evaluation.rules import ScoringRules
 from evaluation.scores import ALL_BINS, ratio
@@ -87,20 +87,21 @@ def ideal_table(
         return pd.DataFrame(columns=list(IDEAL_COLUMNS))
     units = resampling_units(frames, rules)
     beams, area = _areas(frames, rules)
-    right = np.array([c.detections_right.sum() for c in units.counts], dtype=np.float64)
-    false = np.array([c.false.sum() for c in units.counts], dtype=np.float64)
-    weights = frame_weights(len(units), rules.n_bootstrap, rules.seed)
+    sums = [(c.detections_right.sum(), c.false.sum()) for c in units.counts]
+    right, false = np.array(sums, dtype=np.float64).T.copy()
     finds = expected_finds(sources.snr, sources.unit, len(units))
     limit = fit_limits(frames, rules).snr.half
+    told = (false, beams, right, finds)
+    once = [np.ones((1, len(units))) @ v for v in told]
+    drawn = resampled(rules.n_bootstrap, rules.seed, *told)
 
-    def matched(times: Floats, match: str) -> Floats:
-        """Return the ideal thresholds for units drawn so many times, shape (b,)."""
-        wrong, size = np.maximum(times @ false, 0.5), times @ beams
+    def matched(sums: Sequence[Floats], match: str) -> Floats:
+        """Return the ideal thresholds for sums of what is told of the units, shape (b,)."""
+        wrong, size = np.maximum(sums[0], 0.5), sums[1]
         if match == "false_rate":
             return threshold_for_density(ratio(wrong, size))
-        return threshold_for_purity(times @ finds, size, 1 - wrong / (wrong + times @ right))
+        return threshold_for_purity(sums[3], size, 1 - wrong / (wrong + sums[2]))
 
-    once = np.ones((1, len(units)))
     most = poisson(false.sum(), rules.confidence)[1] / beams.sum()
     beats = _beats(sources, float(threshold_for_density(most)))
     columns: dict[str, list[Any]] = {name: [] for name in IDEAL_COLUMNS}
@@ -110,7 +111,7 @@ def ideal_table(
         overall = rows["bin"] == ALL_BINS
         hit = float(rows["ideal"][-1] * rows["n"][-1])
         false_alarms = float(peak_density(t)) * float(beams.sum()) if np.isfinite(t) else np.nan
-        distance = _distance(limit, t, matched(weights, match), len(units), rules)
+        distance = _distance(limit, t, matched(drawn, match), len(units), rules)
         rows |= {
             "match": np.full(overall.size, match),
             "threshold": np.full(overall.size, t),

@@ -24,6 +24,8 @@ __all__ = ["IGNORE_LIMIT_COLUMNS", "SNR_LIMITS", "ignore_limit_table"]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
+#: Frames paired at a time.
+_TOGETHER: Final = 2048
 #: Limits asked for, in ideal S/N.
 SNR_LIMITS: Final = (0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
 IGNORE_LIMIT_COLUMNS: Final = (
@@ -47,7 +49,31 @@ def ignore_limit_table(
     if not stated:
         return pd.DataFrame({c: pd.Series(dtype="float64") for c in IGNORE_LIMIT_COLUMNS})
     limits = np.asarray(SNR_LIMITS)
-    # One assignment for all frames and limits: no component reaches from one into another.
+    sums = np.zeros((6, limits.size), dtype=np.int64)
+    for first in range(0, len(frames), _TOGETHER):
+        sums += _count(frames[first : first + _TOGETHER], rules, limits)
+    truths, found, ignored, detections, right, set_aside = sums
+    return pd.DataFrame(
+        {
+            "min_snr": limits,
+            "truths": truths,
+            "truths_found": found,
+            "truths_ignored": ignored,
+            "detections": detections,
+            "detections_right": right,
+            "detections_ignored": set_aside,
+            "completeness": ratio(found, truths),
+            "purity": ratio(found, detections),
+            "f1": f_from_counts(found, truths, detections, 1.0),
+        }
+    )
+
+
+def _count(
+    frames: Sequence[FrameScore], rules: ScoringRules, limits: npt.NDArray[np.float64]
+) -> Ints:
+    """Return the integers of the table, in its order, shape (6, n_limits)."""
+    # One assignment for these frames and all limits: no component reaches from one into another.
     parts: list[tuple[npt.NDArray[np.generic], ...]] = []
     ignored, excused, used = [], [], []
     n_truth = n_found = 0
@@ -100,20 +126,8 @@ def ignore_limit_table(
     truths = (~ignore).sum(axis=1)
     found = np.bincount(level[counted], minlength=n)
     detections = taking.sum() - set_aside.sum(axis=1)
-    return pd.DataFrame(
-        {
-            "min_snr": limits,
-            "truths": truths,
-            "truths_found": found,
-            "truths_ignored": n_truth - truths,
-            "detections": detections,
-            "detections_right": hits.sum(axis=1),
-            "detections_ignored": set_aside.sum(axis=1),
-            "completeness": ratio(found, truths),
-            "purity": ratio(found, detections),
-            "f1": f_from_counts(found, truths, detections, 1.0),
-        }
-    )
+    rows = (truths, found, n_truth - truths, detections, hits.sum(axis=1), set_aside.sum(axis=1))
+    return np.stack(rows).astype(np.int64)
 
 
 def _scores(c: Candidates, rows: Ints) -> npt.NDArray[np.float64]:

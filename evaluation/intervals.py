@@ -5,6 +5,8 @@ Their coverage is tested by simulation; ``docs/measuring.md`` states it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -22,6 +24,7 @@ __all__ = [
     "percentile",
     "poisson",
     "proportion",
+    "resampled",
     "tail_for",
     "wilson",
 ]
@@ -30,6 +33,9 @@ Floats = npt.NDArray[np.float64]
 
 #: Names that `proportion` takes.
 PROPORTION_INTERVALS: Final = ("wilson", "jeffreys")
+#: Draws turned into floating numbers at a time, and kept as bytes for the next who asks.
+_DRAWS_AT_A_TIME: Final = 4_000_000
+_DRAWS_KEPT: Final = 2**27
 
 
 def proportion(
@@ -88,8 +94,65 @@ def frame_weights(n_frames: int, n_bootstrap: int, seed: int) -> Floats:
     Depends on the number of frames and the seed alone, so detectors judged on
     the same frames are resampled together.
     """
-    rng = np.random.default_rng(seed)
-    return rng.multinomial(n_frames, np.full(n_frames, 1 / n_frames), n_bootstrap).astype(float)
+    return np.concatenate(list(_draws(n_frames, n_bootstrap, seed))).astype(float)
+
+
+def resampled(n_bootstrap: int, seed: int, *values: npt.NDArray[np.generic]) -> tuple[Floats, ...]:
+    """Return the sums of values of frames in each resample, `frame_weights` times values.
+
+    Parameters
+    ----------
+    n_bootstrap, seed : int
+        Of the resamples.
+    *values : ndarray, shape (n_frames, ...)
+        At least one, all of the same number of frames.
+
+    Returns
+    -------
+    tuple of ndarray of float64, each of shape (n_bootstrap, ...)
+
+    Notes
+    -----
+    A few resamples at a time: the weights of 10⁵ frames in 1000 resamples are 0.8 GB.
+    """
+    n = len(values[0])
+    flat = [np.asarray(v, dtype=np.float64) for v in values]
+    flat = [v if v.ndim == 1 else v.reshape(n, -1) for v in flat]
+    sums: list[list[Floats]] = [[] for _ in values]
+    for draws in _draws(n, n_bootstrap, seed):
+        weights = draws.astype(float)
+        for out, v in zip(sums, flat, strict=True):
+            out.append(weights @ v)
+    return tuple(
+        np.concatenate(out).reshape(n_bootstrap, *v.shape[1:])
+        for out, v in zip(sums, values, strict=True)
+    )
+
+
+def _draws(n_frames: int, n_bootstrap: int, seed: int) -> Iterator[npt.NDArray[np.integer]]:
+    """Yield how often each frame is drawn in some resamples, until all have been told."""
+    some = max(1, _DRAWS_AT_A_TIME // n_frames)
+    if n_frames * n_bootstrap > _DRAWS_KEPT:
+        yield from _drawn(n_frames, n_bootstrap, seed, some)
+        return
+    kept = _kept_draws(n_frames, n_bootstrap, seed, some)
+    for first in range(0, n_bootstrap, some):
+        yield kept[first : first + some]
+
+
+@lru_cache(maxsize=1)
+def _kept_draws(n_frames: int, n_bootstrap: int, seed: int, some: int) -> npt.NDArray[np.integer]:
+    return np.concatenate(
+        [d.astype(np.min_scalar_type(d.max())) for d in _drawn(n_frames, n_bootstrap, seed, some)]
+    )
+
+
+def _drawn(
+    n_frames: int, n_bootstrap: int, seed: int, some: int
+) -> Iterator[npt.NDArray[np.integer]]:
+    rng, equal = np.random.default_rng(seed), np.full(n_frames, 1 / n_frames)
+    for first in range(0, n_bootstrap, some):
+        yield rng.multinomial(n_frames, equal, min(some, n_bootstrap - first))
 
 
 def tail_for(confidence: float, n_units: int | None = None) -> float:

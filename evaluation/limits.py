@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from evaluation.blocks import resampling_units
 from evaluation.frames import FrameScore
-from evaluation.intervals import frame_weights, tail_for
+from evaluation.intervals import resampled, tail_for
 from evaluation.logistic import ceiling_of, crossing, floor_of, maximise, start, width_of
+from evaluation.ragged import FrameSequence
 from evaluation.rules import ScoringRules
 
 __all__ = [
@@ -128,11 +129,18 @@ def fit_limits(frames: Sequence[FrameScore], rules: ScoringRules) -> Limits:
     completeness against log10(snr) and against true magnitude; see `fit_curve`.
     The last answers are remembered, since tables and analyses ask for the same.
     """
-    return _fit_limits(tuple(frames), rules)
+    if isinstance(frames, FrameSequence):
+        limits: Limits = frames.remember(("limits", rules), lambda: _fit_limits(frames, rules))
+        return limits
+    return _fit_few(tuple(frames), rules)
 
 
 @lru_cache(maxsize=2)
-def _fit_limits(frames: tuple[FrameScore, ...], rules: ScoringRules) -> Limits:
+def _fit_few(frames: tuple[FrameScore, ...], rules: ScoringRules) -> Limits:
+    return _fit_limits(frames, rules)
+
+
+def _fit_limits(frames: Sequence[FrameScore], rules: ScoringRules) -> Limits:
     if not frames:
         return Limits(CurveFit(), CurveFit(), 0)
     units = resampling_units(frames, rules)
@@ -283,10 +291,8 @@ def _resample(
     cell, size = unit * middle.size + step, n_units * middle.size
     n = np.bincount(cell, minlength=size).reshape(n_units, -1)
     k = np.bincount(cell, weights=y, minlength=size).reshape(n_units, -1)
-    weights = frame_weights(n_units, rules.n_bootstrap, rules.seed)
-    return maximise(
-        middle, weights @ k, weights @ n, np.repeat(theta, rules.n_bootstrap, axis=0), 1e-3
-    )
+    found, held = resampled(rules.n_bootstrap, rules.seed, k, n)
+    return maximise(middle, found, held, np.repeat(theta, rules.n_bootstrap, axis=0), 1e-3)
 
 
 def _limit(value: Floats, samples: Floats, n_units: int, rules: ScoringRules) -> Limit:

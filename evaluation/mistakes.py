@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +24,7 @@ from evaluation.candidates import within
 from evaluation.counts import bin_index, bin_table, measured_mag
 from evaluation.frames import FrameScore
 from evaluation.intervals import wilson
+from evaluation.ragged import for_each
 from evaluation.rules import ScoringRules
 from evaluation.scores import ALL_BINS, ratio
 from evaluation.segments import point_segment_distance, segment_distance
@@ -98,9 +98,6 @@ class FrameMistakes:
     false_snr: Floats
 
 
-_known: WeakKeyDictionary[FrameScore, tuple[ScoringRules, FrameMistakes]] = WeakKeyDictionary()
-
-
 def classify(score: FrameScore, rules: ScoringRules) -> FrameMistakes:
     """Return the kind of every miss and every false detection of one frame.
 
@@ -134,16 +131,13 @@ def classify(score: FrameScore, rules: ScoringRules) -> FrameMistakes:
     row or column of a very bright star); *halo*; *edge*; *noise* (S/N in the
     common aperture below 5); *other*.
     """
-    known = _known.get(score)
-    if known is not None and known[0] == rules:
-        return known[1]
     around = surroundings(score.source)
     lost = Rows(score.source.truth, np.flatnonzero(score.pairing.truth_missed))
     wrong = Rows(score.source.found, np.flatnonzero(score.pairing.false))
     radius = rules.radius_for(score.source.fwhm)
     true_snr, found_snr = around.brightness[lost.index], _aperture_snr(wrong)
     near = _partners(lost, wrong, np.flatnonzero(~(true_snr < _FAINT_SNR)), radius)
-    out = FrameMistakes(
+    return FrameMistakes(
         missed=lost.index,
         false=wrong.index,
         missed_kind=_missed_kinds(score, around, lost, near, radius),
@@ -153,9 +147,27 @@ def classify(score: FrameScore, rules: ScoringRules) -> FrameMistakes:
         missed_snr=true_snr,
         false_snr=found_snr,
     )
-    # The same frame is asked for by its group and by all groups together.
-    _known[score] = rules, out
-    return out
+
+
+def _classified(
+    frames: Sequence[FrameScore], rules: ScoringRules
+) -> Sequence[tuple[npt.NDArray[Any], ...]]:
+    """Return index, number of the kind, magnitude and S/N of the misses; the same of the false.
+
+    Both tables ask for every frame, and so do its group and all groups together.
+    """
+
+    def columns(score: FrameScore) -> tuple[npt.NDArray[Any], ...]:
+        m = classify(score, rules)
+        missed = (m.missed, _number(MISSED_KINDS, m.missed_kind), m.missed_mag, m.missed_snr)
+        return *missed, m.false, _number(FALSE_KINDS, m.false_kind), m.false_mag, m.false_snr
+
+    return for_each(frames, ("mistakes", rules), columns)
+
+
+def _number(kinds: Sequence[str], kind: Text) -> Ints:
+    """Return the place of each kind among all kinds."""
+    return np.argsort(kinds)[np.searchsorted(np.sort(kinds), kind)]
 
 
 def _missed_kinds(
@@ -285,14 +297,12 @@ def mistakes(
     (every kind, also with ``n`` 0) is all bins together. ``share`` is of all mistakes of that
     side in the bin, with its Wilson interval.
     """
-    parts = [classify(f, rules) for f in frames]
+    parts = _classified(frames, rules)
     bins = bin_table(edges)
     tables = []
-    for side, kinds in (("missed", MISSED_KINDS), ("false", FALSE_KINDS)):
-        kind = np.concatenate([np.zeros(0, "U16"), *(getattr(p, f"{side}_kind") for p in parts)])
-        mag = np.concatenate([np.zeros(0), *(getattr(p, f"{side}_mag") for p in parts)])
-        code = np.searchsorted(np.sort(kinds), kind)
-        code = np.argsort(kinds)[code] if kind.size else np.zeros(0, dtype=np.int64)
+    for at, (side, kinds) in enumerate((("missed", MISSED_KINDS), ("false", FALSE_KINDS))):
+        code = np.concatenate([np.zeros(0, dtype=np.int64), *(p[4 * at + 1] for p in parts)])
+        mag = np.concatenate([np.zeros(0), *(p[4 * at + 2] for p in parts)])
         n = np.zeros((len(bins), len(kinds)), dtype=np.int64)
         np.add.at(n, (bin_index(mag, edges), code), 1)
         row, column = np.nonzero(n)
@@ -326,34 +336,43 @@ def mistake_sources(
     Missed truths of highest S/N and false detections of highest score; equal ones in
     the order of frames and rows. ``edges`` is not used.
     """
-    parts = [classify(f, rules) for f in frames]
-    columns: dict[str, list[Any]] = {name: [] for name in SOURCE_COLUMNS}
-    for f, m in zip(frames, parts, strict=True):
-        n_missed, n_false = m.missed.size, m.false.size
-        missed, false = Rows(f.source.truth, m.missed), Rows(f.source.found, m.false)
-        none, unscored = np.full(n_false, -1), np.full(n_missed, np.nan)
-        for name, miss, wrong in (
-            (
-                "frame",
-                np.full(n_missed, f.source.frame, object),
-                np.full(n_false, f.source.frame, object),
-            ),
-            ("side", np.full(n_missed, "missed", object), np.full(n_false, "false", object)),
-            ("kind", m.missed_kind.astype(object), m.false_kind.astype(object)),
-            ("truth_index", m.missed, none),
-            ("found_index", np.full(n_missed, -1), m.false),
-            ("x", missed["x"], false["x"]),
-            ("y", missed["y"], false["y"]),
-            ("mag", m.missed_mag, m.false_mag),
-            ("snr", m.missed_snr, m.false_snr),
-            ("score", unscored, false["score"]),
-        ):
-            columns[name] += [miss, wrong]
+    parts = _classified(frames, rules)
     if not frames:
         return pd.DataFrame({c: pd.Series(dtype="float64") for c in SOURCE_COLUMNS})
-    whole = {name: np.concatenate(values) for name, values in columns.items()}
-    key = np.where(whole["side"] == "missed", whole["snr"], whole["score"])
+    # Only what orders them is gathered of all; the rest is looked up for those that are listed.
+    keys, codes = [], []
+    for f, m in zip(frames, parts, strict=True):
+        keys += [m[3], f.source.found["score"][m[4]]]
+        codes += [m[1].astype(np.int8), (m[5] + len(MISSED_KINDS)).astype(np.int8)]
+    key, code = np.concatenate(keys), np.concatenate(codes)
+    frame = np.repeat(np.arange(len(frames)), [p[0].size + p[4].size for p in parts])
     order = np.argsort(-np.where(np.isnan(key), -np.inf, key), kind="stable")
-    table = pd.DataFrame({name: values[order] for name, values in whole.items()})
-    place = table.groupby(["side", "kind"], sort=False).cumcount()
-    return table[place < _EXAMPLES].reset_index(drop=True)
+    listed = np.zeros(order.size, dtype=bool)
+    for kind in range(len(MISSED_KINDS) + len(FALSE_KINDS)):
+        listed[np.flatnonzero(code[order] == kind)[:_EXAMPLES]] = True
+    rows = [_source(frames, parts, int(frame[k]), int(k - np.searchsorted(frame, frame[k])))
+            for k in order[listed]]  # fmt: skip
+    table = pd.DataFrame(rows, columns=list(SOURCE_COLUMNS))
+    text = dict.fromkeys(SOURCE_COLUMNS[:3], object)
+    index = dict.fromkeys(SOURCE_COLUMNS[3:5], np.int64)
+    return table.astype(text | index | dict.fromkeys(SOURCE_COLUMNS[5:], np.float64))
+
+
+def _source(
+    frames: Sequence[FrameScore],
+    parts: Sequence[tuple[npt.NDArray[Any], ...]],
+    frame: int,
+    place: int,
+) -> tuple[Any, ...]:
+    """Return the row of the mistake in some place of a frame, its misses first."""
+    source, m = frames[frame].source, parts[frame]
+    side = "missed" if place < m[0].size else "false"
+    if side == "false":
+        place, m = place - m[0].size, m[4:]
+    index, code, mag, snr = (column[place] for column in m[:4])
+    of = source.truth if side == "missed" else source.found
+    rest = (float(of["x"][index]), float(of["y"][index]), float(mag), float(snr))
+    if side == "missed":
+        return (source.frame, side, MISSED_KINDS[code], int(index), -1, *rest, np.nan)
+    score = float(of["score"][index])
+    return (source.frame, side, FALSE_KINDS[code], -1, int(index), *rest, score)

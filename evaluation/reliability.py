@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +22,7 @@ from evaluation.curves import purity_threshold
 from evaluation.intervals import wilson
 from evaluation.pairing import pair_candidates
 from evaluation.prepared import Prepared, pool_frames
+from evaluation.ragged import remembered
 from evaluation.rules import ScoringRules
 from evaluation.scores import ALL_BINS, ratio
 
@@ -68,9 +68,6 @@ class _Judged:
     mag: Floats
 
 
-_known: WeakKeyDictionary[Prepared, _Judged] = WeakKeyDictionary()
-
-
 def _judge(frame: Prepared) -> _Judged:
     """Return which detections of a frame are right, at any threshold that keeps them.
 
@@ -78,22 +75,22 @@ def _judge(frame: Prepared) -> _Judged:
     take its truth away. With the most pairs first, a low floor gives truths of sure
     detections to their fainter duplicates, and the sure ones would be called wrong.
     """
-    known = _known.get(frame)
-    if known is None:
-        source = frame.source
-        score = np.asarray(source.found["score"], dtype=np.float64)
-        candidates = replace(frame.candidates, rule="score-first", found_score=score)
-        pairing = pair_candidates(candidates, np.ones(score.size, dtype=bool))
-        offset = zero_point_offset(source.truth, source.found, pairing).offset_mag
-        counts = ~pairing.found_ignored
-        known = _Judged(
-            score[counts], pairing.right[counts], (measured_mag(source.found) + offset)[counts]
-        )
-        _known[frame] = known  # asked for by its group, by all groups and by three tables
-    return known
+    source = frame.source
+    score = np.asarray(source.found["score"], dtype=np.float64)
+    candidates = replace(frame.candidates, rule="score-first", found_score=score)
+    pairing = pair_candidates(candidates, np.ones(score.size, dtype=bool))
+    offset = zero_point_offset(source.truth, source.found, pairing).offset_mag
+    counts = ~pairing.found_ignored
+    mag = measured_mag(source.found) + offset
+    return _Judged(score[counts], pairing.right[counts], mag[counts])
 
 
 def _pool(frames: Sequence[Prepared]) -> _Judged:
+    """Return the detections of some frames that count; three tables ask for them."""
+    return remembered(frames, "judged", lambda: _pooled(frames))
+
+
+def _pooled(frames: Sequence[Prepared]) -> _Judged:
     parts = [_judge(f) for f in frames]
     return _Judged(
         np.concatenate([np.zeros(0), *(p.score for p in parts)]),

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from evaluation.counts import COUNT_COLUMNS, Counts, bin_table, total
-from evaluation.intervals import frame_weights, percentile, poisson, proportion
+from evaluation.intervals import percentile, poisson, proportion, resampled
 from evaluation.rules import ScoringRules
 
 __all__ = ["ALL_BINS", "QUANTITIES", "f_beta", "f_from_counts", "ratio", "score_table"]
@@ -176,7 +176,7 @@ def _resampled(frames: Sequence[Counts], rules: ScoringRules) -> Floats | None:
     order = [
         COUNT_COLUMNS.index(c) for c in ("truths", "truths_found", "detections", "detections_right")
     ]
-    stack = np.stack([f.array()[order] for f in frames]).astype(np.float64)
-    weights = frame_weights(len(frames), rules.n_bootstrap, rules.seed)
-    flat = weights @ stack.reshape(len(frames), -1)
-    return np.asarray(flat.reshape(rules.n_bootstrap, *stack.shape[1:]))
+    stack = np.empty((len(frames), len(order), frames[0].truths.size))
+    for row, frame in zip(stack, frames, strict=True):
+        row[:] = frame.array()[order]
+    return resampled(rules.n_bootstrap, rules.seed, stack)[0]

@@ -7,9 +7,8 @@ All of it is computed from the truth and from the facts of the frame's pixels
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -225,24 +224,21 @@ class Surroundings:
         return stars, self.fwhm / width * np.sqrt(np.maximum(falls, 0.0))
 
 
-_known: WeakKeyDictionary[Catalog, Surroundings] = WeakKeyDictionary()
-
-
 def surroundings(source: FrameInput) -> Surroundings:
     """Return what the truth of a frame says about any position in it.
 
-    Remembered for as long as the truth lives, for it is the same for every
-    detector and operating point.
+    The last ones are remembered, for they are the same for every detector and
+    operating point; all of them would be much of what 10⁵ frames take.
     """
-    known = _known.get(source.truth)
-    if known is None:
-        truth = source.truth
-        brightness = _brightness(truth)
-        fwhm = source.fwhm if source.fwhm is not None else UNKNOWN_FWHM_PX
-        sharpest = _sharpest(truth, brightness, source.fwhm)
-        known = Surroundings(truth, brightness, fwhm, source.shape, sharpest)
-        _known[truth] = known
-    return known
+    return _around(source.truth, source.fwhm, source.shape)
+
+
+@lru_cache(maxsize=256)
+def _around(truth: Catalog, fwhm: float | None, shape: tuple[int, int] | None) -> Surroundings:
+    brightness = _brightness(truth)
+    sharpest = _sharpest(truth, brightness, fwhm)
+    known = UNKNOWN_FWHM_PX if fwhm is None else fwhm
+    return Surroundings(truth, brightness, known, shape, sharpest)
 
 
 def _brightness(truth: Catalog) -> Floats:

@@ -15,16 +15,20 @@ from evaluation.blocks import resampling_units
 from evaluation.comparison import Standing, standing
 from evaluation.counts import COUNT_COLUMNS, bin_table
 from evaluation.curves import best_f1_threshold, grid, purity_threshold, sweep
-from evaluation.frames import CALIBRATION, TEST, FrameInput, FrameScore, choose_edges, score_frame
+from evaluation.frames import CALIBRATION, TEST, FrameInput, FrameScore, choose_edges
 from evaluation.limits import Limit, completeness_limits, fit_limits
-from evaluation.prepared import Prepared, pool_frames, prepare
+from evaluation.prepared import pool_frames, prepare_all
+from evaluation.ragged import FrameSequence
 from evaluation.rules import ScoringRules
+from evaluation.scored import score_all
 from evaluation.scores import ratio, score_table
 
 __all__ = ["ALL_GROUPS", "POINTS", "Evaluation", "Sink", "evaluate", "evaluate_detector", "merge"]
 
 POINTS: Final = ("default", "calibrated", "purity95")
 ALL_GROUPS: Final = "all"
+#: Frames whose counts are handed over at a time.
+_TOGETHER: Final = 4096
 
 _COUNTS: Final = (
     "detector", "point", "frame", "group", "bin", "bin_lo", "bin_hi", *COUNT_COLUMNS,
@@ -56,7 +60,7 @@ class Sink(Protocol):
     def counts(self, table: pd.DataFrame) -> None:
         """Take rows of the table ``counts``; parts follow each other."""
 
-    def frames(self, detector: str, point: str, frames: tuple[FrameScore, ...]) -> None:
+    def frames(self, detector: str, point: str, frames: Sequence[FrameScore]) -> None:
         """Take what became of every test frame at one operating point."""
 
 
@@ -65,12 +69,12 @@ class _Kept:
 
     def __init__(self) -> None:
         self.tables: list[pd.DataFrame] = []
-        self.scored: dict[tuple[str, str], tuple[FrameScore, ...]] = {}
+        self.scored: dict[tuple[str, str], Sequence[FrameScore]] = {}
 
     def counts(self, table: pd.DataFrame) -> None:
         self.tables.append(table)
 
-    def frames(self, detector: str, point: str, frames: tuple[FrameScore, ...]) -> None:
+    def frames(self, detector: str, point: str, frames: Sequence[FrameScore]) -> None:
         self.scored[detector, point] = frames
 
 
@@ -85,7 +89,7 @@ class Evaluation:
     calibrated : dict of str to float or None
         Each detector's threshold from the calibration split; None without one
         (or where the detector found nothing on it).
-    frames : dict of (detector, point) to tuple of FrameScore
+    frames : dict of (detector, point) to sequence of FrameScore
         What became of every frame of the test split, for the pairs tables. At
         ``purity95`` each frame is cut at its own group's threshold, and frames
         of a group that never gets so pure are absent.
@@ -102,7 +106,7 @@ class Evaluation:
     sweep: pd.DataFrame
     limits: pd.DataFrame
     calibrated: Mapping[str, float | None]
-    frames: Mapping[tuple[str, str], tuple[FrameScore, ...]]
+    frames: Mapping[tuple[str, str], Sequence[FrameScore]]
     edges: tuple[float, ...]
     analyses: Mapping[str, pd.DataFrame]
     standings: Mapping[tuple[str, str, str], Standing]
@@ -201,11 +205,13 @@ def evaluate_detector(
         twice = next(f for f in seen if seen.count(f) > 1)
         raise BadInputError(f"frames of {name}", "each frame once", f"{twice!r} twice")
     kept = tuple(map(float, edges))
-    calibration = [prepare(f, rules) for f in frames if f.split == CALIBRATION]
-    test = [prepare(f, rules) for f in frames if f.split == TEST]
+    calibration, test = (
+        prepare_all([f for f in frames if f.split == split], rules) for split in (CALIBRATION, TEST)
+    )
+    own = [f.group for f in frames if f.split == TEST]
     groups = {ALL_GROUPS: test}
-    for group in sorted({p.source.group for p in test} - {ALL_GROUPS}):
-        groups[group] = [p for p in test if p.source.group == group]
+    for group in sorted(set(own) - {ALL_GROUPS}):
+        groups[group] = test.part([k for k, g in enumerate(own) if g == group])
     curves = {group: pool_frames(members) for group, members in groups.items()}
 
     thresholds: dict[str, float | None] = {"default": default_threshold}
@@ -219,53 +225,49 @@ def evaluate_detector(
 
     scores, limits = [], []
     analyses: dict[str, list[pd.DataFrame]] = {name: [] for name in _ANALYSIS_COLUMNS}
-    for group in groups:
-        chosen, told = (
-            [p for p in prepared if group in (ALL_GROUPS, p.source.group)]
-            for prepared in (calibration, test)
-        )
+    for group, told in groups.items():
+        places = [k for k, p in enumerate(calibration) if group in (ALL_GROUPS, p.source.group)]
         for study in STUDIES:
-            rows = study.compute(chosen, told, rules, kept)
+            rows = study.compute(calibration.part(places), told, rules, kept)
             analyses[study.name].append(rows.assign(detector=name, group=group))
 
-    def analyse(members: Sequence[FrameScore], point: str, group: str) -> None:
+    standings: dict[tuple[str, str, str], Standing] = {}
+
+    def tell(
+        members: Sequence[FrameScore], n: int, point: str, group: str, threshold: float | None
+    ) -> None:
+        scores.append(_frame_scores(members, kept, rules, point, group))
+        where = completeness_limits(members, rules)
+        row = _limit_row(members, n, where, point, group, threshold)
+        limits.append(row.assign(**fit_limits(members, rules).columns()))
+        standings[name, point, group] = standing(members, kept, rules, limits=where[:2])
         for a in ANALYSES:
             rows = a.compute(members, rules, kept)
             analyses[a.name].append(rows.assign(detector=name, point=point, group=group))
 
-    standings: dict[tuple[str, str, str], Standing] = {}
     for point, threshold in thresholds.items():
-        scored = [_score(p, rules, kept, p.source.cuts.get(point, threshold)) for p in test]
-        cuts = {s.threshold for s in scored}
-        threshold = cuts.pop() if len(cuts) == 1 else None
-        keep.counts(_frame_counts(scored, name, point, None))
+        cuts = [p.source.cuts.get(point, threshold) for p in test]
+        scored = score_all(test, rules, kept, cuts)
+        threshold = cuts[0] if len(set(cuts)) == 1 else None
+        _count_frames(keep, scored, name, point, None)
         for group in groups:
-            members = [s for s in scored if group in (ALL_GROUPS, s.source.group)]
-            scores.append(_frame_scores(members, kept, rules, point, group))
-            where = completeness_limits(members, rules)
-            row = _limit_row(members, len(members), where, point, group, threshold)
-            limits.append(row.assign(**fit_limits(members, rules).columns()))
-            standings[name, point, group] = standing(members, kept, rules, limits=where[:2])
-            analyse(members, point, group)
-        keep.frames(name, point, tuple(scored))
-        del scored, members  # before those of the next point are made
+            places = [k for k, g in enumerate(own) if group in (ALL_GROUPS, g)]
+            tell(scored.part(places), len(places), point, group, threshold)
+        keep.frames(name, point, scored)
+        del scored  # before those of the next point are made
 
-    pure: list[FrameScore] = []
+    pure: dict[str, FrameSequence[FrameScore]] = {}
     for group, prepared in groups.items():
         threshold = purity_threshold(curves[group], 0.95)
-        members = []
-        if not np.isnan(threshold):
-            members = [_score(p, rules, kept, threshold) for p in prepared]
-        keep.counts(_frame_counts(members, name, "purity95", group))
-        scores.append(_frame_scores(members, kept, rules, "purity95", group))
-        where = completeness_limits(members, rules)
-        row = _limit_row(members, len(prepared), where, "purity95", group, threshold)
-        limits.append(row.assign(**fit_limits(members, rules).columns()))
-        standings[name, "purity95", group] = standing(members, kept, rules, limits=where[:2])
-        analyse(members, "purity95", group)
-        pure += [s for s in members if s.source.group == group]
-    order = {frame: k for k, frame in enumerate(seen)}
-    keep.frames(name, "purity95", tuple(sorted(pure, key=lambda s: order[s.source.frame])))
+        reached = not np.isnan(threshold)
+        cut = [threshold] * len(prepared) if reached else []
+        members = score_all(prepared if reached else prepared.part([]), rules, kept, cut)
+        _count_frames(keep, members, name, "purity95", group)
+        tell(members, len(prepared), "purity95", group, threshold)
+        if reached and group in own:
+            pure[group] = members
+        del members
+    keep.frames(name, "purity95", _joined(pure, own))
 
     swept = [
         sweep(c, grid(c, rules.n_thresholds)).assign(group=group) for group, c in curves.items()
@@ -283,10 +285,25 @@ def evaluate_detector(
     )
 
 
-def _score(
-    p: Prepared, rules: ScoringRules, edges: Sequence[float], threshold: float | None
-) -> FrameScore:
-    return score_frame(p.source, rules, edges, threshold=threshold, candidates=p.candidates)
+def _joined(
+    groups: Mapping[str, FrameSequence[FrameScore]], own: Sequence[str]
+) -> FrameSequence[FrameScore]:
+    """Return the frames of some groups in the order of the set, given every frame's own group."""
+    seen: dict[str, int] = dict.fromkeys(groups, 0)
+    places: list[tuple[str, int]] = []
+    for k, group in enumerate(own):
+        if group in groups:
+            places.append((group, k if group == ALL_GROUPS else seen[group]))
+            seen[group] += 1
+    return FrameSequence(lambda k: groups[places[k][0]][places[k][1]], len(places))
+
+
+def _count_frames(
+    sink: Sink, frames: Sequence[FrameScore], detector: str, point: str, group: str | None
+) -> None:
+    """Hand over the counts of frames, some thousand at a time."""
+    for first in range(0, len(frames), _TOGETHER):
+        sink.counts(_frame_counts(frames[first : first + _TOGETHER], detector, point, group))
 
 
 def _frame_counts(
@@ -319,7 +336,7 @@ def _frame_scores(
 ) -> pd.DataFrame:
     units = resampling_units(frames, rules)
     table = score_table(
-        [f.counts for f in frames],
+        FrameSequence(lambda k: frames[k].counts, len(frames)),
         [f.source.mpix for f in frames],
         edges,
         rules,

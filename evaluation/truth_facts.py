@@ -65,11 +65,16 @@ class TruthFacts:
 
     Parameters
     ----------
-    bins : dict of str to ndarray of int64, shape (n_truth,)
-        0 ... n - 1; n where the value is unknown.
+    codes : ndarray of uint8, shape (n_axes, n_truth)
+        0 ... n - 1; n where the value is unknown. Rows in the order of `FACETS`.
     """
 
-    bins: dict[str, Ints]
+    codes: npt.NDArray[np.uint8]
+
+    @property
+    def bins(self) -> dict[str, Ints]:
+        """The bins by name of their axis, each int64 of shape (n_truth,)."""
+        return {f.name: c.astype(np.int64) for f, c in zip(FACETS, self.codes, strict=True)}
 
 
 def facet_bin(values: Floats, edges: Sequence[float]) -> Ints:
@@ -112,7 +117,8 @@ def truth_facts(source: FrameInput) -> TruthFacts:
                 "neighbour": nearest / fwhm,
                 "radius": field_radius(truth["x"], truth["y"], source.shape),
             }
-        facts = TruthFacts({f.name: facet_bin(values[f.name], f.edges) for f in FACETS})
+        codes = [facet_bin(values[f.name], f.edges) for f in FACETS]
+        facts = TruthFacts(np.stack(codes).astype(np.uint8))
         _known[truth] = facts
     return facts
 
