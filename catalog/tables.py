@@ -39,6 +39,8 @@ __all__ = ["TABLE_ENDINGS", "UCDS", "read_catalog", "write_catalog"]
 _SEXTRACTOR = re.compile(rb"\A#\s*\d+\s+[A-Za-z_]\w*")
 # SExtractor numbers its columns, and a gap is filled up.
 _MOST_COLUMNS: Final = 10_000
+# The time that a header of text takes grows with the square of its words.
+_MOST_WORDS: Final = 4096
 _YAML_BEGINS: Final = "--BEGIN-ASTROPY-SERIALIZED-COLUMNS--"
 _YAML_ENDS: Final = "--END-ASTROPY-SERIALIZED-COLUMNS--"
 # What other programs write where there is no value.
@@ -146,6 +148,10 @@ def _vet(kind: str, content: bytes, source: str) -> None:
         most = max((int(n[1][:9]) for n in numbers if n), default=0)
         if kind.startswith("SExtractor") and most > _MOST_COLUMNS:
             raise BadInputError(source, f"at most {_MOST_COLUMNS} columns", f"column {most}")
+        first = next((line for line in lines if line.strip() and not line.startswith(b"#")), b"")
+        words = max(len(first.split()), *(first.count(mark) + 1 for mark in b",;|\t"))
+        if kind in {"CSV", "text"} and words > _MOST_WORDS:
+            raise BadInputError(source, f"at most {_MOST_WORDS} columns", f"{words}")
         # Text becomes arrays as wide as their longest word; no word is longer than its line.
         rows = [line for line in lines if not line.startswith(b"#")]
         check_cells(map(len, rows), len(content), source)

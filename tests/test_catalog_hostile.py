@@ -80,10 +80,21 @@ def test_a_tiled_image_that_unpacks_to_more_than_its_file_can_hold(tmp_path) -> 
 
 
 BOMBS = {
-    "frame.fits.gz": lambda: gzip.compress(image(30_000, 30_000) + bytes(600 * 2**20), 1),
+    "frame.fits.gz": lambda: gzip.compress(image(30_000, 30_000) + bytes(600 * 2**20), 9),
     "frame.fits.bz2": lambda: bz2.compress(image(30_000, 30_000) + bytes(600 * 2**20), 1),
     "table.csv.xz": lambda: lzma.compress(b"x,y\n" + b"1,2\n" * (150 * 2**20), preset=0),
 }
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t", "|", " "])
+@pytest.mark.parametrize("name", ["a.csv", "a.txt"])
+def test_a_header_of_endless_columns_is_refused_before_it_takes_an_hour(
+    tmp_path, name, mark
+) -> None:
+    line = mark.join(["a"] * 300_000)
+    (tmp_path / name).write_text(f"# comment\n\n{line}\n{line}\n")
+    with pytest.raises(BadInputError, match="at most 4096 columns; got 300000"):
+        read_catalog(tmp_path / name)
 
 
 @pytest.mark.slow
