@@ -11,20 +11,19 @@ machine; CPU seconds (of children too) are given beside it.
 
 from __future__ import annotations
 
+import os
 import sys
 
-here = sys.path.pop(0)  # detect.py in this folder would hide the package of that name
-import detect  # noqa: F401
-
-sys.path.insert(0, here)
+# detect.py in this folder would hide the package of that name.
+sys.path[:] = [p for p in sys.path if os.path.abspath(p) != os.path.dirname(__file__)]
 
 import argparse
 import json
-import os
 import resource
-import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +31,14 @@ import numpy as np
 from astropy.io import fits
 
 from catalog import Catalog, Cutting, Dataset, Entry, open_dataset, write_catalog
+from catalog.packed import PackedCatalog, packed
 from duel.builtin import make_frames
 from duel.contestants import Contestant, parse_contestants
 from duel.executors import IN_FLIGHT_CLUSTER, IN_FLIGHT_EACH, Job, executor, gather
+from duel.results import Results
 from duel.runner import RunPlan, run
 from duel.worker import Outcome, detect_frame, prepare_truth
-from evaluation import FrameInput, ScoringRules, choose_edges, evaluate_detector
+from evaluation import FrameInput, FrameScore, ScoringRules, choose_edges, evaluate_detector
 
 
 def say(**figures: Any) -> None:
@@ -164,45 +165,61 @@ def mosaic(options: argparse.Namespace) -> None:
                     mpix_per_s=side * side / 1e6 / wall, **facts)  # fmt: skip
 
 
-def tiny(rng: np.random.Generator, k: int) -> FrameInput:
-    """Return a frame of 12 truths of which most are found."""
-    n = 12
+def tiny(rng: np.random.Generator, first: int, some: int) -> list[FrameInput]:
+    """Return frames of 12 truths of which most are found, packed as a run's are."""
+    n = 12 * some
     x, y, mag = rng.uniform(0, 64, n), rng.uniform(0, 64, n), rng.uniform(15, 22, n)
     seen = rng.random(n) < 0.7
-    truth = Catalog.build(x=x, y=y, mag=mag, snr=5 * 10 ** (0.4 * (21 - mag)), aper_mag=mag,
-                          ignore=np.zeros(n, bool))  # fmt: skip
-    found = Catalog.build(x=x[seen], y=y[seen], mag=mag[seen], aper_mag=mag[seen],
-                          score=rng.random(int(seen.sum())))  # fmt: skip
-    return FrameInput(frame=f"f{k}", truth=truth, found=found, mpix=0.004, fwhm=2.5, shape=(64, 64))
+    none = np.zeros(n, dtype=bool)
+    snr = 5 * 10 ** (0.4 * (21 - mag))
+    flux = {"aper_flux": snr, "aper_flux_err": np.ones(n), "peak_snr": snr, "sharpness": snr / snr,
+            "line_flux": 0 * snr, "line_flux_err": snr / snr, "aper_mag": mag}  # fmt: skip
+    truth = Catalog.build(x=x, y=y, mag=mag, snr=snr, **flux, ignore=none,
+                          ignore_reason=np.full(n, "", "U9"))  # fmt: skip
+    found = Catalog.build(x=x, y=y, mag=mag, score=rng.random(n), **flux, ignore=none).select(seen)
+    ends = np.concatenate([[0], np.cumsum(seen.reshape(some, 12).sum(axis=1))])
+    sides = [cut(truth, 12 * np.arange(some + 1)), cut(found, ends)]
+    return [
+        FrameInput(frame=f"f{first + k}", truth=t, found=d, mpix=0.004, fwhm=2.5, shape=(64, 64),
+                   group="field")
+        for k, (t, d) in enumerate(zip(*sides, strict=True))
+    ]  # fmt: skip
 
 
-class Nowhere:
-    def counts(self, table: Any) -> None: ...
-    def frames(self, detector: str, point: str, frames: Any) -> None: ...
+def cut(catalog: Catalog, ends: np.ndarray[Any, Any]) -> list[Catalog]:
+    """Return parts of a catalogue that share its columns."""
+    whole = packed(catalog)
+    assert isinstance(whole, PackedCatalog)
+    return [PackedCatalog(whole._columns, slice(int(a), int(b)), f"frame {a}")
+            for a, b in pairwise(ends)]  # fmt: skip
+
+
+class Written(Results):
+    """The results of a run, but for the files of pairs: they are looked at, not written."""
+
+    def frames(self, detector: str, point: str, frames: Sequence[FrameScore]) -> None:
+        for score in frames:
+            score.pairing.to_table()
 
 
 def evaluation(options: argparse.Namespace) -> None:
     """Evaluate tiny frames: what each costs the runner."""
-    from dataclasses import replace
-
-    from catalog import pack_catalogs
-
     rng = np.random.default_rng(0)
     before = peak_mib()
     frames: list[FrameInput] = []
     for start in range(0, options.frames, 500):
-        some = [tiny(rng, k) for k in range(start, min(start + 500, options.frames))]
-        packed = [pack_catalogs(getattr(f, side) for f in some) for side in ("truth", "found")]
-        frames += [replace(f, truth=t, found=d) for f, t, d in zip(some, *packed, strict=True)]
-        del some
+        frames += tiny(rng, start, min(500, options.frames - start))
     held = peak_mib()
-    rules, used = ScoringRules(n_bootstrap=100), time.process_time()
-    evaluate_detector("d", frames, rules, choose_edges(frames, rules), sink=Nowhere())
+    rules, used = ScoringRules(n_bootstrap=options.bootstrap), time.process_time()
+    with tempfile.TemporaryDirectory(dir=options.folder) as place, Written(Path(place)) as results:
+        evaluate_detector("d", frames, rules, choose_edges(frames, rules), sink=results)
     say(
-        what="evaluation", frames=options.frames,
+        what="evaluation", frames=options.frames, bootstrap=options.bootstrap,
         packed_kib_per_frame=(held - before) * 1024 / options.frames,
-        kib_per_frame=(peak_mib() - before) * 1024 / options.frames, peak_mib=peak_mib(),
+        kib_per_frame=(peak_mib() - before) * 1024 / options.frames,
+        before_mib=before, peak_mib=peak_mib(),
         cpu_ms_per_frame=1e3 * (time.process_time() - used) / options.frames,
+        load=os.getloadavg()[0],
     )  # fmt: skip
 
 
@@ -214,6 +231,7 @@ def main() -> None:
         part.set_defaults(call=call)
         part.add_argument("--frames", type=int, default=40)
         part.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+        part.add_argument("--bootstrap", type=int, default=1000)
         part.add_argument("--tasks", type=int, default=10_000)
         part.add_argument("--scheduler")
         part.add_argument("--side", type=int, default=20_000)

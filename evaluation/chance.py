@@ -16,8 +16,8 @@ import pandas as pd
 
 from catalog.packed import packed
 from catalog.sources import Catalog
-from evaluation.candidates import find_candidates
-from evaluation.frames import FrameScore
+from evaluation.candidates import find_candidates, within
+from evaluation.frames import FrameInput, FrameScore
 from evaluation.intervals import poisson
 from evaluation.pairing import pair_candidates
 from evaluation.ragged import for_each
@@ -38,6 +38,8 @@ MOST_SHIFTS: Final = 8
 _LEAST_SHIFTS: Final = 2
 #: Detections to pair again in all; above it fewer shifts are as exact.
 _ENOUGH: Final = 1_000_000
+#: Detections below which one look at all shifts together tells which of them to pair at all.
+_FEW: Final = 64
 #: The shortest shift, in radii; below it real pairs would leave their traces.
 _LEAST_RADII: Final = 5.0
 #: The longest shift, in the frame's shorter side.
@@ -101,15 +103,26 @@ def chance_pairs(
     everyone = np.ones(len(found), dtype=bool)
     if len(truth) == 0 or len(found) == 0:
         return np.zeros(len(steps), dtype=np.int64)
-    counts = []
-    for dx, dy in steps:
-        moved = found.with_columns(
-            x=x0 + np.mod(found["x"] - x0 + dx, nx), y=y0 + np.mod(found["y"] - y0 + dy, ny)
-        )
+    x = x0 + np.mod(found["x"] - x0 + steps[:, :1], nx)
+    y = y0 + np.mod(found["y"] - y0 + steps[:, 1:], ny)
+    counts = np.zeros(len(steps), dtype=np.int64)
+    many = len(found) > _FEW
+    for k in range(len(steps)) if many else _near_any(truth, found, x, y, rules, source):
+        moved = found.with_columns(x=x[k], y=y[k])
         candidates = find_candidates(truth, moved, rules, fwhm=source.fwhm)
-        some = candidates.truth_index.size > 0
-        counts.append(len(pair_candidates(candidates, everyone).pairs) if some else 0)
-    return np.array(counts, dtype=np.int64)
+        counts[k] = len(pair_candidates(candidates, everyone).pairs)
+    return counts
+
+
+def _near_any(
+    truth: Catalog, found: Catalog, x: Floats, y: Floats, rules: ScoringRules, source: FrameInput
+) -> Sequence[int]:
+    """Return the shifts that bring a detection near a truth: of few detections few do."""
+    if truth.is_streak.any() or found.is_streak.any():
+        return range(len(x))
+    moved = np.column_stack([x.ravel(), y.ravel()])
+    _, j, _ = within(truth.xy, moved, rules.radius_for(source.fwhm))
+    return [int(k) for k in np.unique(j // x.shape[1])]
 
 
 def chance_table(

@@ -257,16 +257,17 @@ def evaluate_detector(
         del scored  # before those of the next point are made
 
     pure: dict[str, FrameSequence[FrameScore]] = {}
+    members: FrameSequence[FrameScore] | None = None
     for group, prepared in groups.items():
         threshold = purity_threshold(curves[group], 0.95)
         reached = not np.isnan(threshold)
         cut = [threshold] * len(prepared) if reached else []
-        members = score_all(prepared if reached else prepared.part([]), rules, kept, cut)
+        if members is None or prepared is not test:  # a group that is all frames has their scores
+            members = score_all(prepared if reached else prepared.part([]), rules, kept, cut)
         _count_frames(keep, members, name, "purity95", group)
         tell(members, len(prepared), "purity95", group, threshold)
         if reached and group in own:
             pure[group] = members
-        del members
     keep.frames(name, "purity95", _joined(pure, own))
 
     swept = [
