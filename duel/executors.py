@@ -6,17 +6,17 @@ what comes back is a small record a frame; results are files.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
 
 from catalog import BadInputError
 from catalog.errors import one_line
+from duel.children import Place, call_in_child
 from duel.pool import process_pool
 from duel.worker import Outcome
 
@@ -29,6 +29,8 @@ IN_FLIGHT_CLUSTER: Final = 1000
 
 #: How long a cluster may take to answer [s].
 _PATIENCE_S: Final = 30
+#: ... and to let go of a client.
+_FAREWELL_S: Final = 5
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,12 @@ def gather(
     Notes
     -----
     A worker process that died is a failure of its frame, and of those that wait in
-    the same pool, which cannot be used afterwards.
+    the same pool, which cannot be used afterwards. A cluster that is gone ends the run.
+
+    Raises
+    ------
+    BadInputError
+        If a cluster's scheduler is lost, or its workers cannot run a call at all.
     """
     outcomes: dict[str, Outcome] = {}
     watch(stage, "", total)
@@ -91,27 +98,64 @@ def gather(
         done, _ = wait(waiting, return_when=FIRST_COMPLETED)
         for future in done:
             frame = waiting.pop(future)
-            outcomes[frame] = _outcome(frame, future)
+            outcomes[frame] = _outcome(frame, future, isinstance(pool, _Cluster))
             watch(stage, frame, total)
         hand_out(in_flight - len(waiting))
     return dict(sorted(outcomes.items()))
 
 
-def _outcome(frame: str, future: Future[Outcome]) -> Outcome:
+def _outcome(frame: str, future: Future[Outcome], on_cluster: bool) -> Outcome:
     try:
         return future.result()
     except BrokenProcessPool as error:
         return Outcome(frame, {}, str(error))
+    except CancelledError as error:
+        raise _scheduler_lost() from error  # nobody here cancels, but Dask does
     except Exception as error:
-        # A cluster's own failures: a worker lost for good, a scheduler gone.
-        if type(error).__module__.split(".")[0] != "distributed":
-            raise
-        said = traceback.format_exception_only(error)[-1].strip()
-        return Outcome(frame, {}, f"the cluster lost it: {said.splitlines()[0]}")
+        kind = type(error)
+        if kind.__name__ == "KilledWorker" and _of_dask(error):
+            return Outcome(frame, {}, f"{frame}: the cluster lost several workers to it")
+        if _of_dask(error):
+            raise _scheduler_lost() from error
+        # What a worker says that lacks the packages, or has Dask in another version.
+        lacking = kind is ModuleNotFoundError or "deserialization" in str(error)
+        if on_cluster and lacking:
+            required = "workers with this Skyduel and its packages installed"
+            raise BadInputError("--scheduler", required, one_line(error)) from error
+        raise
+
+
+def _of_dask(error: BaseException) -> bool:
+    return type(error).__module__.partition(".")[0] == "distributed"
+
+
+def _scheduler_lost() -> BadInputError:
+    return BadInputError(
+        "--scheduler",
+        "a scheduler that stays to the end",
+        "a lost connection; what is finished is kept, --resume completes the run",
+    )
 
 
 def _died(frame: str) -> Outcome:
     return Outcome(frame, {}, "the worker process died (killed or out of memory)")
+
+
+class _Cluster(Executor):
+    """A cluster's executor, each of whose calls runs in a child process of its worker."""
+
+    def __init__(self, inner: Executor, limit_s: float | None) -> None:
+        self._inner, self._limit_s, self._place = inner, limit_s, Place.here()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        try:
+            return self._inner.submit(
+                call_in_child, self._place, self._limit_s, fn, *args, **kwargs
+            )
+        except Exception as error:
+            if _of_dask(error):
+                raise _scheduler_lost() from error
+            raise
 
 
 @contextmanager
@@ -128,7 +172,8 @@ def executor(
     workers, threads : int
         Processes here and the threads of each; a cluster's are its own affair.
     limit_s : float, optional
-        After which, and a minute more, a process here is ended with what it does [s].
+        After which, and a minute more, a process, here or a worker's child, is ended with
+        what it does [s].
 
     Raises
     ------
@@ -153,6 +198,9 @@ def executor(
         raise BadInputError(
             "--scheduler", f"a Dask scheduler at {scheduler}", one_line(error)
         ) from error
-    with client:
-        # Calls write files, the same ones each time: one that was lost is run again.
-        yield client.get_executor(pure=False, retries=2)
+    try:
+        # A worker that is lost has its calls run again by others; what raises does so once.
+        yield _Cluster(client.get_executor(pure=False), limit_s)
+    finally:
+        with suppress(Exception):  # a scheduler that is gone takes no farewell
+            client.close(timeout=_FAREWELL_S)

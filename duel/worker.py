@@ -6,6 +6,7 @@ import json
 import resource
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -75,14 +76,17 @@ def fingerprint(*paths: Path) -> str:
     return " ".join(parts)
 
 
-def _detector(contestant: Contestant) -> Detector:
+def _detector(contestant: Contestant, limit_s: float | None = None) -> Detector:
     """Return this process's detector, loaded and warm, so that start-up is not timed."""
     key = contestant.model_dump_json()
     if key not in _detectors:
         detector = build(contestant)
         if contestant.use != "file":
             noise = np.random.default_rng(0).normal(100, 5, (_WARM_UP_PX, _WARM_UP_PX))
-            detector(Frame(data=noise.astype(np.float32), name="warm-up"))
+            warm_up = Frame(data=noise.astype(np.float32), name="warm-up")
+            # What it cannot do, or not in time, each frame will say for itself.
+            with suppress(Exception, SystemExit, TooLongError), time_limit(limit_s):
+                detector(warm_up)
         _detectors[key] = detector
     return _detectors[key]
 
@@ -124,7 +128,7 @@ def detect_frame(
         that no frame could be run with raise BadInputError, and so does a place that
         cannot be written to.
     """
-    detector = _detector(contestant)
+    detector = _detector(contestant, time_limit_s)
     began = time.perf_counter()
     was = fingerprint(*entry.images)
     try:
@@ -154,7 +158,7 @@ def detect_frame(
         return Outcome(entry.name, {}, f"{entry.name}: no answer within {time_limit_s:g} s")
     except MemoryError:
         return Outcome(entry.name, {}, f"{entry.name}: out of memory")
-    except Exception as error:  # any detector may join; none may stop the others
+    except (Exception, SystemExit) as error:  # any detector may join; none may stop the others
         said = str(error).strip()
         first = printable(said.splitlines()[0]) if said else "no message"
         kind = "" if isinstance(error, SkyduelError) else f"{type(error).__name__}: "

@@ -219,6 +219,7 @@ RUBBISH = {
     "raising": (lambda f: 1 / 0, "ZeroDivisionError: division by zero"),
     "escapes": (lambda f: (_ for _ in ()).throw(OSError("a\x1b[2Jb")), r"OSError: a\x1b[2Jb"),
     "memory": (lambda f: (_ for _ in ()).throw(MemoryError()), "out of memory"),
+    "leaving": (lambda f: sys.exit(0), "SystemExit: 0"),
     "hanging": (hang, "no answer within 0.3 s"),
     "far away": (lambda f: Catalog.build(x=[1e300, -1e300, 5.0], y=[1.0, 1e18, 5.0]), None),
     "no rows": (lambda f: Catalog.empty(), None),
@@ -228,7 +229,8 @@ RUBBISH = {
 @pytest.mark.parametrize("what", sorted(RUBBISH))
 def test_what_a_detector_returns_is_its_own_frames_matter(sky, tmp_path, monkeypatch, what) -> None:
     does, reason = RUBBISH[what]
-    monkeypatch.setattr(duel.worker, "_detector", lambda contestant: Odd(does))
+    monkeypatch.setattr(duel.worker, "build", lambda contestant: Odd(does))
+    monkeypatch.setattr(duel.worker, "_detectors", {})
     entry = entry_of(next(sky.glob("field_000.fits*")))
     target = tmp_path / "a.parquet"
     outcome = detect_frame(Contestant(name="odd", use="odd"), entry, None, target, time_limit_s=0.3)
@@ -249,7 +251,7 @@ def test_a_frame_that_changes_while_a_detector_looks_at_it(sky, tmp_path, monkey
         path.write_bytes(path.read_bytes() + bytes(2880))
         return Catalog.empty()
 
-    monkeypatch.setattr(duel.worker, "_detector", lambda contestant: Odd(change))
+    monkeypatch.setattr(duel.worker, "_detector", lambda contestant, limit: Odd(change))
     out = tmp_path / "out"
     outcome = detect_frame(
         Contestant(name="odd", use="odd"), entry_of(path), None, out / "a.parquet"
@@ -263,7 +265,7 @@ def test_a_frame_that_changes_while_a_detector_looks_at_it(sky, tmp_path, monkey
 
 
 def test_a_place_without_room_is_no_fault_of_the_frame(sky, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(duel.worker, "_detector", lambda c: Odd(lambda f: Catalog.empty()))
+    monkeypatch.setattr(duel.worker, "_detector", lambda c, limit: Odd(lambda f: Catalog.empty()))
     (tmp_path / "file").write_text("in the way")
     entry = entry_of(next(sky.glob("field_000.fits*")))
     with pytest.raises(BadInputError, match="a place that can be written to"):
