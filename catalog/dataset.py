@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import os
 import re
 from collections import Counter
@@ -49,6 +50,7 @@ _MASKS: Final = ("_mask", ".mask", "_flag", ".flag")
 _WEIGHTS: Final = ("_weight", ".weight", "_wht", ".wht")
 _NOT_FRAMES: Final = ("_truth", "_catalog", "_cat", *_MASKS, *_WEIGHTS)
 _COLUMNS: Final = ("name", "frame", "truth", "split", "group")
+_KNOWN: Final = frozenset({*_COLUMNS, "mask", "weight", "mask_bits"})
 
 
 @dataclass(frozen=True)
@@ -248,6 +250,14 @@ def _from_manifest(manifest: Path) -> Dataset:
     folder = manifest.parent
     rows = list(_rows(manifest))
     columns = set(rows[0]) if rows else set()
+    for column in sorted(columns - _KNOWN):
+        # A table may say more of its frames; but a slip of the pen would change the set.
+        meant = difflib.get_close_matches(column, _KNOWN - columns, n=1, cutoff=0.75)
+        if meant:
+            raise BadInputError(
+                str(manifest), f"columns among {', '.join(sorted(_KNOWN))}, or others",
+                f"{column!r}; did you mean {meant[0]}?",
+            )  # fmt: skip
     if rows and "frame" not in columns:
         raise BadInputError(str(manifest), "a column 'frame'", f"columns {', '.join(rows[0])}")
     entries = []
@@ -296,6 +306,9 @@ def _rows(manifest: Path) -> Iterator[Mapping[str, str]]:
             lines = csv.reader(text.splitlines(), strict=True)
             names = [name.strip().lower() for name in next(lines, [])]
             cells = [line for line in lines if line]
+        twice = [name for name, n in Counter(names).items() if n > 1]
+        if twice:
+            raise ValueError(f"column {twice[0]!r} twice")
         for number, line in enumerate(cells, start=1):
             if len(line) != len(names):
                 raise ValueError(f"{len(line)} cells in row {number} under {len(names)} columns")

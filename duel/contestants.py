@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
-from catalog import BadInputError, Detector
+from catalog import BadInputError, Detector, nearest
 
 __all__ = [
     "DEFAULT_CONTESTANTS",
@@ -50,6 +50,7 @@ def parse_contestants(
     names: Iterable[str],
     changes: Iterable[str] = (),
     tables: Mapping[str, Any] | None = None,
+    listed: Iterable[str] = (),
 ) -> list[Contestant]:
     """Return the contestants in the order given.
 
@@ -63,11 +64,14 @@ def parse_contestants(
     tables : mapping, optional
         Settings per label, as in the ``[detector.LABEL]`` tables of a TOML file; the key
         ``use`` names the registered detector.
+    listed : iterable of str
+        Others that the file itself would run, as ``names``: their tables may stand there.
 
     Raises
     ------
     BadInputError
-        If a label comes twice, or a change is malformed or of a label that does not run.
+        If a label comes twice, a change is malformed or of a label that does not run, or a
+        table is of no label that one knows.
     """
     chosen: dict[str, Contestant] = {}
     tables = dict(tables or {})
@@ -77,19 +81,19 @@ def parse_contestants(
             raise BadInputError("--with", "NAME or LABEL=NAME", repr(text))
         if label in chosen:
             raise BadInputError("--with", "each label once", f"{label!r} twice")
-        table = tables.get(label, {})
-        if not isinstance(table, Mapping):
-            raise BadInputError(f"[detector.{label}]", "a table of settings", repr(table))
-        settings = dict(table)
+        settings = dict(_table(label, tables.get(label, {})))
         named = settings.pop("use", label)
         chosen[label] = Contestant(name=label, use=use or str(named), settings=settings)
+    _check_tables(tables, chosen, {text.partition("=")[0] for text in listed})
     for text in changes:
         target, equals, value = text.partition("=")
         label, dot, key = target.rpartition(".")
         if not (equals and dot and label and key):
             raise BadInputError("--set", "LABEL.SETTING=VALUE", repr(text))
         if label not in chosen:
-            raise BadInputError("--set", f"a label among {', '.join(chosen)}", repr(label))
+            close = nearest(label, chosen)
+            hint = f"; did you mean {close}?" if close else ""
+            raise BadInputError("--set", f"a label among {', '.join(chosen)}", f"{label!r}{hint}")
         try:
             parsed = json.loads(value)
         except json.JSONDecodeError:
@@ -97,6 +101,41 @@ def parse_contestants(
         old = chosen[label]
         chosen[label] = old.model_copy(update={"settings": {**old.settings, key: parsed}})
     return list(chosen.values())
+
+
+def _table(label: str, table: object) -> Mapping[str, Any]:
+    if not isinstance(table, Mapping):
+        raise BadInputError(f"[detector.{label}]", "a table of settings", repr(table))
+    return table
+
+
+def _check_tables(
+    tables: Mapping[str, Any], chosen: Mapping[str, Contestant], listed: set[str]
+) -> None:
+    """Refuse a table that nobody would ever use, rather than let its settings go unused.
+
+    Tables of registered detectors may stand by, and so may those that say what they ``use``,
+    unless one who runs has a like name and no table: that is a slip of the pen.
+    """
+    from baseline import available
+
+    others = [label for label in tables if label not in chosen and label not in listed]
+    if not others:
+        return
+    registered = available()
+    without = [label for label in chosen if label not in tables]
+    for label in others:
+        if label in registered:
+            continue
+        defined = "use" in _table(label, tables[label])
+        close = nearest(label, without) or (None if defined else nearest(label, registered))
+        if close or not defined:
+            hint = f"; did you mean {close}?" if close else ""
+            labels = ", ".join(dict.fromkeys([*chosen, *sorted(listed), *registered]))
+            raise BadInputError(
+                f"[detector.{label}]", f"a label that runs or is registered ({labels})",
+                f"{label!r}{hint}",
+            )  # fmt: skip
 
 
 def build(contestant: Contestant) -> Detector:

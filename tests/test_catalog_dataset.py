@@ -170,6 +170,8 @@ def test_manifests_come_back(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("file\na.fits\n", "m.csv: required a column 'frame'; got columns file"),
+        ("frame,splits\na.fits,test\n", r"'splits'; did you mean split\?"),
+        ("frame,split,Split\na.fits,test,test\n", "column 'split' twice"),
         ("frame,split\na.fits,train\n", "split 'test' or 'calibration'; got 'train' in row 1"),
         ("frame,truth\na.fits,t\n,t\n", "a frame in every row; got none in row 2"),
         ("frame\na.fits\nb/a.fits\n", r"frames of different names; got 'a' twice \(.*a.fits and"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from catalog import Catalog, read_catalog, read_frame, write_catalog
+from catalog import BadInputError, Catalog, read_catalog, read_frame, write_catalog
 from duel import cli
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
@@ -224,13 +224,57 @@ def test_report_refuses_a_folder_that_is_no_run(tmp_path, capsys) -> None:
 def test_config_errors_name_the_key(star_frame, tmp_path, capsys) -> None:
     config = tmp_path / "duel.toml"
     for text, message in (
-        ("detector = 3", "detector to be a dict"),
+        ("detector = 3", "detector to be a table; got 3"),
+        ("detectors = [1]", "detectors to be a list of at least one name; got [1]"),
+        ("detectors = []", "a list of at least one name"),
+        ("workers = 0", "workers to be a number, 1 or more; got 0"),
+        ("workers = true", "1 or more; got True"),
         ("radius = 2", "keys among"),
+        ("detecters = ['sep']", "'detecters'; did you mean detectors?"),
         ("[rules", "a TOML file"),
+        ("[rules]\nradius_xp = 2", "'radius_xp'; did you mean 'radius_px'?"),
+        ("[tuning]\ntrails = 2", "'trails'; did you mean trials?"),
+        ("[detector.speed]\nthresh = 2", "'speed'; did you mean sep?"),
+        ("[detector.nobodys]\nthresh = 2", "a label that runs or is registered (sep,"),
+        ("[detector]\nnobodys = 2", "[detector.nobodys]: required a table of settings"),
+        ("detectors = ['sep']\n[detector.seep]\nuse = 'sep'\n", "'seep'; did you mean sep?"),
     ):
         config.write_text(text)
-        assert skyduel("run", star_frame.parent, "--config", config) == 2
-        assert message in capsys.readouterr().err
+        words = [] if "detectors =" in text else ["--with", "sep"]
+        for command in ("run", "detect"):
+            given = star_frame.parent if command == "run" else star_frame
+            out = tmp_path / "out"
+            assert skyduel(command, given, "--config", config, "--out", out, *words) == 2, text
+            assert message in " ".join(capsys.readouterr().err.split()), text
+            if not words:
+                break  # `detect` takes one, by --with
+        assert not (tmp_path / "out").exists()
+
+
+def test_tables_of_detectors_that_stand_by_are_welcome(tmp_path) -> None:
+    from duel.commands.options import contestants_from, read_config
+
+    config = tmp_path / "duel.toml"
+    config.write_text(
+        """
+detectors = ["a", "b=sep"]
+[detector.a]
+use = "sep"
+DETECT_THRESH = 2
+[detector.b]
+DETECT_THRESH = 3
+[detector.daofind]
+[detector.for_another_day]
+use = "sep"
+"""
+    )
+    read = read_config(config)
+    chosen = contestants_from(read, None, None, ())
+    assert [(c.name, c.use) for c in chosen] == [("a", "sep"), ("b", "sep")]
+    chosen = contestants_from(read, ["for_another_day"], None, ())
+    assert [(c.name, c.use) for c in chosen] == [("for_another_day", "sep")]
+    with pytest.raises(BadInputError, match="'bb'; did you mean b"):
+        contestants_from(read, None, ["bb.DETECT_THRESH=3"], ())
 
 
 FRAMES = [

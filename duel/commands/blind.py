@@ -11,9 +11,17 @@ from rich.text import Text
 
 from catalog import BadInputError, atomic_path, read_frame
 from catalog.spreadsheets import without_formulas
-from duel.commands.options import Config, RadiusPx, Set, With, read_config
+from duel.commands.options import (
+    Config,
+    RadiusPx,
+    Set,
+    With,
+    contestants_from,
+    read_config,
+    rules_from,
+)
 from duel.console import err, progress, wide_out
-from duel.contestants import DEFAULT_CONTESTANTS, build, parse_contestants
+from duel.contestants import DEFAULT_CONTESTANTS, build
 
 __all__ = ["NAME", "command"]
 
@@ -52,12 +60,8 @@ def command(
     if repeats and len(frames) < 2:
         raise BadInputError("--repeats", "at least two frames", str(len(frames)))
     settings = read_config(config)
-    contestants = parse_contestants(
-        with_ or settings.get("detectors") or DEFAULT_CONTESTANTS,
-        set_ or (),
-        settings.get("detector"),
-    )
-    radius = radius_px or float(settings.get("rules", {}).get("radius_px", 2.0))
+    contestants = contestants_from(settings, with_, set_, DEFAULT_CONTESTANTS)
+    radius = radius_px or rules_from(settings).radius_px
     images = [read_frame(path) for path in frames]
     names = [image.name for image in images]
     if len(set(names)) < len(names):

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from catalog import TABLE_ENDINGS, BadInputError, entry_of, frame_name, safe_name
-from duel.commands.options import Config, Set, read_config
+from duel.commands.options import Config, Set, contestants_from, read_config
 from duel.console import err, out, progress
-from duel.contestants import Contestant, build, parse_contestants
+from duel.contestants import Contestant, build
 from duel.worker import detect_frame
 
 __all__ = ["NAME", "command"]
@@ -59,7 +59,7 @@ def command(
     if format_ not in _ENDINGS:
         raise BadInputError("--format", f"one of {', '.join(_ENDINGS)}", repr(format_))
     settings = read_config(config)
-    (contestant,) = parse_contestants([with_], set_ or (), settings.get("detector"))
+    (contestant,) = contestants_from(settings, [with_], set_, ())
     for lack in _reservations(contestant):
         err.print(f"skyduel: {contestant.name} cannot do as its file says: {lack}",
                   markup=False, highlight=False, style="yellow", soft_wrap=True)  # fmt: skip

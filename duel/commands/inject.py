@@ -10,9 +10,9 @@ import typer
 from rich.table import Table
 
 from catalog import BadInputError, build_settings
-from duel.commands.options import Config, Set, With, read_config
+from duel.commands.options import Config, Set, With, contestants_from, read_config
 from duel.console import err, out, progress, wide_out
-from duel.contestants import DEFAULT_CONTESTANTS, parse_contestants
+from duel.contestants import DEFAULT_CONTESTANTS
 
 __all__ = ["NAME", "command"]
 
@@ -94,11 +94,7 @@ def command(
     plan = InjectionPlan(
         frames=frames,
         folder=out_folder,
-        contestants=parse_contestants(
-            with_ or settings.get("detectors") or DEFAULT_CONTESTANTS,
-            set_ or (),
-            settings.get("detector"),
-        ),
+        contestants=contestants_from(settings, with_, set_, DEFAULT_CONTESTANTS),
         settings=build_settings(InjectionSettings, "injection", given),
         copies=copies,
         psf=psf,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
 from catalog.errors import BadInputError
-from catalog.settings import build_settings
+from catalog.settings import build_settings, nearest
+from duel.contestants import Contestant, parse_contestants
 from duel.tuning import TuningRules
 from evaluation import ScoringRules
 
@@ -25,6 +27,7 @@ __all__ = [
     "TuningSeed",
     "With",
     "Workers",
+    "contestants_from",
     "read_config",
     "rules_from",
     "tuning_from",
@@ -119,11 +122,35 @@ def read_config(path: Path | None) -> dict[str, Any]:
         raise BadInputError(str(path), "a TOML file", str(error)) from error
     for key, value in config.items():
         if key not in _TOP:
-            raise BadInputError(str(path), f"keys among {', '.join(_TOP)}", repr(key))
-        wanted: type = {"detectors": list, "workers": int}.get(key, dict)
-        if not isinstance(value, wanted):
-            raise BadInputError(str(path), f"{key} to be a {wanted.__name__}", repr(value))
+            close = nearest(key, _TOP)
+            hint = f"; did you mean {close}?" if close else ""
+            raise BadInputError(str(path), f"keys among {', '.join(_TOP)}", f"{key!r}{hint}")
+        if key == "detectors":
+            names = isinstance(value, list) and all(isinstance(name, str) for name in value)
+            fits, wanted = bool(names and value), "a list of at least one name"
+        elif key == "workers":
+            fits, wanted = type(value) is int and value >= 1, "a number, 1 or more"
+        else:
+            fits, wanted = isinstance(value, dict), "a table"
+        if not fits:
+            raise BadInputError(str(path), f"{key} to be {wanted}", repr(value))
+    # Also where the command has no use for them: a slip of the pen is to be seen at once.
+    rules_from(config)
+    tuning_from(config)
     return config
+
+
+def contestants_from(
+    config: dict[str, Any],
+    with_: list[str] | None,
+    set_: list[str] | None,
+    default: Sequence[str],
+) -> list[Contestant]:
+    """Return who takes part: those named by options, else by the file, else by default."""
+    listed = config.get("detectors") or ()
+    return parse_contestants(
+        with_ or listed or default, set_ or (), config.get("detector"), listed=listed
+    )
 
 
 def rules_from(
@@ -143,10 +170,10 @@ def rules_from(
 def tuning_from(
     config: dict[str, Any],
     *,
-    trials: int | None,
-    objective: str | None,
-    per_group: bool,
-    seed: int | None,
+    trials: int | None = None,
+    objective: str | None = None,
+    per_group: bool = False,
+    seed: int | None = None,
 ) -> TuningRules:
     """Return how settings are chosen: the file's, overridden by options."""
     given = {"trials": trials, "objective": objective, "per_group": per_group or None, "seed": seed}

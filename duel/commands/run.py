@@ -25,12 +25,13 @@ from duel.commands.options import (
     TuningSeed,
     With,
     Workers,
+    contestants_from,
     read_config,
     rules_from,
     tuning_from,
 )
 from duel.console import err, out, progress, watcher, wide_out
-from duel.contestants import DEFAULT_CONTESTANTS, TUNED_CONTESTANTS, parse_contestants
+from duel.contestants import DEFAULT_CONTESTANTS, TUNED_CONTESTANTS
 from duel.runner import RunPlan, Watcher, run
 
 __all__ = ["NAME", "command"]
@@ -125,10 +126,8 @@ def command(
         )
     elif trials or objective or per_group or tuning_seed is not None:
         raise BadInputError("run", "--tune with the options of tuning", "them without --tune")
-    contestants = parse_contestants(
-        with_ or settings.get("detectors") or (TUNED_CONTESTANTS if tune else DEFAULT_CONTESTANTS),
-        set_ or (),
-        settings.get("detector"),
+    contestants = contestants_from(
+        settings, with_, set_, TUNED_CONTESTANTS if tune else DEFAULT_CONTESTANTS
     )
     if resume and fresh:
         raise BadInputError("run", "--resume or --fresh", "both")

@@ -25,12 +25,13 @@ from duel.commands.options import (
     TuningSeed,
     With,
     Workers,
+    contestants_from,
     read_config,
     rules_from,
     tuning_from,
 )
 from duel.console import err, out, progress, watcher, wide_out
-from duel.contestants import TUNED_CONTESTANTS, Contestant, parse_contestants
+from duel.contestants import TUNED_CONTESTANTS, Contestant
 from duel.settings_file import toml_value
 from duel.tuning import Part, Tuned, tune
 
@@ -77,11 +78,7 @@ def command(
     tuning = tuning_from(
         settings, trials=trials, objective=objective, per_group=per_group, seed=tuning_seed
     )
-    contestants = parse_contestants(
-        with_ or settings.get("detectors") or TUNED_CONTESTANTS,
-        set_ or (),
-        settings.get("detector"),
-    )
+    contestants = contestants_from(settings, with_, set_, TUNED_CONTESTANTS)
     frames = open_dataset(dataset)
     if out_file.suffix != ".toml":
         raise BadInputError("--out", "a name ending in .toml", repr(str(out_file)))
