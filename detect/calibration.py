@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple, cast
@@ -17,8 +17,10 @@ from catalog.errors import BadInputError, one_line
 from catalog.frame import Frame
 from catalog.sources import Catalog
 from detect.checkpoint import read_average
+from detect.evidence import EVIDENCE
 from detect.inference import find_sources
 from detect.network import Network
+from detect.rescoring import ENOUGH, fit_rescoring
 from detect.scores import streak_features
 from detect.suppression import suppress
 from detect.training import TrainingSettings
@@ -48,6 +50,8 @@ _FRAME_PX: Final = 384
 #: How far a streak's middle may lie from a true one [px], and their directions apart [deg].
 _STREAK_PX: Final = 5.0
 _STREAK_DEG: Final = 10.0
+#: Frames in which every family and the mixture have come once.
+_ROUND: Final = 2 * len(FAMILIES)
 #: Right and wrong streaks needed to calibrate their scores.
 _FEW_STREAKS: Final = 15
 
@@ -77,7 +81,24 @@ def calibration_frames(seed: int, per_kind: int = 4) -> Iterator[KnownFrame]:
             yield KnownFrame(kind, *simulate(settings, rng, f"calibration {index}"))
 
 
-def fit_calibration(network: Network, frames: Iterable[KnownFrame]) -> Calibration:
+class _Judged(NamedTuple):
+    """What soft-NMS leaves of one frame's proposals, and its streaks, each with its verdict."""
+
+    kind: str
+    logit: Floats
+    evidence: npt.NDArray[np.float32]
+    right: Bools
+    streaks: Floats
+    streaks_right: Bools
+
+
+def fit_calibration(
+    network: Network,
+    frames: Iterable[KnownFrame],
+    begin: Calibration | None = None,
+    *,
+    seed: int = 0,
+) -> Calibration:
     """Return what makes scores probabilities on the given frames.
 
     What soft-NMS leaves is judged as `judge` does, and streaks as `judge_streaks`.
@@ -89,41 +110,75 @@ def fit_calibration(network: Network, frames: Iterable[KnownFrame]) -> Calibrati
     frames : iterable of KnownFrame
         With truth that has ``snr``. The points of every kind of frame have the same
         weight in all.
+    begin : Calibration, optional
+        Whose weighing of the frame's evidence is kept. Without it three quarters of the
+        frames teach a new one, if they have proposals enough, and the rest calibrate.
+    seed : int
+        Of what is taught.
 
     Raises
     ------
     BadInputError
         As `fit_points`.
     """
-    points: list[tuple[str, Floats, Bools]] = []
-    lines: list[tuple[Floats, Bools]] = []
-    for kind, frame, truth in frames:
-        raw = find_sources(
-            frame,
-            network,
-            floor=_FLOOR,
-            most_per_mpix=60000,
-            device=torch.device("cpu"),
-            bf16=False,
-        )
-        xy, logit = suppress(raw.xy, raw.logit)
-        known = truth.select(~truth.is_streak)
-        ignored = known["ignore"] if "ignore" in known else np.zeros(len(known), dtype=bool)
-        hit, counts = judge(xy, known.xy, (known["snr"] >= _COUNTED_SNR) & ~ignored)
-        counts &= ~_in_galaxies(xy, known) | hit
-        points.append((kind, logit[counts], hit[counts]))
-        lines.append((raw.streaks, judge_streaks(raw.streaks, truth.select(truth.is_streak))))
-    none = np.zeros(0)
-    logits = np.concatenate([none, *(p[1] for p in points)])
-    right = np.concatenate([none.astype(bool), *(p[2] for p in points)])
-    kinds = np.array([p[0] for p in points for _ in p[1]])
+    judged = [_judged(network, known) for known in frames]
+    rescoring = None if begin is None else begin.rescoring
+    fresh = judged
+    if begin is None and sum(len(j.logit) for j in judged) >= ENOUGH:
+        taught = [j for n, j in enumerate(judged) if n // _ROUND % 4 != 3]
+        fresh = [j for n, j in enumerate(judged) if n // _ROUND % 4 == 3]
+        rescoring = fit_rescoring(*_stacked(taught), seed=seed)
+    logits, evidence, right, weights = _stacked(fresh)
+    if rescoring is not None:
+        logits = rescoring(logits, evidence)
+    fitted = fit_points(logits, right, weights)
+    streaks = np.concatenate([np.zeros((0, 5)), *(j.streaks for j in judged)])
+    found = np.concatenate([np.zeros(0, dtype=bool), *(j.streaks_right for j in judged)])
+    return replace(
+        fitted, streak=fit_streaks(streaks[:, 4], streaks[:, 2], found), rescoring=rescoring
+    )
+
+
+def _judged(network: Network, known: KnownFrame) -> _Judged:
+    """Return what the network finds on a frame, and which of it is right."""
+    raw = find_sources(
+        known.frame,
+        network,
+        floor=_FLOOR,
+        most_per_mpix=60000,
+        device=torch.device("cpu"),
+        bf16=False,
+    )
+    kept, logit = suppress(raw.xy, raw.logit)
+    xy, truth = raw.xy[kept], known.truth
+    points = truth.select(~truth.is_streak)
+    ignored = points["ignore"] if "ignore" in points else np.zeros(len(points), dtype=bool)
+    hit, counts = judge(xy, points.xy, (points["snr"] >= _COUNTED_SNR) & ~ignored)
+    counts &= ~_in_galaxies(xy, points) | hit
+    return _Judged(
+        known.kind,
+        logit[counts],
+        raw.evidence[kept][counts],
+        hit[counts],
+        raw.streaks,
+        judge_streaks(raw.streaks, truth.select(truth.is_streak)),
+    )
+
+
+def _stacked(
+    judged: Sequence[_Judged],
+) -> tuple[Floats, npt.NDArray[np.float32], Bools, Floats]:
+    """Return logits, evidence and verdicts of all frames, and weights that make kinds alike."""
+    logits = np.concatenate([np.zeros(0), *(j.logit for j in judged)])
+    evidence = np.concatenate(
+        [np.zeros((0, len(EVIDENCE)), dtype=np.float32), *(j.evidence for j in judged)]
+    )
+    right = np.concatenate([np.zeros(0, dtype=bool), *(j.right for j in judged)])
+    kinds = np.array([j.kind for j in judged for _ in j.logit])
     weights = np.ones(len(logits))
     for kind in np.unique(kinds):
         weights[kinds == kind] = len(logits) / np.count_nonzero(kinds == kind)
-    fitted = fit_points(logits, right, weights)
-    streaks = np.concatenate([np.zeros((0, 5)), *(line[0] for line in lines)])
-    found = np.concatenate([none.astype(bool), *(line[1] for line in lines)])
-    return replace(fitted, streak=fit_streaks(streaks[:, 4], streaks[:, 2], found))
+    return logits, evidence, right, weights
 
 
 def _in_galaxies(xy: Floats, known: Catalog) -> Bools:
@@ -244,7 +299,7 @@ def fit_streaks(mean_probability: Floats, length_px: Floats, right: Bools) -> tu
     return (*(float(v) for v in fit.coef_[0]), float(fit.intercept_[0]))
 
 
-def finish(checkpoint: Path, target: Path, per_kind: int = 16) -> Calibration:
+def finish(checkpoint: Path, target: Path, per_kind: int = 48) -> Calibration:
     """Write the averaged weights of a checkpoint, calibrated, as a weights file.
 
     Parameters
@@ -278,7 +333,9 @@ def finish(checkpoint: Path, target: Path, per_kind: int = 16) -> Calibration:
         ) from error
     network.eval().requires_grad_(False).fold()
     network.to(memory_format=torch.channels_last)
-    calibration = fit_calibration(network, calibration_frames(settings.seed, per_kind))
+    calibration = fit_calibration(
+        network, calibration_frames(settings.seed, per_kind), seed=settings.seed
+    )
     facts = {"steps": steps, "training": settings.model_dump(mode="json")}
     save_weights(target, average, settings.network, calibration, facts)
     return calibration

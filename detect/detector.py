@@ -201,9 +201,9 @@ def _placed(frame: Frame, sky: Background, found: Catalog) -> Catalog:
 
 def assemble(raw: RawSources, calibration: Calibration, settings: NeuralSettings) -> Catalog:
     """Return the catalogue of one frame from what the network said of it."""
-    xy, logit = suppress(raw.xy, raw.logit, settings.nms_sigma)
-    score = calibration.score(logit)
-    xy, score = xy[score >= settings.floor], score[score >= settings.floor]
+    kept, logit = suppress(raw.xy, raw.logit, settings.nms_sigma)
+    score = calibration.score(logit, raw.evidence[kept])
+    xy, score = raw.xy[kept][score >= settings.floor], score[score >= settings.floor]
     streaks = raw.streaks.copy()
     streaks[:, 4] = calibration.streak_score(streaks[:, 4], streaks[:, 2])
     streaks = streaks[streaks[:, 4] >= settings.floor]

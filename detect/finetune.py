@@ -359,7 +359,9 @@ def finetune(
         final.eval().requires_grad_(False).fold()
         known = [KnownFrame("own", f.frame, f.truth) for f in held]
         calibration = fit_calibration(
-            final, chain(known, calibration_frames(s.seed, s.calibration_per_kind))
+            final,
+            chain(known, calibration_frames(s.seed, s.calibration_per_kind)),
+            stored.calibration,
         )
     facts = dict(stored.facts) | {
         "finetuned": {

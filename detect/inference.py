@@ -16,6 +16,7 @@ from catalog.background import Background, estimate_background
 from catalog.errors import BadInputError
 from catalog.frame import Frame
 from detect.decode import find_streaks, propose
+from detect.evidence import measure_evidence
 from detect.fused import fused
 from detect.inputs import frame_channels
 from detect.network import DENSE_CHANNELS, STRIDE, Network
@@ -69,11 +70,14 @@ class RawSources:
         Mean of the proposal's presence logit and the RoI head's point logit.
     streaks : ndarray of float64, shape (n, 5)
         x, y, length [px], theta [rad], score.
+    evidence : ndarray of float32, shape (k, 15)
+        What the frame says of each point, by `detect.evidence.EVIDENCE`.
     """
 
     xy: npt.NDArray[np.float64]
     logit: npt.NDArray[np.float64]
     streaks: npt.NDArray[np.float64]
+    evidence: npt.NDArray[np.float32]
 
 
 def _spans(n: int, tiling: Tiling, multiple: int) -> Iterator[tuple[int, int, int, int]]:
@@ -195,7 +199,9 @@ def find_sources(
         & (xy_all[:, 1] > -0.5) & (xy_all[:, 1] < ny - 0.5)
     )  # fmt: skip
     streaks = refine_streaks(find_streaks(whole), frame, sky)
-    return RawSources(xy_all[on], logit_all[on], streaks)
+    xy_all, logit_all = xy_all[on], logit_all[on]
+    evidence = measure_evidence(frame, sky, xy_all, logit_all)
+    return RawSources(xy_all, logit_all, streaks, evidence)
 
 
 class _Part(NamedTuple):

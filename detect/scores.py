@@ -4,15 +4,88 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, logit
 
-__all__ = ["Calibration", "streak_features"]
+from detect.evidence import EVIDENCE
+
+__all__ = ["Calibration", "Rescoring", "streak_features"]
 
 Floats = npt.NDArray[np.float64]
+
+
+#: Standardised evidence beyond this is not told apart from this: nothing is extrapolated.
+_FARTHEST: Final = 4.0
+
+
+@dataclass(frozen=True)
+class Rescoring:
+    """What the frame's evidence adds to the network's logits: a small perceptron.
+
+    ``logit + W₃·tanh(W₂·tanh(W₁·u + b₁) + b₂) + b₃`` with ``u`` the standardised inverse
+    hyperbolic sines of the logit and of the columns of `detect.evidence.EVIDENCE`.
+
+    Attributes
+    ----------
+    mean, scale : tuple of float
+        That standardise the n inputs.
+    layers : tuple
+        Of each layer its rows of weights (the bias last).
+    """
+
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    layers: tuple[tuple[tuple[float, ...], ...], ...]
+
+    @cached_property
+    def _arrays(self) -> tuple[Floats, Floats, list[Floats]]:
+        layers = [np.array(layer, dtype=np.float64) for layer in self.layers]
+        return np.array(self.mean), np.array(self.scale), layers
+
+    def inputs(self, logits: Floats, evidence: npt.NDArray[np.floating]) -> Floats:
+        """Return the standardised inputs, shape (k, n)."""
+        mean, scale, _ = self._arrays
+        u = (np.arcsinh(np.column_stack([logits, evidence])) - mean) / scale
+        return np.clip(u, -_FARTHEST, _FARTHEST)
+
+    def __call__(self, logits: Floats, evidence: npt.NDArray[np.floating]) -> Floats:
+        """Return the logits that network and frame give together, shape (k,)."""
+        *hidden, last = self._arrays[2]
+        u = self.inputs(logits, evidence)
+        for layer in hidden:
+            u = np.tanh(u @ layer[:, :-1].T + layer[:, -1])
+        return np.asarray(logits + u @ last[0, :-1] + last[0, -1])
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> Rescoring:
+        """Return what `dataclasses.asdict` made a mapping of.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If the mapping is something else, or its shapes do not fit each other.
+        """
+        made = cls(
+            mean=tuple(float(v) for v in given["mean"]),
+            scale=tuple(float(v) for v in given["scale"]),
+            layers=tuple(
+                tuple(tuple(float(v) for v in row) for row in layer) for layer in given["layers"]
+            ),
+        )
+        mean, scale, layers = made._arrays
+        wide = [mean.size, *(len(layer) for layer in layers)]
+        shapes = [layer.shape for layer in layers]
+        if (
+            mean.size != len(EVIDENCE) + 1 or scale.shape != mean.shape or wide[-1] != 1
+            or shapes != [(b, a + 1) for a, b in pairwise(wide)] or not (scale > 0).all()
+        ):  # fmt: skip
+            raise ValueError(f"a perceptron of {len(EVIDENCE) + 1} inputs; got {shapes}")
+        return made
 
 
 @dataclass(frozen=True)
@@ -20,7 +93,8 @@ class Calibration:
     """Turns what the network says, after soft-NMS, into probabilities.
 
     Of a point: ``score = 1 / (1 + exp(-(slope·logit + offset)))`` (Platt 1999), where
-    ``logit`` is the mean of proposal and RoI head. Of a streak: the same function of
+    ``logit`` is the mean of proposal and RoI head, weighed with the frame's evidence
+    (`Rescoring`) where there is one. Of a streak: the same function of
     ``streak`` · (`streak_features`, 1), or the mean probability of its cells where
     ``streak`` is empty. All are fitted on simulated frames by the scorer's
     rule of what is right.
@@ -29,9 +103,20 @@ class Calibration:
     slope: float = 1.0
     offset: float = 0.0
     streak: tuple[float, ...] = ()
+    rescoring: Rescoring | None = None
 
-    def score(self, logits: Floats) -> Floats:
-        """Return the probability that each of these is a source, of the shape given."""
+    def score(self, logits: Floats, evidence: npt.NDArray[np.floating] | None = None) -> Floats:
+        """Return the probability that each of these is a source, shape (k,).
+
+        Parameters
+        ----------
+        logits : ndarray of float64, shape (k,)
+            The network's, after soft-NMS.
+        evidence : ndarray, shape (k, 15), optional
+            Of `detect.evidence.measure_evidence`; without it the network stands alone.
+        """
+        if self.rescoring is not None and evidence is not None:
+            logits = self.rescoring(logits, evidence)
         return np.asarray(expit(self.slope * logits + self.offset))
 
     def streak_score(self, mean_probability: Floats, length_px: Floats) -> Floats:
@@ -58,6 +143,9 @@ class Calibration:
             slope=float(given["slope"]),
             offset=float(given["offset"]),
             streak=tuple(float(v) for v in given.get("streak", ())),
+            rescoring=None
+            if given.get("rescoring") is None
+            else Rescoring.from_dict(given["rescoring"]),
         )
 
 

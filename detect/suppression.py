@@ -26,8 +26,8 @@ _LOWEST: Final = 1e-3
 
 def suppress(
     xy: npt.NDArray[np.float64], logits: npt.NDArray[np.float64], sigma: float = DEFAULT_SIGMA
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return the positions and logits that Gaussian soft-NMS leaves, the surest first.
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+    """Return which sources Gaussian soft-NMS leaves and their logits, the surest first.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def suppress(
     Bodla et al. 2017, ICCV, eq. 3.
     """
     if len(logits) == 0:
-        return xy.reshape(0, 2), logits
+        return np.zeros(0, dtype=np.intp), logits
     # Positions relative to a corner: float32 holds 1/256 px up to 65k px, and no further.
     corner = np.floor(xy.min(axis=0))
     kept, decayed = soft_nms(
@@ -52,7 +52,7 @@ def suppress(
         sigma=sigma,
         score_threshold=_LOWEST,
     )
-    order = kept.numpy()
+    order = kept.numpy().astype(np.intp)
     # An undisturbed score comes back rounded to float32; its own logit is exact.
     changed = logit(np.clip(decayed.double().numpy(), _LOWEST, 1 - 1e-12))
-    return xy[order], np.minimum(changed, logits[order])
+    return order, np.minimum(changed, logits[order])

@@ -21,6 +21,7 @@ from detect.calibration import (
     judge,
     judge_streaks,
 )
+from detect.evidence import EVIDENCE
 from detect.inference import RawSources
 from detect.inputs import frame_channels
 from detect.network import Network, NetworkSettings
@@ -132,7 +133,8 @@ def peaks(frame: Frame, network: Network, **_: object) -> RawSources:
     y, x = np.nonzero(top)
     logit = 1.5 * smooth[y, x] - 4
     order = np.argsort(-logit, kind="stable")
-    return RawSources(np.column_stack([x, y])[order].astype(float), logit[order], np.zeros((0, 5)))
+    xy, logit = np.column_stack([x, y])[order].astype(float), logit[order]
+    return RawSources(xy, logit, np.zeros((0, 5)), np.zeros((len(xy), len(EVIDENCE)), np.float32))
 
 
 @pytest.fixture(scope="module")

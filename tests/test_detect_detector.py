@@ -12,6 +12,7 @@ import torch
 from catalog import BadInputError, Catalog, Detector, Frame
 from detect import NeuralDetector, NeuralSettings, neural
 from detect.detector import _bf16, assemble
+from detect.evidence import EVIDENCE
 from detect.inference import RawSources
 from detect.network import Bottleneck, Network, NetworkSettings
 from detect.weights import SHIPPED, Calibration, save_weights
@@ -145,7 +146,10 @@ def test_no_point_is_reported_on_a_masked_pixel(keen: Path) -> None:
 
 def raw(points: list[tuple[float, float, float]], streaks: list[list[float]] = ()) -> RawSources:
     table = np.array(points, dtype=float).reshape(-1, 3)
-    return RawSources(table[:, :2], table[:, 2], np.array(streaks, dtype=float).reshape(-1, 5))
+    lines = np.array(streaks, dtype=float).reshape(-1, 5)
+    return RawSources(
+        table[:, :2], table[:, 2], lines, np.zeros((len(table), len(EVIDENCE)), np.float32)
+    )
 
 
 def test_the_catalogue_is_calibrated_suppressed_and_ordered() -> None:

@@ -1,0 +1,260 @@
+"""What the frame as a whole says of each place: its own profile, and what stands around.
+
+The network sees some hundred pixels around a source and does not know the frame's
+profile beyond them. The frame does: its bright stars show it. So each proposal is measured
+once more, with that profile, and `detect.scores.Rescoring` weighs both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+from scipy.spatial import KDTree
+
+from catalog.background import Background
+from catalog.frame import Frame
+
+__all__ = ["EVIDENCE", "measure_evidence", "measure_profile"]
+
+Floats = npt.NDArray[np.float64]
+Stamps = npt.NDArray[np.float32]
+
+#: What is measured, in order; all in units of the noise unless said otherwise.
+EVIDENCE: Final = (
+    "matched",  # S/N under the frame's own profile
+    "narrow",  # S/N under a profile narrower than any star's
+    "wide",  # S/N under one twice as wide as the frame's
+    "residual",  # log of what the fitted profile leaves in the core, relative to its S/N
+    "centre",  # what it leaves on the central pixel, relative to its S/N
+    "highest",  # and at most, relative to its S/N
+    "ring",  # mean of the surroundings
+    "row", "column",  # mean along the row and the column, without the core
+    "row_far", "column_far",  # the same farther out
+    "crowd",  # log10 of the sure sources per 10⁶ px
+    "area",  # noise-equivalent area of the profile, log of px
+    "nearest",  # distance [px] to the nearest surer of the eight nearest proposals, at most 12
+    "excess",  # how much surer that one is, at most 20
+)  # fmt: skip
+
+#: Half the side of the square that is looked at, and of the long bars [px].
+_HALF: Final = 5
+_BAR: Final = 24
+_CORE_PX: Final = 3.0
+#: Positions within a pixel are told apart in steps of 1/4 px.
+_PHASES: Final = 4
+#: A proposal this sure is a source, as far as profile and crowding go.
+_SURE_LOGIT: Final = 3.0
+#: The profile is measured from stars of this S/N, from so many at least and at most.
+_PROFILE_SNR: Final = (25.0, 3000.0)
+_FEWEST, _MOST = 5, 300
+_UNKNOWN_FWHM_PX: Final = 3.0
+_FWHM_PER_SIGMA: Final = 2.3548
+_NARROW_SIGMA_PX: Final = 0.45
+_FARTHEST_PX: Final = 12.0
+_NEIGHBOURS: Final = 8
+#: Rows of the frame, and proposals, that are at hand at a time; bounds memory.
+_BAND: Final = 256
+_AT_ONCE: Final = 4096
+_GRID: Final = np.arange(-_HALF, _HALF + 1)
+_R: Final = np.hypot(*np.meshgrid(_GRID, _GRID))
+
+
+def measure_evidence(
+    frame: Frame, background: Background, xy: Floats, logit: Floats
+) -> npt.NDArray[np.float32]:
+    """Return what the frame says of each proposal.
+
+    Parameters
+    ----------
+    frame : Frame
+        On which they were found.
+    background : Background
+        Its sky and noise.
+    xy : ndarray of float64, shape (k, 2)
+        Positions [px], 0-based, integer at the pixel's centre, on the frame.
+    logit : ndarray of float64, shape (k,)
+        How sure the network is of each.
+
+    Returns
+    -------
+    ndarray of float32, shape (k, 15)
+        Columns as in `EVIDENCE`. Masked pixels take no part.
+    """
+    out = np.zeros((len(xy), len(EVIDENCE)), dtype=np.float32)
+    if len(xy) == 0:
+        return out
+    profile = measure_profile(frame, background, xy, logit)
+    sigma = np.sqrt(_noise_area(profile) / (4 * np.pi))
+    banks = [_phases(p) for p in (profile, _gaussian(_NARROW_SIGMA_PX), _gaussian(2 * sigma))]
+    for rows, pixels in _bands(frame, background, xy):
+        out[rows, :11] = _around(pixels, xy[rows], banks)
+    out[:, 11] = np.log10(np.count_nonzero(logit > _SURE_LOGIT) / frame.data.size * 1e6 + 10)
+    out[:, 12] = np.log(_noise_area(profile))
+    out[:, 13:] = _neighbours(xy, logit)
+    return out
+
+
+def measure_profile(frame: Frame, background: Background, xy: Floats, logit: Floats) -> Stamps:
+    """Return the frame's point-spread function, shape (11, 11), its sum 1.
+
+    The median of the sure, bright, unmasked sources, each shifted to the middle and scaled;
+    a Gaussian of the frame's FWHM (3 px where none is stated) if there are fewer than five.
+    """
+    fwhm = _UNKNOWN_FWHM_PX if frame.fwhm is None else float(frame.fwhm)
+    stated = _gaussian(fwhm / _FWHM_PER_SIGMA)
+    rows = np.flatnonzero(logit > _SURE_LOGIT)
+    if rows.size < _FEWEST:
+        return stated
+    rows = rows[:: 1 + rows.size // (8 * _MOST)]
+    parts = [
+        (some, *pixels.stamps(xy[rows[some]]))
+        for some, pixels in _bands(frame, background, xy[rows])
+    ]
+    order, stamps, usable = (np.concatenate(p) for p in zip(*parts, strict=True))
+    rows, whole = rows[order], usable.all(axis=(1, 2))
+    core = _R <= _CORE_PX
+    snr = stamps[:, core].sum(axis=1) / np.sqrt(core.sum())
+    good = (snr > _PROFILE_SNR[0]) & (snr < _PROFILE_SNR[1]) & whole
+    rows, stamps, snr = rows[good], stamps[good], snr[good]
+    if rows.size < _FEWEST:
+        return stated
+    best = np.argsort(-snr, kind="stable")[:_MOST]
+    fraction = xy[rows[best]] - np.rint(xy[rows[best]])
+    centred = np.stack(
+        [
+            ndimage.shift(stamp, (-fy, -fx), order=3, mode="nearest")
+            for stamp, (fx, fy) in zip(stamps[best], fraction, strict=True)
+        ]
+    )
+    middle = np.median(centred / snr[best][:, None, None], axis=0)
+    middle[_R > _HALF] = 0
+    total = float(middle.sum())
+    return np.asarray(middle / total, dtype=np.float32) if total > 0 else stated
+
+
+def _gaussian(sigma: float) -> Stamps:
+    p = np.exp(-(_R**2) / (2 * sigma**2))
+    return np.asarray(p / p.sum(), dtype=np.float32)
+
+
+def _noise_area(profile: Stamps) -> float:
+    """Return the noise-equivalent area [px]; 4π·σ² of a Gaussian."""
+    return float(1 / np.sum(profile.astype(np.float64) ** 2))
+
+
+def _phases(profile: Stamps) -> Stamps:
+    """Return the profile at every phase within a pixel, shape (phases² , 11, 11)."""
+    steps = (np.arange(_PHASES) + 0.5) / _PHASES - 0.5
+    shifted = [
+        ndimage.shift(profile, (fy, fx), order=3, mode="constant") for fy in steps for fx in steps
+    ]
+    return np.asarray(np.stack(shifted), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class _Pixels:
+    """Rows of a frame in units of the noise, and which pixels may be used, with a wide rim.
+
+    Unusable pixels, and those beyond the frame, are 0. Row ``first`` of the frame is row ``_BAR``.
+    """
+
+    z: Stamps
+    usable: npt.NDArray[np.bool_]
+    first: int
+
+    def stamps(self, xy: Floats) -> tuple[Stamps, npt.NDArray[np.bool_]]:
+        """Return the squares around positions, and their usable pixels, each (k, 11, 11)."""
+        rim, side = _BAR - _HALF, 2 * _HALF + 1
+        return self._cut(xy, rim, rim, (side, side))
+
+    def bars(self, xy: Floats, axis: int) -> tuple[Stamps, npt.NDArray[np.bool_]]:
+        """Return the bars along rows (1) or columns (0), and their usable pixels, (k, 49)."""
+        side = 2 * _BAR + 1
+        cut = self._cut(xy, 0, _BAR, (side, 1)) if axis == 0 else self._cut(xy, _BAR, 0, (1, side))
+        return cut[0].reshape(-1, side), cut[1].reshape(-1, side)
+
+    def _cut(
+        self, xy: Floats, down: int, right: int, shape: tuple[int, int]
+    ) -> tuple[Stamps, npt.NDArray[np.bool_]]:
+        x, y = np.rint(xy).astype(np.intp).T
+        at = y - self.first + down, x + right
+        return (
+            np.lib.stride_tricks.sliding_window_view(self.z, shape)[at],
+            np.lib.stride_tricks.sliding_window_view(self.usable, shape)[at],
+        )
+
+
+def _bands(
+    frame: Frame, background: Background, xy: Floats
+) -> Iterator[tuple[npt.NDArray[np.intp], _Pixels]]:
+    """Yield the rows of ``xy`` in groups, each with the pixels around them."""
+    ny = frame.shape[0]
+    middle = np.rint(xy[:, 1]).astype(np.intp)
+    order = np.argsort(middle, kind="stable")
+    for y0 in range(0, ny, _BAND):
+        y1 = min(ny, y0 + _BAND)
+        low, high = np.searchsorted(middle[order], (y0, y1))
+        if low == high:
+            continue
+        top, bottom = max(0, y0 - _BAR), min(ny, y1 + _BAR)
+        part = slice(top, bottom)
+        usable = ~frame.bad[part]
+        z = (frame.data[part] - background.level[part]) / background.rms[part]
+        z[~usable] = 0
+        rim = ((_BAR - (y0 - top), _BAR - (bottom - y1)), (_BAR, _BAR))
+        pixels = _Pixels(np.pad(z.astype(np.float32, copy=False), rim), np.pad(usable, rim), y0)
+        for first in range(low, high, _AT_ONCE):
+            yield order[first : min(first + _AT_ONCE, high)], pixels
+
+
+def _around(pixels: _Pixels, xy: Floats, banks: list[Stamps]) -> Stamps:
+    """Return the first eleven columns of some proposals."""
+    stamps, usable = pixels.stamps(xy)
+    middle = np.rint(xy)
+    phase = ((xy - middle + 0.5) * _PHASES).astype(np.intp).clip(0, _PHASES - 1)
+    which = phase[:, 1] * _PHASES + phase[:, 0]
+    matched = []
+    for bank in banks:
+        profile = bank[which] * usable
+        size = np.sqrt(np.einsum("kij,kij->k", profile, profile))
+        size[size == 0] = 1
+        matched.append(np.einsum("kij,kij->k", stamps, profile) / size)
+        if bank is banks[0]:
+            own = profile / size[:, None, None]
+    rest = stamps - matched[0][:, None, None] * own
+    core = rest[:, _R <= _CORE_PX]
+    scale = 1 + 0.1 * np.abs(matched[0])
+    left = np.log((core**2).mean(axis=1) / (1 + 0.02 * matched[0] ** 2) + 0.05)
+    ring = stamps[:, _R > _HALF - 1].clip(-4, 8).mean(axis=1)
+    means = []
+    offsets = np.abs(np.arange(-_BAR, _BAR + 1))
+    for axis in (1, 0):
+        bar, fine = pixels.bars(xy, axis)
+        bar = bar.clip(-4, 8)
+        for some in ((offsets >= 3) & (offsets < 8), offsets >= 8):
+            means.append(bar[:, some].sum(axis=1) / np.maximum(fine[:, some].sum(axis=1), 1))
+    row, row_far, column, column_far = means
+    return np.column_stack(
+        [*matched, left, rest[:, _HALF, _HALF] / scale, core.max(axis=1) / scale, ring,
+         row, column, row_far, column_far]
+    )  # fmt: skip
+
+
+def _neighbours(xy: Floats, logit: Floats) -> npt.NDArray[np.float32]:
+    """Return the distance of the nearest surer proposal and how much surer it is, (k, 2)."""
+    out = np.tile(np.array([_FARTHEST_PX, 0.0]), (len(xy), 1))
+    near = KDTree(xy).query(xy, np.arange(2, _NEIGHBOURS + 2), distance_upper_bound=_FARTHEST_PX)
+    distance, index = np.asarray(near[0]), np.asarray(near[1])
+    # What is too far has an index one past the end: surer than nobody.
+    more = np.append(logit, -np.inf)[index] - logit[:, None]
+    more[~(more > 0)] = -np.inf
+    column = np.argmax(more > 0, axis=1)
+    rows = np.flatnonzero(more[np.arange(len(xy)), column] > 0)
+    out[rows, 0] = distance[rows, column[rows]]
+    out[rows, 1] = np.minimum(more[rows, column[rows]], 20)
+    return out.astype(np.float32)
