@@ -31,7 +31,7 @@ from catalog import (
     write_catalog,
     write_frame,
 )
-from duel.contestants import Contestant
+from duel.contestants import Contestant, build
 from duel.mosaics import find_by_sections, measure_by_sections
 from duel.worker import detect_frame, prepare_truth
 from evaluation import ScoringRules
@@ -283,6 +283,31 @@ def test_sections_find_what_the_whole_frame_gives(sky, name) -> None:
     # No two detections on a seam that the whole frame has once.
     lonely, _ = KDTree(other.xy).query(other.xy, k=2)
     assert (lonely[:, 1] < 1).sum() <= (KDTree(one.xy).query(one.xy, k=2)[0][:, 1] < 1).sum()
+
+
+def test_the_network_finds_by_sections_of_a_packed_frame_what_it_finds_on_the_whole(sky) -> None:
+    entry = entry_of(sky / "packed.fits.fz")
+    mosaic = open_mosaic(entry, CUTTING)
+    detector = build(Contestant(name="neural", use="neural"))
+    one, other = detector(entry.read()), find_by_sections(detector, mosaic)
+    assert len(mosaic.sections) >= 20
+    assert len(one) > 500
+    for a, b in ((one, other), (other, one)):
+        points = ~a.is_streak
+        apart, at = KDTree(b.xy[~b.is_streak]).query(a.xy[points])
+        score, same = a["score"][points], b["score"][~b.is_streak][at]
+        assert (apart > 1).mean() < 0.02
+        assert (apart[score > 0.5] > 1).mean() < 0.005
+        assert np.median(apart) < 0.01
+        assert np.median(np.abs(score - same)) < 0.002
+        # A seam moves the scores of few, and of the sure ones hardly any.
+        assert np.quantile(np.abs(score - same), 0.95) < 0.02
+        assert np.quantile(np.abs(score - same)[score > 0.9], 0.95) < 0.005
+    assert len(other) == pytest.approx(len(one), rel=0.01)
+    lonely, _ = KDTree(other.xy).query(other.xy, k=2)
+    assert (lonely[:, 1] < 1).sum() <= 1.05 * (KDTree(one.xy).query(one.xy, k=2)[0][:, 1] < 1).sum()
+    sure = [c.xy[c.is_streak & (c["score"] > 0.5)] for c in (one, other)]
+    assert len(sure[0]) == len(sure[1])
 
 
 def test_common_measurements_by_section_are_those_of_the_frame(sky) -> None:
