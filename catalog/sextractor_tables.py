@@ -97,5 +97,8 @@ def write_ldac(table: Table, path: Path) -> None:
 
 
 _OWN: Final = frozenset(
-    (*_NAMES, "score", "kind", "length", "snr", "ignore", "aper_flux", "aper_flux_err", "aper_mag")
-)
+    (
+        *_NAMES, "xy_err", "score", "kind", "length", "snr", "ignore",
+        "aper_flux", "aper_flux_err", "aper_mag",
+    )
+)  # fmt: skip

@@ -32,6 +32,7 @@ class Column:
 SCHEMA: Final[Mapping[str, Column]] = {
     "x": Column("f8", "pix", None, "column of the centre; 0-based, integer at the pixel's centre"),
     "y": Column("f8", "pix", None, "row of the centre; 0-based, integer at the pixel's centre"),
+    "xy_err": Column("f8", "pix", None, "standard deviation of x, and of y, where it is stated"),
     "flux": Column("f8", "adu", np.nan, "flux above the background"),
     "flux_err": Column("f8", "adu", np.nan, "standard deviation of flux"),
     "mag": Column("f8", "mag", np.nan, "magnitude on the frame's zero-point"),
@@ -83,6 +84,7 @@ class Catalog:
     REQUIRED: ClassVar[tuple[str, ...]] = ("x", "y")
     #: Present only when somebody supplied them.
     OPTIONAL: ClassVar[tuple[str, ...]] = (
+        "xy_err",
         "ra",
         "dec",
         "snr",

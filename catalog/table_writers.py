@@ -45,6 +45,7 @@ TABLE_ENDINGS: Final[Mapping[str, str]] = {
 UCDS: Final[Mapping[str, str]] = {
     "x": "pos.cartesian.x;instr.det",
     "y": "pos.cartesian.y;instr.det",
+    "xy_err": "stat.error;pos.cartesian",
     "flux": "phot.count",
     "flux_err": "stat.error;phot.count",
     "mag": "phot.mag",

@@ -17,9 +17,10 @@ from catalog.photometry import forced_photometry
 from catalog.settings import build_settings
 from catalog.sources import Catalog
 from catalog.tuning import Range, Space
+from detect.evidence import width_and_snr
 from detect.inference import RawSources, Tiling, find_sources
 from detect.memory import keep_freed_memory
-from detect.positions import refine_points
+from detect.positions import refine_points, window_sigma
 from detect.suppression import DEFAULT_SIGMA, suppress
 from detect.weights import SHIPPED, Calibration, LoadedWeights, load_weights
 
@@ -121,11 +122,13 @@ class NeuralDetector:
         -------
         Catalog
             ``score`` is the calibrated probability of a source after soft-NMS; ``flux``,
-            ``flux_err`` and ``mag`` are those of the common forced aperture.
+            ``flux_err`` and ``mag`` are those of the common forced aperture; ``xy_err`` is the
+            standard deviation of a point's x, and of its y [px], NaN where it is not known.
         """
         sky = estimate_background(frame)
         raw = self._raw(frame, sky, self.settings)
-        return _measured(frame, sky, assemble(raw, self.loaded.calibration, self.settings))
+        calibration = self.loaded.calibration
+        return _measured(frame, sky, assemble(raw, calibration, self.settings), calibration)
 
     @property
     def tuning_space(self) -> Space:
@@ -147,7 +150,7 @@ class NeuralDetector:
                 same = (s.weights, s.device) == (self.settings.weights, self.settings.device)
                 own = self if same else NeuralDetector(s, self.name)
                 seen[key] = own._raw(frame, sky, s), own.loaded.calibration
-            yield _measured(frame, sky, assemble(*seen[key], s))
+            yield _measured(frame, sky, assemble(*seen[key], s), seen[key][1])
 
     def _raw(self, frame: Frame, sky: Background, s: NeuralSettings) -> RawSources:
         """Return what the network says of one frame."""
@@ -176,15 +179,15 @@ def _on_good(frame: Frame, found: Catalog) -> Catalog:
     return found.select(on_good | found.is_streak)
 
 
-def _measured(frame: Frame, sky: Background, found: Catalog) -> Catalog:
+def _measured(frame: Frame, sky: Background, found: Catalog, calibration: Calibration) -> Catalog:
     """Return what lies on usable pixels, placed and with the fluxes of the common aperture."""
     found = forced_photometry(frame, _on_good(frame, found), background=sky)
-    found = _placed(frame, sky, found)
+    found = _placed(frame, sky, found, calibration)
     mag = found["aper_mag"] if frame.zero_point is not None else np.full(len(found), np.nan)
     return found.with_columns(flux=found["aper_flux"], flux_err=found["aper_flux_err"], mag=mag)
 
 
-def _placed(frame: Frame, sky: Background, found: Catalog) -> Catalog:
+def _placed(frame: Frame, sky: Background, found: Catalog, calibration: Calibration) -> Catalog:
     """Return the catalogue with bright points where their pixels say; fluxes move along."""
     snr = np.where(found.is_streak, np.nan, found["aper_flux"] / found["aper_flux_err"])
     xy = refine_points(found.xy, snr, frame, sky)
@@ -196,6 +199,9 @@ def _placed(frame: Frame, sky: Background, found: Catalog) -> Catalog:
     columns = {name: found[name].copy() for name in ("aper_flux", "aper_flux_err", "aper_mag")}
     for name, values in columns.items():
         values[moved] = again[name]
+    if calibration.windowed is not None:
+        columns["xy_err"] = found["xy_err"].copy()
+        columns["xy_err"][moved] = calibration.windowed(window_sigma(frame), snr[moved])
     return found.with_columns(**columns)
 
 
@@ -203,7 +209,10 @@ def assemble(raw: RawSources, calibration: Calibration, settings: NeuralSettings
     """Return the catalogue of one frame from what the network said of it."""
     kept, logit = suppress(raw.xy, raw.logit, settings.nms_sigma)
     score = calibration.score(logit, raw.evidence[kept])
-    xy, score = raw.xy[kept][score >= settings.floor], score[score >= settings.floor]
+    kept, score = kept[score >= settings.floor], score[score >= settings.floor]
+    xy, error = raw.xy[kept], np.full(len(kept), np.nan)
+    if calibration.placed is not None:
+        error = calibration.placed(*width_and_snr(raw.evidence[kept]))
     streaks = raw.streaks.copy()
     streaks[:, 4] = calibration.streak_score(streaks[:, 4], streaks[:, 2])
     streaks = streaks[streaks[:, 4] >= settings.floor]
@@ -213,6 +222,7 @@ def assemble(raw: RawSources, calibration: Calibration, settings: NeuralSettings
         source="neural",
         x=np.concatenate([xy[:, 0], streaks[:, 0]]),
         y=np.concatenate([xy[:, 1], streaks[:, 1]]),
+        xy_err=np.concatenate([error, np.full(m, np.nan)]),
         score=np.concatenate([score, streaks[:, 4]]),
         kind=np.array(["point"] * n + ["streak"] * m, dtype="U6"),
         length=np.concatenate([np.zeros(n), streaks[:, 2]]),

@@ -18,8 +18,9 @@ from scipy.spatial import KDTree
 
 from catalog.background import Background
 from catalog.frame import Frame
+from detect.positions import window_sigma
 
-__all__ = ["EVIDENCE", "measure_evidence", "measure_profile"]
+__all__ = ["EVIDENCE", "measure_evidence", "measure_profile", "width_and_snr"]
 
 Floats = npt.NDArray[np.float64]
 Stamps = npt.NDArray[np.float32]
@@ -52,8 +53,6 @@ _SURE_LOGIT: Final = 3.0
 #: The profile is measured from stars of this S/N, from so many at least and at most.
 _PROFILE_SNR: Final = (25.0, 3000.0)
 _FEWEST, _MOST = 5, 300
-_UNKNOWN_FWHM_PX: Final = 3.0
-_FWHM_PER_SIGMA: Final = 2.3548
 _NARROW_SIGMA_PX: Final = 0.45
 _FARTHEST_PX: Final = 12.0
 _NEIGHBOURS: Final = 8
@@ -99,14 +98,19 @@ def measure_evidence(
     return out
 
 
+def width_and_snr(evidence: npt.NDArray[np.floating]) -> tuple[Floats, Floats]:
+    """Return the profile's σ [px] and the S/N under it, of each row of evidence; each (k,)."""
+    area = np.exp(evidence[:, EVIDENCE.index("area")].astype(np.float64))
+    return np.sqrt(area / (4 * np.pi)), evidence[:, EVIDENCE.index("matched")].astype(np.float64)
+
+
 def measure_profile(frame: Frame, background: Background, xy: Floats, logit: Floats) -> Stamps:
     """Return the frame's point-spread function, shape (11, 11), its sum 1.
 
     The median of the sure, bright, unmasked sources, each shifted to the middle and scaled;
     a Gaussian of the frame's FWHM (3 px where none is stated) if there are fewer than five.
     """
-    fwhm = _UNKNOWN_FWHM_PX if frame.fwhm is None else float(frame.fwhm)
-    stated = _gaussian(fwhm / _FWHM_PER_SIGMA)
+    stated = _gaussian(window_sigma(frame))
     rows = np.flatnonzero(logit > _SURE_LOGIT)
     if rows.size < _FEWEST:
         return stated

@@ -7,11 +7,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import sep
+from astropy.stats import gaussian_fwhm_to_sigma
 
 from catalog.background import Background
 from catalog.frame import Frame
 
-__all__ = ["refine_points"]
+__all__ = ["refine_points", "window_sigma"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -19,7 +20,6 @@ Floats = npt.NDArray[np.float64]
 _BRIGHT: Final = 16.0
 #: Where the PSF is unknown [px].
 _UNKNOWN_FWHM_PX: Final = 3.0
-_FWHM_PER_SIGMA: Final = 2.3548
 #: A window that walks farther than this has gone to a neighbour [px].
 _FARTHEST_PX: Final = 0.5
 #: A common shift counts from so many sources, this length [px] and this many errors on.
@@ -28,6 +28,12 @@ _SHIFT_PX: Final = 0.04
 _SHIFT_ERRORS: Final = 2.5
 _MAD_TO_SIGMA: Final = 1.4826
 _MEDIAN_ERROR: Final = 1.2533
+
+
+def window_sigma(frame: Frame) -> float:
+    """Return σ [px] of the Gaussian window under which centroids are taken: the profile's."""
+    fwhm = _UNKNOWN_FWHM_PX if frame.fwhm is None else float(frame.fwhm)
+    return fwhm * float(gaussian_fwhm_to_sigma)
 
 
 def refine_points(xy: Floats, snr: Floats, frame: Frame, background: Background) -> Floats:
@@ -62,13 +68,10 @@ def refine_points(xy: Floats, snr: Floats, frame: Frame, background: Background)
     rows = np.flatnonzero(snr > _BRIGHT)
     if rows.size == 0:
         return out
-    fwhm = _UNKNOWN_FWHM_PX if frame.fwhm is None else float(frame.fwhm)
     x, y = np.ascontiguousarray(out[rows, 0]), np.ascontiguousarray(out[rows, 1])
     # SEP asks for writable memory, and a frame's is read-only.
     mask = frame.bad.copy() if frame.bad.any() else None
-    wx, wy, flags = sep.winpos(
-        frame.data - background.level, x, y, fwhm / _FWHM_PER_SIGMA, mask=mask
-    )
+    wx, wy, flags = sep.winpos(frame.data - background.level, x, y, window_sigma(frame), mask=mask)
     shift = np.stack([wx - x, wy - y], axis=1)
     failed = sep.APER_TRUNC | sep.APER_ALLMASKED | sep.APER_NONPOSITIVE
     good = ((np.asarray(flags) & failed) == 0) & (np.hypot(*shift.T) <= _FARTHEST_PX)

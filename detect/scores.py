@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,10 @@ from scipy.special import expit, logit
 
 from detect.evidence import EVIDENCE
 
-__all__ = ["Calibration", "Rescoring", "streak_features"]
+__all__ = ["Calibration", "ErrorLaw", "Rescoring", "streak_features"]
 
 Floats = npt.NDArray[np.float64]
+_Part = TypeVar("_Part")
 
 
 #: Standardised evidence beyond this is not told apart from this: nothing is extrapolated.
@@ -89,6 +90,24 @@ class Rescoring:
 
 
 @dataclass(frozen=True)
+class ErrorLaw:
+    """How well a position is known: the root of ``floor² + (gain·σ/(S/N))²``, per axis [px].
+
+    σ is the width of the profile [px]; ``gain`` is 1 for the best measurement of a lone
+    Gaussian star in white noise under a matched filter.
+    """
+
+    floor: float
+    gain: float
+
+    def __call__(self, sigma: npt.ArrayLike, snr: npt.ArrayLike) -> Floats:
+        """Return the standard deviation of x, and of y [px]; NaN where the S/N is not positive."""
+        snr = np.asarray(snr, dtype=np.float64)
+        unit = np.asarray(sigma) / np.where(snr > 0, snr, np.nan)
+        return np.asarray(np.hypot(self.floor, self.gain * unit))
+
+
+@dataclass(frozen=True)
 class Calibration:
     """Turns what the network says, after soft-NMS, into probabilities.
 
@@ -96,14 +115,17 @@ class Calibration:
     ``logit`` is the mean of proposal and RoI head, weighed with the frame's evidence
     (`Rescoring`) where there is one. Of a streak: the same function of
     ``streak`` · (`streak_features`, 1), or the mean probability of its cells where
-    ``streak`` is empty. All are fitted on simulated frames by the scorer's
-    rule of what is right.
+    ``streak`` is empty. ``placed`` is the error of positions from the network, ``windowed`` of
+    those from the pixels (`detect.positions`). All are fitted on simulated frames by the
+    scorer's rule of what is right.
     """
 
     slope: float = 1.0
     offset: float = 0.0
     streak: tuple[float, ...] = ()
     rescoring: Rescoring | None = None
+    placed: ErrorLaw | None = None
+    windowed: ErrorLaw | None = None
 
     def score(self, logits: Floats, evidence: npt.NDArray[np.floating] | None = None) -> Floats:
         """Return the probability that each of these is a source, shape (k,).
@@ -143,10 +165,21 @@ class Calibration:
             slope=float(given["slope"]),
             offset=float(given["offset"]),
             streak=tuple(float(v) for v in given.get("streak", ())),
-            rescoring=None
-            if given.get("rescoring") is None
-            else Rescoring.from_dict(given["rescoring"]),
+            rescoring=_given(given, "rescoring", Rescoring.from_dict),
+            placed=_given(given, "placed", _law),
+            windowed=_given(given, "windowed", _law),
         )
+
+
+def _given(
+    given: Mapping[str, Any], name: str, make: Callable[[Mapping[str, Any]], _Part]
+) -> _Part | None:
+    """Return a part of a calibration, None where the weights are older than it."""
+    return None if given.get(name) is None else make(given[name])
+
+
+def _law(given: Mapping[str, Any]) -> ErrorLaw:
+    return ErrorLaw(floor=float(given["floor"]), gain=float(given["gain"]))
 
 
 def streak_features(mean_probability: Floats, length_px: Floats) -> Floats:

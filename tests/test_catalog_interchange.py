@@ -42,6 +42,7 @@ def catalog(**more: Any) -> Catalog:
         source="made",
         x=[0.1 + 0.2, 99.0, -1 / 3, 511.5],
         y=[5.0, 1e-7, 40.25, 0.0],
+        xy_err=[0.25, np.nan, 1e-3, 2.0],
         flux=[1.5e4, np.nan, -2.0, 1e-30],
         flux_err=[12.0, np.nan, 1 / 3, 0.0],
         mag=[17.25, np.nan, 20.0, 30.1],

@@ -281,7 +281,7 @@ def test_columns_chosen_by_hand(tmp_path: Path) -> None:
     ("columns", "message"),
     [
         ({"x": "nope"}, r"a column 'nope' for 'x'; got columns x, y"),
-        ({"z": "x"}, r"one of the columns x, y, flux.*; got 'z'"),
+        ({"z": "x"}, r"one of the columns x, y, xy_err, flux.*; got 'z'"),
     ],
 )
 def test_columns_that_are_not_there(tmp_path: Path, columns: dict[str, str], message: str) -> None:

@@ -11,17 +11,19 @@ from scipy import ndimage
 from scipy.special import expit
 
 from catalog import BadInputError, Catalog, Frame
+from catalog.background import estimate_background
 from detect import calibration
 from detect.calibration import (
     calibration_frames,
     finish,
     fit_calibration,
+    fit_errors,
     fit_points,
     fit_streaks,
     judge,
     judge_streaks,
 )
-from detect.evidence import EVIDENCE
+from detect.evidence import EVIDENCE, measure_evidence
 from detect.inference import RawSources
 from detect.inputs import frame_channels
 from detect.network import Network, NetworkSettings
@@ -94,6 +96,41 @@ def test_streak_scores_become_frequencies_and_few_streaks_change_nothing() -> No
     frequencies_agree(score, right[3000:])
     assert fit_streaks(p[:20], length[:20], np.ones(20, dtype=bool)) == ()
     np.testing.assert_array_equal(Calibration().streak_score(p, length), p)
+
+
+def test_errors_of_positions_are_learned_though_some_are_wild() -> None:
+    rng = np.random.default_rng(9)
+    unit = rng.uniform(0.01, 0.6, 6000)
+    off = rng.normal(0, np.hypot(0.05, 1.3 * unit))
+    off[rng.random(6000) < 0.05] *= 8
+    law = fit_errors(np.column_stack([unit, off]))
+    assert law is not None
+    assert law.gain == pytest.approx(1.3, rel=0.1)
+    assert law.floor == pytest.approx(0.05, abs=0.012)
+    np.testing.assert_allclose(
+        law(2.0, [10.0, 4.0]), np.hypot(law.floor, law.gain * np.array([0.2, 0.5]))
+    )
+    assert np.isnan(law(2.0, [-1.0, 0.0])).all()
+    assert fit_errors(np.zeros((399, 2))) is None
+
+
+def test_deviations_are_those_from_the_nearest_truth_placed_and_windowed() -> None:
+    rng = np.random.default_rng(10)
+    truth = np.column_stack([rng.uniform(15, 85, 8), np.arange(15, 95, 10)]).astype(float)
+    y, x = np.mgrid[:110, :100]
+    data = 100 + rng.normal(0, 1, (110, 100))
+    for (px, py), a in zip(truth, [3, 300] * 4, strict=True):
+        data += a * np.exp(-((x - px) ** 2 + (y - py) ** 2) / (2 * 1.3**2))
+    frame = Frame(data=data.astype(np.float32), name="stars", fwhm=1.3 * 2.3548)
+    sky = estimate_background(frame)
+    found = truth + 0.2
+    evidence = measure_evidence(frame, sky, found, np.zeros(8))
+    placed, windowed = calibration._deviations(frame, sky, found, evidence, truth)
+    assert len(placed) == 8
+    np.testing.assert_allclose(placed[:, 1], 0.2)
+    assert len(windowed) == 8
+    assert np.abs(windowed[:, 1]).max() < 0.05, "bright ones are where their light is"
+    assert windowed[:, 0].max() < placed[:, 0].min()
 
 
 def test_a_streak_is_right_once_along_the_truth_and_half_as_long() -> None:

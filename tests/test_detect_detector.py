@@ -15,6 +15,7 @@ from detect.detector import _bf16, assemble
 from detect.evidence import EVIDENCE
 from detect.inference import RawSources
 from detect.network import Bottleneck, Network, NetworkSettings
+from detect.scores import ErrorLaw
 from detect.weights import SHIPPED, Calibration, save_weights
 from simulation import SceneSettings, simulate
 
@@ -174,6 +175,17 @@ def test_the_catalogue_is_calibrated_suppressed_and_ordered() -> None:
     second = 0.7310586 * np.exp(-((3.5 / 4.5) ** 2) / 5.0)
     np.testing.assert_allclose(both["score"], [0.8807971, second], atol=1e-5)
     assert len(assemble(raw([]), Calibration(), settings)) == 0
+
+
+def test_positions_have_errors_where_the_weights_know_them() -> None:
+    given = raw([(10, 10, 3.0), (40, 10, 2.0)], [[20, 20, 15, 0.3, 0.7]])
+    given.evidence[:, EVIDENCE.index("area")] = np.log(4 * np.pi * 1.5**2)
+    given.evidence[:, EVIDENCE.index("matched")] = [10, 5]
+    found = assemble(given, Calibration(placed=ErrorLaw(0.03, 1.2)), NeuralSettings())
+    points, streak = found.select(~found.is_streak), found.select(found.is_streak)
+    np.testing.assert_allclose(points["xy_err"], np.hypot(0.03, 1.2 * 1.5 / np.array([10, 5])))
+    assert np.isnan(streak["xy_err"]).all()
+    assert np.isnan(assemble(given, Calibration(), NeuralSettings())["xy_err"]).all()
 
 
 def test_extreme_logits_are_probabilities() -> None:

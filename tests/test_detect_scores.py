@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from detect.scores import Calibration, streak_features
+from detect.scores import Calibration, ErrorLaw, streak_features
 
-FULL = Calibration(1.2, -0.3, (0.7, 1.1, -2.0))
+FULL = Calibration(
+    1.2, -0.3, (0.7, 1.1, -2.0), placed=ErrorLaw(0.05, 1.2), windowed=ErrorLaw(0.01, 1.1)
+)
 
 
 @given(logits=st.lists(st.floats(-20, 20), min_size=2, max_size=9))
