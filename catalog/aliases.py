@@ -74,6 +74,7 @@ _TOGETHER: Final[tuple[tuple[tuple[str, str], tuple[tuple[str, str], ...]], ...]
     ),
 )
 _ALONE: Final[Mapping[str, tuple[str, ...]]] = {
+    "xy_err": ("xy_err", "pos_err", "x_err"),
     "mag": (
         "mag",
         "magnitude",
