@@ -18,13 +18,13 @@ from catalog import (
     Entry,
     Frame,
     estimate_background,
-    read_frame,
     safe_name,
     write_catalog,
     write_frame,
     write_manifest,
 )
 from duel.contestants import Contestant, build
+from duel.cutouts import read_piece
 from simulation import (
     InjectionSettings,
     MeasuredPsf,
@@ -63,6 +63,8 @@ class InjectionPlan:
         Of everything random; a copy depends on it, its frame's place and its own number.
     facts : mapping
         Facts of the frames that stand above their headers', such as ``gain``.
+    cutout : str, optional
+        The piece of every frame that is used, as `duel.cutouts.read_piece` takes it.
     """
 
     frames: Sequence[str]
@@ -73,6 +75,7 @@ class InjectionPlan:
     psf: str = "auto"
     seed: int = 1
     facts: Mapping[str, Any] = field(default_factory=dict)
+    cutout: str | None = None
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ def inject_frames(
     detectors = [build(contestant) for contestant in plan.contestants]
     entries: list[Entry] = []
     for number, path in enumerate(plan.frames):
-        frame = read_frame(path, **plan.facts)
+        frame = read_piece(path, plan.cutout, **plan.facts)
         sky = estimate_background(frame)
         before = [(detector, detector(frame)) for detector in detectors]
         seen = _joined([at_default(detector, found) for detector, found in before])

@@ -308,6 +308,7 @@ def _tune_stage(
         place,
         workers=plan.workers,
         watch=watch,
+        cutting=plan.cutting,
     )
     write_table(place / "trials", pd.concat([t.table() for t in tuned], ignore_index=True))
     record["tuning"] = {

@@ -6,22 +6,29 @@ import hashlib
 import json
 import time
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from catalog import (
     BadInputError,
     Catalog,
+    Cutting,
     Detector,
     Entry,
     Frame,
+    Mosaic,
+    PackedMask,
+    Section,
     SkyduelError,
     atomic_path,
+    join_sections,
+    open_mosaic,
     read_catalog,
 )
 from catalog.tuning import TunesInOnePass
@@ -38,6 +45,10 @@ from evaluation import (
 )
 
 __all__ = ["TriedFrame", "load_tried", "trials_digest", "try_on_frame"]
+
+
+#: What frames are cut like unless somebody says otherwise.
+_CUTTING: Final = Cutting()
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +74,11 @@ class TriedFrame:
 
 
 def trials_digest(
-    contestant: Contestant, trials: Sequence[Mapping[str, Any]], entry: Entry, rules: ScoringRules
+    contestant: Contestant,
+    trials: Sequence[Mapping[str, Any]],
+    entry: Entry,
+    rules: ScoringRules,
+    cutting: Cutting = _CUTTING,
 ) -> str:
     """Return what changes when anything does that the outcome of these trials depends on."""
     revision, _ = git_state_once()
@@ -72,6 +87,7 @@ def trials_digest(
         "settings": contestant.settings,
         "trials": list(trials),
         "rules": rules.model_dump(mode="json"),
+        "sections": asdict(cutting),
         "frame": fingerprint(*entry.images),
         "truth": None if entry.truth is None else fingerprint(Path(entry.truth)),
         "versions": versions(),
@@ -98,6 +114,7 @@ def try_on_frame(
     rules: ScoringRules,
     target: Path,
     digest: str,
+    cutting: Cutting = _CUTTING,
 ) -> TriedFrame:
     """Run and judge every trial on one frame, and write what came of it.
 
@@ -115,6 +132,8 @@ def try_on_frame(
         An ``.npz`` to write.
     digest : str
         Kept in the file, to know it again by (`trials_digest`).
+    cutting : Cutting
+        Which frames are searched section by section, and how they are cut.
 
     Raises
     ------
@@ -123,15 +142,19 @@ def try_on_frame(
         trial is that trial's failure alone.
     """
     began = time.perf_counter()
-    frame = entry.read()
+    mosaic = open_mosaic(entry, cutting)
+    plane: Frame | Mosaic = entry.read() if mosaic is None else mosaic
     if entry.truth is None:
         raise BadInputError(entry.name, "a truth catalogue", "none in the data set")
-    truth = read_catalog(entry.truth, frame=frame)
-    truth = apply_ignore(truth, frame.shape, frame.bad, frame.saturated(), rules)
-    mpix = float(np.count_nonzero(~frame.bad)) / 1e6
+    truth = read_catalog(entry.truth, frame=plane)
+    if isinstance(plane, Mosaic):
+        tries = _by_sections(contestant, plane, trials)
+    else:
+        tries = _whole(contestant, plane, trials)
+    truth = apply_ignore(truth, plane.shape, tries.bad, tries.saturated, rules)
     done: list[TrialFrame | None] = []
     reasons: list[str | None] = []
-    for found in _catalogs(contestant, frame, trials):
+    for found in tries.catalogs:
         if isinstance(found, str):
             done.append(None)
             reasons.append(found)
@@ -139,16 +162,62 @@ def try_on_frame(
         source = FrameInput(
             frame=entry.name,
             truth=truth,
-            found=mark_ignored_regions(found, frame.shape, frame.bad, rules),
-            mpix=mpix,
-            fwhm=frame.fwhm,
-            shape=frame.shape,
+            found=mark_ignored_regions(found, plane.shape, tries.bad, rules),
+            mpix=tries.mpix,
+            fwhm=plane.fwhm,
+            shape=plane.shape,
         )
         done.append(trial_frame(source, rules))
         reasons.append(None)
     tried = TriedFrame(entry.name, tuple(done), tuple(reasons), time.perf_counter() - began)
     _save(tried, target, digest)
     return tried
+
+
+@dataclass(frozen=True, eq=False)
+class _Tries:
+    """Each trial's catalogue of a frame, or why it has none, and what was seen of the frame."""
+
+    catalogs: Iterable[Catalog | str]
+    bad: npt.NDArray[np.bool_] | PackedMask
+    saturated: npt.NDArray[np.bool_] | PackedMask
+    mpix: float
+
+
+def _whole(contestant: Contestant, frame: Frame, trials: Sequence[Mapping[str, Any]]) -> _Tries:
+    mpix = float(np.count_nonzero(~frame.bad)) / 1e6
+    return _Tries(_catalogs(contestant, frame, trials), frame.bad, frame.saturated(), mpix)
+
+
+def _by_sections(
+    contestant: Contestant, mosaic: Mosaic, trials: Sequence[Mapping[str, Any]]
+) -> _Tries:
+    """Return the same of a mosaic: all trials on one section after the other, seams closed."""
+    bad, saturated = PackedMask(mosaic.shape, True), PackedMask(mosaic.shape, False)
+    parts: list[list[tuple[Section, Catalog]]] = [[] for _ in trials]
+    reasons: dict[int, str] = {}
+    usable = 0
+    looks = getattr(_detector(contestant.model_dump_json()), "needs_pixels", True)
+    for section, frame in mosaic.frames():
+        bad.put(section, frame.bad)
+        saturated.put(section, frame.saturated())
+        usable += int(np.count_nonzero(~frame.bad[section.core]))
+        left = [k for k in range(len(trials)) if k not in reasons] if looks else []
+        found = _catalogs(contestant, frame, [trials[k] for k in left])
+        for k, one in zip(left, found, strict=True):
+            if isinstance(one, str):
+                reasons[k] = one
+                parts[k].clear()
+            else:
+                parts[k].append((section, one))
+        del frame  # not two at a time
+    catalogs: Iterator[Catalog | str] = (
+        reasons[k] if k in reasons else join_sections(part, zero_point=mosaic.zero_point)
+        for k, part in enumerate(parts)
+    )
+    if not looks:  # it has a catalogue of the whole
+        catalogs = _catalogs(contestant, mosaic, trials)  # type: ignore[arg-type]
+    return _Tries(catalogs, bad, saturated, usable / 1e6)
 
 
 def _catalogs(

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from catalog import BadInputError, Entry, SkyduelError, safe_name
+from catalog import BadInputError, Cutting, Entry, SkyduelError, safe_name
 from catalog.tuning import Choice, Range, Space, Tunable
 from duel.contestants import Contestant, build
 from duel.pool import process_pool, threads_each
@@ -32,6 +32,9 @@ __all__ = ["SUFFIX", "Part", "Tuned", "TuningRules", "folds_of", "tune"]
 SUFFIX: Final = "-tuned"
 
 Watch = Callable[[str, str, int], None]
+
+#: What frames are cut like unless somebody says otherwise.
+_CUTTING: Final = Cutting()
 
 
 class TuningRules(BaseModel):
@@ -232,6 +235,7 @@ def tune(
     crossfit: bool = True,
     workers: int = 1,
     watch: Watch | None = None,
+    cutting: Cutting = _CUTTING,
 ) -> list[Tuned]:
     """Return every contestant's trials and what was chosen for it.
 
@@ -256,6 +260,8 @@ def tune(
         Processes that handle frames side by side.
     watch : callable, optional
         Told of every finished frame.
+    cutting : Cutting
+        Which frames are searched section by section, and how they are cut.
 
     Raises
     ------
@@ -274,7 +280,7 @@ def tune(
         space = dict(detector.tuning_space or {}) if isinstance(detector, Tunable) else {}
         known = type(detector.settings).model_fields
         trials = draw_trials(space, tuning.trials, tuning.seed)
-        tried, failures = _try_all(contestant, trials, used, rules, folder, workers, watch)
+        tried, failures = _try_all(contestant, trials, used, rules, folder, workers, watch, cutting)
         tuned.append(
             Tuned(
                 contestant=contestant,
@@ -297,6 +303,7 @@ def _try_all(
     folder: Path,
     workers: int,
     watch: Watch,
+    cutting: Cutting,
 ) -> tuple[dict[str, TriedFrame], list[tuple[str, int | None, str]]]:
     """Return all trials on every frame that the default settings finish, and what failed."""
     stage = f"tune {contestant.name}"
@@ -306,7 +313,7 @@ def _try_all(
     missing = []
     for entry in entries:
         target = place / f"{safe_name(entry.name)}.npz"
-        digest = trials_digest(contestant, trials, entry, rules)
+        digest = trials_digest(contestant, trials, entry, rules, cutting)
         before = load_tried(target, digest)
         if before is None:
             missing.append((entry, target, digest))
@@ -318,7 +325,7 @@ def _try_all(
         with process_pool(workers, threads_each(workers)) as pool:
             futures: dict[Future[TriedFrame], str] = {
                 pool.submit(
-                    try_on_frame, contestant, trials, entry, rules, target, digest
+                    try_on_frame, contestant, trials, entry, rules, target, digest, cutting
                 ): entry.name
                 for entry, target, digest in missing
             }

@@ -9,10 +9,12 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from catalog import BadInputError, atomic_path, read_frame
+from catalog import BadInputError, Frame, atomic_path
+from catalog.bounds import most_bytes
 from catalog.spreadsheets import without_formulas
 from duel.commands.options import (
     Config,
+    Cutout,
     RadiusPx,
     Set,
     With,
@@ -22,6 +24,7 @@ from duel.commands.options import (
 )
 from duel.console import err, progress, wide_out
 from duel.contestants import DEFAULT_CONTESTANTS, build
+from duel.cutouts import read_piece
 
 __all__ = ["NAME", "command"]
 
@@ -45,6 +48,7 @@ def command(
         Optional[Path],  # noqa: UP045 - typer reads the annotation at run time
         typer.Option("--out", help="Folder for flipped.csv and repeats.csv."),
     ] = None,
+    cutout: Cutout = None,
     set_: Set = None,
     config: Config = None,
 ) -> None:
@@ -62,7 +66,10 @@ def command(
     settings = read_config(config)
     contestants = contestants_from(settings, with_, set_, DEFAULT_CONTESTANTS)
     radius = radius_px or rules_from(settings).radius_px
-    images = [read_frame(path) for path in frames]
+    images = []
+    for path in frames:
+        images.append(read_piece(path, cutout))
+        _check_room(images, len(frames))
     names = [image.name for image in images]
     if len(set(names)) < len(names):
         # The same name in two folders is usual for exposures.
@@ -96,6 +103,17 @@ def command(
         for name, table in tables.items():
             with atomic_path(out_folder / f"{name}.csv") as temporary:
                 without_formulas(table).to_csv(temporary, index=False)
+
+
+def _check_room(images: list[Frame], total: int) -> None:
+    """Refuse as many frames as do not fit in memory beside their flipped selves."""
+    each = sum(image.data.nbytes + image.bad.nbytes for image in images) / len(images)
+    most = int(most_bytes() / (2 * each))
+    if total > most:
+        raise BadInputError(
+            "FRAME", f"at most {most} frames of this size at a time, which are held in memory",
+            str(total),
+        )  # fmt: skip
 
 
 def _flip_view(rows: Any, single: str | None) -> Table:

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from catalog import BadInputError, build_settings
-from duel.commands.options import Config, Set, With, contestants_from, read_config
+from duel.commands.options import Config, Cutout, Set, With, contestants_from, read_config
 from duel.console import err, out, progress, wide_out
 from duel.contestants import DEFAULT_CONTESTANTS
 
@@ -64,6 +64,7 @@ def command(
         typer.Option(help="Magnitude of 1 ADU, where the header is silent or wrong."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same frames.")] = 1,
+    cutout: Cutout = None,
     with_: With = None,
     set_: Set = None,
     config: Config = None,
@@ -100,6 +101,7 @@ def command(
         psf=psf,
         seed=seed,
         facts={k: v for k, v in facts.items() if v is not None},
+        cutout=cutout,
     )
     done: list[InjectedFrame] = []
     with progress() as bar:

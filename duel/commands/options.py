@@ -18,6 +18,7 @@ from evaluation import ScoringRules
 __all__ = [
     "Bins",
     "Config",
+    "Cutout",
     "Objective",
     "Pairing",
     "PerGroup",
@@ -64,6 +65,14 @@ Config = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option(
         metavar="FILE", help="TOML file of settings; `skyduel init` writes one with all of them."
+    ),
+]
+Cutout = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        metavar="X0:X1,Y0:Y1",
+        help="Use this piece of every frame only, columns and rows from 0, the last not included. "
+        "A frame of more than 4096 x 4096 px needs one.",
     ),
 ]
 RadiusPx = Annotated[
