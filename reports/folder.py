@@ -15,6 +15,7 @@ from matplotlib import image as mpl_image
 
 from catalog.errors import BadInputError
 from catalog.files import safe_name
+from reports.record import check_record
 
 __all__ = ["ALL_BINS", "SCHEMA", "Run", "bin_label", "load_run"]
 
@@ -215,6 +216,16 @@ def load_run(path: str | Path) -> Run:
             table = pd.DataFrame(
                 {c: pd.Series(dtype=object if c in _NAMES else float) for c in columns}
             )
+        for c in columns if len(table) else ():
+            if c in _NAMES and not pd.api.types.is_string_dtype(table[c]):
+                what = "words"
+            elif c not in _NAMES and not pd.api.types.is_numeric_dtype(table[c]):
+                what = "numbers"
+            else:
+                continue
+            raise BadInputError(
+                str(folder / f"{name}.parquet"), f"{what} in column {c}", str(table[c].dtype)
+            )
         later = [c for c in _LATER.get(name, "").split() if c not in table.columns]
         table = table.assign(**dict.fromkeys(later, np.nan))
         keys = list(_KEYS.get(name, ()))
@@ -277,6 +288,7 @@ def _record(path: Path) -> dict[str, Any]:
             raise BadInputError(
                 str(path), f"{key!r} as a JSON {kind.__name__}", type(record[key]).__name__
             )
+    check_record(record, str(path))
     return record
 
 

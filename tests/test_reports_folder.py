@@ -343,6 +343,13 @@ def test_a_folder_that_is_no_run_is_named(tmp_path):
         ('{"schema": 2}', "newer version"),
         ('{"schema": "a"}', "required schema 1"),
         ('{"schema": 1, "detectors": 3}', "'detectors' as a JSON list; got int"),
+        ('{"schema": 1, "detectors": [3]}', r"detectors\.0: required input"),
+        ('{"schema": 1, "bins_mag": [1, null]}', r"bins_mag\.1: required input should be a valid number"),
+        ('{"schema": 1, "bins_mag": [2, 2]}', "edges that rise"),
+        ('{"schema": 1, "dataset": {"frames": [{"name": "a", "ny": -3}]}}', "greater than 0"),
+        ('{"schema": 1, "dataset": {"frames": [{"name": "a", "mpix": NaN}]}}', "finite number"),
+        ('{"schema": 1, "failures": [null]}', r"failures\.0"),
+        ('{"schema": 1, "rules": {"confidence": 3}}', r"rules\.confidence"),
         ('{"schema": 1, "status": "running"}', "counts.*'running'"),
     ):
         (tmp_path / "run.json").write_text(content)
@@ -358,6 +365,19 @@ def test_a_table_without_its_columns_or_unreadable_is_named(tmp_path):
         load_run(path)
     (path / "scores.parquet").write_bytes(b"PAR1 not really")
     with pytest.raises(BadInputError, match="readable Parquet"):
+        load_run(path)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "match"),
+    [("lo", "low", "numbers in column lo"), ("quantity", 3, "words in column quantity")],
+)
+def test_a_table_of_other_columns_than_it_should_have_is_named(tmp_path, column, value, match):
+    path = write_run(tmp_path / "r", frames_per_group=1, groups=("a",), points=("default",))
+    scores = pd.read_parquet(path / "scores.parquet")
+    scores[column] = value
+    scores.to_parquet(path / "scores.parquet")
+    with pytest.raises(BadInputError, match=rf"scores\.parquet: required {match}"):
         load_run(path)
 
 
