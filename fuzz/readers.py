@@ -38,14 +38,14 @@ class Reader:
         Reads one damaged file.
     kinds : sequence of str
         Which damage (`edits`).
-    also : callable, optional
-        Puts files beside the damaged one that it needs.
+    slow_s : float
+        One that takes longer on these small files hangs [s of processor time].
     """
 
     seeds: Callable[[Path], Mapping[str, bytes]]
     read: Callable[[Path], Any]
     kinds: Sequence[str]
-    also: Callable[[Path], Any] | None = None
+    slow_s: float = 10.0
 
 
 @cache
@@ -184,12 +184,10 @@ def _param(path: Path) -> None:
 
 
 def _toml(path: Path) -> None:
-    from duel.commands.options import read_config, rules_from
-    from duel.contestants import build, parse_contestants
+    from duel.commands.options import contestants_from, read_config
+    from duel.contestants import build
 
-    config = read_config(path)
-    rules_from(config)
-    for one in parse_contestants(config.get("detectors") or ["sep"], (), config.get("detector")):
+    for one in contestants_from(read_config(path), None, None, ["sep"]):
         build(one)
 
 
@@ -260,8 +258,17 @@ def _read_run(path: Path) -> None:
 def _draw_run(path: Path) -> None:
     from reports import write_report
 
-    _read_run(path)
     write_report(next(p for p in path.parents if (p / "counts.parquet").exists()))
+
+
+def _compare_run(path: Path) -> None:
+    """Compare the damaged run with itself, and its one detector with the whole run's."""
+    from duel.rebuilt import contender, versus
+
+    folder = next(p for p in path.parents if (p / "counts.parquet").exists())
+    damaged = contender(folder, "sep")
+    for other in (damaged, contender(folder.parent / "made" / "finished", "sep")):
+        versus(damaged, other, ["default", "purity95"])
 
 
 def _fixed(**files: str) -> Callable[[Path], dict[str, bytes]]:
@@ -306,7 +313,8 @@ READERS: Mapping[str, Reader] = {
     "toml": Reader(_fixed(a__toml=_TOML_SEED), _toml, _TEXT),
     "weights": Reader(_weights, _read_weights, (*_BYTES, "header", "header", "header", "number")),
     "run": Reader(_run_parts, _read_run, (*_BYTES, "node", "node", "node", "node", "node", "node")),
-    "report": Reader(_run_parts, _draw_run, (*_BYTES, "node", "node", "node", "node", "node", "node")),
+    "compare": Reader(_run_parts, _compare_run, (*_BYTES, "node", "node", "node", "node", "node", "node")),
+    "report": Reader(_run_parts, _draw_run, (*_BYTES, "node", "node", "node", "node", "node", "node"), slow_s=60),
 }  # fmt: skip
 
 
