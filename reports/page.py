@@ -313,6 +313,11 @@ def _facts(record: Mapping[str, Any]) -> Table:
     ]
     for key, title in (("versions", "Version of"), ("seeds", "Seed of"), ("machine", "Machine:")):
         rows += [(f"{title} {k}", v) for k, v in (record.get(key) or {}).items()]
+    promises = record.get("promises") or {}
+    rows += [
+        ("The same tables come of", promises.get("same_tables")),
+        ("Not promised for", promises.get("not_promised")),
+    ]
     return Table("The run", ("Fact", "Value"), tuple((text(k), text(v)) for k, v in rows))
 
 

@@ -80,6 +80,7 @@ class _Record(_Part):
     versions: dict[str, Any] | None = None
     machine: dict[str, Any] | None = None
     seeds: dict[str, Any] | None = None
+    promises: dict[str, Any] | None = None
     dataset: _Dataset | None = None
     rules: _Rules | None = None
     points: list[str] = []
