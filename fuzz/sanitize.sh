@@ -32,7 +32,7 @@ export LD_PRELOAD ASAN_OPTIONS UBSAN_OPTIONS
 for capability in base avx2 avx512; do
     echo "== $capability"
     SKYDUEL_CPU_CAPABILITY=$capability CXX="$BUILD/cxx" \
-        "$PYTHON" -m pytest -q -p no:cacheprovider -p no:faulthandler tests \
+        "$PYTHON" -m pytest -q -s -p no:cacheprovider -p no:faulthandler tests \
         --deselect tests/test_cuda_ops_library.py
     SKYDUEL_CPU_CAPABILITY=$capability "$PYTHON" "$ROOT/fuzz/operators.py" \
         --library "$BUILD" --seconds "$SECONDS_EACH"

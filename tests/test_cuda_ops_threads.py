@@ -108,9 +108,9 @@ def test_a_box_that_the_cpu_refuses_is_nan_to_a_thread_and_gets_no_gradient(thre
     assert bool(torch.isfinite(crops[0]).all())
     assert bool(torch.isnan(crops[1]).all())
     sums, gradient = torch.zeros_like(maps), torch.ones((1, 1, 4, 5), dtype=torch.float64)
-    bad = boxes[1:].clone()
+    bad, shape = boxes[1:].clone(), torch.tensor([*maps.shape, 4, 5])
     threads.roi_align(
-        pointer(torch.tensor([*maps.shape, 4, 5])), integer(1), ctypes.c_double(0.5), integer(0),
+        pointer(shape), integer(1), ctypes.c_double(0.5), integer(0),
         integer(0), integer(0), pointer(bad), pointer(sums), pointer(gradient), integer(1),
     )  # fmt: skip
     assert not bool(sums.any())
