@@ -17,6 +17,7 @@ import traceback
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any, Final
@@ -129,7 +130,7 @@ def call_in_child(
     BadInputError
         If other versions are installed here than the caller's.
     """
-    _check_versions(place)
+    _check_versions(place.versions)
     request = _pickled((function, arguments, options))
     for _ in range(2):
         child = _take(place)
@@ -169,9 +170,10 @@ def _take(place: Place) -> _Child:
     return found or _Child(place)
 
 
-def _check_versions(place: Place) -> None:
+@lru_cache(maxsize=4)  # to look them up takes longer than a call that does nothing
+def _check_versions(wanted: tuple[tuple[str, str], ...]) -> None:
     here = versions()
-    for name, theirs in place.versions:
+    for name, theirs in wanted:
         if here.get(name) != theirs:
             raise BadInputError(
                 "--scheduler",

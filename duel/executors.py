@@ -7,11 +7,12 @@ what comes back is a small record a frame; results are files.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
+from concurrent.futures import CancelledError, Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
+from queue import SimpleQueue
 from typing import Any, Final
 
 from catalog import BadInputError
@@ -82,6 +83,7 @@ def gather(
     watch(stage, "", total)
     queue = iter(jobs)
     waiting: dict[Future[Outcome], str] = {}
+    back: SimpleQueue[Future[Outcome]] = SimpleQueue()
 
     def hand_out(n: int) -> None:
         for job in islice(queue, n):
@@ -92,14 +94,15 @@ def gather(
                 watch(stage, job.frame, total)
                 continue
             waiting[future] = job.frame
+            # Not `wait`, which looks at all that are out each time that one is back.
+            future.add_done_callback(back.put)
 
     hand_out(in_flight)
     while waiting:
-        done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-        for future in done:
-            frame = waiting.pop(future)
-            outcomes[frame] = _outcome(frame, future, isinstance(pool, _Cluster))
-            watch(stage, frame, total)
+        future = back.get()
+        frame = waiting.pop(future)
+        outcomes[frame] = _outcome(frame, future, isinstance(pool, _Cluster))
+        watch(stage, frame, total)
         hand_out(in_flight - len(waiting))
     return dict(sorted(outcomes.items()))
 
