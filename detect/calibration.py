@@ -47,6 +47,8 @@ __all__ = [
 _CALIBRATION_STREAM: Final = 2
 #: A truth fainter than this counts neither way, as in the scorer's default rules.
 _COUNTED_SNR: Final = 2.0
+#: And from this on a galaxy too wide for training to ask for is right where it is found.
+_GALAXY_SNR: Final = 5.0
 _FLOOR: Final = 0.02
 #: The scorer's default radius.
 _MATCH_PX: Final = 2.0
@@ -88,7 +90,10 @@ def calibration_frames(seed: int, per_kind: int = 4) -> Iterator[KnownFrame]:
                 if k
                 else draw_settings(family, rng, ny=_FRAME_PX, nx=_FRAME_PX)
             )
-            yield KnownFrame(kind, *simulate(settings, rng, f"calibration {index}"))
+            frame, truth = simulate(settings, rng, f"calibration {index}")
+            if k and index % 2:  # as many a header is silent about the seeing
+                frame = frame.with_(fwhm=None)
+            yield KnownFrame(kind, frame, truth)
 
 
 class _Judged(NamedTuple):
@@ -173,7 +178,11 @@ def _judged(network: Network, known: KnownFrame) -> _Judged:
     xy, truth = raw.xy[kept], known.truth
     points = truth.select(~truth.is_streak)
     ignored = points["ignore"] if "ignore" in points else np.zeros(len(points), dtype=bool)
-    hit, counts = judge(xy, points.xy, (points["snr"] >= _COUNTED_SNR) & ~ignored)
+    counted = (points["snr"] >= _COUNTED_SNR) & ~ignored
+    if "radius" in points:
+        # Training leaves it open whether a galaxy is a source; one that is seen is.
+        counted |= (points["radius"] > 0) & (points["snr"] >= _GALAXY_SNR)
+    hit, counts = judge(xy, points.xy, counted)
     counts &= ~_in_galaxies(xy, points) | hit
     return _Judged(
         known.kind,

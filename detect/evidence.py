@@ -50,9 +50,15 @@ _CORE_PX: Final = 3.0
 _PHASES: Final = 4
 #: A proposal this sure is a source, as far as profile and crowding go.
 _SURE_LOGIT: Final = 3.0
-#: The profile is measured from stars of this S/N, from so many at least and at most.
-_PROFILE_SNR: Final = (25.0, 3000.0)
+#: The profile is measured from stars of S/N 25, or else 12, if there are so many, and their
+#: S/N, squared, sum up to this; from no more than so many.
+_FAINTEST: Final = (25.0, 12.0)
+_BRIGHTEST: Final = 3000.0
 _FEWEST, _MOST = 5, 300
+_SUMMED: Final = 3000.0
+#: Without: the widths [px] that are tried on so many of the surest.
+_WIDTHS: Final = (0.45, 0.55, 0.7, 0.85, 1.05, 1.3, 1.6, 2.0, 2.5, 3.0)
+_SUREST: Final = 50
 _NARROW_SIGMA_PX: Final = 0.45
 _FARTHEST_PX: Final = 12.0
 _NEIGHBOURS: Final = 8
@@ -107,27 +113,22 @@ def width_and_snr(evidence: npt.NDArray[np.floating]) -> tuple[Floats, Floats]:
 def measure_profile(frame: Frame, background: Background, xy: Floats, logit: Floats) -> Stamps:
     """Return the frame's point-spread function, shape (11, 11), its sum 1.
 
-    The median of the sure, bright, unmasked sources, each shifted to the middle and scaled;
-    a Gaussian of the frame's FWHM (3 px where none is stated) if there are fewer than five.
+    The median of the sure, bright, unmasked sources, each shifted to the middle and scaled.
+    Where too few are bright, a Gaussian: of the frame's FWHM, or where none is stated of
+    the width under which the surest sources have the highest S/N.
     """
-    stated = _gaussian(window_sigma(frame))
     rows = np.flatnonzero(logit > _SURE_LOGIT)
-    if rows.size < _FEWEST:
-        return stated
-    rows = rows[:: 1 + rows.size // (8 * _MOST)]
-    parts = [
-        (some, *pixels.stamps(xy[rows[some]]))
-        for some, pixels in _bands(frame, background, xy[rows])
-    ]
-    order, stamps, usable = (np.concatenate(p) for p in zip(*parts, strict=True))
-    rows, whole = rows[order], usable.all(axis=(1, 2))
+    stamps, usable, rows = _some_stamps(frame, background, xy, rows)
     core = _R <= _CORE_PX
     snr = stamps[:, core].sum(axis=1) / np.sqrt(core.sum())
-    good = (snr > _PROFILE_SNR[0]) & (snr < _PROFILE_SNR[1]) & whole
-    rows, stamps, snr = rows[good], stamps[good], snr[good]
-    if rows.size < _FEWEST:
-        return stated
-    best = np.argsort(-snr, kind="stable")[:_MOST]
+    good = (snr < _BRIGHTEST) & usable.all(axis=(1, 2))
+    for faintest in _FAINTEST:
+        kept = np.flatnonzero(good & (snr > faintest))
+        if kept.size >= _FEWEST and (snr[kept] ** 2).sum() >= _SUMMED:
+            break
+    else:
+        return _gaussian(_width(frame, background, xy, logit))
+    best = kept[np.argsort(-snr[kept], kind="stable")[:_MOST]]
     fraction = xy[rows[best]] - np.rint(xy[rows[best]])
     centred = np.stack(
         [
@@ -137,8 +138,39 @@ def measure_profile(frame: Frame, background: Background, xy: Floats, logit: Flo
     )
     middle = np.median(centred / snr[best][:, None, None], axis=0)
     middle[_R > _HALF] = 0
-    total = float(middle.sum())
-    return np.asarray(middle / total, dtype=np.float32) if total > 0 else stated
+    return np.asarray(middle / middle.sum(), dtype=np.float32)
+
+
+def _width(frame: Frame, background: Background, xy: Floats, logit: Floats) -> float:
+    """Return σ [px]: as stated, or that which suits the surest sources best."""
+    if frame.fwhm is not None or len(xy) == 0:
+        return window_sigma(frame)
+    rows = np.argsort(-logit, kind="stable")[:_SUREST]
+    stamps, _, rows = _some_stamps(frame, background, xy, rows)
+    which = _phase(xy[rows])
+    summed = []
+    for bank in (_phases(_gaussian(sigma))[which] for sigma in _WIDTHS):
+        matched = np.einsum("kij,kij->k", stamps, bank)
+        matched /= np.sqrt(np.einsum("kij,kij->k", bank, bank))
+        # In the logarithm, lest the brightest decides alone.
+        summed.append(np.log1p(np.maximum(matched, 0)).sum())
+    return float(_WIDTHS[int(np.argmax(summed))])
+
+
+def _some_stamps(
+    frame: Frame, background: Background, xy: Floats, rows: npt.NDArray[np.intp]
+) -> tuple[Stamps, npt.NDArray[np.bool_], npt.NDArray[np.intp]]:
+    """Return the squares around some of the sources, their usable pixels, and which they are."""
+    rows = rows[:: 1 + rows.size // (8 * _MOST)]
+    places = xy[rows]
+    parts = [
+        (some, *pixels.stamps(places[some])) for some, pixels in _bands(frame, background, places)
+    ]
+    if not parts:
+        none = np.zeros((0, *_R.shape))
+        return none.astype(np.float32), none.astype(bool), rows[:0]
+    order, stamps, usable = (np.concatenate(p) for p in zip(*parts, strict=True))
+    return stamps, usable, rows[order]
 
 
 def _gaussian(sigma: float) -> Stamps:
@@ -158,6 +190,12 @@ def _phases(profile: Stamps) -> Stamps:
         ndimage.shift(profile, (fy, fx), order=3, mode="constant") for fy in steps for fx in steps
     ]
     return np.asarray(np.stack(shifted), dtype=np.float32)
+
+
+def _phase(xy: Floats) -> npt.NDArray[np.intp]:
+    """Return which of `_phases` each position has."""
+    part = ((xy - np.rint(xy) + 0.5) * _PHASES).astype(np.intp).clip(0, _PHASES - 1)
+    return np.asarray(part[:, 1] * _PHASES + part[:, 0])
 
 
 @dataclass(frozen=True)
@@ -219,9 +257,7 @@ def _bands(
 def _around(pixels: _Pixels, xy: Floats, banks: list[Stamps]) -> Stamps:
     """Return the first eleven columns of some proposals."""
     stamps, usable = pixels.stamps(xy)
-    middle = np.rint(xy)
-    phase = ((xy - middle + 0.5) * _PHASES).astype(np.intp).clip(0, _PHASES - 1)
-    which = phase[:, 1] * _PHASES + phase[:, 0]
+    which = _phase(xy)
     matched = []
     for bank in banks:
         profile = bank[which] * usable

@@ -62,6 +62,18 @@ def test_without_bright_sure_stars_it_is_the_stated_one() -> None:
         np.testing.assert_allclose(profile, want, atol=1e-5)
 
 
+@pytest.mark.parametrize("sigma", [0.55, 1.3, 2.5])
+def test_with_nothing_stated_it_is_as_wide_as_suits_the_surest(sigma: float) -> None:
+    xy = grid(40)
+    frame = stars(xy, np.full(len(xy), 14.0), sigma, noise=1.0)
+    assert frame.fwhm is None
+    profile = measure_profile(frame, flat(), xy, np.full(len(xy), 0.5))
+    area = 1 / (profile**2).sum()
+    assert area == pytest.approx(1 / (gaussian(sigma) ** 2).sum(), rel=0.35)
+    nothing = measure_profile(frame, flat(), np.zeros((0, 2)), np.zeros(0))
+    assert 1 / (nothing**2).sum() == pytest.approx(4 * np.pi * (3 / 2.3548) ** 2, rel=0.05)
+
+
 @given(seed=st.integers(0, 200), amplitude=st.floats(0.5, 20), rms=st.sampled_from([1.0, 7.0]))
 @settings(max_examples=25, deadline=None)
 def test_matched_is_the_signal_to_noise_of_the_best_filter(

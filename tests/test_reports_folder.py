@@ -344,7 +344,10 @@ def test_a_folder_that_is_no_run_is_named(tmp_path):
         ('{"schema": "a"}', "required schema 1"),
         ('{"schema": 1, "detectors": 3}', "'detectors' as a JSON list; got int"),
         ('{"schema": 1, "detectors": [3]}', r"detectors\.0: required input"),
-        ('{"schema": 1, "bins_mag": [1, null]}', r"bins_mag\.1: required input should be a valid number"),
+        (
+            '{"schema": 1, "bins_mag": [1, null]}',
+            r"bins_mag\.1: required input should be a valid number",
+        ),
         ('{"schema": 1, "bins_mag": [2, 2]}', "edges that rise"),
         ('{"schema": 1, "dataset": {"frames": [{"name": "a", "ny": -3}]}}', "greater than 0"),
         ('{"schema": 1, "dataset": {"frames": [{"name": "a", "mpix": NaN}]}}', "finite number"),
