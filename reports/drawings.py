@@ -331,11 +331,10 @@ def _frames(run: Run) -> Iterator[Drawing]:
 
 def _shown_frames(run: Run) -> list[str]:
     """Return the first scored frame of each group, in the record's order."""
-    group_of = dict(
-        zip(run.counts["frame"].astype(str), run.counts["group"].astype(str), strict=True)
-    )
+    last = run.counts.drop_duplicates("frame", keep="last")
+    group_of = dict(zip(last["frame"].astype(str), last["group"].astype(str), strict=True))
     group_of |= {str(f.get("name")): str(f.get("group")) for f in run.frames}
     first: dict[str, str] = {}
     for frame in run.scored_frames:
         first.setdefault(group_of[frame], frame)
-    return sorted(first.values(), key=run.scored_frames.index)[:MOST_GROUPS]
+    return list(first.values())[:MOST_GROUPS]

@@ -15,6 +15,7 @@ from matplotlib import image as mpl_image
 
 from catalog.errors import BadInputError
 from catalog.files import safe_name
+from reports.counted import COUNT_COLUMNS, NAMES, check_kinds, read_counts
 from reports.record import check_record
 
 __all__ = ["ALL_BINS", "SCHEMA", "Run", "bin_label", "load_run"]
@@ -25,10 +26,7 @@ SCHEMA: Final = 1
 ALL_BINS: Final = -2
 
 _COLUMNS: Final[Mapping[str, str]] = {
-    "counts": (
-        "detector point frame group bin bin_lo bin_hi truths truths_found detections"
-        " detections_right truths_ignored detections_ignored duplicates"
-    ),
+    "counts": " ".join(COUNT_COLUMNS),
     "scores": ("detector point group bin bin_lo bin_hi quantity value lo hi n k interval n_frames"),
     "sweep": (
         "detector group threshold truths truths_found detections detections_right completeness"
@@ -65,8 +63,9 @@ class Run:
     record : mapping
         `run.json`, as it was parsed.
     counts, scores, sweep, limits : DataFrame
-        The tables. `sweep` and `limits` have no rows where their file is
-        absent; `missing` names such files.
+        The tables, the counts summed over magnitude bins (`read_counts`).
+        `sweep` and `limits` have no rows where their file is absent; `missing`
+        names such files.
     missing : tuple of str
         Files of the format that the folder lacks.
     """
@@ -116,7 +115,7 @@ class Run:
     @property
     def scored_frames(self) -> tuple[str, ...]:
         """The names of the frames that were counted, in the record's order."""
-        there = dict.fromkeys(self.counts["frame"].astype(str))
+        there = dict.fromkeys(self.counts["frame"].drop_duplicates().astype(str))
         named = [str(f.get("name")) for f in self.frames]
         return tuple(n for n in dict.fromkeys([*named, *there]) if n in there)
 
@@ -204,43 +203,33 @@ def load_run(path: str | Path) -> Run:
     tables: dict[str, pd.DataFrame] = {}
     for name, listed in _COLUMNS.items():
         columns = tuple(listed.split())
-        table = _optional(folder / f"{name}.parquet", columns)
+        file = folder / f"{name}.parquet"
+        table = read_counts(file) if name == "counts" else _optional(file, columns)
         if table is None:
             if name not in _OPTIONAL_TABLES:
                 raise BadInputError(
-                    str(folder / f"{name}.parquet"),
+                    str(file),
                     f"the run's table of {name}",
                     f"no such file (the run's status is {record.get('status')!r})",
                 )
             missing.append(f"{name}.parquet")
             table = pd.DataFrame(
-                {c: pd.Series(dtype=object if c in _NAMES else float) for c in columns}
+                {c: pd.Series(dtype=object if c in NAMES else float) for c in columns}
             )
-        for c in columns if len(table) else ():
-            if c in _NAMES and not pd.api.types.is_string_dtype(table[c]):
-                what = "words"
-            elif c not in _NAMES and not pd.api.types.is_numeric_dtype(table[c]):
-                what = "numbers"
-            else:
-                continue
-            raise BadInputError(
-                str(folder / f"{name}.parquet"), f"{what} in column {c}", str(table[c].dtype)
-            )
+        if name != "counts":
+            check_kinds(table, columns, file)
         later = [c for c in _LATER.get(name, "").split() if c not in table.columns]
         table = table.assign(**dict.fromkeys(later, np.nan))
         keys = list(_KEYS.get(name, ()))
         twice = table[table.duplicated(keys)] if keys else table.iloc[:0]
         if len(twice):
             raise BadInputError(
-                str(folder / f"{name}.parquet"),
+                str(file),
                 f"one row for each {', '.join(keys)}",
                 f"two for {', '.join(str(twice[k].iloc[0]) for k in keys)}",
             )
         tables[name] = table
     return Run(folder, record, missing=tuple(missing), **tables)
-
-
-_NAMES: Final = ("detector", "point", "group", "frame", "quantity", "interval")
 
 
 def bin_label(number: int, lo: float, hi: float, n_bins: int) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from reports.counted import COUNTED
 from reports.folder import ALL_BINS, Run, bin_label
 from reports.style import QUANTITY_NAMES, point_name
 
@@ -321,9 +322,10 @@ def frames_table(run: Run, point: str) -> Table:
     part = run.counts[run.counts["point"] == point]
     if (part["group"] != ALL_GROUPS).any():  # a point that cuts by group has each frame twice
         part = part[part["group"] != ALL_GROUPS]
+    names = run.scored_frames
+    part = part[part["frame"].isin(names[:MOST_FRAMES])]
     of = _sums(part, ["frame", "detector"])
     groups = dict(zip(part["frame"].astype(str), part["group"].astype(str), strict=True))
-    names = run.scored_frames
     rows = []
     for frame in names[:MOST_FRAMES]:
         there = [of[frame, d] for d in run.detectors if (frame, d) in of]
@@ -364,22 +366,13 @@ def failures_table(run: Run) -> Table:
 
 
 _VLH: Final = ("value", "lo", "hi")
-_COUNTED: Final = (
-    "truths",
-    "truths_found",
-    "detections",
-    "detections_right",
-    "duplicates",
-    "truths_ignored",
-    "detections_ignored",
-)
 
 
 def _sums(counts: pd.DataFrame, keys: list[str]) -> dict[tuple[str, ...], dict[str, int]]:
     """Return the counts summed over what `keys` leaves out."""
-    sums = counts.groupby(keys, sort=False)[list(_COUNTED)].sum().reset_index()
+    sums = counts.groupby(keys, sort=False, observed=True)[list(COUNTED)].sum().reset_index()
     return {
-        tuple(str(row[k]) for k in keys): {c: int(row[c]) for c in _COUNTED}
+        tuple(str(row[k]) for k in keys): {c: int(row[c]) for c in COUNTED}
         for row in sums.to_dict("records")
     }
 

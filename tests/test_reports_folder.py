@@ -12,6 +12,7 @@ from matplotlib import image as mpl_image
 from catalog.errors import BadInputError
 from catalog.files import safe_name
 from reports import load_run
+from reports.counted import COUNT_COLUMNS, COUNTED
 from reports.folder import bin_label
 
 EDGES = np.arange(15.0, 25.0)  # nine bins
@@ -310,8 +311,53 @@ def test_the_record_and_the_tables_are_read(folder):
     assert run.groups == GROUPS
     assert run.points == POINTS
     assert len(run.scored_frames) == 12
-    assert len(run.counts) == 3 * 3 * 12 * (N_BINS + 3)
+    assert len(run.counts) == 3 * 3 * 12
     assert run.missing == ()
+
+
+def test_counts_are_summed_over_bins_however_many_rows_are_read_at_a_time(folder, monkeypatch):
+    counts = pd.read_parquet(folder / "counts.parquet")
+    assert len(counts) == 3 * 3 * 12 * (N_BINS + 3)
+    keys = ["detector", "point", "frame", "group"]
+    wanted = counts.groupby(keys, sort=False)[list(COUNTED)].sum().reset_index()
+    for together in (65_536, 100, 7):
+        monkeypatch.setattr("reports.counted._TOGETHER", together)
+        found = load_run(folder).counts
+        assert list(found.columns) == list(COUNT_COLUMNS)
+        plain = found.astype(dict.fromkeys(keys, object) | dict.fromkeys(COUNTED, "int64"))
+        pd.testing.assert_frame_equal(plain, wanted[list(COUNT_COLUMNS)], check_dtype=False)
+
+
+def test_counts_beyond_four_bytes_and_halves_keep_their_value(tmp_path):
+    path = write_run(tmp_path / "r", frames_per_group=1, groups=("a",), points=("default",))
+    counts = pd.read_parquet(path / "counts.parquet")
+    counts["detections"] = 2**40
+    counts["truths"] = 0.5
+    counts.to_parquet(path / "counts.parquet")
+    found = load_run(path).counts
+    assert set(found["detections"]) == {(N_BINS + 3) * 2**40}
+    assert set(found["truths"]) == {(N_BINS + 3) / 2}
+
+
+def test_counts_without_a_name_in_a_row_or_without_a_column_are_named(tmp_path):
+    path = write_run(tmp_path / "r", frames_per_group=1, groups=("a",), points=("default",))
+    counts = pd.read_parquet(path / "counts.parquet")
+    counts.drop(columns=["bin_lo", "truths"]).to_parquet(path / "counts.parquet")
+    with pytest.raises(BadInputError, match=r"counts\.parquet: required columns bin_lo, truths"):
+        load_run(path)
+    counts.assign(truths="many").to_parquet(path / "counts.parquet")
+    with pytest.raises(BadInputError, match=r"counts\.parquet: required numbers in column truths"):
+        load_run(path)
+    counts.loc[3, "frame"] = None
+    counts.to_parquet(path / "counts.parquet")
+    with pytest.raises(BadInputError, match="a name in every row of column frame"):
+        load_run(path)
+
+
+def test_counts_without_rows_are_no_frames(tmp_path):
+    path = write_run(tmp_path / "r", frames_per_group=1, groups=("a",), points=("default",))
+    pd.read_parquet(path / "counts.parquet").iloc[:0].to_parquet(path / "counts.parquet")
+    assert load_run(path).scored_frames == ()
 
 
 def test_a_preview_has_the_first_row_first(folder):
