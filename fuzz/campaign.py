@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import re
 import resource
 import shutil
 import subprocess
@@ -36,6 +37,8 @@ from catalog import BadInputError
 from fuzz.edits import apply, edits
 from fuzz.readers import READERS, Reader, packed
 
+#: How libraries say that memory is short.
+_NO_ROOM = re.compile("(un|not )able to allocate|(cannot|could not) allocate", re.IGNORECASE)
 #: After which the process is ended with a trace of where it hangs [s]; long, for on a busy
 #: machine a process may not run for minutes.
 HUNG_S = 600.0
@@ -161,7 +164,8 @@ def judge(reader: Reader, file: Path) -> tuple[str | None, bool]:
         refused, text = True, str(error)
         if "\n" in text or not text.isprintable() or len(text) > 2000:
             wrong = f"an unprintable or long message: {text[:80]!r}"
-        if isinstance(error.__cause__, MemoryError) or "allocate" in text:
+        # A damaged stream may call its buffer "not properly allocated"; that is no lack of memory.
+        if isinstance(error.__cause__, MemoryError) or _NO_ROOM.search(text):
             wrong = f"memory: {text[:100]}"
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)

@@ -307,7 +307,11 @@ READERS: Mapping[str, Reader] = {
     "coco": Reader(_tables("a.json"), _read_table, (*_TEXT, "node", "node", "node", "node")),
     "manifest": Reader(_manifests, open_dataset, _TEXT),
     "sex": Reader(_fixed(a__sex=_SEX_SEED), _sex, _TEXT),
-    "sep-from-sex": Reader(_fixed(a__sex=_SEX_SEED), _sep_from_sex, _TEXT),
+    "sep-from-sex": Reader(
+        _fixed(a__sex=_SEX_SEED.replace("1.5,2.0", "1.5")),  # of two thresholds it takes none
+        _sep_from_sex,
+        _TEXT,
+    ),
     "conv": Reader(_fixed(a__conv="CONV NORM\n# 3x3\n1 2 1\n2 4 2\n1 2 1\n"), _conv, _TEXT),
     "param": Reader(_fixed(a__param="NUMBER\nX_IMAGE\nFLUX_APER(3)\nVIGNET(35,35)\n"), _param, _TEXT),
     "toml": Reader(_fixed(a__toml=_TOML_SEED), _toml, _TEXT),
