@@ -83,7 +83,7 @@ def lens(data: Path, detectors: dict[str, Detector], figures: Path) -> str:
     example: dict[str, object] = {}
     for path in sorted((data / "widefield_lens").glob("*.fits.fz")):
         frame = read_frame(path)
-        xy, mag = _gaia(path.with_name(path.name.replace(".fits.fz", "_truth.csv")), frame)
+        xy, mag = gaia(path.with_name(path.name.replace(".fits.fz", "_truth.csv")), frame)
         truths += int((mag < LIMIT).sum())
         mpix += (frame.shape[0] - 10) * (frame.shape[1] - 10) / 1e6
         found = run(detectors, frame)
@@ -91,7 +91,7 @@ def lens(data: Path, detectors: dict[str, Detector], figures: Path) -> str:
         n = min(len(at_default(detectors[name], c)) for name, c in found.items())
         for name, c in found.items():
             bins[name].append(by_magnitude(xy, mag, c.xy[:n], radius, edges))
-            ranked[name].append(_ranked(xy, mag, c.xy, radius, n).assign(
+            ranked[name].append(ranked(xy, mag, c.xy, radius, n).assign(
                 default=np.arange(len(c)) < len(at_default(detectors[name], c))))  # fmt: skip
             for shift in ((9, 0), (-9, 0), (0, 9), (0, -9)):
                 chance_hits += len(pair(xy + shift, c.xy[:n], radius))
@@ -130,7 +130,7 @@ def lens(data: Path, detectors: dict[str, Detector], figures: Path) -> str:
     return markdown(rows) + "\n\n" + chance
 
 
-def _gaia(path: Path, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
+def gaia(path: Path, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
     """Return positions and magnitudes of the reference: G, or VT where Gaia has none."""
     table = pd.read_csv(path)
     mag = table["g_gaia"].fillna(table["vt_tycho2"]).to_numpy()
@@ -139,7 +139,7 @@ def _gaia(path: Path, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
     return xy[keep], mag[keep]
 
 
-def _ranked(
+def ranked(
     xy: np.ndarray, mag: np.ndarray, found: np.ndarray, radius: float, n: int
 ) -> pd.DataFrame:
     """Return which detections, surest first, are right or false; the rest is excused."""
