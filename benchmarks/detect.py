@@ -61,7 +61,7 @@ def stock_roi_align(
 def stock_suppress(xy: Any, logits: Any, sigma: float = 0.25) -> tuple[Any, Any]:
     boxes = source_boxes(torch.from_numpy(xy), 4.0).float()
     kept = torchvision.ops.nms(boxes, torch.from_numpy(logits).float(), 0.38).numpy()
-    return xy[kept], logits[kept]
+    return kept, logits[kept]
 
 
 @contextmanager

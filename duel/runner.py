@@ -28,6 +28,7 @@ from catalog import (
     read_catalog,
     safe_name,
 )
+from duel.alone import alone_in
 from duel.contestants import Contestant, build
 from duel.executors import IN_FLIGHT_CLUSTER, IN_FLIGHT_EACH, Job, executor, gather
 from duel.pool import threads_each
@@ -114,8 +115,8 @@ def run(plan: RunPlan, watch: Watcher | None = None) -> dict[str, Any]:
     Raises
     ------
     BadInputError
-        If the folder holds another run, a contestant cannot be built, or no
-        frame could be scored.
+        If the folder holds another run, or one that is being written, a contestant cannot
+        be built, or no frame could be scored.
 
     Notes
     -----
@@ -123,9 +124,13 @@ def run(plan: RunPlan, watch: Watcher | None = None) -> dict[str, Any]:
     reason. Every contestant is scored on the frames that all of them finished:
     otherwise the scores would be of different skies.
     """
-    watch = watch or (lambda stage, item, total: None)
     if not plan.contestants:
         raise BadInputError("--with", "at least one detector", "none")
+    with alone_in(plan.folder):
+        return _run(plan, watch or (lambda stage, item, total: None))
+
+
+def _run(plan: RunPlan, watch: Watcher) -> dict[str, Any]:
     # Built once here, so that a wrong setting is an error before any work is done.
     detectors = {c.name: build(c) for c in plan.contestants}
     record = _open_folder(plan, detectors)

