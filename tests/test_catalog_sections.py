@@ -304,8 +304,12 @@ def test_the_network_finds_by_sections_of_a_packed_frame_what_it_finds_on_the_wh
         assert np.quantile(np.abs(score - same), 0.95) < 0.1
         assert np.quantile(np.abs(score - same)[score > 0.9], 0.95) < 0.005
     assert len(other) == pytest.approx(len(one), rel=0.05)
-    lonely, _ = KDTree(other.xy).query(other.xy, k=2)
-    assert (lonely[:, 1] < 1).sum() <= 1.05 * (KDTree(one.xy).query(one.xy, k=2)[0][:, 1] < 1).sum()
+    # None is doubled on a seam: no more are as near to each other as on the whole.
+    close = []
+    for c in (one, other):
+        xy = c.xy[~c.is_streak & (c["score"] > 0.2)]
+        close.append(int((KDTree(xy).query(xy, k=2)[0][:, 1] < 1).sum()))
+    assert close[1] <= close[0]
     sure = [c.xy[c.is_streak & (c["score"] > 0.5)] for c in (one, other)]
     assert len(sure[0]) == len(sure[1])
 
