@@ -23,7 +23,7 @@ from detect.checkpoint import read_average
 from detect.evidence import EVIDENCE, width_and_snr
 from detect.inference import find_sources
 from detect.network import Network
-from detect.positions import refine_points, window_sigma
+from detect.positions import MAD_TO_SIGMA, refine_points, window_sigma
 from detect.rescoring import ENOUGH, fit_rescoring
 from detect.scores import ErrorLaw, streak_features
 from detect.suppression import suppress
@@ -59,11 +59,9 @@ _STREAK_PX: Final = 5.0
 _STREAK_DEG: Final = 10.0
 #: Frames in which every family and the mixture have come once.
 _ROUND: Final = 2 * len(FAMILIES)
-#: Deviations needed to fit their law, groups in which they are, and σ of a Gaussian over the
-#: median of its absolute deviation.
+#: Deviations needed to fit their law, and groups in which they are.
 _FEW_DEVIATIONS: Final = 400
 _GROUPS: Final = 12
-_MEDIAN_TO_SIGMA: Final = 1.4826
 #: Right and wrong streaks needed to calibrate their scores.
 _FEW_STREAKS: Final = 15
 
@@ -239,7 +237,7 @@ def fit_errors(deviations: Floats) -> ErrorLaw | None:
     order = np.argsort(deviations[:, 0], kind="stable")
     groups = np.array_split(deviations[order], _GROUPS)
     unit = np.array([np.median(group[:, 0]) for group in groups])
-    spread = np.array([np.median(np.abs(group[:, 1])) for group in groups]) * _MEDIAN_TO_SIGMA
+    spread = np.array([np.median(np.abs(group[:, 1])) for group in groups]) * MAD_TO_SIGMA
 
     def off(parameters: Floats) -> Floats:
         floor, gain = np.exp(parameters)

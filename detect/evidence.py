@@ -138,7 +138,10 @@ def measure_profile(frame: Frame, background: Background, xy: Floats, logit: Flo
     )
     middle = np.median(centred / snr[best][:, None, None], axis=0)
     middle[_R > _HALF] = 0
-    return np.asarray(middle / middle.sum(), dtype=np.float32)
+    total = float(middle.sum())
+    if total <= 0:  # a sky taken off too high leaves stars in holes
+        return _gaussian(_width(frame, background, xy, logit))
+    return np.asarray(middle / total, dtype=np.float32)
 
 
 def _width(frame: Frame, background: Background, xy: Floats, logit: Floats) -> float:
