@@ -105,12 +105,16 @@ def estimate_background(frame: Frame, mesh_px: int = 64, filter_meshes: int = 3)
         level = np.asarray(sky.back(dtype=np.float32))
         rms = np.asarray(sky.rms(dtype=np.float32))
         global_level, global_rms = float(sky.globalback), float(sky.globalrms)
-    if not (np.isfinite(level).all() and np.isfinite(rms).all() and np.isfinite(global_level)):
+    # One that is not finite makes the extremes so: no array of flags is needed.
+    lowest, highest = float(rms.min()), float(rms.max())
+    if not np.isfinite([level.min(), level.max(), lowest, highest, global_level]).all():
         raise BadInputError(
             frame.name,
             "pixel values whose mean and variance single precision can hold",
             f"values up to {float(np.abs(frame.data[usable]).max()):.3g}",
         )
+    if min(lowest, global_rms) >= _RMS_FLOOR * highest > 0:  # so above a share of the median too
+        return Background(level, rms, global_level, global_rms)
     floor = _rms_floor(frame, usable, rms)
     rms = np.maximum(rms, np.float32(floor))
     return Background(level, rms, global_level, max(global_rms, floor))

@@ -16,10 +16,8 @@ from torch import Tensor
 from catalog.errors import BadInputError, one_line
 from catalog.files import atomic_path
 from detect.network import Network
-from detect.weights import read_weights
 
 __all__ = [
-    "begin_with",
     "read_average",
     "resume",
     "save_average",
@@ -159,23 +157,6 @@ def resume(
     except (KeyError, ValueError, RuntimeError) as error:
         raise BadInputError(str(path), "a checkpoint of this network", one_line(error)) from error
     return step, s
-
-
-def begin_with(network: Network, path: Path) -> str:
-    """Give the network the tensors of a weights file; returns the file's hash.
-
-    Raises
-    ------
-    BadInputError
-        If the file cannot be used or holds a network of another shape.
-    """
-    weights = read_weights(path)
-    if weights.settings != network.settings:
-        raise BadInputError(
-            str(path), f"weights of the network {network.settings!r}", repr(weights.settings)
-        )
-    network.load_state_dict(dict(weights.tensors))
-    return weights.sha256
 
 
 def trim_log(path: Path, done: int) -> None:

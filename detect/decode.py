@@ -14,10 +14,12 @@ from scipy.special import logit as logit_of
 from torch import Tensor
 from torch.nn import functional as F
 
-from detect.network import ROI_BOX_PX, cell_centres
+from detect.network import DENSE_CHANNELS, ROI_BOX_PX, STRIDE, cell_centres
 
-__all__ = ["StreakRules", "find_streaks", "propose", "source_boxes"]
+__all__ = ["STREAK_CHANNELS", "StreakRules", "find_streaks", "propose", "source_boxes"]
 
+#: The dense channels about streaks: presence, direction, offset to the ridge.
+STREAK_CHANNELS: Final = slice(DENSE_CHANNELS.index("streak"), None)
 #: Proposals closer than this are one: half of what the scorer takes for the same source [px].
 _MERGE_PX: Final = 1.0
 
@@ -57,18 +59,15 @@ def propose(maps: Tensor, floor: float, most: int) -> tuple[Tensor, Tensor]:
     """
     logit = maps[0].float()
     h, w = logit.shape
-    cx, cy = cell_centres(h, w, maps.device)
-    x, y = cx + maps[1].float(), cy + maps[2].float()
     candidates = torch.nonzero(logit.flatten() > float(logit_of(floor))).flatten()
     if candidates.numel() == 0:
         return logit.new_zeros(0, 2), logit.new_zeros(0)
-    # Neighbours' values around each candidate only: the maps are large, the sources few.
+    # Neighbours of the candidates only: the maps are large, the sources few. What is not
+    # on the map points infinitely far away.
     pad = 2
-    padded = torch.stack([F.pad(logit, [pad] * 4, value=-torch.inf), *(
-        F.pad(v, [pad] * 4, value=torch.inf) for v in (x, y)
-    )])  # fmt: skip
+    padded = F.pad(maps[:3].float(), [pad] * 4, value=torch.inf)
     row, col = candidates // w, candidates % w
-    own, ox, oy = logit[row, col], x[row, col], y[row, col]
+    own, dx, dy = padded[:, row + pad, col + pad]
     keep = torch.ones_like(candidates, dtype=torch.bool)
     for dr in range(-pad, pad + 1):
         for dc in range(-pad, pad + 1):
@@ -77,8 +76,10 @@ def propose(maps: Tensor, floor: float, most: int) -> tuple[Tensor, Tensor]:
             other, px, py = padded[:, row + dr + pad, col + dc + pad]
             earlier = (dr, dc) < (0, 0)
             surer = (other > own) | ((other == own) & earlier)
-            keep &= ~(surer & ((px - ox) ** 2 + (py - oy) ** 2 < _MERGE_PX**2))
-    own, ox, oy = own[keep], ox[keep], oy[keep]
+            away = (px - dx + STRIDE * dc) ** 2 + (py - dy + STRIDE * dr) ** 2
+            keep &= ~(surer & (away < _MERGE_PX**2))
+    cx, cy = cell_centres(h, w, maps.device)
+    own, ox, oy = own[keep], (cx[row, col] + dx)[keep], (cy[row, col] + dy)[keep]
     order = torch.argsort(own, descending=True, stable=True)[:most]
     return torch.stack([ox[order], oy[order]], dim=1), own[order]
 
@@ -117,8 +118,8 @@ def find_streaks(
 
     Parameters
     ----------
-    maps : ndarray of float32, shape (8, h, w)
-        Dense output of one frame; only the channels about streaks are read.
+    maps : ndarray of float32 or float16, shape (5, h, w)
+        Dense output of one frame, its `STREAK_CHANNELS`.
     rules : StreakRules, optional
         How cells become streaks.
 
@@ -129,23 +130,26 @@ def find_streaks(
         probability of its cells.
     """
     rules = rules or StreakRules()
-    p = expit(maps[3].astype(np.float32))
-    label, n = ndimage.label(p > rules.low, structure=np.ones((3, 3)))
+    label, n = ndimage.label(maps[0] > float(logit_of(rules.low)), structure=np.ones((3, 3)))
     if n == 0:
         return np.zeros((0, 5))
+    # Of the cells of the groups only: they are few, and the maps are large.
+    rows, cols = np.nonzero(label)
+    p = expit(maps[0, rows, cols].astype(np.float64))
+    part = label[rows, cols]
     sure = np.zeros(n + 1, dtype=bool)
-    sure[1:] = ndimage.maximum(p, label, np.arange(1, n + 1)) > rules.high
-    rows, cols = np.nonzero(sure[label])
-    cx, cy = cell_centres(*p.shape)
+    sure[part[p > rules.high]] = True
+    of_sure = sure[part]
+    rows, cols, p, part = rows[of_sure], cols[of_sure], p[of_sure], part[of_sure]
+    cx, cy = cell_centres(*maps[0].shape)
     # In float64: sums over the cells of a long trail need more than single precision.
     m = maps[:, rows, cols].astype(np.float64)
     cells = _Cells(
-        cx.numpy()[rows, cols] + m[6],
-        cy.numpy()[rows, cols] + m[7],
-        p[rows, cols].astype(np.float64),
-        0.5 * np.arctan2(m[5], m[4]),
+        cx.numpy()[rows, cols] + m[3],
+        cy.numpy()[rows, cols] + m[4],
+        p,
+        0.5 * np.arctan2(m[2], m[1]),
     )
-    part = label[rows, cols]
     order = np.argsort(part, kind="stable")
     groups = np.split(order, np.flatnonzero(np.diff(part[order])) + 1)
     lines = [line for group in groups for line in _lines(cells, group, rules)]

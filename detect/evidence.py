@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from scipy import ndimage
 from scipy.spatial import KDTree
 
@@ -46,6 +47,9 @@ EVIDENCE: Final = (
 _HALF: Final = 5
 _BAR: Final = 24
 _CORE_PX: Final = 3.0
+#: Between squares that are shifted side by side: a spline feels its neighbour's neighbours, by a
+#: factor of 0.27 less with every pixel.
+_GAP: Final = 8
 #: Positions within a pixel are told apart in steps of 1/4 px.
 _PHASES: Final = 4
 #: A proposal this sure is a source, as far as profile and crowding go.
@@ -130,12 +134,7 @@ def measure_profile(frame: Frame, background: Background, xy: Floats, logit: Flo
         return _gaussian(_width(frame, background, xy, logit))
     best = kept[np.argsort(-snr[kept], kind="stable")[:_MOST]]
     fraction = xy[rows[best]] - np.rint(xy[rows[best]])
-    centred = np.stack(
-        [
-            ndimage.shift(stamp, (-fy, -fx), order=3, mode="nearest")
-            for stamp, (fx, fy) in zip(stamps[best], fraction, strict=True)
-        ]
-    )
+    centred = _shifted(stamps[best], -fraction)
     middle = np.median(centred / snr[best][:, None, None], axis=0)
     middle[_R > _HALF] = 0
     total = float(middle.sum())
@@ -189,10 +188,26 @@ def _noise_area(profile: Stamps) -> float:
 def _phases(profile: Stamps) -> Stamps:
     """Return the profile at every phase within a pixel, shape (phases² , 11, 11)."""
     steps = (np.arange(_PHASES) + 0.5) / _PHASES - 0.5
-    shifted = [
-        ndimage.shift(profile, (fy, fx), order=3, mode="constant") for fy in steps for fx in steps
-    ]
-    return np.asarray(np.stack(shifted), dtype=np.float32)
+    fx, fy = (shift.ravel() for shift in np.meshgrid(steps, steps))
+    profiles = np.broadcast_to(profile, (fx.size, *profile.shape))
+    return _shifted(profiles, np.column_stack([fx, fy])).astype(np.float32)
+
+
+def _shifted(stamps: Stamps, xy: Floats) -> Floats:
+    """Return squares (k, 11, 11), each moved by its x, y [px]: cubic splines, all in one call.
+
+    What moves in is what the edge shows.
+    """
+    n, side, _ = stamps.shape
+    wide = np.pad(stamps, ((0, 0), (_GAP, _GAP), (_GAP, _GAP)), mode="edge")
+    place = np.arange(side) + _GAP
+    y = np.arange(n)[:, None, None] * wide.shape[1] + place[:, None] - xy[:, 1, None, None]
+    x = place - xy[:, 0, None, None]
+    return np.asarray(
+        ndimage.map_coordinates(
+            wide.reshape(-1, wide.shape[2]).astype(np.float64), np.broadcast_arrays(y, x), order=3
+        )
+    )
 
 
 def _phase(xy: Floats) -> npt.NDArray[np.intp]:
@@ -291,7 +306,12 @@ def _around(pixels: _Pixels, xy: Floats, banks: list[Stamps]) -> Stamps:
 def _neighbours(xy: Floats, logit: Floats) -> npt.NDArray[np.float32]:
     """Return the distance of the nearest surer proposal and how much surer it is, (k, 2)."""
     out = np.tile(np.array([_FARTHEST_PX, 0.0]), (len(xy), 1))
-    near = KDTree(xy).query(xy, np.arange(2, _NEIGHBOURS + 2), distance_upper_bound=_FARTHEST_PX)
+    near = KDTree(xy).query(
+        xy,
+        np.arange(2, _NEIGHBOURS + 2),
+        distance_upper_bound=_FARTHEST_PX,
+        workers=torch.get_num_threads(),
+    )
     distance, index = np.asarray(near[0]), np.asarray(near[1])
     # What is too far has an index one past the end: surer than nobody.
     more = np.append(logit, -np.inf)[index] - logit[:, None]

@@ -19,7 +19,6 @@ from catalog.frame import Frame
 from catalog.photometry import forced_photometry
 from catalog.sources import Catalog
 from detect.calibration import KnownFrame, calibration_frames, fit_calibration
-from detect.checkpoint import begin_with
 from detect.crops import SimulatedCrops, collate, item
 from detect.network import Network
 from detect.training import (
@@ -311,7 +310,7 @@ def finetune(
     torch.manual_seed(s.seed)
     stored = read_weights(start)
     network = Network(stored.settings)
-    sha256 = begin_with(network, start)
+    network.load_state_dict(dict(stored.tensors))
     network.to(memory_format=torch.channels_last)
     t = TrainingSettings(
         steps=s.steps, batch=s.batch, crop_px=size, learning_rate=s.learning_rate,
@@ -365,7 +364,7 @@ def finetune(
         )
     facts = dict(stored.facts) | {
         "finetuned": {
-            "from_sha256": sha256,
+            "from_sha256": stored.sha256,
             "frames": [f.frame.name for f in frames],
             "injected": any(f.psf is not None for f in frames),
             "settings": s.model_dump(mode="json"),

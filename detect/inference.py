@@ -11,15 +11,16 @@ import numpy.typing as npt
 import torch
 from scipy.spatial import KDTree
 from torch import Tensor
+from torch.nn import functional as F
 
 from catalog.background import Background, estimate_background
 from catalog.errors import BadInputError
 from catalog.frame import Frame
-from detect.decode import find_streaks, propose
+from detect.decode import STREAK_CHANNELS, find_streaks, propose
 from detect.evidence import measure_evidence
 from detect.fused import fused
 from detect.inputs import frame_channels
-from detect.network import DENSE_CHANNELS, STRIDE, Network
+from detect.network import STRIDE, Network
 from detect.refine import refine_streaks
 from detect.regions import region_features
 
@@ -32,8 +33,6 @@ _REGIONS_AT_ONCE: Final = 4096
 _SEAM_PX: Final = 1.0
 #: On a seam, proposals of two tiles closer than this are one source [px].
 _SAME_PX: Final = 0.5
-#: First of the dense channels about streaks; all that follow are.
-_STREAK: Final = DENSE_CHANNELS.index("streak")
 
 
 @dataclass(frozen=True)
@@ -148,19 +147,19 @@ def find_sources(
     ny, nx = frame.shape
     multiple = network.multiple
     # Streaks cross tiles, so their channels are kept for the whole frame, in half precision.
-    whole = np.zeros((len(DENSE_CHANNELS), -(-ny // STRIDE), -(-nx // STRIDE)), dtype=np.float16)
-    whole[_STREAK] = -20.0
+    cells: Tensor | None = None
     found: list[_Part] = []
     tile = 0
     for y0, y1, cy0, cy1 in _spans(ny, tiling, multiple):
         for x0, x1, cx0, cx1 in _spans(nx, tiling, multiple):
             part = frame_channels(frame, (y0, y1, x0, x1), sky)
+            image = torch.from_numpy(part)
             pad_y, pad_x = -part.shape[1] % multiple, -part.shape[2] % multiple
-            image = torch.from_numpy(np.pad(part, ((0, 0), (0, pad_y), (0, pad_x))))
-            image[3, part.shape[1] :, :] = 1.0  # what is not there is masked
-            image[3, :, part.shape[2] :] = 1.0
-            batch = image[None].to(device).contiguous(memory_format=torch.channels_last)
-            output = quick(batch)
+            if pad_y or pad_x:
+                image = F.pad(image, (0, pad_x, 0, pad_y))
+                image[3, part.shape[1] :, :] = 1.0  # what is not there is masked
+                image[3, :, part.shape[2] :] = 1.0
+            output = quick(image[None].to(device))
             maps = output.maps[0].float().cpu()
             xy, logit = propose(maps, floor, max(64, int(most_per_mpix * part[0].size / 1e6)))
             core = (cx0 - x0, cx1 - x0, cy0 - y0, cy1 - y0)
@@ -186,19 +185,22 @@ def find_sources(
                     )
                 )
             tile += 1
-            cells = maps[
-                _STREAK:,
+            maps = maps[STREAK_CHANNELS]
+            if cells is None:
+                shape = len(maps), -(-ny // STRIDE), -(-nx // STRIDE)
+                cells = torch.zeros(shape, dtype=torch.float16)
+            cells[:, cy0 // STRIDE : -(-cy1 // STRIDE), cx0 // STRIDE : -(-cx1 // STRIDE)] = maps[
+                :,
                 (cy0 - y0) // STRIDE : -(-(cy1 - y0) // STRIDE),
                 (cx0 - x0) // STRIDE : -(-(cx1 - x0) // STRIDE),
-            ].numpy()
-            row, col = cy0 // STRIDE, cx0 // STRIDE
-            whole[_STREAK:, row : row + cells.shape[1], col : col + cells.shape[2]] = cells
+            ]
+    assert cells is not None  # a frame has pixels, so at least one tile
     xy_all, logit_all = _once(found)
     on = (
         (xy_all[:, 0] > -0.5) & (xy_all[:, 0] < nx - 0.5)
         & (xy_all[:, 1] > -0.5) & (xy_all[:, 1] < ny - 0.5)
     )  # fmt: skip
-    streaks = refine_streaks(find_streaks(whole), frame, sky)
+    streaks = refine_streaks(find_streaks(cells.numpy()), frame, sky)
     xy_all, logit_all = xy_all[on], logit_all[on]
     evidence = measure_evidence(frame, sky, xy_all, logit_all)
     return RawSources(xy_all, logit_all, streaks, evidence)

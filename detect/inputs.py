@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+import torch
 
 from catalog.background import Background, estimate_background
 from catalog.frame import Frame
@@ -20,6 +21,10 @@ _CLIP_LOW: Final = -6.0
 _CLIP_LINEAR: Final = 12.0
 _SMOOTH_SIGMA_PX: Final = 1.0
 _REACH_PX: Final = 3
+#: Brighter pixels are smoothed as if they had this S/N.
+_CLIP_SMOOTHED: Final = 200.0
+#: Rows that are made at a time.
+_BAND: Final = 64
 
 
 def frame_channels(
@@ -51,27 +56,72 @@ def frame_channels(
     """
     sky = estimate_background(frame) if background is None else background
     y0, y1, x0, x1 = box or (0, frame.shape[0], 0, frame.shape[1])
-    wide = (
-        slice(max(0, y0 - _REACH_PX), y1 + _REACH_PX),
-        slice(max(0, x0 - _REACH_PX), x1 + _REACH_PX),
-    )
-    z = (frame.data[wide] - sky.level[wide]) / sky.rms[wide]
+    out = np.empty((len(CHANNELS), y1 - y0, x1 - x0), dtype=np.float32)
+
+    def fill(row: int) -> None:
+        rows = row, min(row + _BAND, y1)
+        _fill(frame, sky, (*rows, x0, x1), out[:, rows[0] - y0 : rows[1] - y0])
+
+    # Bands stay in the cache from the first pass to the last.
+    bands = range(y0, y1, _BAND)
+    if torch.get_num_threads() == 1 or len(bands) == 1:
+        for row in bands:
+            fill(row)
+    else:
+        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+            list(threads.map(fill, bands))
+    return out
+
+
+def _fill(
+    frame: Frame,
+    sky: Background,
+    box: tuple[int, int, int, int],
+    out: npt.NDArray[np.float32],
+) -> None:
+    """Write the channels of a part of a frame, (4, y1 - y0, x1 - x0)."""
+    (ny, nx), (y0, y1, x0, x1) = frame.shape, box
+    top, bottom = max(0, y0 - _REACH_PX), min(ny, y1 + _REACH_PX)
+    left, right = max(0, x0 - _REACH_PX), min(nx, x1 + _REACH_PX)
+    wide = slice(top, bottom), slice(left, right)
+    z = frame.data[wide] - sky.level[wide]
+    z /= sky.rms[wide]
     z[frame.bad[wide]] = 0.0
-    # A white-noise map smoothed by a Gaussian has σ_out = σ_in / (2√π·σ).
-    smooth = ndimage.gaussian_filter(
-        np.clip(z, _CLIP_LOW, 200.0), _SMOOTH_SIGMA_PX, radius=_REACH_PX
-    )
-    smooth *= 2 * np.sqrt(np.pi) * _SMOOTH_SIGMA_PX
-    top, left = y0 - wide[0].start, x0 - wide[1].start
-    inner = slice(top, top + y1 - y0), slice(left, left + x1 - x0)
-    z, smooth = z[inner], smooth[inner]
-    out = np.empty((len(CHANNELS), *z.shape), dtype=np.float32)
+    # Beyond its border a frame is its own mirror image.
+    cut = (top - y0 + _REACH_PX, y1 + _REACH_PX - bottom), (
+        left - x0 + _REACH_PX, x1 + _REACH_PX - right,
+    )  # fmt: skip
+    smooth = np.clip(z, _CLIP_LOW, _CLIP_SMOOTHED)
+    smooth = _gaussian(_gaussian(np.pad(smooth, cut, mode="symmetric"), 0), 1)
+    z = z[y0 - top : y1 - top, x0 - left : x1 - left]
     np.clip(z, _CLIP_LOW, _CLIP_LINEAR, out=out[0])
     np.arcsinh(np.maximum(z, _CLIP_LOW), out=out[1])
     np.clip(smooth, _CLIP_LOW, _CLIP_LINEAR, out=out[2])
-    out[:3] /= 4.0
+    out[:3] *= 0.25
     part = slice(y0, y1), slice(x0, x1)
     out[3] = frame.bad[part]
     if frame.saturation is not None:
         out[3][~frame.bad[part] & (frame.data[part] >= frame.saturation)] = 0.5
-    return out
+
+
+def _gaussian(z: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float32]:
+    """Return z smoothed along an axis by a Gaussian, in units of the noise again."""
+    n = z.shape[axis] - 2 * _REACH_PX
+    parts = [np.moveaxis(z, axis, 0)[i : i + n] for i in range(2 * _REACH_PX + 1)]
+    out = parts[_REACH_PX] * _KERNEL[_REACH_PX]
+    for i in range(_REACH_PX):
+        pair = parts[i] + parts[-1 - i]
+        pair *= _KERNEL[i]
+        out += pair
+    return np.moveaxis(out, 0, axis)
+
+
+def _kernel() -> npt.NDArray[np.float32]:
+    offsets = np.arange(-_REACH_PX, _REACH_PX + 1)
+    weights = np.exp(-(offsets**2) / (2 * _SMOOTH_SIGMA_PX**2))
+    # A white-noise map smoothed by a Gaussian has σ_out = σ_in / (2√π·σ), half of it each way.
+    weights *= np.sqrt(2 * np.sqrt(np.pi) * _SMOOTH_SIGMA_PX) / weights.sum()
+    return weights.astype(np.float32)
+
+
+_KERNEL: Final = _kernel()

@@ -16,7 +16,7 @@ changed, and why:
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -58,16 +58,20 @@ class NetworkSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     stem: int = Field(32, ge=4, description="channels of the stem")
-    blocks: tuple[int, int, int, int] = (3, 4, 6, 3)
+    blocks: tuple[int, int, int, int] = (2, 3, 4, 3)
     planes: tuple[int, int, int, int] = (16, 32, 64, 128)
     pyramid: int = Field(48, ge=8, description="channels of the feature pyramid")
-    proposals: int = Field(64, ge=8, description="channels of the proposal head")
+    smooth: Literal[1, 3] = Field(1, description="side of the pyramid's last convolution [cells]")
+    proposals: int = Field(32, ge=8, description="channels of the proposal head")
     head: int = Field(192, ge=16, description="width of the RoI head")
     roi_size: int = Field(7, ge=3, description="cells per side of a RoI")
 
 
 class Conv(nn.Conv2d):
     """A convolution whose weights are standardised per output channel."""
+
+    #: Added to the variance, so that equal weights divide by no zero.
+    EPSILON: Final = 1e-4
 
     def __init__(self, cin: int, cout: int, size: int, stride: int = 1) -> None:
         super().__init__(cin, cout, size, stride, padding=(size - 1) // 2)
@@ -83,7 +87,9 @@ class Conv(nn.Conv2d):
         w = self.weight.float()
         variance, mean = torch.var_mean(w, dim=(1, 2, 3), keepdim=True, correction=0)
         fan_in = w[0].numel()
-        scale = self.gain.float()[:, None, None, None] * torch.rsqrt(variance * fan_in + 1e-4)
+        scale = self.gain.float()[:, None, None, None] * torch.rsqrt(
+            variance * fan_in + self.EPSILON
+        )
         return (w - mean) * scale
 
     def fold(self) -> None:
@@ -163,7 +169,7 @@ class Network(nn.Module):
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.ModuleList(stages)
         self.lateral = nn.ModuleList(Conv(4 * planes, s.pyramid, 1) for planes in s.planes)
-        self.smooth = Conv(s.pyramid, s.pyramid, 3)
+        self.smooth = Conv(s.pyramid, s.pyramid, s.smooth)
         self.propose = Conv(s.pyramid, s.proposals, 3)
         self.dense = nn.Conv2d(s.proposals, len(DENSE_CHANNELS), 1)
         self.roi1 = nn.Linear(s.pyramid * s.roi_size**2, s.head)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -18,7 +18,6 @@ from catalog.errors import BadInputError
 from catalog.files import atomic_path
 from detect.board import Board
 from detect.checkpoint import (
-    begin_with,
     resume,
     save_average,
     save_checkpoint,
@@ -31,12 +30,16 @@ from detect.losses import dense_losses, roi_labels, roi_losses
 from detect.network import STRIDE, Network, NetworkSettings
 from detect.processes import Processes, joined
 from detect.regions import region_features
+from detect.slimming import slimmed
+from detect.weights import StoredWeights, read_weights
 
 __all__ = ["BEST", "CHECKPOINT", "Progress", "TrainingSettings", "compute_losses", "train"]
 
 #: File names in a training's folder.
 CHECKPOINT: Final = "checkpoint.safetensors"
 BEST: Final = "best.safetensors"
+#: Training crops to which a smaller network is fitted before it is trained.
+_SLIMMING_CROPS: Final = 64
 
 
 class TrainingSettings(BaseModel):
@@ -199,7 +202,10 @@ def _train(
     torch.manual_seed(s.seed)
     network = Network(s.network)
     if start is not None:
-        s = s.model_copy(update={"start_sha256": begin_with(network, start)})
+        stored = read_weights(start)
+        s = s.model_copy(update={"start_sha256": stored.sha256})
+        if not (folder / CHECKPOINT).exists():
+            network = begun(stored, s)
     network = network.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(parameter_groups(network, s.weight_decay), lr=s.learning_rate)
     average = {k: v.detach().clone() for k, v in network.state_dict().items()}
@@ -261,6 +267,27 @@ def _train(
         board.close()
         if log is not None:
             log.close()
+
+
+def begun(stored: StoredWeights, s: TrainingSettings) -> Network:
+    """Return the network a training begins with: the stored one, or the part of it asked for.
+
+    Raises
+    ------
+    BadInputError
+        If the network asked for is no part of the stored one.
+    """
+    network = Network(stored.settings)
+    network.load_state_dict(dict(stored.tensors))
+    if stored.settings == s.network:
+        return network
+    crops = SimulatedCrops(s.seed, TRAINING_STREAM, s.crop_px, _SLIMMING_CROPS)
+    batches = list(batched(crops, s.batch))
+
+    def loss(trial: Network) -> float:
+        return mean_loss(trial.to(memory_format=torch.channels_last), batches, s)
+
+    return slimmed(network, s.network, [batch["image"] for batch in batches], loss)
 
 
 def parameter_groups(network: Network, weight_decay: float) -> list[dict[str, Any]]:
@@ -344,13 +371,27 @@ def validate(
     own = {k: v.clone() for k, v in network.state_dict().items()}
     network.load_state_dict(average)
     network.eval()
-    totals = []
-    for first in range(0, len(crops), s.batch):
-        items = [crops[i] for i in range(first, min(first + s.batch, len(crops)))]
-        losses = compute_losses(network, collate(items), s, torch.Generator().manual_seed(first))
-        totals.append(float(weighted_sum(losses)))
+    mean = mean_loss(network, batched(crops, s.batch), s)
     network.load_state_dict(own)
     network.train()
+    return mean
+
+
+def batched(
+    crops: Sequence[dict[str, Tensor]] | SimulatedCrops, batch: int
+) -> Iterator[dict[str, Any]]:
+    """Yield all crops in batches, the last one perhaps smaller."""
+    for first in range(0, len(crops), batch):
+        yield collate([crops[i] for i in range(first, min(first + batch, len(crops)))])
+
+
+@torch.no_grad()
+def mean_loss(network: Network, batches: Iterable[dict[str, Any]], s: TrainingSettings) -> float:
+    """Return the mean of what training minimises over batches; the same at every call."""
+    totals = []
+    for index, batch in enumerate(batches):
+        generator = torch.Generator().manual_seed(index * s.batch)
+        totals.append(float(weighted_sum(compute_losses(network, batch, s, generator))))
     return float(np.mean(totals))
 
 

@@ -110,7 +110,8 @@ def read_weights(path: Path = SHIPPED) -> StoredWeights:
                     str(path), f"weights of format {_FORMAT}", repr(metadata.get("format"))
                 )
             tensors = {k: file.get_tensor(k).float() for k in file.keys()}  # noqa: SIM118
-        settings = NetworkSettings.model_validate_json(metadata["network"])
+        # Weights written before there was a choice have the larger convolution.
+        settings = NetworkSettings.model_validate({"smooth": 3} | json.loads(metadata["network"]))
         calibration = Calibration.from_dict(json.loads(metadata["calibration"]))
         facts = json.loads(metadata["facts"])
         Network(settings).load_state_dict(tensors)

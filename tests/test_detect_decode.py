@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from catalog import Catalog
-from detect.decode import StreakRules, find_streaks, propose
+from detect.decode import STREAK_CHANNELS, StreakRules, find_streaks, propose
 from detect.labels import make_labels
 
 SHAPE = (180, 230)
@@ -96,13 +96,12 @@ def streak_maps(
         x=s[:, 0], y=s[:, 1], length=s[:, 2], theta=s[:, 3],
         kind=np.full(len(s), "streak"), snr=np.full(len(s), 50.0),
     )  # fmt: skip
-    maps = make_labels(truth, SHAPE).maps[:8].copy()
-    on = maps[3] > 0
-    maps[0] = -6.0
-    maps[3] = np.where(on, 3.0, -6.0)
+    maps = make_labels(truth, SHAPE).maps[:8][STREAK_CHANNELS].copy()
+    on = maps[0] > 0
+    maps[0] = np.where(on, 3.0, -6.0)
     if rng is not None:
-        maps[3] += on * rng.normal(0, 0.8, on.shape)
-        maps[4:8] += on * rng.normal(0, noise, (4, *on.shape))
+        maps[0] += on * rng.normal(0, 0.8, on.shape)
+        maps[1:] += on * rng.normal(0, noise, (4, *on.shape))
     return maps.astype(np.float32)
 
 
@@ -185,9 +184,9 @@ def test_short_doubtful_and_absent_ones_are_none() -> None:
     assert find_streaks(streak_maps([])).shape == (0, 5)
     assert len(find_streaks(streak_maps([(50, 50, 3.0, 0.3)]))) == 0
     doubtful = streak_maps([(90, 90, 60, 0.3)])
-    doubtful[3] = np.minimum(doubtful[3], -1.1)  # probability 0.25: above low, never above high
+    doubtful[0] = np.minimum(doubtful[0], -1.1)  # probability 0.25: above low, never above high
     assert len(find_streaks(doubtful)) == 0
-    assert len(find_streaks(np.full((8, 1, 1), -20, np.float32))) == 0
+    assert len(find_streaks(np.full((5, 1, 1), -20, np.float32))) == 0
 
 
 def test_many_streaks_in_reasonable_time_and_none_lost() -> None:

@@ -40,9 +40,9 @@ def noise(ny: int, nx: int, seed: int = 1) -> Tensor:
     return torch.randn(1, 4, ny, nx, generator=torch.Generator().manual_seed(seed))
 
 
-def test_the_shipped_shape_has_two_to_four_million_parameters() -> None:
+def test_the_shipped_shape_has_below_four_million_parameters() -> None:
     n = sum(p.numel() for p in Network().parameters())
-    assert 2e6 < n < 4e6
+    assert 1.8e6 < n < 4e6
 
 
 @pytest.mark.parametrize(("ny", "nx"), [(16, 16), (32, 80), (112, 48)])
