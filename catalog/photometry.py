@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,8 @@ _SUBSAMPLES = 10
 _HALF_DIAGONAL = 0.5**0.5
 # Side of the blocks that the box around a streak is taken in, to bound memory [px].
 _BLOCK_PX = 1024
+# Rows that circles are measured in at a time, to bound memory: sums want copies of the frame.
+_BAND_PX = 2048
 
 
 def aperture_radius(frame: Frame) -> float:
@@ -133,24 +136,41 @@ def _reaches(frame: Frame, xy: _Floats, radius: float) -> npt.NDArray[np.bool_]:
 
 def _circles(frame: Frame, sky: Background, xy: _Floats, radius: float) -> tuple[_Floats, _Floats]:
     """Return flux and error in circles, NaN where no pixel is usable."""
-    x, y = np.ascontiguousarray(xy[:, 0]), np.ascontiguousarray(xy[:, 1])
+    flux, error = np.empty(len(xy)), np.empty(len(xy))
+    ny = frame.shape[0]
+    margin = math.ceil(radius) + 1
+    band = np.clip(xy[:, 1] // _BAND_PX, 0, (ny - 1) // _BAND_PX)
+    for number in np.unique(band).astype(int):
+        start = number * _BAND_PX
+        rows = slice(max(0, start - margin), min(ny, start + _BAND_PX + margin))
+        mine = band == number
+        flux[mine], error[mine] = _band_circles(frame, sky, xy[mine], radius, rows)
+    return flux, error
+
+
+def _band_circles(
+    frame: Frame, sky: Background, xy: _Floats, radius: float, rows: slice
+) -> tuple[_Floats, _Floats]:
+    """Return flux and error in circles that lie in some rows, as far as they are on the frame."""
+    x, y = np.ascontiguousarray(xy[:, 0]), xy[:, 1] - rows.start
     options: dict[str, Any] = {"subpix": 0}
-    if frame.bad.any():
-        options["mask"] = frame.bad.copy()  # SEP asks for writable memory
+    bad = frame.bad[rows]
+    if bad.any():
+        options["mask"] = bad.copy()  # SEP asks for writable memory
     flux, error, _ = sep.sum_circle(
-        frame.data - sky.level,
+        frame.data[rows] - sky.level[rows],
         x,
         y,
         radius,
-        err=sky.rms.copy(),
+        err=sky.rms[rows].copy(),
         gain=None if frame.gain is None else float(frame.gain),
         **options,
     )
     # SEP makes up for masked pixels by area, but not for the frame's edge.
-    ny, nx = frame.shape
+    ny, nx = bad.shape
     cut = np.minimum(np.minimum(x, nx - 1 - x), np.minimum(y, ny - 1 - y)) < radius - 0.5
     if cut.any():
-        ones = np.ones(frame.shape, dtype=np.float32)
+        ones = np.ones(bad.shape, dtype=np.float32)
         on_frame, _, _ = sep.sum_circle(ones, x[cut], y[cut], radius, subpix=0)
         with np.errstate(divide="ignore"):
             whole = np.where(on_frame > 1e-6, np.pi * radius**2 / on_frame, np.nan)

@@ -48,10 +48,11 @@ class NeuralSettings(BaseModel):
     nms_sigma: float = Field(DEFAULT_SIGMA, gt=0, description="width of soft-NMS, in IoU")
     most_per_mpix: int = Field(60000, ge=1, description="bound on proposals per 10⁶ px")
     tile_px: int = Field(
-        2048,
+        1536,
         ge=256,
         multiple_of=16,
-        description="side of the tiles in which a larger frame is handled [px], a multiple of 16",
+        description="side of the tiles in which a frame more than a third larger is handled [px],"
+        " a multiple of 16",
     )
     threads: int | None = Field(None, ge=1, description="CPU threads; None for torch's own number")
 

@@ -18,9 +18,10 @@ from catalog.errors import BadInputError
 from catalog.frame import Frame
 from detect.decode import STREAK_CHANNELS, find_streaks, propose
 from detect.evidence import measure_evidence
-from detect.fused import fused
+from detect.fused import FusedNetwork, fused
 from detect.inputs import frame_channels
-from detect.network import STRIDE, Network
+from detect.memory import give_freed_memory_back
+from detect.network import DENSE_CHANNELS, STRIDE, Network
 from detect.refine import refine_streaks
 from detect.regions import region_features
 
@@ -39,14 +40,22 @@ _SAME_PX: Final = 0.5
 class Tiling:
     """How a frame is cut: tiles of ``size_px`` of which the outer ``margin_px`` is context only.
 
+    A side up to a third longer than a tile is not cut: most of what that saves in memory would
+    be spent on margins.
+
     Raises
     ------
     BadInputError
         If the margins leave less than 16 px of a tile to answer for.
     """
 
-    size_px: int = 2048
+    size_px: int = 1536
     margin_px: int = 96
+
+    @property
+    def whole_px(self) -> int:
+        """Longest side that is not cut [px]."""
+        return self.size_px * 4 // 3
 
     def __post_init__(self) -> None:
         if self.margin_px < 0 or self.size_px - 2 * self.margin_px < Network.multiple:
@@ -87,7 +96,7 @@ def _spans(n: int, tiling: Tiling, multiple: int) -> Iterator[tuple[int, int, in
     """
     step = (tiling.size_px - 2 * tiling.margin_px) // multiple * multiple
     margin = tiling.margin_px // multiple * multiple
-    if n <= tiling.size_px:
+    if n <= tiling.whole_px:
         yield 0, n, 0, n
         return
     # As many tiles as it takes, all alike: a narrow last one would be mostly margin.
@@ -145,64 +154,31 @@ def find_sources(
     quick = fused(network, torch.bfloat16 if bf16 else torch.float32)
     sky = estimate_background(frame) if background is None else background
     ny, nx = frame.shape
-    multiple = network.multiple
+    tiled = max(ny, nx) > tiling.whole_px
     # Streaks cross tiles, so their channels are kept for the whole frame, in half precision.
-    cells: Tensor | None = None
+    shape = len(DENSE_CHANNELS[STREAK_CHANNELS]), -(-ny // STRIDE), -(-nx // STRIDE)
+    cells = torch.zeros(shape, dtype=torch.float16)
     found: list[_Part] = []
-    tile = 0
-    for y0, y1, cy0, cy1 in _spans(ny, tiling, multiple):
-        for x0, x1, cx0, cx1 in _spans(nx, tiling, multiple):
-            part = frame_channels(frame, (y0, y1, x0, x1), sky)
-            image = torch.from_numpy(part)
-            pad_y, pad_x = -part.shape[1] % multiple, -part.shape[2] % multiple
-            if pad_y or pad_x:
-                image = F.pad(image, (0, pad_x, 0, pad_y))
-                image[3, part.shape[1] :, :] = 1.0  # what is not there is masked
-                image[3, :, part.shape[2] :] = 1.0
-            output = quick(image[None].to(device))
-            maps = output.maps[0].float().cpu()
-            xy, logit = propose(maps, floor, max(64, int(most_per_mpix * part[0].size / 1e6)))
-            core = (cx0 - x0, cx1 - x0, cy0 - y0, cy1 - y0)
-            inside = _within(xy, core, _SEAM_PX)
-            xy, logit = xy[inside], logit[inside]
-            seam = ~_within(xy, core, -_SEAM_PX)
-            start = torch.tensor([x0, y0])
-            for first in range(0, len(xy), _REGIONS_AT_ONCE):
-                some = xy[first : first + _REGIONS_AT_ONCE]
-                rois = region_features(output.features, [some], network.settings.roi_size)
-                kinds, shift = (values.cpu() for values in quick.classify(rois))
-                # log of p(point) / (1 - p(point))
-                head = kinds[:, 1] - torch.logsumexp(kinds[:, [0, 2]], dim=1)
-                rows = slice(first, first + len(some))
-                # In float64, for single precision has steps of 2 mpx at 32768 px.
-                found.append(
-                    _Part(
-                        (some.double() + shift + start).numpy(),
-                        ((logit[rows] + head) / 2).double().numpy(),
-                        (some.double() + start).numpy(),
-                        seam[rows].numpy(),
-                        tile,
-                    )
-                )
-            tile += 1
-            maps = maps[STREAK_CHANNELS]
-            if cells is None:
-                shape = len(maps), -(-ny // STRIDE), -(-nx // STRIDE)
-                cells = torch.zeros(shape, dtype=torch.float16)
-            cells[:, cy0 // STRIDE : -(-cy1 // STRIDE), cx0 // STRIDE : -(-cx1 // STRIDE)] = maps[
-                :,
-                (cy0 - y0) // STRIDE : -(-(cy1 - y0) // STRIDE),
-                (cx0 - x0) // STRIDE : -(-(cx1 - x0) // STRIDE),
-            ]
-    assert cells is not None  # a frame has pixels, so at least one tile
+    for rows in _spans(ny, tiling, network.multiple):
+        for columns in _spans(nx, tiling, network.multiple):
+            box = (*rows[:2], *columns[:2])
+            core = (*rows[2:], *columns[2:])
+            part, some = _look(frame, sky, quick, box, core, floor, most_per_mpix, device)
+            found.append(part)
+            cells[_cells(core)] = some
+            if tiled:
+                give_freed_memory_back()
     xy_all, logit_all = _once(found)
     on = (
         (xy_all[:, 0] > -0.5) & (xy_all[:, 0] < nx - 0.5)
         & (xy_all[:, 1] > -0.5) & (xy_all[:, 1] < ny - 0.5)
     )  # fmt: skip
     streaks = refine_streaks(find_streaks(cells.numpy()), frame, sky)
+    del cells
     xy_all, logit_all = xy_all[on], logit_all[on]
     evidence = measure_evidence(frame, sky, xy_all, logit_all)
+    if tiled:
+        give_freed_memory_back()
     return RawSources(xy_all, logit_all, streaks, evidence)
 
 
@@ -213,12 +189,62 @@ class _Part(NamedTuple):
     logit: npt.NDArray[np.float64]
     proposed: npt.NDArray[np.float64]
     seam: npt.NDArray[np.bool_]
-    tile: int
+
+
+def _look(
+    frame: Frame,
+    sky: Background,
+    quick: FusedNetwork,
+    box: tuple[int, int, int, int],
+    core: tuple[int, int, int, int],
+    floor: float,
+    most_per_mpix: int,
+    device: torch.device,
+) -> tuple[_Part, Tensor]:
+    """Return the sources and the streaks' cells of one tile; boxes are y0, y1, x0, x1 [px]."""
+    y0, y1, x0, x1 = box
+    image = torch.from_numpy(frame_channels(frame, box, sky))
+    pad_y, pad_x = -(y1 - y0) % quick.multiple, -(x1 - x0) % quick.multiple
+    if pad_y or pad_x:
+        image = F.pad(image, (0, pad_x, 0, pad_y))
+        image[3, y1 - y0 :, :] = 1.0  # what is not there is masked
+        image[3, :, x1 - x0 :] = 1.0
+    output = quick(image[None].to(device))
+    maps = output.maps[0].float().cpu()
+    xy, logit = propose(maps, floor, max(64, int(most_per_mpix * (y1 - y0) * (x1 - x0) / 1e6)))
+    start = torch.tensor([x0, y0])
+    # In float64, for single precision has steps of 2 mpx at 32768 px.
+    proposed = xy.double() + start
+    inside = _within(proposed, core, _SEAM_PX)
+    xy, logit, proposed = xy[inside], logit[inside], proposed[inside]
+    placed, logits = proposed.clone(), logit.double()
+    for first in range(0, len(xy), _REGIONS_AT_ONCE):
+        rows = slice(first, first + _REGIONS_AT_ONCE)
+        rois = region_features(output.features, [xy[rows]], quick.settings.roi_size)
+        kinds, shift = (values.cpu() for values in quick.classify(rois))
+        placed[rows] += shift
+        # log of p(point) / (1 - p(point))
+        head = kinds[:, 1] - torch.logsumexp(kinds[:, [0, 2]], dim=1)
+        logits[rows] = (logits[rows] + head) / 2
+    seam = ~_within(proposed, core, -_SEAM_PX)
+    own = _cells((core[0] - y0, core[1] - y0, core[2] - x0, core[3] - x0))
+    part = _Part(placed.numpy(), logits.numpy(), proposed.numpy(), seam.numpy())
+    return part, maps[STREAK_CHANNELS][own].half()
+
+
+def _cells(box: tuple[int, int, int, int]) -> tuple[slice, slice, slice]:
+    """Return where the cells of y0, y1, x0, x1 [px] are on maps, all channels."""
+    y0, y1, x0, x1 = box
+    return (
+        slice(None),
+        slice(y0 // STRIDE, -(-y1 // STRIDE)),
+        slice(x0 // STRIDE, -(-x1 // STRIDE)),
+    )
 
 
 def _within(xy: Tensor, box: tuple[int, int, int, int], more: float) -> Tensor:
-    """Return which positions lie in x0, x1, y0, y1 [px], widened by ``more`` on every side."""
-    x0, x1, y0, y1 = box
+    """Return which positions lie in y0, y1, x0, x1 [px], widened by ``more`` on every side."""
+    y0, y1, x0, x1 = box
     x, y = xy[:, 0] + 0.5, xy[:, 1] + 0.5
     return (x >= x0 - more) & (x < x1 + more) & (y >= y0 - more) & (y < y1 + more)
 
@@ -230,7 +256,7 @@ def _once(parts: list[_Part]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.f
     xy = np.concatenate([part.xy for part in parts])
     logit = np.concatenate([part.logit for part in parts])
     proposed = np.concatenate([part.proposed for part in parts])
-    tile = np.repeat([part.tile for part in parts], [len(part.xy) for part in parts])
+    tile = np.repeat(np.arange(len(parts)), [len(part.xy) for part in parts])
     keep = np.ones(len(xy), dtype=bool)
     seam = np.flatnonzero(np.concatenate([part.seam for part in parts]))
     if seam.size:

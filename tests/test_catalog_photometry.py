@@ -11,6 +11,7 @@ import sep
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from catalog import photometry
 from catalog.background import Background, estimate_background
 from catalog.errors import BadInputError
 from catalog.frame import Frame
@@ -204,6 +205,21 @@ def test_no_sources() -> None:
 def test_the_radius_must_be_positive(radius: float) -> None:
     with pytest.raises(BadInputError, match="radius_px: required a radius > 0"):
         forced_photometry(area_frame(), Catalog.empty(), radius)
+
+
+@pytest.mark.parametrize("band", [1, 7, 16, 69])
+def test_bands_of_rows_change_nothing(band: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    frame, _ = star_field(mask=rng.random((NY, NX)) < 0.02)
+    n = 300
+    x, y = rng.uniform(-4, NX + 3, n), rng.uniform(-4, NY + 3, n)
+    catalog = Catalog.build(x=x, y=y)
+    whole = forced_photometry(frame, catalog)
+    monkeypatch.setattr(photometry, "_BAND_PX", band)
+    in_bands = forced_photometry(frame, catalog)
+    assert np.isfinite(whole["aper_flux"]).sum() > 250
+    for column in ("aper_flux", "aper_flux_err"):
+        np.testing.assert_allclose(in_bands[column], whole[column], rtol=1e-5, atol=1e-3)
 
 
 def test_the_order_of_rows_changes_nothing() -> None:
