@@ -32,6 +32,8 @@ _REGIONS_AT_ONCE: Final = 4096
 #: A tile answers for sources this far beyond its core as well [px], lest two tiles that
 #: round differently each leave a source on the seam to the other.
 _SEAM_PX: Final = 1.0
+#: So sure of a point, a streak's fit takes it for a star.
+_STAR_LOGIT: Final = 2.0
 #: On a seam, proposals of two tiles closer than this are one source [px].
 _SAME_PX: Final = 0.5
 
@@ -173,9 +175,10 @@ def find_sources(
         (xy_all[:, 0] > -0.5) & (xy_all[:, 0] < nx - 0.5)
         & (xy_all[:, 1] > -0.5) & (xy_all[:, 1] < ny - 0.5)
     )  # fmt: skip
-    streaks = refine_streaks(find_streaks(cells.numpy()), frame, sky)
-    del cells
     xy_all, logit_all = xy_all[on], logit_all[on]
+    sure = logit_all > _STAR_LOGIT
+    streaks = refine_streaks(find_streaks(cells.numpy()), frame, sky, xy_all[sure])
+    del cells
     evidence = measure_evidence(frame, sky, xy_all, logit_all)
     if tiled:
         give_freed_memory_back()

@@ -10,6 +10,7 @@ from scipy import optimize, special
 
 from catalog.background import Background
 from catalog.frame import Frame
+from detect.positions import window_sigma
 
 __all__ = ["refine_streaks"]
 
@@ -25,11 +26,20 @@ _WIDTHS: Final = (0.6, 4.0)
 #: The fit may move a centre across by this much [px] and turn by this much [rad].
 _SHIFT_PX: Final = 3.0
 _TURN: Final = np.deg2rad(8)
+#: A point is a star of its own, not the streak's light, if it is this far off the segment [px].
+_OFF_PX: Final = 2.5
+#: Its brightest pixel is so near [px], and at least so many times the noise; how much farther it
+#: shines than a Gaussian.
+_CORE_PX: Final = 1.5
+_FAINTEST: Final = 4.0
+_WINGS: Final = 1.25
 #: Deviations beyond this many times the noise count less than their squares.
 _SCALE: Final = 3.0
 
 
-def refine_streaks(streaks: Floats, frame: Frame, background: Background) -> Floats:
+def refine_streaks(
+    streaks: Floats, frame: Frame, background: Background, points: Floats | None = None
+) -> Floats:
     """Return streaks with centre, length and direction fitted to the pixels.
 
     Parameters
@@ -40,6 +50,9 @@ def refine_streaks(streaks: Floats, frame: Frame, background: Background) -> Flo
         On which they were found.
     background : Background
         Its sky and noise.
+    points : ndarray of float64, shape (k, 2), optional
+        x, y [px] of the frame's stars. Their pixels are left out, except on the streaks
+        themselves, where the light may be the streak's own.
 
     Returns
     -------
@@ -55,18 +68,22 @@ def refine_streaks(streaks: Floats, frame: Frame, background: Background) -> Flo
     part. Segments end at the frame's border.
     """
     out = streaks.copy()
+    beside = np.zeros((0, 2)) if points is None else points
     for row, streak in enumerate(streaks):
-        fitted = _refined(streak, frame, background)
+        fitted = _refined(streak, frame, background, beside)
         if fitted is not None:
             out[row, :4] = fitted
     return out
 
 
-def _refined(streak: Floats, frame: Frame, sky: Background) -> tuple[float, ...] | None:
+def _refined(
+    streak: Floats, frame: Frame, sky: Background, points: Floats
+) -> tuple[float, ...] | None:
     """Return x, y, length and theta of the best segment, or None."""
     x, y, length, theta, _ = streak
     c, s = np.cos(theta), np.sin(theta)
     beyond = max(_BEYOND_PX, 0.25 * length)
+    sigma = window_sigma(frame)
     # Pixels of the box around the segment, in its own coordinates.
     half = np.array([length / 2 + beyond, _BESIDE_PX])
     reach_x = abs(c) * half[0] + abs(s) * half[1]
@@ -82,6 +99,7 @@ def _refined(streak: Floats, frame: Frame, sky: Background) -> tuple[float, ...]
     rows, cols = np.mgrid[part]
     along, across = (cols - x) * c + (rows - y) * s, (rows - y) * c - (cols - x) * s
     inside = good & (np.abs(along) <= half[0]) & (np.abs(across) <= half[1])
+    inside &= ~_starlit(points, (x, y, length, theta), part, z, half, sigma)
     if length > _LONG_PX:  # its middle, thinned out
         inside &= (np.abs(along) > length / 2 - 100) | (np.rint(along) % 6 == 0)
     a, b = along[inside], across[inside]
@@ -117,6 +135,33 @@ def _refined(streak: Floats, frame: Frame, sky: Background) -> tuple[float, ...]
     angle = theta + turn
     cx, cy = x + shift * c - aside * s, y + shift * s + aside * c
     return _on_frame(cx, cy, float(longer), float(angle), nx, ny)
+
+
+def _starlit(
+    points: Floats,
+    streak: tuple[float, float, float, float],
+    part: tuple[slice, slice],
+    z: npt.NDArray[np.floating],
+    half: Floats,
+    sigma: float,
+) -> npt.NDArray[np.bool_]:
+    """Return which pixels of a part of the frame are lit by stars off the streak."""
+    x, y, length, theta = streak
+    c, s = np.cos(theta), np.sin(theta)
+    dx, dy = points[:, 0] - x, points[:, 1] - y
+    along, across = np.abs(dx * c + dy * s), np.abs(dy * c - dx * s)
+    near = (along < half[0] + _BESIDE_PX) & (across < half[1] + _BESIDE_PX)
+    # What lies on the streak may be the streak: its own light must stay.
+    near &= (along > length / 2 + _OFF_PX) | (across > _OFF_PX)
+    rows, cols = np.mgrid[part]
+    lit = np.zeros(z.shape, dtype=bool)
+    for px, py in points[near]:
+        distance = np.hypot(cols - px, rows - py)
+        core = z[distance < _CORE_PX]
+        if core.size:  # a Gaussian is below the noise from there on; stars have wider wings
+            reach = np.sqrt(2 * np.log(max(float(core.max()), _FAINTEST)))
+            lit |= distance < _WINGS * sigma * reach
+    return lit
 
 
 def _profile(p: Floats, a: Floats, b: Floats) -> Floats:

@@ -77,6 +77,34 @@ def test_a_faint_long_streak_gets_longer_than_its_bright_part() -> None:
     assert got[0] == pytest.approx(90, abs=3)
 
 
+def test_a_known_star_beyond_an_end_is_not_taken_for_the_streak() -> None:
+    wrong = {"unknown": 0, "known": 0}
+    for seed in range(12):
+        theta = 0.25 * seed - 1.4
+        truth = (90.0, 70.0, 26.0, theta)
+        frame = frame_with(truth, 8.0, seed, stars=0)
+        at = 26.0 / 2 + 6.0
+        star = np.array([[90.0 + at * np.cos(theta), 70.0 + at * np.sin(theta)]])
+        data = frame.data + render_points(frame.shape, *star.T, np.array([4000.0]), PSF, 0.0)
+        frame = Frame(data=data.astype(np.float32), name="star", fwhm=PSF.fwhm)
+        rough, sky = np.array([[90.0, 70.0, 26.0, theta, 0.7]]), estimate_background(frame)
+        for name, points in (("unknown", None), ("known", star)):
+            (got,) = refine_streaks(rough, frame, sky, points)
+            wrong[name] += abs(got[2] / 26.0 - 1) > 0.1
+    assert wrong["unknown"] > 6
+    assert wrong["known"] <= 2
+
+
+def test_a_point_on_the_streak_is_its_own_light() -> None:
+    truth = (90.0, 70.0, 40.0, 0.4)
+    frame = frame_with(truth, 8.0, 5)
+    rough, sky = np.array([[*truth, 0.7]]), estimate_background(frame)
+    on_it = np.array([[90.0 + r * np.cos(0.4), 70.0 + r * np.sin(0.4)] for r in (-18, 0, 19)])
+    np.testing.assert_array_equal(
+        refine_streaks(rough, frame, sky, on_it), refine_streaks(rough, frame, sky)
+    )
+
+
 def test_noise_is_left_alone() -> None:
     rough = (90.0, 70.0, 40.0, 0.3, 0.4)
     left = [
