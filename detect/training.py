@@ -154,7 +154,8 @@ def train(
         Called after every step.
     start : Path, optional
         A weights file to begin with instead of chance; its hash goes into the
-        settings. A training that is continued goes on from its checkpoint.
+        settings. Of a larger network of the family `slimmed` keeps what it can. A training
+        that is continued goes on from its checkpoint.
     tensorboard : bool
         Whether to write ``tensorboard/`` in the folder.
 
@@ -168,7 +169,8 @@ def train(
     BadInputError
         If the folder holds a training with other settings, or a broken checkpoint,
         or a device is asked for that is not there, or the weights to begin with
-        belong to another network, or the batch cannot be shared among the processes.
+        belong to a network of which this is no part, or the batch cannot be shared among
+        the processes.
 
     Notes
     -----

@@ -34,7 +34,10 @@ def command(
     workers: Annotated[int, typer.Option(min=0, help="Processes that simulate frames.")] = 1,
     start: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--from", help="A weights file to begin with, instead of chance."),
+        typer.Option(
+            "--from",
+            help="A weights file to begin with, instead of chance; a larger network is slimmed.",
+        ),
     ] = None,
     learning_rate: Annotated[
         Optional[float],  # noqa: UP045
