@@ -16,7 +16,7 @@ from detect.inputs import frame_channels
 from detect.labels import make_labels
 from simulation import draw_training_settings, simulate
 
-__all__ = ["TRAINING_STREAM", "VALIDATION_STREAM", "SimulatedCrops", "collate", "loader"]
+__all__ = ["TRAINING_STREAM", "VALIDATION_STREAM", "SimulatedCrops", "batched", "collate", "loader"]
 
 #: Validation frames come from their own stream of seeds, never trained on.
 TRAINING_STREAM, VALIDATION_STREAM = 0, 1
@@ -54,6 +54,14 @@ def collate(items: list[dict[str, Tensor]]) -> dict[str, Any]:
         "maps": torch.stack([i["maps"] for i in items]),
         "points": [i["points"] for i in items],
     }
+
+
+def batched(
+    crops: Sequence[dict[str, Tensor]] | SimulatedCrops, batch: int
+) -> Iterator[dict[str, Any]]:
+    """Yield all crops in batches, the last one perhaps smaller."""
+    for first in range(0, len(crops), batch):
+        yield collate([crops[i] for i in range(first, min(first + batch, len(crops)))])
 
 
 def loader(

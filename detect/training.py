@@ -24,7 +24,7 @@ from detect.checkpoint import (
     trim_log,
     validated,
 )
-from detect.crops import TRAINING_STREAM, VALIDATION_STREAM, SimulatedCrops, collate, loader
+from detect.crops import TRAINING_STREAM, VALIDATION_STREAM, SimulatedCrops, batched, loader
 from detect.decode import propose
 from detect.losses import dense_losses, roi_labels, roi_losses
 from detect.network import STRIDE, Network, NetworkSettings
@@ -377,14 +377,6 @@ def validate(
     network.load_state_dict(own)
     network.train()
     return mean
-
-
-def batched(
-    crops: Sequence[dict[str, Tensor]] | SimulatedCrops, batch: int
-) -> Iterator[dict[str, Any]]:
-    """Yield all crops in batches, the last one perhaps smaller."""
-    for first in range(0, len(crops), batch):
-        yield collate([crops[i] for i in range(first, min(first + batch, len(crops)))])
 
 
 @torch.no_grad()
