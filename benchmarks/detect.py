@@ -16,13 +16,15 @@ import sys
 sys.path[:] = [p for p in sys.path if not p.endswith("benchmarks")]
 
 import argparse
+import math
+import multiprocessing
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -110,14 +112,42 @@ def alternate(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str,
 
 def show(title: str, seconds: dict[str, list[float]], mpix: float | None = None) -> None:
     print(f"\n{title}")
-    base = statistics.median(seconds["stock operators"])
+    base = statistics.median(seconds.get("stock operators", [float("nan")]))
     for name, values in seconds.items():
         middle = statistics.median(values)
         rate = "" if mpix is None else f"  {mpix / middle:6.2f} Mpix/s"
+        ratio = "" if math.isnan(base) else f"  stock/this {base / middle:5.2f}"
         print(
             f"  {name:<22}{min(values):8.3f}{middle:8.3f}{max(values):8.3f} s (min, median, max)"
-            f"{rate}  stock/this {base / middle:5.2f}"
+            f"{rate}{ratio}"
         )
+
+
+def in_workers(weights: Path | None, family: str, workers: int, frames: int) -> float:
+    """Return Mpix/s of processes of one thread each, as with ``skyduel run --workers``."""
+    spawned = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        workers, mp_context=spawned, initializer=_begin, initargs=(weights, family)
+    ) as pool:
+        # Two to each at first, for nobody knows who takes which.
+        list(pool.map(_detect, range(2 * workers)))
+        began = time.perf_counter()
+        list(pool.map(_detect, range(frames)))
+        seconds = time.perf_counter() - began
+    return frames * FRAME_PX**2 / 1e6 / seconds
+
+
+_worker: dict[str, Any] = {}
+
+
+def _begin(weights: Path | None, family: str) -> None:
+    torch.set_num_threads(1)
+    _worker["detector"], _worker["frame"] = neural(weights=weights), frame_of(family)
+    _detect(0)
+
+
+def _detect(_: int) -> int:
+    return len(_worker["detector"](_worker["frame"]))
 
 
 def with_stock(call: Callable[[], object]) -> Callable[[], object]:
@@ -164,16 +194,25 @@ def mosaic() -> None:
         for dx in range(-2, 3):
             np.add.at(data, (row + dy, col + dx), height * np.exp(-(dx * dx + dy * dy) / 2.2))
     frame = Frame(data=data, name="mosaic")
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    del data
+    before = peak_gib()
     began = time.perf_counter()
     found = neural()(frame)
     seconds = time.perf_counter() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak = peak_gib()
     print(
         f"\ndetection of a {side}² frame of {n} stars: {len(found)} rows, {seconds:.1f} s, "
         f"{side * side / 1e6 / seconds:.2f} Mpix/s; peak memory {peak:.2f} GiB, of which "
-        f"{before:.2f} GiB the program and the frame"
+        f"{before:.2f} GiB the program and the making of the frame"
     )
+
+
+def peak_gib() -> float:
+    """Return this process's peak memory; the one that getrusage names may be its parent's."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 2**20
+    return float("nan")
 
 
 def main() -> None:
@@ -235,7 +274,13 @@ def main() -> None:
         calls = {"our operators": run, "stock operators": with_stock(run), "SEP (one core)": rival}
         n = int((detector(frame)["score"] >= 0.5).sum())
         title = f"detection of a {FRAME_PX}² {family} frame ({n} sources)"
-        show(title, alternate(calls, options.repeats), frame.data.size / 1e6)
+        mpix = frame.data.size / 1e6
+        # As a run does it; in turn with others a call finds caches and freed memory as they left.
+        alone = alternate({"alone": run}, 2 * options.repeats)["alone"]
+        show(title + ", one after another", {"our operators": alone}, mpix)
+        rate = in_workers(options.weights, family, options.threads, 8 * options.threads)
+        print(f"  {options.threads} workers of one thread: {rate:.2f} Mpix/s together")
+        show(title + ", in turn", alternate(calls, options.repeats), mpix)
     bound(FRAME_PX**2 / 1e6, torch.bfloat16 if detector_uses_bf16() else torch.float32)
     if options.mosaic:  # its own process: peak memory is a process's
         flags = ["--only-mosaic", "--threads", str(options.threads)]
