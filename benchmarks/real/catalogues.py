@@ -78,7 +78,7 @@ EXAMPLE = "Alt60_Azi45"
 def lens(data: Path, detectors: dict[str, Detector], figures: Path) -> str:
     radius, edges = 1.5, np.r_[3.0, 5.0, 5.5, 6.0, np.arange(6.25, 8.76, 0.25)]
     bins: dict[str, list[pd.DataFrame]] = {n: [] for n in detectors}
-    ranked: dict[str, list[pd.DataFrame]] = {n: [] for n in detectors}
+    surest: dict[str, list[pd.DataFrame]] = {n: [] for n in detectors}
     mpix = truths = chance_hits = chance_of = 0.0
     example: dict[str, object] = {}
     for path in sorted((data / "widefield_lens").glob("*.fits.fz")):
@@ -91,7 +91,7 @@ def lens(data: Path, detectors: dict[str, Detector], figures: Path) -> str:
         n = min(len(at_default(detectors[name], c)) for name, c in found.items())
         for name, c in found.items():
             bins[name].append(by_magnitude(xy, mag, c.xy[:n], radius, edges))
-            ranked[name].append(ranked(xy, mag, c.xy, radius, n).assign(
+            surest[name].append(ranked(xy, mag, c.xy, radius, n).assign(
                 default=np.arange(len(c)) < len(at_default(detectors[name], c))))  # fmt: skip
             for shift in ((9, 0), (-9, 0), (0, 9), (0, -9)):
                 chance_hits += len(pair(xy + shift, c.xy[:n], radius))
@@ -105,7 +105,7 @@ def lens(data: Path, detectors: dict[str, Detector], figures: Path) -> str:
         t["lo"], t["hi"] = wilson(t["k"], t["n"], 0.95)
         summed[name] = t
         # Every frame is cut at the same share of its equal number: none outweighs another.
-        r = pd.concat(ranked[name]).sort_values("rank", kind="stable")
+        r = pd.concat(surest[name]).sort_values("rank", kind="stable")
         recall, false = r["right"].cumsum() / truths, r["false"].cumsum() / mpix
         curves[name] = pd.DataFrame({"recall": recall, "false_per_mpix": false})
         for which in ("equal", "default"):
