@@ -27,7 +27,7 @@ def test_the_shipped_weights_are_small_safe_and_say_where_they_come_from() -> No
     assert loaded.facts["training"]["seed"] >= 0
     assert 0.1 < loaded.calibration.slope < 5
     parameters = sum(p.numel() for p in loaded.network.parameters())
-    assert 2e6 < parameters < 4e6
+    assert 1.8e6 < parameters < 4e6
 
 
 def test_it_finds_stars_it_never_saw(tmp_path) -> None:
