@@ -142,13 +142,18 @@ def gaia(path: Path, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
 def ranked(
     xy: np.ndarray, mag: np.ndarray, found: np.ndarray, radius: float, n: int
 ) -> pd.DataFrame:
-    """Return which detections, surest first, are right or false; the rest is excused."""
+    """Return which detections, surest first, are right or false; the rest is excused.
+
+    The surest has the first choice: what is far down the list must not change the top.
+    """
+    rank = np.arange(len(found))
     right = np.zeros(len(found), dtype=bool)
-    right[pair(xy[mag < LIMIT], found, radius).found_index] = True
+    bright = pair(xy[mag < LIMIT], found, radius, rule="score-first", score=-rank)
+    right[bright.found_index] = True
     rest = np.flatnonzero(~right)
     false = ~right
-    false[rest[pair(xy[mag >= LIMIT], found[rest], radius).found_index]] = False
-    rank = np.arange(len(found))
+    faint = pair(xy[mag >= LIMIT], found[rest], radius, rule="score-first", score=-rest)
+    false[rest[faint.found_index]] = False
     return pd.DataFrame(
         {"rank": rank / max(n, 1), "right": right, "false": false, "equal": rank < n}
     )
