@@ -99,7 +99,7 @@ def _refined(
     rows, cols = np.mgrid[part]
     along, across = (cols - x) * c + (rows - y) * s, (rows - y) * c - (cols - x) * s
     inside = good & (np.abs(along) <= half[0]) & (np.abs(across) <= half[1])
-    inside &= ~_starlit(points, (x, y, length, theta), part, z, half, sigma)
+    inside &= ~_starlit(points, (x, y, length, theta), (cols, rows), z, half, sigma)
     if length > _LONG_PX:  # its middle, thinned out
         inside &= (np.abs(along) > length / 2 - 100) | (np.rint(along) % 6 == 0)
     a, b = along[inside], across[inside]
@@ -140,7 +140,7 @@ def _refined(
 def _starlit(
     points: Floats,
     streak: tuple[float, float, float, float],
-    part: tuple[slice, slice],
+    pixels: tuple[npt.NDArray[np.int_], npt.NDArray[np.int_]],
     z: npt.NDArray[np.floating],
     half: Floats,
     sigma: float,
@@ -153,7 +153,7 @@ def _starlit(
     near = (along < half[0] + _BESIDE_PX) & (across < half[1] + _BESIDE_PX)
     # What lies on the streak may be the streak: its own light must stay.
     near &= (along > length / 2 + _OFF_PX) | (across > _OFF_PX)
-    rows, cols = np.mgrid[part]
+    cols, rows = pixels
     lit = np.zeros(z.shape, dtype=bool)
     for px, py in points[near]:
         distance = np.hypot(cols - px, rows - py)

@@ -11,20 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog.errors import BadInputError
+from evaluation.counts import COUNT_COLUMNS as COUNTED
 
 __all__ = ["COUNTED", "COUNT_COLUMNS", "NAMES", "check_kinds", "read_counts"]
 
 _KEYS: Final = ("detector", "point", "frame", "group")
-#: What it counts.
-COUNTED: Final = (
-    "truths",
-    "truths_found",
-    "detections",
-    "detections_right",
-    "truths_ignored",
-    "detections_ignored",
-    "duplicates",
-)
 #: Columns of the summed table.
 COUNT_COLUMNS: Final = (*_KEYS, *COUNTED)
 _BINS: Final = ("bin", "bin_lo", "bin_hi")
