@@ -16,7 +16,8 @@ from simulation.injection import (
 from simulation.lookup import MeasuredPsf
 from simulation.measured import measure_psf
 from simulation.psf import Aberrations, Psf, make_psf
-from simulation.scene import SceneSettings, ideal_snr, simulate
+from simulation.scene import ideal_snr, simulate
+from simulation.settings import SceneSettings
 
 __all__ = [
     "FAMILIES",

@@ -1,35 +1,70 @@
-"""What is in a frame but not in the sky."""
+"""What is in a frame but not in the sky: drawn first, painted when the light is known."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy import signal
 
 __all__ = [
-    "bad_lines",
+    "Box",
+    "SmearLine",
+    "Struck",
     "bleed",
     "correlate",
-    "cosmic_rays",
-    "hot_pixels",
-    "level_steps",
+    "draw_bad_lines",
+    "draw_cosmic_rays",
+    "draw_hot_pixels",
+    "draw_level_steps",
+    "draw_smear_lines",
+    "paint_boxes",
+    "paint_struck",
     "readout_smear",
     "smear_lines",
+    "smear_profile",
 ]
 
 Image = npt.NDArray[np.float32]
 
 
-def cosmic_rays(
+class Struck(NamedTuple):
+    """Charge that single pixels gain: their numbers in row order and values [ADU], each (n,)."""
+
+    pixel: npt.NDArray[np.intp]
+    value: npt.NDArray[np.float64]
+
+
+class Box(NamedTuple):
+    """A part of the frame, ``[y0:y1, x0:x1]``, whose level differs by ``value`` [ADU]."""
+
+    y0: int
+    y1: int
+    x0: int
+    x1: int
+    value: np.floating
+
+
+class SmearLine(NamedTuple):
+    """Smear of a star beside the frame: at a column or row, ``shift`` px off it, a peak [ADU]."""
+
+    at: int
+    shift: float
+    height: float
+
+
+def draw_cosmic_rays(
     shape: tuple[int, int], count: int, sigma: float, rng: np.random.Generator
-) -> Image:
-    """Return charge left by ``count`` cosmic rays, shape (ny, nx), in units of ``sigma``'s.
+) -> Struck:
+    """Return charge left by ``count`` cosmic rays on noise of ``sigma`` [ADU].
 
     Tracks are straight, mostly short, unevenly bright, and one pixel wide with a
     little charge shared sideways: sharper than any star.
     """
     ny, nx = shape
-    image = np.zeros(shape, dtype=np.float32)
+    pixels, values = [np.zeros(0, dtype=np.intp)], [np.zeros(0)]
     for _ in range(count):
         x, y = rng.uniform(0, nx), rng.uniform(0, ny)
         length = 1 + rng.exponential(3.0)
@@ -41,34 +76,70 @@ def cosmic_rays(
         cols = np.rint(x + steps * np.cos(angle) + rng.normal(0, width, steps.size)).astype(int)
         rows = np.rint(y + steps * np.sin(angle) + rng.normal(0, width, steps.size)).astype(int)
         ok = (cols >= 0) & (cols < nx) & (rows >= 0) & (rows < ny)
-        np.add.at(image, (rows[ok], cols[ok]), value[ok])
-    return image
+        pixels.append(rows[ok] * nx + cols[ok])
+        values.append(value[ok])
+    return Struck(np.concatenate(pixels), np.concatenate(values))
 
 
-def hot_pixels(shape: tuple[int, int], count: int, sigma: float, rng: np.random.Generator) -> Image:
-    """Return dark current of ``count`` hot pixels, shape (ny, nx), in units of ``sigma``'s."""
-    image = np.zeros(shape, dtype=np.float32)
-    where = rng.integers(0, image.size, count)
-    np.add.at(image.reshape(-1), where, sigma * 10 ** rng.uniform(0.7, 2.5, count))
-    return image
+def draw_hot_pixels(
+    shape: tuple[int, int], count: int, sigma: float, rng: np.random.Generator
+) -> Struck:
+    """Return dark current of ``count`` hot pixels on noise of ``sigma`` [ADU]."""
+    where = rng.integers(0, shape[0] * shape[1], count)
+    return Struck(where, sigma * 10 ** rng.uniform(0.7, 2.5, count))
 
 
-def bad_lines(
+def draw_bad_lines(
     shape: tuple[int, int], count: int, sigma: float, rng: np.random.Generator, axis: int
-) -> Image:
-    """Return the offset of ``count`` bad columns (``axis`` 0) or rows (1), shape (ny, nx).
+) -> list[Box]:
+    """Return ``count`` bad columns (``axis`` 0) or rows (1).
 
     They are bright or dark, whole or partial, one to three pixels wide, and from
     half the noise to thirty times it.
     """
-    image = np.zeros(shape, dtype=np.float32)
-    lines = image if axis == 0 else image.T
-    along, across = lines.shape
+    along, across = shape if axis == 0 else shape[::-1]
+    boxes = []
     for first in rng.integers(0, across, count):
         width = int(rng.choice([1, 1, 1, 2, 3]))
         start = 0 if rng.random() < 0.5 else int(rng.integers(0, along))
         offset = sigma * 10 ** rng.uniform(-0.3, 1.5) * rng.choice([-1.0, 1.0], p=[0.3, 0.7])
-        lines[start:, first : first + width] += offset
+        boxes.append(_box(axis, start, along, int(first), min(int(first) + width, across), offset))
+    return boxes
+
+
+def draw_level_steps(
+    shape: tuple[int, int], count: int, sigma: float, rng: np.random.Generator
+) -> list[Box]:
+    """Return jumps of the level at ``count`` columns or rows, where amplifiers meet."""
+    boxes = []
+    for _ in range(count):
+        axis = 0 if rng.random() < 0.5 else 1
+        along, across = shape if axis == 0 else shape[::-1]
+        end = int(rng.integers(1, across))
+        value = np.float32(sigma * 10 ** rng.uniform(-0.5, 0.6) * rng.choice([-1.0, 1.0]))
+        boxes.append(_box(axis, 0, along, 0, end, value))
+    return boxes
+
+
+def _box(axis: int, start: int, stop: int, first: int, last: int, value: np.floating) -> Box:
+    """Return a box by its extents along and across columns (``axis`` 0) or rows (1)."""
+    if axis == 0:
+        return Box(start, stop, first, last, value)
+    return Box(first, last, start, stop, value)
+
+
+def paint_struck(shape: tuple[int, int], struck: Struck) -> Image:
+    """Return the charge of struck pixels as an image, shape (ny, nx)."""
+    image = np.zeros(shape, dtype=np.float32)
+    np.add.at(image.reshape(-1), struck.pixel, struck.value)
+    return image
+
+
+def paint_boxes(shape: tuple[int, int], boxes: Iterable[Box]) -> Image:
+    """Return the sum of boxes as an image, shape (ny, nx)."""
+    image = np.zeros(shape, dtype=np.float32)
+    for box in boxes:
+        image[box.y0 : box.y1, box.x0 : box.x1] += box.value
     return image
 
 
@@ -81,43 +152,50 @@ def readout_smear(light: Image, strength: float, axis: int) -> Image:
     return np.broadcast_to(light.mean(axis=axis, keepdims=True) * strength, light.shape)
 
 
+def draw_smear_lines(
+    shape: tuple[int, int], count: int, sigma: float, rng: np.random.Generator, axis: int
+) -> list[SmearLine]:
+    """Return smear of ``count`` stars beside the frame along columns (``axis`` 0) or rows (1).
+
+    It is a third of the noise to thirty times it at the peak.
+    """
+    across = shape[1 - axis]
+    return [
+        SmearLine(
+            int(rng.integers(0, across)),
+            rng.uniform(-0.5, 0.5),
+            sigma * 10 ** rng.uniform(-0.5, 1.5),
+        )
+        for _ in range(count)
+    ]
+
+
+def smear_profile(
+    across: int, lines: Iterable[SmearLine], profile: npt.NDArray[np.float64]
+) -> Image:
+    """Return the sum of smear lines across them, shape (across,).
+
+    ``profile``, shape (2·r + 1,), is the star's, across the line.
+    """
+    out = np.zeros(across, dtype=np.float32)
+    r = profile.size // 2
+    offsets = np.arange(-r, r + 1)
+    for line in lines:
+        values = np.interp(offsets - line.shift, offsets, profile / profile.max())
+        ok = (line.at + offsets >= 0) & (line.at + offsets < across)
+        out[line.at + offsets[ok]] += (line.height * values[ok]).astype(np.float32)
+    return out
+
+
 def smear_lines(
     shape: tuple[int, int],
-    count: int,
-    sigma: float,
+    lines: Iterable[SmearLine],
     profile: npt.NDArray[np.float64],
-    rng: np.random.Generator,
     axis: int,
 ) -> Image:
-    """Return smear of ``count`` stars that are not on the frame, shape (ny, nx).
-
-    Each is a whole column (``axis`` 0) or row (1) with the star's ``profile``, shape
-    (2·r + 1,), across it, a third of the noise to thirty times it at the peak.
-    """
-    image = np.zeros(shape, dtype=np.float32)
-    lines = image if axis == 0 else image.T
-    r = profile.size // 2
-    for _ in range(count):
-        at, shift = int(rng.integers(0, lines.shape[1])), rng.uniform(-0.5, 0.5)
-        height = sigma * 10 ** rng.uniform(-0.5, 1.5)
-        offsets = np.arange(-r, r + 1)
-        across = np.interp(offsets - shift, offsets, profile / profile.max())
-        ok = (at + offsets >= 0) & (at + offsets < lines.shape[1])
-        lines[:, at + offsets[ok]] += (height * across[ok]).astype(np.float32)
-    return image
-
-
-def level_steps(
-    shape: tuple[int, int], count: int, sigma: float, rng: np.random.Generator
-) -> Image:
-    """Return jumps of the level at ``count`` columns or rows, where amplifiers meet."""
-    image = np.zeros(shape, dtype=np.float32)
-    for _ in range(count):
-        part = image if rng.random() < 0.5 else image.T
-        part[:, : int(rng.integers(1, part.shape[1]))] += np.float32(
-            sigma * 10 ** rng.uniform(-0.5, 0.6) * rng.choice([-1.0, 1.0])
-        )
-    return image
+    """Return smear lines as an image, shape (ny, nx): whole columns (``axis`` 0) or rows (1)."""
+    across = smear_profile(shape[1 - axis], lines, profile)
+    return np.broadcast_to(np.expand_dims(across, axis), shape)
 
 
 def bleed(data: Image, full: float, share: float, axis: int) -> Image:

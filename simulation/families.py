@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from catalog.errors import BadInputError
-from simulation.scene import SceneSettings
+from simulation.settings import SceneSettings
 
 __all__ = ["FAMILIES", "draw_settings", "draw_training_settings"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from simulation.psf import Psf
 from simulation.render import render_points
 
-__all__ = ["FieldPsf", "zone_centres"]
+__all__ = ["FieldPsf", "Zones", "zone_centres"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -24,8 +25,23 @@ def zone_centres(shape: tuple[int, int], zones: int) -> tuple[Floats, Floats]:
     return x.ravel(), y.ravel()
 
 
+class Measured(Protocol):
+    """The numbers of a profile that drawing a scene needs."""
+
+    @property
+    def fwhm(self) -> float:
+        """Full width at half maximum [px]."""
+
+    @property
+    def sharpness(self) -> float:
+        """Σ psf²."""
+
+
+P = TypeVar("P", bound=Measured, covariant=True)
+
+
 @dataclass(frozen=True, eq=False)
-class FieldPsf:
+class Zones(Generic[P]):
     """One profile for each of k × k equal zones of a frame, in row order.
 
     A source takes the profile of the zone it lies in; one beside the frame that of
@@ -33,7 +49,7 @@ class FieldPsf:
     """
 
     shape: tuple[int, int]
-    psfs: Sequence[Psf]
+    psfs: Sequence[P]
 
     @property
     def fwhm(self) -> float:
@@ -41,9 +57,9 @@ class FieldPsf:
         return float(np.median([psf.fwhm for psf in self.psfs]))
 
     @property
-    def radius(self) -> int:
-        """Half width of the widest table [px]."""
-        return max(psf.radius for psf in self.psfs)
+    def middle(self) -> P:
+        """The profile in the middle of the frame."""
+        return self.psfs[len(self.psfs) // 2]
 
     def zone(self, x: npt.ArrayLike, y: npt.ArrayLike) -> npt.NDArray[np.intp]:
         """Return the zone of each position, shape (n,)."""
@@ -53,13 +69,17 @@ class FieldPsf:
         row = np.clip(np.floor((np.asarray(y) + 0.5) * k / ny), 0, k - 1)
         return np.asarray(row * k + column, dtype=np.intp)
 
-    def at(self, x: float, y: float) -> Psf:
+    def at(self, x: float, y: float) -> P:
         """Return the profile of one position [px]."""
         return self.psfs[int(self.zone(x, y))]
 
     def sharpness(self, x: Floats, y: Floats) -> Floats:
         """Return Σ psf² of sources at these positions, shape (n,)."""
         return np.array([psf.sharpness for psf in self.psfs])[self.zone(x, y)]
+
+
+class FieldPsf(Zones[Psf]):
+    """A tabulated point-spread function for each zone of a frame."""
 
     def render(
         self, x: Floats, y: Floats, flux: Floats, negligible: float

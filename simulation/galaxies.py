@@ -21,7 +21,7 @@ _WITHIN: Final = 0.98
 Floats = npt.NDArray[np.float64]
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=128)  # a hundred pairs occur: two profiles, points in sixties
 def _radii(sersic: float, n: int) -> Floats:
     """Return radii, in half-light radii, that divide the light into n equal parts.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +12,21 @@ from scipy import fft, ndimage
 
 from catalog.errors import BadInputError
 
-__all__ = ["OVERSAMPLING", "Aberrations", "Psf", "aureole_kernel", "make_psf", "tabulate"]
+__all__ = [
+    "OVERSAMPLING",
+    "RADIUS",
+    "Aberrations",
+    "Optics",
+    "Psf",
+    "aureole_kernel",
+    "make_psf",
+    "tabulate",
+]
 
 #: Positions between pixel centres at which the kernel is tabulated, per axis.
 OVERSAMPLING: Final = 8
+#: Half width of a table [px], unless another is asked for.
+RADIUS: Final = 24
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,14 @@ class Aberrations:
     def none(self) -> bool:
         """True if the spot is a point."""
         return not any((self.defocus, self.astigmatism, self.coma, self.trefoil, self.drift))
+
+
+class Optics(NamedTuple):
+    """What shapes a profile: arguments of `make_psf`."""
+
+    fwhm: float
+    beta: float | None = 3.0
+    aberrations: Aberrations | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +99,7 @@ def make_psf(
     fwhm: float,
     beta: float | None = 3.0,
     aberrations: Aberrations | None = None,
-    radius: int = 24,
+    radius: int = RADIUS,
 ) -> Psf:
     """Return a point-spread function of the given seeing.
 

@@ -1,171 +1,52 @@
-"""`SceneSettings` and `simulate`: one frame whose truth is known."""
+"""`simulate`: one frame whose truth is known."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.frame import Frame
 from catalog.sources import Catalog
 from simulation.artefacts import (
-    bad_lines,
     bleed,
     correlate,
-    cosmic_rays,
-    hot_pixels,
-    level_steps,
+    paint_boxes,
+    paint_struck,
     readout_smear,
     smear_lines,
 )
-from simulation.field import FieldPsf, zone_centres
+from simulation.drawing import Defects, GalaxyShapes, Sky, draw_defects, draw_sky
+from simulation.field import FieldPsf, Measured, Zones
 from simulation.galaxies import galaxy_points, galaxy_sharpness
-from simulation.psf import OVERSAMPLING, Aberrations, Psf, aureole_kernel, ghost_kernel, make_psf
+from simulation.psf import OVERSAMPLING, Psf, aureole_kernel, ghost_kernel
 from simulation.render import add_aureole, streak_points
-from simulation.streaks import Streak, draw_streaks
+from simulation.settings import SceneSettings
+from simulation.streaks import Streak, shine
 
-__all__ = ["SceneSettings", "ideal_snr", "sample_magnitudes", "simulate"]
-
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+__all__ = [
+    "GAUSSIAN_ABOVE",
+    "Lit",
+    "LitGalaxies",
+    "Points",
+    "extended_points",
+    "ideal_snr",
+    "light_up",
+    "simulate",
+    "truth_columns",
+    "wings",
+]
 
 #: Above this many electrons a Poisson number is drawn as a Gaussian (skewness < 0.07).
-_GAUSSIAN_ABOVE: Final = 200.0
-#: Stamps are cut where they fall below this fraction of the sky noise.
-_NEGLIGIBLE_SIGMA: Final = 0.02
+GAUSSIAN_ABOVE: Final = 200.0
+#: Stamps are cut where they fall below this fraction of the sky noise: of stars, of the
+#: points of a streak, and of those of a galaxy.
+_NEGLIGIBLE: Final = (0.02, 0.002, 1e-4)
 #: A galaxy whose half-light radius is below this share of the seeing is as good as a point.
 _COMPACT: Final = 0.5
 
-
-class SceneSettings(BaseModel):
-    """How one simulated frame is made. Lengths in px, angles in rad, fluxes in ADU."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    ny: int = Field(512, ge=16, le=32768, description="rows")
-    nx: int = Field(512, ge=16, le=32768, description="columns")
-    gain: Positive = Field(1.5, description="electrons per ADU")
-    read_noise: NotNegative = Field(6.0, description="read noise [electrons]")
-    sky: NotNegative = Field(1000.0, description="sky level [ADU]")
-    gradient: Finite = Field(0.0, description="change of the sky across the frame, as a fraction")
-    gradient_angle: Finite = Field(0.0, description="direction in which the sky brightens [rad]")
-    vignetting: float = Field(0.0, ge=0, lt=1, description="loss of light in the corners")
-    bias: NotNegative = Field(0.0, description="pedestal [ADU]")
-    saturation: Positive = Field(65535.0, description="highest pixel value [ADU]")
-    quantise: bool = Field(True, description="round to integers, as a converter does")
-    exposure_s: Positive = Field(60.0, description="exposure [s]; recorded, not used")
-    zero_point: Finite = Field(26.5, description="magnitude of 1 ADU in the frame")
-    pixel_scale_arcsec: Positive = Field(2.0, description="pixel width [arcsec]; recorded")
-
-    fwhm: float = Field(2.5, ge=0.5, le=20, description="FWHM of the seeing [px]")
-    profile: Literal["moffat", "gaussian"] = "moffat"
-    beta: float = Field(3.0, gt=1, le=20, description="Moffat exponent")
-    defocus: Finite = 0.0
-    astigmatism: Finite = 0.0
-    coma: Finite = 0.0
-    trefoil: Finite = 0.0
-    aberration_angle: Finite = 0.0
-    drift: NotNegative = Field(0.0, description="length of the tracking error [px]")
-    drift_angle: Finite = 0.0
-    zones: int = Field(1, ge=1, le=16, description="zones per axis with a profile of their own")
-    axis_x: Finite = Field(0.5, description="where the optical axis lies, as a share of nx")
-    axis_y: Finite = Field(0.5, description="where the optical axis lies, as a share of ny")
-    field_growth: float = Field(
-        0.0, ge=0, le=3, description="growth of the seeing, half a diagonal off the axis, ∝ r²"
-    )
-    field_coma: Finite = Field(0.0, description="radial coma half a diagonal off the axis, ∝ r")
-    field_defocus: Finite = Field(0.0, description="defocus half a diagonal off the axis, ∝ r²")
-    aureole: float = Field(0.0, ge=0, lt=0.5, description="share of the flux in wide wings")
-    aureole_slope: float = Field(2.5, ge=1.5, le=5)
-    aureole_radius: int = Field(64, ge=8, le=512)
-    spikes: int = Field(0, ge=0, le=8, description="diffraction spikes of a star")
-    ghost: float = Field(0.0, ge=0, lt=0.5, description="share of the flux in a halo with a rim")
-    ghost_radius: float = Field(25.0, ge=3, le=200)
-    ghost_hole: float = Field(0.0, ge=0, lt=1, description="empty middle of the halo; 0 for a disc")
-    ghost_shift: Finite = Field(0.0, description="displacement of the halo [px]")
-    ghost_angle: Finite = 0.0
-
-    density: NotNegative = Field(500 / 512**2, description="stars per px with S/N above min_snr")
-    slope: Finite = Field(0.31, description="d log10 N / d mag of the star counts")
-    min_snr: Positive = Field(0.8, description="ideal S/N of the faintest star")
-    max_snr: Positive = Field(3000.0, description="ideal S/N of the brightest star")
-    streaks: NotNegative = Field(0.0, description="mean number of streaks")
-    streak_length: tuple[Positive, Positive] = (15.0, 60.0)
-    streak_snr: tuple[Positive, Positive] = Field(
-        (1.5, 30.0), description="S/N of a streak per FWHM of its length"
-    )
-
-    streak_near_axis: float = Field(
-        0.0, ge=0, le=1, description="share of streaks within 5° of a row or column"
-    )
-    streak_margin: NotNegative = Field(
-        0.0,
-        description="how far beside the frame a streak may be centred [px]; if not 0, "
-        "the truth lists the part of each streak that is on the frame",
-    )
-    galaxies: NotNegative = Field(0.0, description="galaxies per px with S/N above min_snr")
-    galaxy_radius: tuple[Positive, Positive] = Field((0.4, 6.0), description="half-light radii")
-    trails: NotNegative = Field(0.0, description="mean number of satellites crossing the frame")
-    cosmic_rays: NotNegative = Field(0.0, description="cosmic rays per 10⁶ px")
-    hot_pixels: NotNegative = Field(0.0, description="hot pixels per 10⁶ px")
-    bad_columns: NotNegative = Field(0.0, description="mean number of bad columns")
-    bad_rows: NotNegative = Field(0.0, description="mean number of bad rows")
-    smear: NotNegative = Field(0.0, description="readout smear, as a share of the mean light")
-    smear_axis: Literal[0, 1] = 0
-    smear_lines: NotNegative = Field(
-        0.0, description="mean number of smeared stars that are not on the frame"
-    )
-    bleeding: float = Field(0.0, ge=0, le=1, description="share of excess charge that spills over")
-    bleeding_axis: Literal[0, 1] = 0
-    level_steps: NotNegative = Field(0.0, description="mean number of jumps between amplifiers")
-    correlation: float = Field(
-        0.0, ge=0, le=3, description="width of the kernel that resampling averaged noise with [px]"
-    )
-
-    @property
-    def sky_sigma(self) -> float:
-        """Standard deviation of an empty pixel [ADU]: sky, read noise and rounding."""
-        electrons = self.sky * self.gain + self.read_noise**2
-        return float(np.sqrt(electrons / self.gain**2 + (1 / 12 if self.quantise else 0.0)))
-
-    def psf(self) -> Psf:
-        """Return the point-spread function on the optical axis, without the aureole."""
-        return self._psf_at(0.0, 0.0)
-
-    def field(self) -> FieldPsf:
-        """Return the point-spread function of every zone, without the aureole."""
-        if self.zones == 1:
-            return FieldPsf((self.ny, self.nx), (self.psf(),))
-        x, y = zone_centres((self.ny, self.nx), self.zones)
-        half = np.hypot(self.nx, self.ny) / 2
-        u, v = (x + 0.5 - self.axis_x * self.nx) / half, (y + 0.5 - self.axis_y * self.ny) / half
-        psfs = tuple(self._psf_at(float(a), float(b)) for a, b in zip(u, v, strict=True))
-        return FieldPsf((self.ny, self.nx), psfs)
-
-    def _psf_at(self, u: float, v: float) -> Psf:
-        """Return the profile at (u, v) from the axis, in half diagonals."""
-        r2 = u * u + v * v
-        coma, angle = self.coma, self.aberration_angle
-        if self.field_coma:
-            cx = coma * np.cos(angle) + self.field_coma * u
-            cy = coma * np.sin(angle) + self.field_coma * v
-            coma, angle = float(np.hypot(cx, cy)), float(np.arctan2(cy, cx))
-        return make_psf(
-            min(20.0, self.fwhm * (1 + self.field_growth * r2)),
-            self.beta if self.profile == "moffat" else None,
-            Aberrations(
-                defocus=self.defocus + self.field_defocus * r2,
-                astigmatism=self.astigmatism,
-                coma=coma,
-                trefoil=self.trefoil,
-                angle=angle,
-                drift=self.drift,
-                drift_angle=self.drift_angle,
-            ),
-        )
+Floats = npt.NDArray[np.float64]
 
 
 def ideal_snr(flux: npt.ArrayLike, psf: Psf, sigma: float) -> npt.NDArray[np.float64]:
@@ -177,15 +58,97 @@ def ideal_snr(flux: npt.ArrayLike, psf: Psf, sigma: float) -> npt.NDArray[np.flo
     return np.asarray(np.asarray(flux, np.float64) * (np.sqrt(psf.sharpness) / sigma))
 
 
-def sample_magnitudes(
-    n: int, slope: float, span_mag: float, rng: np.random.Generator
-) -> npt.NDArray[np.float64]:
-    """Return ``n`` magnitudes brighter than the limit, in [-span_mag, 0], dN/dm ∝ 10^(slope·m)."""
-    u = rng.random(n)
-    if abs(slope) < 1e-9:
-        return np.asarray(-span_mag * u)
-    low = 10.0 ** (-slope * span_mag)
-    return np.asarray(np.log10(low + u * (1 - low)) / slope)
+class Points(NamedTuple):
+    """Point sources to be rendered: x, y [px] and flux [ADU] of shape (n,); `negligible` [ADU]."""
+
+    x: Floats
+    y: Floats
+    flux: Floats
+    negligible: float
+
+
+class LitGalaxies(NamedTuple):
+    """The galaxies of a frame with their fluxes [ADU], each of shape (n,).
+
+    ``parts`` is the number of points each is rendered as, ``compact`` whether the seeing hides
+    its extent.
+    """
+
+    shapes: GalaxyShapes
+    flux: Floats
+    snr: Floats
+    parts: npt.NDArray[np.int64]
+    compact: npt.NDArray[np.bool_]
+
+
+class Lit(NamedTuple):
+    """The sky of a frame with its fluxes [ADU]."""
+
+    stars: Points
+    snr: Floats
+    streaks: list[Streak]
+    galaxies: LitGalaxies | None
+
+
+def light_up(s: SceneSettings, sky: Sky, field: Zones[Measured]) -> Lit:
+    """Return the sky with the fluxes that give its sources the S/N they were drawn with."""
+    sigma = s.sky_sigma
+    x, y, magnitude = sky.stars
+    faintest = s.min_snr * sigma / np.sqrt(field.middle.sharpness)
+    flux = faintest * 10 ** (-0.4 * magnitude)
+    galaxies = None
+    if sky.galaxies is not None:
+        g = sky.galaxies
+        psf_sharpness = field.sharpness(g.x, g.y)
+        sharpness = galaxy_sharpness(psf_sharpness, g.radius, g.ratio)
+        light = faintest * 10 ** (-0.4 * g.magnitude) * np.sqrt(psf_sharpness / sharpness)
+        # So many points that none alone is worth a twentieth of the noise.
+        wanted = np.clip(20 * light * np.sqrt(psf_sharpness) / sigma, 60, 3000)
+        galaxies = LitGalaxies(
+            g,
+            light,
+            light * np.sqrt(sharpness) / sigma,
+            wanted.astype(np.int64) // 60 * 60,
+            g.radius < _COMPACT * field.fwhm,
+        )
+    return Lit(
+        Points(x, y, flux, _NEGLIGIBLE[0] * sigma),
+        flux * (np.sqrt(field.sharpness(x, y)) / sigma),
+        [shine(each, field, sigma) for each in sky.segments],
+        galaxies,
+    )
+
+
+def extended_points(s: SceneSettings, lit: Lit) -> list[Points]:
+    """Return the points of everything that is not a star, source by source: streaks, galaxies."""
+    sigma = s.sky_sigma
+    out = []
+    for streak in lit.streaks:
+        x, y = streak_points(streak.x, streak.y, streak.length, streak.theta)
+        out.append(Points(x, y, np.full(x.size, streak.flux / x.size), _NEGLIGIBLE[1] * sigma))
+    if lit.galaxies is not None:
+        g = lit.galaxies.shapes
+        for x0, y0, radius, ratio, theta, sersic, flux, n in zip(
+            g.x, g.y, g.radius, g.ratio, g.theta, g.sersic, lit.galaxies.flux, lit.galaxies.parts,
+            strict=True,
+        ):  # fmt: skip
+            x, y = galaxy_points(x0, y0, radius, ratio, theta, sersic, int(n))
+            out.append(Points(x, y, np.full(x.size, flux / x.size), _NEGLIGIBLE[2] * sigma))
+    return out
+
+
+def wings(s: SceneSettings) -> list[tuple[npt.NDArray[np.float32], float]]:
+    """Return kernel and share of the flux of each kind of wide wing that the stars have."""
+    out = []
+    if s.aureole:
+        kernel = aureole_kernel(
+            s.aureole_radius, 2 * s.fwhm, s.aureole_slope, s.spikes, s.aberration_angle
+        )
+        out.append((kernel, s.aureole))
+    if s.ghost:
+        ghost = ghost_kernel(s.ghost_radius, s.ghost_hole, s.ghost_shift, s.ghost_angle)
+        out.append((ghost, s.ghost))
+    return out
 
 
 def simulate(
@@ -212,74 +175,11 @@ def simulate(
         `ideal_snr`, for streaks the same integral over the streak's profile.
     """
     s = settings
-    shape = (s.ny, s.nx)
+    sky = draw_sky(s, rng)
     field = s.field()
-    sigma = s.sky_sigma
-    margin = field.radius if not s.aureole else max(field.radius, s.aureole_radius)
-    faintest = s.min_snr * sigma / np.sqrt(field.psfs[len(field.psfs) // 2].sharpness)
-    span = 2.5 * np.log10(max(s.max_snr / s.min_snr, 1.0))
-
-    area = (s.ny + 2 * margin) * (s.nx + 2 * margin)
-    n = int(rng.poisson(s.density * area))
-    x = rng.uniform(-margin - 0.5, s.nx + margin - 0.5, n)
-    y = rng.uniform(-margin - 0.5, s.ny + margin - 0.5, n)
-    flux = faintest * 10 ** (-0.4 * sample_magnitudes(n, s.slope, span, rng))
-
-    light = field.render(x, y, flux, _NEGLIGIBLE_SIGMA * sigma)
-    if s.aureole:
-        kernel = aureole_kernel(
-            s.aureole_radius, 2 * s.fwhm, s.aureole_slope, s.spikes, s.aberration_angle
-        )
-        light = add_aureole(light, x, y, flux, kernel, s.aureole)
-    if s.ghost:
-        ghost = ghost_kernel(s.ghost_radius, s.ghost_hole, s.ghost_shift, s.ghost_angle)
-        light = add_aureole(light, x, y, flux, ghost, s.ghost)
-
-    streaks = draw_streaks(s, field, sigma, rng)
-    for streak in streaks:
-        px, py = streak_points(streak.x, streak.y, streak.length, streak.theta)
-        light += field.render(
-            px, py, np.full(px.size, streak.flux / px.size), 0.1 * _NEGLIGIBLE_SIGMA * sigma
-        )
-    galaxies = _add_galaxies(light, s, field, faintest, span, rng) if s.galaxies else None
-
-    yy = (np.arange(s.ny, dtype=np.float32)[:, None] - (s.ny - 1) / 2) / s.ny
-    xx = (np.arange(s.nx, dtype=np.float32)[None, :] - (s.nx - 1) / 2) / s.nx
-    tilt = 1 + s.gradient * (xx * np.cos(s.gradient_angle) + yy * np.sin(s.gradient_angle))
-    light += np.float32(s.sky) * np.maximum(tilt, 0).astype(np.float32)
-    if s.vignetting:
-        light *= (1 - s.vignetting * 2 * (xx**2 + yy**2)).astype(np.float32)
-    if s.smear:
-        light = light + readout_smear(light - np.float32(s.sky), s.smear, s.smear_axis)
-    if s.smear_lines:
-        profile = (
-            field.psfs[0]
-            .bank[OVERSAMPLING // 2, OVERSAMPLING // 2]
-            .sum(axis=s.smear_axis, dtype=np.float64)
-        )
-        light += smear_lines(
-            shape, int(rng.poisson(s.smear_lines)), sigma, profile, rng, s.smear_axis
-        )
-    np.maximum(light, 0, out=light)
-
-    data = _expose(light, s, rng)
-    mega = s.ny * s.nx / 1e6
-    if s.cosmic_rays:
-        data += cosmic_rays(shape, int(rng.poisson(s.cosmic_rays * mega)), sigma, rng)
-    if s.hot_pixels:
-        data += hot_pixels(shape, int(rng.poisson(s.hot_pixels * mega)), sigma, rng)
-    if s.bleeding:
-        data = bleed(data, s.saturation - s.bias, s.bleeding, s.bleeding_axis)
-    for axis, mean in enumerate((s.bad_columns, s.bad_rows)):
-        if mean:
-            data += bad_lines(shape, int(rng.poisson(mean)), sigma, rng, axis)
-    if s.level_steps:
-        data += level_steps(shape, int(rng.poisson(s.level_steps)), sigma, rng)
-    data += np.float32(s.bias)
-    if s.quantise:
-        np.rint(data, out=data)
-    np.clip(data, 0 if s.quantise else None, s.saturation, out=data)
-
+    lit = light_up(s, sky, field)
+    data = _expose(_light(s, sky, lit, field), s, rng)
+    data = _converted(data, s, draw_defects(s, rng))
     frame = Frame(
         data=data,
         name=name,
@@ -291,65 +191,53 @@ def simulate(
         fwhm=field.fwhm,
         pixel_scale_arcsec=s.pixel_scale_arcsec,
     )
-    snr = flux * (np.sqrt(field.sharpness(x, y)) / sigma)
-    listed = [p for t in streaks if (p := t.clipped(s.nx, s.ny) if s.streak_margin else t)]
-    return frame, _truth(s, name, x, y, flux, snr, listed, galaxies)
+    truth = Catalog.build(source=f"truth of {name}", **truth_columns(s, lit))
+    return frame, truth
 
 
-class _Galaxies(NamedTuple):
-    """Columns of the galaxies, each of shape (n,)."""
+def _light(s: SceneSettings, sky: Sky, lit: Lit, field: FieldPsf) -> npt.NDArray[np.float32]:
+    """Return the light that is expected in each pixel [ADU], never negative."""
+    light = field.render(*lit.stars)
+    for kernel, share in wings(s):
+        light = add_aureole(light, lit.stars.x, lit.stars.y, lit.stars.flux, kernel, share)
+    for points in extended_points(s, lit):
+        light += field.render(*points)
 
-    x: npt.NDArray[np.float64]
-    y: npt.NDArray[np.float64]
-    flux: npt.NDArray[np.float64]
-    snr: npt.NDArray[np.float64]
-    radius: npt.NDArray[np.float64]
-    compact: npt.NDArray[np.bool_]
-
-
-def _add_galaxies(
-    light: npt.NDArray[np.float32],
-    s: SceneSettings,
-    field: FieldPsf,
-    faintest: float,
-    span: float,
-    rng: np.random.Generator,
-) -> _Galaxies:
-    """Render galaxies into ``light``, in place, and return them."""
-    n = int(rng.poisson(s.galaxies * s.ny * s.nx))
-    x, y = rng.uniform(-0.5, s.nx - 0.5, n), rng.uniform(-0.5, s.ny - 0.5, n)
-    small, large = np.log(s.galaxy_radius)
-    radius = np.exp(rng.uniform(small, large, n))
-    ratio = rng.uniform(0.25, 1.0, n)
-    theta = rng.uniform(0, np.pi, n)
-    sersic = rng.choice([1.0, 1.0, 4.0], n)
-    psf_sharpness = field.sharpness(x, y)
-    sharpness = galaxy_sharpness(psf_sharpness, radius, ratio)
-    # Drawn by S/N, like stars, so that as many large ones are bright enough to be seen.
-    flux = faintest * 10 ** (-0.4 * sample_magnitudes(n, s.slope, min(span, 6.0), rng))
-    flux *= np.sqrt(psf_sharpness / sharpness)
-    sigma = s.sky_sigma
-    snr = flux * np.sqrt(sharpness) / sigma
-    for i in range(n):
-        # So many points that none alone is worth a twentieth of the noise.
-        m = int(np.clip(20 * flux[i] * np.sqrt(psf_sharpness[i]) / sigma, 60, 3000))
-        px, py = galaxy_points(x[i], y[i], radius[i], ratio[i], theta[i], sersic[i], m // 60 * 60)
-        light += field.render(px, py, np.full(px.size, flux[i] / px.size), 1e-4 * sigma)
-    compact = radius < _COMPACT * field.fwhm
-    return _Galaxies(x, y, flux, snr, radius, compact)
+    yy = (np.arange(s.ny, dtype=np.float32)[:, None] - (s.ny - 1) / 2) / s.ny
+    xx = (np.arange(s.nx, dtype=np.float32)[None, :] - (s.nx - 1) / 2) / s.nx
+    tilt = 1 + s.gradient * (xx * np.cos(s.gradient_angle) + yy * np.sin(s.gradient_angle))
+    light += np.float32(s.sky) * np.maximum(tilt, 0).astype(np.float32)
+    if s.vignetting:
+        light *= (1 - s.vignetting * 2 * (xx**2 + yy**2)).astype(np.float32)
+    if s.smear:
+        light = light + readout_smear(light - np.float32(s.sky), s.smear, s.smear_axis)
+    if s.smear_lines:
+        centre = field.psfs[0].bank[OVERSAMPLING // 2, OVERSAMPLING // 2]
+        profile = centre.sum(axis=s.smear_axis, dtype=np.float64)
+        light += smear_lines((s.ny, s.nx), sky.smear_lines, profile, s.smear_axis)
+    return np.maximum(light, 0, out=light)
 
 
-def _truth(
-    s: SceneSettings,
-    name: str,
-    x: npt.NDArray[np.float64],
-    y: npt.NDArray[np.float64],
-    flux: npt.NDArray[np.float64],
-    snr: npt.NDArray[np.float64],
-    streaks: list[Streak],
-    galaxies: _Galaxies | None,
-) -> Catalog:
-    """Return the catalogue of what was rendered: stars, galaxies, streaks."""
+def _converted(
+    data: npt.NDArray[np.float32], s: SceneSettings, defects: Defects
+) -> npt.NDArray[np.float32]:
+    """Return an exposure [ADU] as it is read out."""
+    for struck in defects.struck:
+        data += paint_struck(data.shape, struck)
+    if s.bleeding:
+        data = bleed(data, s.saturation - s.bias, s.bleeding, s.bleeding_axis)
+    for boxes in defects.boxes:
+        data += paint_boxes(data.shape, boxes)
+    data += np.float32(s.bias)
+    if s.quantise:
+        np.rint(data, out=data)
+    return np.clip(data, 0 if s.quantise else None, s.saturation, out=data)
+
+
+def truth_columns(s: SceneSettings, lit: Lit) -> dict[str, Any]:
+    """Return the columns of the catalogue of what was rendered: stars, galaxies, streaks."""
+    x, y, flux, _ = lit.stars
+    snr = lit.snr
     on = (x >= -0.5) & (x < s.nx - 0.5) & (y >= -0.5) & (y < s.ny - 0.5)
     if s.vignetting:
         # Less of the star and of the sky arrives: the S/N falls with the square root at least.
@@ -357,29 +245,30 @@ def _truth(
         left = 1 - 2 * s.vignetting * r2
         dark = s.read_noise**2
         snr = snr * left * np.sqrt((s.sky * s.gain + dark) / (s.sky * s.gain * left + dark + 1e-9))
+    listed = [p for t in lit.streaks if (p := t.clipped(s.nx, s.ny) if s.streak_margin else t)]
+    lines = np.array(listed, dtype=np.float64).reshape(-1, 6)
+    g = lit.galaxies
     none = np.zeros(0)
-    g = galaxies or _Galaxies(none, none, none, none, none, none.astype(bool))
-    lines = np.array(streaks, dtype=np.float64).reshape(-1, 6)
-    n, m = int(on.sum()), g.x.size
-    fluxes = np.concatenate([flux[on], g.flux, lines[:, 2]])
+    gx, gy, gflux, gsnr = (none,) * 4 if g is None else (g.shapes.x, g.shapes.y, g.flux, g.snr)
+    n, m = int(on.sum()), gx.size
+    fluxes = np.concatenate([flux[on], gflux, lines[:, 2]])
     columns: dict[str, Any] = {}
-    if galaxies is not None:
+    if g is not None:
         columns["ignore"] = np.concatenate(
             [np.zeros(n, bool), ~g.compact, np.zeros(len(lines), bool)]
         )
-        columns["radius"] = np.concatenate([np.zeros(n), g.radius, np.zeros(len(lines))])
-    return Catalog.build(
-        source=f"truth of {name}",
-        x=np.concatenate([x[on], g.x, lines[:, 0]]),
-        y=np.concatenate([y[on], g.y, lines[:, 1]]),
-        flux=fluxes,
-        mag=s.zero_point - 2.5 * np.log10(fluxes),
-        kind=np.array(["point"] * (n + m) + ["streak"] * len(lines), dtype="U6"),
-        length=np.concatenate([np.zeros(n + m), lines[:, 3]]),
-        theta=np.concatenate([np.zeros(n + m), lines[:, 4]]),
-        snr=np.concatenate([snr[on], g.snr, lines[:, 5]]),
+        columns["radius"] = np.concatenate([np.zeros(n), g.shapes.radius, np.zeros(len(lines))])
+    return {
+        "x": np.concatenate([x[on], gx, lines[:, 0]]),
+        "y": np.concatenate([y[on], gy, lines[:, 1]]),
+        "flux": fluxes,
+        "mag": s.zero_point - 2.5 * np.log10(fluxes),
+        "kind": np.array(["point"] * (n + m) + ["streak"] * len(lines), dtype="U6"),
+        "length": np.concatenate([np.zeros(n + m), lines[:, 3]]),
+        "theta": np.concatenate([np.zeros(n + m), lines[:, 4]]),
+        "snr": np.concatenate([snr[on], gsnr, lines[:, 5]]),
         **columns,
-    )
+    }
 
 
 def _expose(
@@ -388,7 +277,7 @@ def _expose(
     """Return the light [ADU] with photon and read noise."""
     electrons = light * np.float32(s.gain)
     noisy = electrons + np.sqrt(electrons) * rng.standard_normal(light.shape, dtype=np.float32)
-    few = electrons < _GAUSSIAN_ABOVE
+    few = electrons < GAUSSIAN_ABOVE
     if few.any():
         noisy[few] = rng.poisson(electrons[few])
     if s.read_noise:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from simulation.field import FieldPsf
+from simulation.field import Measured, Zones
+from simulation.settings import SceneSettings
 
-if TYPE_CHECKING:
-    from simulation.scene import SceneSettings
+__all__ = ["Segment", "Streak", "clip_segment", "draw_segments", "shine"]
 
-__all__ = ["Streak", "clip_segment", "draw_streaks"]
+
+class Segment(NamedTuple):
+    """Where a streak runs: centre [px], length [px], direction [rad]; S/N per FWHM of length."""
+
+    x: float
+    y: float
+    length: float
+    theta: float
+    per_fwhm: float
 
 
 class Streak(NamedTuple):
@@ -60,10 +68,8 @@ def clip_segment(
     return (low, high) if low < high else None
 
 
-def draw_streaks(
-    s: SceneSettings, field: FieldPsf, sigma: float, rng: np.random.Generator
-) -> list[Streak]:
-    """Return the streaks of a scene, then its trails.
+def draw_segments(s: SceneSettings, rng: np.random.Generator) -> list[Segment]:
+    """Return where the streaks of a scene run, then its trails.
 
     With ``streak_margin`` some have their centre beside the frame: they are to be
     rendered whole and listed `Streak.clipped`.
@@ -73,17 +79,22 @@ def draw_streaks(
     for _ in range(int(rng.poisson(s.streaks))):
         length = float(np.exp(rng.uniform(*np.log(s.streak_length))))
         x, y = rng.uniform(-m, s.nx - 1 + m), rng.uniform(-m, s.ny - 1 + m)
-        rows.append(_one(x, y, length, _direction(s, rng), s, field, sigma, rng))
+        theta = _direction(s, rng)
+        rows.append(Segment(float(x), float(y), length, theta, _brightness(s, rng)))
     for _ in range(int(rng.poisson(s.trails))):
         # A chord through a random point, cut where it leaves the frame.
         px, py = rng.uniform(0, s.nx - 1), rng.uniform(0, s.ny - 1)
-        theta = rng.uniform(-np.pi / 2, np.pi / 2)
+        theta = float(rng.uniform(-np.pi / 2, np.pi / 2))
         reach = clip_segment(px, py, 4.0 * (s.nx + s.ny), theta, s.nx, s.ny)
         before, after = reach if reach is not None else (-0.5, 0.5)
         middle = (before + after) / 2
         cx, cy = px + middle * np.cos(theta), py + middle * np.sin(theta)
-        rows.append(_one(cx, cy, after - before, theta, s, field, sigma, rng))
+        rows.append(Segment(float(cx), float(cy), after - before, theta, _brightness(s, rng)))
     return rows
+
+
+def _brightness(s: SceneSettings, rng: np.random.Generator) -> float:
+    return float(np.exp(rng.uniform(*np.log(s.streak_snr))))
 
 
 def _direction(s: SceneSettings, rng: np.random.Generator) -> float:
@@ -94,18 +105,9 @@ def _direction(s: SceneSettings, rng: np.random.Generator) -> float:
     return float(rng.uniform(-np.pi / 2, np.pi / 2))
 
 
-def _one(
-    x: float,
-    y: float,
-    length: float,
-    theta: float,
-    s: SceneSettings,
-    field: FieldPsf,
-    sigma: float,
-    rng: np.random.Generator,
-) -> Streak:
-    """Return one streak whose S/N per FWHM of length is drawn from the settings."""
-    per_fwhm = float(np.exp(rng.uniform(*np.log(s.streak_snr))))
+def shine(segment: Segment, field: Zones[Measured], sigma: float) -> Streak:
+    """Return the streak of a segment, as bright as its S/N on noise of ``sigma`` [ADU] asks."""
+    x, y, length, theta, per_fwhm = segment
     fwhm = field.at(x, y).fwhm
     # Of a long uniform line of λ ADU per px, the part within one FWHM of length
     # is λ·fwhm ADU across a profile of Σ ≈ 1/(2√π·σ_psf) per px, σ_psf = fwhm/2.355.
@@ -113,4 +115,4 @@ def _one(
     line = per_fwhm * sigma / np.sqrt(across * fwhm)
     flux = line * length
     snr = line * np.sqrt(across * length) / sigma
-    return Streak(float(x), float(y), float(flux), float(length), float(theta), float(snr))
+    return Streak(x, y, float(flux), length, theta, float(snr))

@@ -16,10 +16,18 @@ from simulation import (
     make_psf,
     simulate,
 )
-from simulation.artefacts import bad_lines, cosmic_rays, hot_pixels, readout_smear
+from simulation.artefacts import (
+    draw_bad_lines,
+    draw_cosmic_rays,
+    draw_hot_pixels,
+    paint_boxes,
+    paint_struck,
+    readout_smear,
+)
+from simulation.drawing import sample_magnitudes
 from simulation.psf import OVERSAMPLING, aureole_kernel
 from simulation.render import add_aureole, render_points, streak_points
-from simulation.scene import ideal_snr, sample_magnitudes
+from simulation.scene import ideal_snr
 
 
 def centroid(image: np.ndarray) -> tuple[float, float]:
@@ -238,13 +246,13 @@ def test_aureole_keeps_the_flux_and_spreads_it() -> None:
 
 def test_artefacts_are_where_they_should_be() -> None:
     rng = np.random.default_rng(1)
-    rays = cosmic_rays((80, 100), 10, 10.0, rng)
+    rays = paint_struck((80, 100), draw_cosmic_rays((80, 100), 10, 10.0, rng))
     assert 10 <= np.count_nonzero(rays) < 400
     assert (rays >= 0).all()
-    hot = hot_pixels((80, 100), 25, 10.0, rng)
+    hot = paint_struck((80, 100), draw_hot_pixels((80, 100), 25, 10.0, rng))
     assert 20 <= np.count_nonzero(hot) <= 25
     for axis in (0, 1):
-        lines = bad_lines((80, 100), 3, 10.0, rng, axis)
+        lines = paint_boxes((80, 100), draw_bad_lines((80, 100), 3, 10.0, rng, axis))
         assert 1 <= np.count_nonzero(np.any(lines != 0, axis=axis)) <= 9
         # A line ends at the frame's border, wherever it begins.
         last = lines[-1, :] if axis == 0 else lines[:, -1]

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from catalog.errors import BadInputError
 from simulation import FAMILIES, SceneSettings, draw_settings, make_psf, simulate
-from simulation.artefacts import bleed, correlate, level_steps, smear_lines
+from simulation.artefacts import (
+    bleed,
+    correlate,
+    draw_level_steps,
+    draw_smear_lines,
+    paint_boxes,
+    smear_lines,
+)
 from simulation.field import FieldPsf, zone_centres
 from simulation.galaxies import galaxy_points, galaxy_sharpness
 from simulation.psf import ghost_kernel
@@ -169,7 +176,8 @@ def test_resampled_noise_is_correlated_but_means_keep_theirs() -> None:
 @pytest.mark.parametrize("axis", [0, 1])
 def test_smear_lines_cross_the_whole_frame(axis: int) -> None:
     profile = np.exp(-0.5 * (np.arange(-6, 7) / 1.2) ** 2)
-    out = smear_lines((50, 70), 3, 10.0, profile, np.random.default_rng(2), axis)
+    lines = draw_smear_lines((50, 70), 3, 10.0, np.random.default_rng(2), axis)
+    out = smear_lines((50, 70), lines, profile, axis)
     assert out.shape == (50, 70)
     assert (np.ptp(out, axis=axis) == 0).all()
     assert out.max() > 2.0
@@ -177,7 +185,8 @@ def test_smear_lines_cross_the_whole_frame(axis: int) -> None:
 
 
 def test_levels_jump_at_lines() -> None:
-    out = level_steps((40, 60), 1, 10.0, np.random.default_rng(6))
+    boxes = draw_level_steps((40, 60), 1, 10.0, np.random.default_rng(6))
+    out = paint_boxes((40, 60), boxes)
     values = np.unique(out)
     assert values.size == 2
     assert 0 in values
