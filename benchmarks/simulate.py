@@ -3,18 +3,35 @@
 First proves that what is timed is right (the flux of the stars is in the frame,
 and the same seed gives the same pixels), then prints medians and spreads. The peer is
 the least that any simulator must do: drawing the frame's read and photon noise.
+
+Last come crops as training waits for them, with channels and labels: made one by one on
+the host, and in batches on the device (a GPU where there is one, else this processor); the
+peer is the host's, and the parts that stay on the host in any case have a line of their own.
 """
 
 from __future__ import annotations
 
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
 
 import numpy as np
+import torch
 
+sys.path[:] = [p for p in sys.path if not p.endswith("benchmarks")]  # it holds another `detect`
+
+from detect.crops import TRAINING_STREAM, SimulatedCrops
+from detect.labels import judge
+from detect.ondevice.crops import DrawnScenes, make_batch
+from detect.ondevice.frames import expected_light
+from detect.ondevice.profiles import ProfileNumbers
 from simulation import FAMILIES, SceneSettings, draw_settings, draw_training_settings, simulate
+from simulation.field import Zones
+from simulation.render import LADDER
+from simulation.scene import expected_light as expected_light_on_host
+from simulation.scene import extended_points, light_up, truth_columns, wings
 
 REPEATS = 15
 
@@ -72,6 +89,54 @@ def main() -> None:
         return simulate(draw_training_settings(rng), rng)
 
     row("training frame, 256²", training, peer)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    batches(device)
+
+
+def batches(device: torch.device) -> None:
+    """Print how long a training crop of 256² takes, by where its pixels are made."""
+    scenes, crops = DrawnScenes(1, 256, 10_000), SimulatedCrops(1, TRAINING_STREAM, 256, 10_000)
+    for here, there in zip(
+        range(4), expected_light([scenes[i] for i in range(4)], device)[0], strict=False
+    ):
+        s, sky, _ = scenes[here]
+        field = s.field()
+        wanted = expected_light_on_host(s, sky, light_up(s, sky, field), field)
+        assert np.abs(there.cpu().numpy() - wanted).max() < 0.1 * np.sqrt(wanted.max() + 1)
+    many = 64 if device.type == "cuda" else 8
+    drawn = {seed: [scenes[many * seed + i] for i in range(many)] for seed in range(REPEATS)}
+
+    def made(seed: int) -> object:
+        batch = make_batch(drawn[seed], device, torch.Generator(device).manual_seed(seed))
+        return float(batch["image"].sum())  # a GPU is done when it can say this
+
+    def numbers(seed: int) -> object:
+        # What of `made` the host does, with profiles that cost nothing.
+        out = []
+        for s, sky, _ in drawn[seed]:
+            zones = Zones((s.ny, s.nx), [_NUMBERS] * s.zones**2)
+            lit = light_up(s, sky, zones)
+            out.append((extended_points(s, lit), wings(s), judge(truth_columns(s, lit))))
+        return out
+
+    print(
+        f"\ntraining crops, 256² [ms a crop]; batches of {many} on {device.type}, "
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads"
+    )
+    rows = (
+        ("all on the host, one by one", lambda seed: crops[seed], 1),
+        ("drawing a scene", lambda seed: scenes[seed], 1),
+        (f"numbers on the host, pixels on {device.type}", made, many),
+        ("the former of these", numbers, many),
+    )
+    peer = None
+    for name, call, crops_a_call in rows:
+        low, middle, high = (1e3 * s / crops_a_call for s in timed(call))
+        peer = peer or middle
+        print(f"{name:<34}{low:8.2f}{middle:8.2f}{high:8.2f}        {middle / peer:10.2f}")
+
+
+_NUMBERS = ProfileNumbers(2.5, 0.1, np.full(len(LADDER), 1e-4), np.ones((2, 49)))
 
 
 def row(

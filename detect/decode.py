@@ -16,7 +16,14 @@ from torch.nn import functional as F
 
 from detect.network import DENSE_CHANNELS, ROI_BOX_PX, STRIDE, cell_centres
 
-__all__ = ["STREAK_CHANNELS", "StreakRules", "find_streaks", "propose", "source_boxes"]
+__all__ = [
+    "STREAK_CHANNELS",
+    "StreakRules",
+    "find_streaks",
+    "propose",
+    "propose_each",
+    "source_boxes",
+]
 
 #: The dense channels about streaks: presence, direction, offset to the ridge.
 STREAK_CHANNELS: Final = slice(DENSE_CHANNELS.index("streak"), None)
@@ -32,21 +39,26 @@ def source_boxes(xy: Tensor, side_px: float = ROI_BOX_PX) -> Tensor:
 
 
 def propose(maps: Tensor, floor: float, most: int) -> tuple[Tensor, Tensor]:
-    """Return the proposals of one frame.
+    """Return the proposals of one frame; see `propose_each`, of which ``maps`` is one part."""
+    return propose_each(maps[None], floor, most)[0]
+
+
+def propose_each(maps: Tensor, floor: float, most: int) -> list[tuple[Tensor, Tensor]]:
+    """Return the proposals of every frame of a batch.
 
     Parameters
     ----------
-    maps : Tensor, shape (8, h, w)
-        Dense output of one frame.
+    maps : Tensor, shape (n, 8, h, w)
+        Dense output.
     floor : float
         Lowest presence probability of a proposal.
     most : int
-        No more than this many, the surest.
+        No more than this many a frame, the surest.
 
     Returns
     -------
     xy : Tensor of float32, shape (k, 2)
-        Decoded positions [px].
+        Decoded positions [px], for each frame with
     logits : Tensor of float32, shape (k,)
         Presence logits, falling.
 
@@ -57,31 +69,34 @@ def propose(maps: Tensor, floor: float, most: int) -> tuple[Tensor, Tensor]:
     cell in row order. Only the 5 × 5 cells around it are asked, since no cell is
     taught to point farther than that.
     """
-    logit = maps[0].float()
-    h, w = logit.shape
-    candidates = torch.nonzero(logit.flatten() > float(logit_of(floor))).flatten()
-    if candidates.numel() == 0:
-        return logit.new_zeros(0, 2), logit.new_zeros(0)
+    n, _, h, w = maps.shape
+    candidates = torch.nonzero(maps[:, 0].float().flatten() > float(logit_of(floor))).flatten()
     # Neighbours of the candidates only: the maps are large, the sources few. What is not
-    # on the map points infinitely far away.
+    # on a map points infinitely far away.
     pad = 2
-    padded = F.pad(maps[:3].float(), [pad] * 4, value=torch.inf)
-    row, col = candidates // w, candidates % w
-    own, dx, dy = padded[:, row + pad, col + pad]
+    padded = F.pad(maps[:, :3].float().transpose(0, 1), [pad] * 4, value=torch.inf).flatten(1)
+    frame, cell = candidates // (h * w), candidates % (h * w)
+    row, col = cell // w, cell % w
+    wide = w + 2 * pad
+    place = (frame * (h + 2 * pad) + row + pad) * wide + col + pad
+    own, dx, dy = padded[:, place]
     keep = torch.ones_like(candidates, dtype=torch.bool)
     for dr in range(-pad, pad + 1):
         for dc in range(-pad, pad + 1):
             if dr == 0 and dc == 0:
                 continue
-            other, px, py = padded[:, row + dr + pad, col + dc + pad]
+            other, px, py = padded[:, place + dr * wide + dc]
             earlier = (dr, dc) < (0, 0)
             surer = (other > own) | ((other == own) & earlier)
             away = (px - dx + STRIDE * dc) ** 2 + (py - dy + STRIDE * dr) ** 2
             keep &= ~(surer & (away < _MERGE_PX**2))
     cx, cy = cell_centres(h, w, maps.device)
-    own, ox, oy = own[keep], (cx[row, col] + dx)[keep], (cy[row, col] + dy)[keep]
-    order = torch.argsort(own, descending=True, stable=True)[:most]
-    return torch.stack([ox[order], oy[order]], dim=1), own[order]
+    own, frame = own[keep], frame[keep]
+    xy = torch.stack([(cx[row, col] + dx)[keep], (cy[row, col] + dy)[keep]], dim=1)
+    order = torch.argsort(own, descending=True, stable=True)
+    order = order[torch.argsort(frame[order], stable=True)]
+    count = torch.bincount(frame, minlength=n).tolist()
+    return [(xy[rows][:most], own[rows][:most]) for rows in torch.split(order, count)]
 
 
 #: Most ridge points whose mean is an end of a streak. With one, simulated streaks come out

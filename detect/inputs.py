@@ -12,17 +12,18 @@ import torch
 from catalog.background import Background, estimate_background
 from catalog.frame import Frame
 
-__all__ = ["CHANNELS", "frame_channels"]
+__all__ = ["CHANNELS", "CLIP_LINEAR", "CLIP_LOW", "CLIP_SMOOTHED", "KERNEL", "frame_channels"]
 
 #: Names of the input channels, in order.
 CHANNELS: Final = ("linear", "asinh", "smooth", "unusable")
 
-_CLIP_LOW: Final = -6.0
-_CLIP_LINEAR: Final = 12.0
+#: Limits of what the network sees, in units of the noise.
+CLIP_LOW: Final = -6.0
+CLIP_LINEAR: Final = 12.0
 _SMOOTH_SIGMA_PX: Final = 1.0
 _REACH_PX: Final = 3
 #: Brighter pixels are smoothed as if they had this S/N.
-_CLIP_SMOOTHED: Final = 200.0
+CLIP_SMOOTHED: Final = 200.0
 #: Rows that are made at a time.
 _BAND: Final = 64
 
@@ -91,12 +92,12 @@ def _fill(
     cut = (top - y0 + _REACH_PX, y1 + _REACH_PX - bottom), (
         left - x0 + _REACH_PX, x1 + _REACH_PX - right,
     )  # fmt: skip
-    smooth = np.clip(z, _CLIP_LOW, _CLIP_SMOOTHED)
+    smooth = np.clip(z, CLIP_LOW, CLIP_SMOOTHED)
     smooth = _gaussian(_gaussian(np.pad(smooth, cut, mode="symmetric"), 0), 1)
     z = z[y0 - top : y1 - top, x0 - left : x1 - left]
-    np.clip(z, _CLIP_LOW, _CLIP_LINEAR, out=out[0])
-    np.arcsinh(np.maximum(z, _CLIP_LOW), out=out[1])
-    np.clip(smooth, _CLIP_LOW, _CLIP_LINEAR, out=out[2])
+    np.clip(z, CLIP_LOW, CLIP_LINEAR, out=out[0])
+    np.arcsinh(np.maximum(z, CLIP_LOW), out=out[1])
+    np.clip(smooth, CLIP_LOW, CLIP_LINEAR, out=out[2])
     out[:3] *= 0.25
     part = slice(y0, y1), slice(x0, x1)
     out[3] = frame.bad[part]
@@ -108,10 +109,10 @@ def _gaussian(z: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float32]:
     """Return z smoothed along an axis by a Gaussian, in units of the noise again."""
     n = z.shape[axis] - 2 * _REACH_PX
     parts = [np.moveaxis(z, axis, 0)[i : i + n] for i in range(2 * _REACH_PX + 1)]
-    out = parts[_REACH_PX] * _KERNEL[_REACH_PX]
+    out = parts[_REACH_PX] * KERNEL[_REACH_PX]
     for i in range(_REACH_PX):
         pair = parts[i] + parts[-1 - i]
-        pair *= _KERNEL[i]
+        pair *= KERNEL[i]
         out += pair
     return np.moveaxis(out, 0, axis)
 
@@ -124,4 +125,5 @@ def _kernel() -> npt.NDArray[np.float32]:
     return weights.astype(np.float32)
 
 
-_KERNEL: Final = _kernel()
+#: Weights of the smoothing along one axis.
+KERNEL: Final = _kernel()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from catalog.errors import BadInputError
 from catalog.sources import Catalog
 from detect.network import STRIDE
 
-__all__ = ["MATCH_PX", "LabelRules", "Labels", "make_labels"]
+__all__ = ["MATCH_PX", "Judged", "LabelRules", "Labels", "judge", "make_labels"]
 
 #: The scorer's default radius [px].
 MATCH_PX: Final = 2.0
@@ -92,24 +93,15 @@ def make_labels(truth: Catalog, shape: tuple[int, int], rules: LabelRules = _RUL
     maps = np.zeros((10, ny, nx), dtype=np.float32)
     maps[8:] = 1.0
 
-    snr = truth["snr"] if "snr" in truth else np.full(len(truth), np.inf)
-    ignore = truth["ignore"] if "ignore" in truth else np.zeros(len(truth), dtype=bool)
-    if "snr" in truth:
-        ignore = ignore | ~np.isfinite(snr)
-    points = ~truth.is_streak
-    known = points & (snr >= rules.known_snr) & ~ignore
-    unsure = points & (ignore | ((snr >= rules.ignore_snr) & (snr < rules.known_snr)))
-    radius = truth["radius"] if "radius" in truth else np.zeros(len(truth))
-    wide = np.where(ignore & points, rules.galaxy_reach * radius, 0.0)
-
+    judged = judge({name: truth[name] for name in truth.table.colnames}, rules)
     cells = np.column_stack([xx.ravel(), yy.ravel()])
-    if unsure.any():
-        near, _ = KDTree(truth.xy[unsure]).query(cells, distance_upper_bound=rules.reach_px)
+    if len(judged.unsure):
+        near, _ = KDTree(judged.unsure[:, :2]).query(cells, distance_upper_bound=rules.reach_px)
         maps[8].reshape(-1)[np.isfinite(near)] = 0.0
-    for (x, y), reach in zip(truth.xy[wide > 0], wide[wide > 0], strict=True):
+    for x, y, reach in judged.unsure[judged.unsure[:, 2] > 0]:
         maps[8, (xx - x) ** 2 + (yy - y) ** 2 <= reach**2] = 0.0
-    if known.any():
-        xy = truth.xy[known]
+    if len(judged.known):
+        xy = judged.known
         near, which = KDTree(xy).query(cells, distance_upper_bound=rules.ring_px)
         which, positive = np.asarray(which), near <= rules.reach_px
         flat = maps.reshape(10, -1)
@@ -118,37 +110,61 @@ def make_labels(truth: Catalog, shape: tuple[int, int], rules: LabelRules = _RUL
         flat[0, positive] = 1.0
         flat[1, positive] = xy[which[positive], 0] - cells[positive, 0]
         flat[2, positive] = xy[which[positive], 1] - cells[positive, 1]
+    _label_streaks(maps, judged.streaks, xx, yy, rules)
+    return Labels(maps, judged.points)
 
-    _label_streaks(
-        maps,
-        truth.select(truth.is_streak),
-        ~ignore[truth.is_streak] & ~(snr[truth.is_streak] < rules.streak_known_snr),
-        xx,
-        yy,
-        rules,
-    )
+
+class Judged(NamedTuple):
+    """What is to be learned of each truth of a frame.
+
+    ``known`` holds x, y [px] of the sources, shape (n, 2); ``unsure`` those of what is neither a
+    source nor none, with the reach around it in which nothing is judged beyond a point's own
+    (0 for a point), (n, 3); ``streaks`` x, y, length [px], direction [rad] and 1 for one
+    to be found or 0, (n, 5); ``points`` is that of `Labels`.
+    """
+
+    known: npt.NDArray[np.float64]
+    unsure: npt.NDArray[np.float64]
+    streaks: npt.NDArray[np.float64]
+    points: npt.NDArray[np.float32]
+
+
+def judge(truth: Mapping[str, npt.NDArray[Any]], rules: LabelRules = _RULES) -> Judged:
+    """Return what is to be learned of each row of a truth catalogue's columns."""
+    n = len(truth["x"])
+    snr, ignore = truth.get("snr"), truth.get("ignore", np.zeros(n, dtype=bool))
+    if snr is None:
+        snr = np.full(n, np.inf)
+    else:
+        ignore = ignore | ~np.isfinite(snr)
+    lines = truth["kind"] == "streak"
+    known = ~lines & (snr >= rules.known_snr) & ~ignore
+    unsure = ~lines & (ignore | ((snr >= rules.ignore_snr) & (snr < rules.known_snr)))
+    wide = np.where(ignore, rules.galaxy_reach * truth.get("radius", np.zeros(n)), 0.0)
+    xy = np.column_stack([truth["x"], truth["y"]]).astype(np.float64)
     rows = known | unsure
-    return Labels(
-        maps,
-        np.column_stack([truth.xy[rows], known[rows], np.maximum(wide[rows], MATCH_PX)])
-        .astype(np.float32)
-        .reshape(-1, 4),
+    streaks = np.column_stack(
+        [xy, truth["length"], truth["theta"], ~ignore & ~(snr < rules.streak_known_snr)]
+    )
+    points = np.column_stack([xy, known, np.maximum(wide, MATCH_PX)])
+    return Judged(
+        xy[known],
+        np.column_stack([xy, wide])[unsure],
+        streaks[lines],
+        points[rows].astype(np.float32).reshape(-1, 4),
     )
 
 
 def _label_streaks(
     maps: npt.NDArray[np.float32],
-    streaks: Catalog,
-    known: npt.NDArray[np.bool_],
+    streaks: npt.NDArray[np.float64],
     xx: npt.NDArray[np.float32],
     yy: npt.NDArray[np.float32],
     rules: LabelRules,
 ) -> None:
     """Fill the streak maps in place; where two cross, the nearer one counts."""
     best = np.full(xx.shape, np.inf, dtype=np.float32)
-    for x, y, length, theta, sure in zip(
-        streaks["x"], streaks["y"], streaks["length"], streaks["theta"], known, strict=True
-    ):
+    for x, y, length, theta, sure in streaks:
         c, s = np.cos(theta), np.sin(theta)
         along = np.clip((xx - x) * c + (yy - y) * s, -length / 2, length / 2)
         dx, dy = x + along * c - xx, y + along * s - yy
@@ -156,7 +172,7 @@ def _label_streaks(
         nearer = distance < best
         best = np.where(nearer, distance, best)
         inside = nearer & (distance <= rules.streak_reach_px)
-        maps[3, inside], maps[9, inside] = float(sure), float(sure)
+        maps[3, inside], maps[9, inside] = sure, sure
         maps[4, inside], maps[5, inside] = np.cos(2 * theta), np.sin(2 * theta)
         maps[6, inside], maps[7, inside] = dx[inside], dy[inside]
     ring = (best > rules.streak_reach_px) & (best <= rules.streak_ring_px)

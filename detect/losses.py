@@ -82,12 +82,12 @@ def roi_labels(proposals: Tensor, points: Tensor, streak: Tensor) -> tuple[Tenso
     """
     k = len(proposals)
     kinds = torch.where(streak, 2, 0)
-    offsets = torch.zeros(k, 2)
-    weights = torch.ones(k)
+    offsets = proposals.new_zeros(k, 2)
+    weights = proposals.new_ones(k)
     if k and len(points):
         distance = torch.cdist(proposals, points[:, :2])
         near, which = distance.min(dim=1)
-        mutual = distance.argmin(dim=0)[which] == torch.arange(k)
+        mutual = distance.argmin(dim=0)[which] == torch.arange(k, device=proposals.device)
         right = mutual & (near <= MATCH_PX) & (points[which, 2] > 0)
         kinds[right] = 1
         offsets[right] = points[which[right], :2] - proposals[right]

@@ -25,9 +25,11 @@ from detect.checkpoint import (
     validated,
 )
 from detect.crops import TRAINING_STREAM, VALIDATION_STREAM, SimulatedCrops, batched, loader
-from detect.decode import propose
+from detect.decode import propose_each
 from detect.losses import dense_losses, roi_labels, roi_losses
 from detect.network import STRIDE, Network, NetworkSettings
+from detect.ondevice.crops import DrawnScenes, made_batches
+from detect.ondevice.inputs import MESH_PX
 from detect.processes import Processes, joined
 from detect.regions import region_features
 from detect.slimming import slimmed
@@ -61,6 +63,9 @@ class TrainingSettings(BaseModel):
     seed: int = Field(1, ge=0)
     workers: int = Field(1, ge=0, description="processes that make frames")
     device: Literal["cpu", "cuda"] = "cpu"
+    frames: Literal["host", "device"] = Field(
+        "host", description="where the pixels of the training frames are made"
+    )
     bf16: bool = Field(True, description="bf16 where it is safe; positions stay float32")
     checkpoint_every: int = Field(100, ge=1)
     validate_every: int = Field(500, ge=1)
@@ -91,15 +96,16 @@ def compute_losses(
         output = network(image)
     losses = dense_losses(output, target)
     positions, kinds, offsets, weights = [], [], [], []
-    for i, points in enumerate(batch["points"]):
-        xy, _ = propose(output.maps[i].detach().float().cpu(), s.proposal_floor, 4 * s.proposals)
+    proposals = propose_each(output.maps.detach(), s.proposal_floor, 4 * s.proposals)
+    for i, ((xy, _), points) in enumerate(zip(proposals, batch["points"], strict=True)):
         if len(xy) > s.proposals:  # at random: a quota would teach a wrong base rate
-            xy = xy[torch.randperm(len(xy), generator=generator)[: s.proposals]]
-        cell = ((xy + 0.5) / STRIDE).floor().long().to(device)  # pixel edges lie at halves
+            some = torch.randperm(len(xy), generator=generator)[: s.proposals]
+            xy = xy[some.to(device)]
+        cell = ((xy + 0.5) / STRIDE).floor().long()  # pixel edges lie at halves
         col = cell[:, 0].clamp(0, target.shape[3] - 1)
         row = cell[:, 1].clamp(0, target.shape[2] - 1)
-        on_streak = (target[i, 3, row, col] > 0).cpu()
-        kind, offset, weight = roi_labels(xy, points, on_streak)
+        on_streak = target[i, 3, row, col] > 0
+        kind, offset, weight = roi_labels(xy, points.to(device), on_streak)
         positions.append(xy)
         kinds.append(kind)
         offsets.append(offset)
@@ -111,9 +117,9 @@ def compute_losses(
         losses |= roi_losses(
             logits,
             shift,
-            torch.cat(kinds).to(device),
-            torch.cat(offsets).to(device),
-            torch.cat(weights).to(device),
+            torch.cat(kinds),
+            torch.cat(offsets),
+            torch.cat(weights),
         )
     return losses
 
@@ -143,8 +149,8 @@ def train(
     Parameters
     ----------
     settings : TrainingSettings
-        How. A resumed training may change ``steps``, ``workers``, ``device`` and
-        the intervals; anything else must be as it was.
+        How. A resumed training may change ``steps``, ``workers``, ``device``, ``frames``
+        and the intervals; anything else must be as it was.
     folder : Path
         Gets ``checkpoint.safetensors`` (everything needed to go on),
         ``best.safetensors`` (the averaged weights of the lowest validation loss so far),
@@ -170,7 +176,8 @@ def train(
         If the folder holds a training with other settings, or a broken checkpoint,
         or a device is asked for that is not there, or the weights to begin with
         belong to a network of which this is no part, or the batch cannot be shared among
-        the processes.
+        the processes, or crops are to be made on the device that are no whole number of
+        background meshes wide.
 
     Notes
     -----
@@ -182,6 +189,10 @@ def train(
     s = settings
     if s.device == "cuda" and not torch.cuda.is_available():
         raise BadInputError("device", "a CUDA device, or device='cpu'", "none available")
+    if s.frames == "device" and s.crop_px % MESH_PX:
+        raise BadInputError(
+            "crop_px", f"a multiple of {MESH_PX} for frames made on the device", str(s.crop_px)
+        )
     with joined(s.device) as processes:
         if s.batch % processes.world:
             raise BadInputError(
@@ -353,12 +364,15 @@ class _Losses(nn.Module):
 
 def _batches(s: TrainingSettings, done: int, processes: Processes) -> Iterator[dict[str, Any]]:
     """Return this process's part of every batch from step ``done`` on."""
-    crops = SimulatedCrops(s.seed, TRAINING_STREAM, s.crop_px, s.steps * s.batch)
     share = s.batch // processes.world
     first = processes.rank * share
     order: Sequence[int] = range(done * s.batch, s.steps * s.batch)
     if processes.world > 1:
         order = [i for i in order if first <= i % s.batch < first + share]
+    if s.frames == "device":
+        scenes = DrawnScenes(s.seed, s.crop_px, s.steps * s.batch)
+        return made_batches(scenes, share, order, s.workers, processes.device)
+    crops = SimulatedCrops(s.seed, TRAINING_STREAM, s.crop_px, s.steps * s.batch)
     return loader(crops, share, order, s.workers, s.device == "cuda")
 
 
@@ -391,5 +405,6 @@ def mean_loss(network: Network, batches: Iterable[dict[str, Any]], s: TrainingSe
 
 #: Settings that a resumed training may change.
 _MAY_CHANGE: Final = {
-    "steps", "workers", "device", "checkpoint_every", "validate_every", "validation_crops",
+    "steps", "workers", "device", "frames", "checkpoint_every", "validate_every",
+    "validation_crops",
 }  # fmt: skip

@@ -10,7 +10,10 @@ from scipy import signal
 
 from simulation.psf import OVERSAMPLING, Psf, splat
 
-__all__ = ["add_aureole", "render_points", "streak_points"]
+__all__ = ["LADDER", "add_aureole", "render_points", "stamp_radii", "streak_points"]
+
+#: Half widths of stamps smaller than the whole table [px].
+LADDER: Final = (3, 5, 7, 10, 14, 19)
 
 _CHUNK_PIXELS: Final = 2_000_000
 #: Points per px along a streak; closer ones change no pixel by 1e-3 of its value.
@@ -49,7 +52,7 @@ def render_points(
     """
     ny, nx = shape
     image = np.zeros(ny * nx)
-    radii = _stamp_radii(flux, psf, negligible)
+    radii = stamp_radii(flux, _outside(psf), negligible, psf.radius)
     for radius in np.unique(radii):
         rows = np.flatnonzero(radii == radius)
         rows = rows[
@@ -98,17 +101,39 @@ def _phase(
     return pixel.astype(np.intp), lower.astype(np.intp), phase - lower
 
 
-def _stamp_radii(
-    flux: npt.NDArray[np.float64], psf: Psf, negligible: float
-) -> npt.NDArray[np.intp]:
-    """Return for each source the smallest of a few radii beyond which it is negligible."""
+def _outside(psf: Psf) -> npt.NDArray[np.float64]:
+    """Return the largest value of a profile beyond each radius of `LADDER`: what a cut loses."""
     centre = psf.bank[OVERSAMPLING // 2, OVERSAMPLING // 2]
-    ladder = [r for r in (3, 5, 7, 10, 14, 19) if r < psf.radius] + [psf.radius]
-    # Largest value outside each radius: what cutting there would lose.
     distance = np.maximum(*np.abs(np.indices(centre.shape) - psf.radius))
-    outside = np.array([centre[distance > r].max(initial=0.0) for r in ladder[:-1]] + [0.0])
-    cut = flux[:, None] * outside[None, :] <= negligible
-    return np.asarray(np.asarray(ladder, dtype=np.intp)[np.argmax(cut, axis=1)])
+    return np.array([centre[distance > r].max(initial=0.0) for r in LADDER])
+
+
+def stamp_radii(
+    flux: npt.NDArray[np.float64],
+    outside: npt.NDArray[np.float64],
+    negligible: npt.ArrayLike,
+    whole: int,
+) -> npt.NDArray[np.intp]:
+    """Return for each source the smallest of a few radii beyond which it is negligible.
+
+    Parameters
+    ----------
+    flux : ndarray, shape (n,)
+    outside : ndarray, shape (len(LADDER),) or (n, len(LADDER))
+        The largest value of the profile, of flux 1, beyond each radius of `LADDER`.
+    negligible : array_like, shape () or (n,)
+        In the unit of the flux.
+    whole : int
+        Radius of the profile's table [px].
+
+    Returns
+    -------
+    ndarray of int, shape (n,)
+    """
+    ladder = np.array([*LADDER, whole], dtype=np.intp)
+    cut = flux[:, None] * outside <= np.reshape(negligible, (-1, 1))
+    cut = np.column_stack([cut & (ladder[:-1] < whole), np.ones(len(flux), bool)])
+    return np.asarray(ladder[np.argmax(cut, axis=1)])
 
 
 def streak_points(

@@ -30,6 +30,8 @@ __all__ = [
     "Lit",
     "LitGalaxies",
     "Points",
+    "converted",
+    "expected_light",
     "extended_points",
     "ideal_snr",
     "light_up",
@@ -178,8 +180,8 @@ def simulate(
     sky = draw_sky(s, rng)
     field = s.field()
     lit = light_up(s, sky, field)
-    data = _expose(_light(s, sky, lit, field), s, rng)
-    data = _converted(data, s, draw_defects(s, rng))
+    data = _expose(expected_light(s, sky, lit, field), s, rng)
+    data = converted(data, s, draw_defects(s, rng))
     frame = Frame(
         data=data,
         name=name,
@@ -195,7 +197,9 @@ def simulate(
     return frame, truth
 
 
-def _light(s: SceneSettings, sky: Sky, lit: Lit, field: FieldPsf) -> npt.NDArray[np.float32]:
+def expected_light(
+    s: SceneSettings, sky: Sky, lit: Lit, field: FieldPsf
+) -> npt.NDArray[np.float32]:
     """Return the light that is expected in each pixel [ADU], never negative."""
     light = field.render(*lit.stars)
     for kernel, share in wings(s):
@@ -218,7 +222,7 @@ def _light(s: SceneSettings, sky: Sky, lit: Lit, field: FieldPsf) -> npt.NDArray
     return np.maximum(light, 0, out=light)
 
 
-def _converted(
+def converted(
     data: npt.NDArray[np.float32], s: SceneSettings, defects: Defects
 ) -> npt.NDArray[np.float32]:
     """Return an exposure [ADU] as it is read out."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from catalog import Catalog
-from detect.decode import STREAK_CHANNELS, StreakRules, find_streaks, propose
+from detect.decode import STREAK_CHANNELS, StreakRules, find_streaks, propose, propose_each
 from detect.labels import make_labels
 
 SHAPE = (180, 230)
@@ -80,6 +80,20 @@ def test_an_empty_map_proposes_nothing() -> None:
     assert xy.shape == (0, 2)
     assert logits.shape == (0,)
     assert xy.dtype == logits.dtype == torch.float32
+
+
+def test_a_batch_is_its_frames_one_by_one() -> None:
+    rng = np.random.default_rng(3)
+    maps = torch.from_numpy(rng.integers(-3, 4, (5, 8, 20, 13)).astype(np.float32))
+    maps[2, 0] = -9.0  # one without a proposal between others
+    together = propose_each(maps.to(memory_format=torch.channels_last), 0.3, 30)
+    assert len(together) == 5
+    assert len(together[2][0]) == 0
+    for one, (xy, logits) in zip(maps, together, strict=True):
+        alone_xy, alone_logits = propose(one, 0.3, 30)
+        assert torch.equal(xy, alone_xy)
+        assert torch.equal(logits, alone_logits)
+    assert [len(xy) for xy, _ in together] == [30, 30, 0, 30, 30]
 
 
 # --- streaks

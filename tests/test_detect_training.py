@@ -227,7 +227,7 @@ def test_no_proposals_are_no_reason_to_stop() -> None:
 def test_regions_take_the_label_of_the_cell_they_lie_in(monkeypatch: pytest.MonkeyPatch) -> None:
     # A proposal at pixel 8.9 lies in the cell of pixels 8 and 9, not in the next.
     places = torch.tensor([[8.9, 20.0], [9.6, 20.0], [7.4, 20.0], [7.6, 20.0]])
-    monkeypatch.setattr(training, "propose", lambda *_: (places, torch.zeros(4)))
+    monkeypatch.setattr(training, "propose_each", lambda *_: [(places, torch.zeros(4))])
     seen = []
 
     def keep(xy: torch.Tensor, points: torch.Tensor, streak: torch.Tensor) -> Any:

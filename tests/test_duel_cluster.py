@@ -312,9 +312,9 @@ def test_frames_have_a_time_limit_on_a_cluster(cluster, sky, tmp_path) -> None:
         Job("dies", os.abort, ()),
         *(Job(f"fine{k}", Outcome, (f"fine{k}", {})) for k in range(3)),
     ]
-    with executor(cluster.address, 1, 1, limit_s=0.3) as pool:
+    with executor(cluster.address, 1, 1, limit_s=3) as pool:
         done = gather("s", pool, jobs, len(jobs), 9, lambda *_: None)
-    assert "no answer after 0.3 s" in str(done["deaf"].reason)
+    assert "no answer after 3 s" in str(done["deaf"].reason)
     assert "died twice" in str(done["dies"].reason)
     assert [done[f"fine{k}"].reason for k in range(3)] == [None] * 3
 
@@ -340,7 +340,7 @@ def test_a_worker_killed_during_a_run_is_done_without(sky, undisturbed, tmp_path
 def test_a_lost_scheduler_is_one_line_and_the_run_can_be_resumed(
     sky, undisturbed, tmp_path, monkeypatch, again
 ) -> None:
-    monkeypatch.setattr("duel.executors._PATIENCE_S", 3)
+    monkeypatch.setattr("duel.executors._PATIENCE_S", 12)
     one = plan(sky, tmp_path / "run")
     with started(tmp_path, 1) as cluster:
         seen: list[str] = []

@@ -32,6 +32,13 @@ def command(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that simulate frames.")] = 1,
+    frames: Annotated[
+        str,
+        typer.Option(
+            help="Where the pixels of training frames are made: host, device, or auto (on a GPU "
+            "there, else by the worker processes). The scenes are the same, the noise is not."
+        ),
+    ] = "auto",
     start: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
@@ -85,6 +92,8 @@ def command(
         raise BadInputError("--device", "auto, cpu or cuda", repr(device))
     if device == "cuda" and not torch.cuda.is_available():
         raise BadInputError("--device", "a CUDA device, or cpu", "none available")
+    if frames not in ("auto", "host", "device"):
+        raise BadInputError("--frames", "auto, host or device", repr(frames))
     chosen = "cuda" if torch.cuda.is_available() and device != "cpu" else "cpu"
     given: dict[str, Any] = {
         "steps": steps,
@@ -95,7 +104,10 @@ def command(
         "cooldown": cooldown,
     }
     given = {k: v for k, v in given.items() if v is not None}
-    settings = TrainingSettings.model_validate({"device": chosen, "workers": workers, **given})
+    if frames == "auto":
+        frames = "device" if chosen == "cuda" else "host"
+    places = {"device": chosen, "frames": frames, "workers": workers}
+    settings = TrainingSettings.model_validate({**places, **given})
     if tensorboard is None:
         tensorboard = board.available()
     elif tensorboard:
