@@ -40,7 +40,7 @@ _HALF_DIAGONAL = 0.5**0.5
 # Side of the blocks that the box around a streak is taken in, to bound memory [px].
 _BLOCK_PX = 1024
 # Rows that circles are measured in at a time, to bound memory: sums want copies of the frame.
-_BAND_PX = 2048
+_BAND_PX = 512
 
 
 def aperture_radius(frame: Frame) -> float:

@@ -7,9 +7,8 @@ once more, with that profile, and `detect.scores.Rescoring` weighs both.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +19,7 @@ from scipy.spatial import KDTree
 from catalog.background import Background
 from catalog.frame import Frame
 from detect.positions import window_sigma
+from detect.threads import each_in_threads
 
 __all__ = ["EVIDENCE", "measure_evidence", "measure_profile", "width_and_snr"]
 
@@ -100,8 +100,13 @@ def measure_evidence(
     profile = measure_profile(frame, background, xy, logit)
     sigma = np.sqrt(_noise_area(profile) / (4 * np.pi))
     banks = [_phases(p) for p in (profile, _gaussian(_NARROW_SIGMA_PX), _gaussian(2 * sigma))]
-    for rows, pixels in _bands(frame, background, xy):
-        out[rows, :11] = _around(pixels, xy[rows], banks)
+
+    def fill(band: _Band) -> None:
+        pixels = _pixels(frame, background, band.y0)
+        for rows in band.groups:
+            out[rows, :11] = _around(pixels, xy[rows], banks)
+
+    each_in_threads(fill, _bands(frame.shape[0], xy))
     out[:, 11] = np.log10(np.count_nonzero(logit > _SURE_LOGIT) / frame.data.size * 1e6 + 10)
     out[:, 12] = np.log(_noise_area(profile))
     out[:, 13:] = _neighbours(xy, logit)
@@ -165,9 +170,10 @@ def _some_stamps(
     """Return the squares around some of the sources, their usable pixels, and which they are."""
     rows = rows[:: 1 + rows.size // (8 * _MOST)]
     places = xy[rows]
-    parts = [
-        (some, *pixels.stamps(places[some])) for some, pixels in _bands(frame, background, places)
-    ]
+    parts = []
+    for band in _bands(frame.shape[0], places):
+        pixels = _pixels(frame, background, band.y0)
+        parts += [(some, *pixels.stamps(places[some])) for some in band.groups]
     if not parts:
         none = np.zeros((0, *_R.shape))
         return none.astype(np.float32), none.astype(bool), rows[:0]
@@ -249,27 +255,37 @@ class _Pixels:
         )
 
 
-def _bands(
-    frame: Frame, background: Background, xy: Floats
-) -> Iterator[tuple[npt.NDArray[np.intp], _Pixels]]:
-    """Yield the rows of ``xy`` in groups, each with the pixels around them."""
-    ny = frame.shape[0]
+class _Band(NamedTuple):
+    """Rows of a frame from ``y0`` on, and the numbers of the positions on them, in groups."""
+
+    y0: int
+    groups: list[npt.NDArray[np.intp]]
+
+
+def _bands(ny: int, xy: Floats) -> list[_Band]:
+    """Return the positions on a frame of ``ny`` rows by band; bands without any are left out."""
     middle = np.rint(xy[:, 1]).astype(np.intp)
     order = np.argsort(middle, kind="stable")
+    bands = []
     for y0 in range(0, ny, _BAND):
-        y1 = min(ny, y0 + _BAND)
-        low, high = np.searchsorted(middle[order], (y0, y1))
-        if low == high:
-            continue
-        top, bottom = max(0, y0 - _BAR), min(ny, y1 + _BAR)
-        part = slice(top, bottom)
-        usable = ~frame.bad[part]
-        z = (frame.data[part] - background.level[part]) / background.rms[part]
-        z[~usable] = 0
-        rim = ((_BAR - (y0 - top), _BAR - (bottom - y1)), (_BAR, _BAR))
-        pixels = _Pixels(np.pad(z.astype(np.float32, copy=False), rim), np.pad(usable, rim), y0)
-        for first in range(low, high, _AT_ONCE):
-            yield order[first : min(first + _AT_ONCE, high)], pixels
+        low, high = np.searchsorted(middle[order], (y0, min(ny, y0 + _BAND)))
+        starts = range(low, high, _AT_ONCE)
+        if starts:
+            bands.append(_Band(y0, [order[i : min(i + _AT_ONCE, high)] for i in starts]))
+    return bands
+
+
+def _pixels(frame: Frame, background: Background, y0: int) -> _Pixels:
+    """Return the pixels of a band and around it."""
+    ny = frame.shape[0]
+    y1 = min(ny, y0 + _BAND)
+    top, bottom = max(0, y0 - _BAR), min(ny, y1 + _BAR)
+    part = slice(top, bottom)
+    usable = ~frame.bad[part]
+    z = (frame.data[part] - background.level[part]) / background.rms[part]
+    z[~usable] = 0
+    rim = ((_BAR - (y0 - top), _BAR - (bottom - y1)), (_BAR, _BAR))
+    return _Pixels(np.pad(z.astype(np.float32, copy=False), rim), np.pad(usable, rim), y0)
 
 
 def _around(pixels: _Pixels, xy: Floats, banks: list[Stamps]) -> Stamps:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from catalog.background import Background, estimate_background
 from catalog.frame import Frame
+from detect.threads import each_in_threads
 
 __all__ = ["CHANNELS", "CLIP_LINEAR", "CLIP_LOW", "CLIP_SMOOTHED", "KERNEL", "frame_channels"]
 
@@ -64,13 +63,7 @@ def frame_channels(
         _fill(frame, sky, (*rows, x0, x1), out[:, rows[0] - y0 : rows[1] - y0])
 
     # Bands stay in the cache from the first pass to the last.
-    bands = range(y0, y1, _BAND)
-    if torch.get_num_threads() == 1 or len(bands) == 1:
-        for row in bands:
-            fill(row)
-    else:
-        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-            list(threads.map(fill, bands))
+    each_in_threads(fill, range(y0, y1, _BAND))
     return out
 
 
