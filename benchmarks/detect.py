@@ -6,6 +6,9 @@ its hard NMS where we have soft-NMS (torchvision has none). First proves that bo
 sources; then times them in turn, and SEP on the same frame beside them. The bound printed last
 is the processor's own: the frame's multiplications at the speed of one large matrix product.
 ``--mosaic`` also detects on a 10,240² frame in a process of its own and prints its peak memory.
+
+On a GPU (``--device cuda --workers 8 --batch 64``) the training step runs there, on crops made
+there; several processes share it, for one cannot prepare frames as fast as it looks at them.
 """
 
 from __future__ import annotations
@@ -41,10 +44,10 @@ import detect.regions
 from baseline import sep_default
 from catalog import Frame
 from detect import neural
-from detect.crops import SimulatedCrops, collate
-from detect.decode import propose, source_boxes
+from detect.decode import propose_each, source_boxes
 from detect.memory import give_freed_memory_back
 from detect.network import Network
+from detect.ondevice.crops import DrawnScenes, made_batches
 from detect.training import TrainingSettings, compute_losses, weighted_sum
 from detect.weights import SHIPPED
 from evaluation import pair
@@ -56,7 +59,7 @@ FRAME_PX = 2048
 def stock_roi_align(
     features: Tensor, rois: Tensor, size: int, scale: float, sampling: int, aligned: bool
 ) -> Tensor:
-    with torch.autocast("cpu", enabled=False):
+    with torch.autocast(features.device.type, enabled=False):
         crops = torchvision.ops.roi_align(features.float(), rois, size, scale, sampling, aligned)
     return crops.to(features.dtype)
 
@@ -124,11 +127,11 @@ def show(title: str, seconds: dict[str, list[float]], mpix: float | None = None)
         )
 
 
-def in_workers(weights: Path | None, family: str, workers: int, frames: int) -> float:
+def in_workers(weights: Path | None, device: str, family: str, workers: int, frames: int) -> float:
     """Return Mpix/s of processes of one thread each, as with ``skyduel run --workers``."""
     spawned = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
-        workers, mp_context=spawned, initializer=_begin, initargs=(weights, family)
+        workers, mp_context=spawned, initializer=_begin, initargs=(weights, device, family)
     ) as pool:
         # Two to each at first, for nobody knows who takes which.
         list(pool.map(_detect, range(2 * workers)))
@@ -141,9 +144,10 @@ def in_workers(weights: Path | None, family: str, workers: int, frames: int) -> 
 _worker: dict[str, Any] = {}
 
 
-def _begin(weights: Path | None, family: str) -> None:
+def _begin(weights: Path | None, device: str, family: str) -> None:
     torch.set_num_threads(1)
-    _worker["detector"], _worker["frame"] = neural(weights=weights), frame_of(family)
+    _worker["detector"] = neural(weights=weights, device=device)
+    _worker["frame"] = frame_of(family)
     _detect(0)
 
 
@@ -224,23 +228,29 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="default: the shipped ones")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--workers", type=int, help="processes together; default: the threads")
+    parser.add_argument("--batch", type=int, default=8, help="crops of a training step")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.only_mosaic:
         mosaic()
         return
-    detector = neural(weights=options.weights)
+    device = torch.device(options.device)
+    workers = options.workers or options.threads
+    detector = neural(weights=options.weights, device=options.device)
     frames = {family: frame_of(family) for family in ("field", "crowded")}
     prove(detector, frames["field"])
     print(
         f"agreement proven; {platform.machine()}, {options.threads} threads, torch "
-        f"{torch.__version__}, torchvision {torchvision.__version__}"
+        f"{torch.__version__}, torchvision {torchvision.__version__}, on "
+        f"{'the processor' if device.type == 'cpu' else torch.cuda.get_device_name()}"
     )
 
-    s = TrainingSettings()
-    crops = SimulatedCrops(s.seed, 0, s.crop_px, s.batch)
-    batch = collate([crops[i] for i in range(s.batch)])
-    network = Network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    s = TrainingSettings(batch=options.batch)
+    scenes = DrawnScenes(s.seed, s.crop_px, s.batch)
+    batch = next(made_batches(scenes, s.batch, range(s.batch), 0, device))
+    network = Network().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     # Trained weights propose as many regions as the steps of a training do.
     tensors = load_file(options.weights or SHIPPED)
     network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
@@ -251,18 +261,16 @@ def main() -> None:
         optimiser.zero_grad(set_to_none=True)
         weighted_sum(losses).backward()
         optimiser.step()
-        return None
+        return float(losses["point"].detach())  # a GPU is done when it can say this
 
     def regions() -> int:
-        output = network(batch["image"])
-        return sum(
-            min(s.proposals, len(propose(m.detach().float(), s.proposal_floor, 10**6)[0]))
-            for m in output.maps
-        )
+        maps = network(batch["image"]).maps.detach()
+        each = propose_each(maps, s.proposal_floor, 10**6)
+        return sum(min(s.proposals, len(xy)) for xy, _ in each)
 
     print(f"regions in a training step: {regions()}")
     calls = {"our operators": step, "stock operators": with_stock(step)}
-    show("training step, 8 crops of 256²", alternate(calls, options.repeats))
+    show(f"training step, {s.batch} crops of {s.crop_px}²", alternate(calls, options.repeats))
 
     baseline = sep_default()
     for family, frame in frames.items():
@@ -280,10 +288,11 @@ def main() -> None:
         # As a run does it; in turn with others a call finds caches and freed memory as they left.
         alone = alternate({"alone": run}, 2 * options.repeats)["alone"]
         show(title + ", one after another", {"our operators": alone}, mpix)
-        rate = in_workers(options.weights, family, options.threads, 8 * options.threads)
-        print(f"  {options.threads} workers of one thread: {rate:.2f} Mpix/s together")
+        rate = in_workers(options.weights, options.device, family, workers, 8 * workers)
+        print(f"  {workers} workers of one thread: {rate:.2f} Mpix/s together")
         show(title + ", in turn", alternate(calls, options.repeats), mpix)
-    bound(FRAME_PX**2 / 1e6, torch.bfloat16 if detector_uses_bf16() else torch.float32)
+    if device.type == "cpu":
+        bound(FRAME_PX**2 / 1e6, torch.bfloat16 if detector_uses_bf16() else torch.float32)
     if options.mosaic:  # its own process: peak memory is a process's
         flags = ["--only-mosaic", "--threads", str(options.threads)]
         subprocess.run([sys.executable, __file__, *flags], check=True)
