@@ -30,6 +30,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from astropy.stats import gaussian_fwhm_to_sigma, mad_std
 from rich.progress import track
 from scipy.special import erf
 
@@ -39,7 +40,6 @@ from evaluation import ScoringRules, pair_catalogs
 from evaluation.segments import angle_difference
 from simulation import FAMILIES, draw_settings, simulate
 
-SIGMA = 2.3548  # FWHM of a Gaussian over its standard deviation
 TENTH, DEGREES = 0.1, 3.0
 SCORE = 0.5
 
@@ -82,7 +82,7 @@ def streak_rows(family: str, frame: Frame, truth: Catalog, found: Catalog) -> pd
     fwhm = float(frame.fwhm) if frame.fwhm is not None else np.nan
     q = truth["snr"] / np.sqrt(truth["length"] / fwhm)
     sigma_length = fwhm / q / np.sqrt(np.maximum(0.332 - 0.25 * fwhm / truth["length"], 0.01))
-    s = fwhm / SIGMA
+    s = fwhm * gaussian_fwhm_to_sigma
     sigma_theta = np.sqrt(24 * s**2 * fwhm / (truth["length"] ** 3 * q**2))
     tilt = np.rad2deg(truth["theta"]) % 90
     rows = pd.DataFrame(
@@ -159,7 +159,7 @@ def show_points(rows: pd.DataFrame) -> None:
                 continue
             d = np.concatenate([some["dx"], some["dy"]])
             within = np.abs(d) <= np.tile(some["error"], 2)
-            scatter = 1.4826 * np.median(np.abs(d - np.median(d)))
+            scatter = mad_std(d)
             bias = float(np.hypot(some["dx"].median(), some["dy"].median()))
             print(
                 f"{family:12}{low:4.0f}-{high:<5.0f}{len(some):8}{scatter:9.3f}{bias:8.3f}"

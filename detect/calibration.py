@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from scipy.optimize import least_squares
 from scipy.spatial import KDTree
+from scipy.special import ndtri
 from sklearn.linear_model import LogisticRegression
 
 from catalog.background import Background, estimate_background
@@ -23,7 +24,7 @@ from detect.checkpoint import read_average
 from detect.evidence import EVIDENCE, width_and_snr
 from detect.inference import find_sources
 from detect.network import Network
-from detect.positions import MAD_TO_SIGMA, refine_points, window_sigma
+from detect.positions import refine_points, window_sigma
 from detect.rescoring import ENOUGH, fit_rescoring
 from detect.scores import ErrorLaw, streak_features
 from detect.suppression import suppress
@@ -237,7 +238,7 @@ def fit_errors(deviations: Floats) -> ErrorLaw | None:
     order = np.argsort(deviations[:, 0], kind="stable")
     groups = np.array_split(deviations[order], _GROUPS)
     unit = np.array([np.median(group[:, 0]) for group in groups])
-    spread = np.array([np.median(np.abs(group[:, 1])) for group in groups]) * MAD_TO_SIGMA
+    spread = np.array([np.median(np.abs(group[:, 1])) for group in groups]) / ndtri(0.75)
 
     def off(parameters: Floats) -> Floats:
         floor, gain = np.exp(parameters)

@@ -7,12 +7,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import sep
-from astropy.stats import gaussian_fwhm_to_sigma
+from astropy.stats import gaussian_fwhm_to_sigma, mad_std
 
 from catalog.background import Background
 from catalog.frame import Frame
 
-__all__ = ["MAD_TO_SIGMA", "refine_points", "window_sigma"]
+__all__ = ["refine_points", "window_sigma"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -26,8 +26,7 @@ _FARTHEST_PX: Final = 0.5
 _SHIFT_SOURCES: Final = 8
 _SHIFT_PX: Final = 0.04
 _SHIFT_ERRORS: Final = 2.5
-#: σ of a Gaussian over the median of its absolute deviations.
-MAD_TO_SIGMA: Final = 1.4826
+#: Error of a median over that of a mean, for a Gaussian.
 _MEDIAN_ERROR: Final = 1.2533
 
 
@@ -86,7 +85,7 @@ def _common(shift: Floats) -> Floats:
     if len(shift) < _SHIFT_SOURCES:
         return np.zeros(2)
     middle = np.median(shift, axis=0)
-    spread = MAD_TO_SIGMA * np.median(np.abs(shift - middle), axis=0)
+    spread = mad_std(shift, axis=0)
     error = _MEDIAN_ERROR * float(np.hypot(*spread)) / np.sqrt(2 * len(shift))
     length = float(np.hypot(*middle))
     return np.asarray(middle if length > max(_SHIFT_PX, _SHIFT_ERRORS * error) else np.zeros(2))

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from astropy.stats import mad_std
 
 from catalog import atomic_path
 
@@ -38,7 +39,7 @@ def stretch_of(values: npt.NDArray[np.float32]) -> Stretch:
     """Return the stretch for a frame from its usable pixels, or many of them."""
     sample = values[:: max(1, values.size // _SAMPLE)]
     sky = float(np.median(sample))
-    return Stretch(sky, 1.4826 * float(np.median(np.abs(sample - sky))) or 1.0)
+    return Stretch(sky, float(mad_std(sample)) or 1.0)
 
 
 def write_picture(picture: npt.NDArray[np.uint8], path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from astropy.stats import mad_std
 
 from evaluation.counts import bin_index, bin_table, measured_mag
 from evaluation.frames import FrameScore
@@ -26,8 +27,6 @@ ASTROMETRY_COLUMNS: Final = (
 
 _SNR: Final = next(f for f in FACETS if f.name == "snr")
 _SNR_ROW: Final = FACETS.index(_SNR)
-#: From a median absolute deviation to a standard deviation, for a Gaussian.
-_MAD: Final = 1.4826
 
 
 def astrometry_table(
@@ -138,5 +137,4 @@ def _stats(values: Floats, right: float) -> tuple[float, float, float]:
     if not values.size:
         return np.nan, np.nan, np.nan
     middle = float(np.median(values))
-    scatter = _MAD * float(np.median(np.abs(values - middle)))
-    return middle, scatter, float(np.sqrt(np.mean((values - right) ** 2)))
+    return middle, float(mad_std(values)), float(np.sqrt(np.mean((values - right) ** 2)))

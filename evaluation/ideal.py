@@ -35,7 +35,6 @@ import numpy.typing as npt
 from scipy.special import log_ndtr, ndtr
 
 __all__ = [
-    "SIGMA_PER_FWHM",
     "expected_finds",
     "half_snr",
     "peak_completeness",
@@ -48,8 +47,6 @@ __all__ = [
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-#: Standard deviation of a Gaussian of FWHM 1.
-SIGMA_PER_FWHM: Final = 1 / np.sqrt(8 * np.log(2))
 #: Thresholds at which tables are made.
 _T: Final = np.linspace(0.5, 12.0, 1151)
 _T_PURITY: Final = _T[::10]

@@ -9,12 +9,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from astropy.stats import gaussian_fwhm_to_sigma
 
 from evaluation.blocks import block_grid, resampling_units
 from evaluation.counts import bin_index, bin_table
 from evaluation.frames import FrameScore
 from evaluation.ideal import (
-    SIGMA_PER_FWHM,
     expected_finds,
     half_snr,
     peak_completeness,
@@ -146,7 +146,7 @@ def _areas(frames: Sequence[FrameScore], rules: ScoringRules) -> tuple[Floats, f
     """Return the area of each unit in units of its profile's sigma^2, and that of all [Mpix]."""
     beams = []
     for frame in frames:
-        sigma = (frame.source.fwhm or np.nan) * SIGMA_PER_FWHM
+        sigma = (frame.source.fwhm or np.nan) * gaussian_fwhm_to_sigma
         pieces = 1
         if rules.block_px is not None or len(frames) == 1:
             grid = block_grid(frame, rules.block_px)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from astropy.stats import mad_std
 
 from catalog.pixel_facts import gaussian_sharpness
 from catalog.sources import Catalog
@@ -270,8 +271,7 @@ def _sharpest(truth: Catalog, brightness: Floats, fwhm: float | None) -> float:
         values = truth["sharpness"][star]
         if values.size >= _LEAST_STARS:
             # Medians, for a cosmic ray may lie on a star.
-            middle = float(np.median(values))
-            return middle + _STAR_SPREAD * 1.4826 * float(np.median(np.abs(values - middle)))
+            return float(np.median(values) + _STAR_SPREAD * mad_std(values))
     return float("nan") if fwhm is None else gaussian_sharpness(fwhm)
 
 

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from astropy.stats import mad_std
 from scipy import optimize, sparse
 from scipy.spatial import KDTree
 
@@ -28,7 +29,6 @@ _LEAST_PEAK_SIGMA: Final = 15.0
 _NEIGHBOUR_SHARE: Final = 0.05
 #: Relative error of the model that is allowed for, so that no bright star decides alone.
 _MODEL_ERROR: Final = 0.02
-_MAD_TO_SIGMA: Final = 1.4826
 #: Beyond this many robust sigmas a star is unlike the others: blended, extended, a hot pixel.
 _CLIP: Final = 4.0
 
@@ -192,7 +192,7 @@ def _near_median(values: Floats, clip: float) -> npt.NDArray[np.bool_]:
     if not finite.any():
         return finite
     middle = np.median(values[finite])
-    spread = _MAD_TO_SIGMA * np.median(np.abs(values[finite] - middle))
+    spread = float(mad_std(values[finite]))
     return np.asarray(finite & (np.abs(values - middle) <= clip * max(spread, 0.02 * abs(middle))))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.stats import gaussian_fwhm_to_sigma
 from scipy import ndimage
 from scipy.special import erf
 
@@ -13,7 +14,6 @@ from catalog import read_catalog, read_frame
 from catalog.sources import Catalog
 from evaluation import FrameInput, ScoringRules, apply_ignore, score_frame
 from evaluation.ideal import (
-    SIGMA_PER_FWHM,
     expected_finds,
     half_snr,
     peak_completeness,
@@ -33,7 +33,7 @@ OVER = 3
 
 def profile(fwhm: float, dx: float, dy: float, reach: int = 7) -> np.ndarray:
     """A Gaussian integrated over pixels."""
-    sigma, i = fwhm * SIGMA_PER_FWHM, np.arange(-reach, reach + 1)
+    sigma, i = fwhm * gaussian_fwhm_to_sigma, np.arange(-reach, reach + 1)
     y, x = (
         0.5 * (erf((i + 0.5 - d) / sigma / 2**0.5) - erf((i - 0.5 - d) / sigma / 2**0.5))
         for d in (dy, dx)
@@ -59,7 +59,7 @@ def test_noise_has_as_many_peaks_as_the_theory_says(fwhm: float) -> None:
     field = matched_filter(rng.normal(size=(side, side)), fwhm)
     peaks = field[field == ndimage.maximum_filter(field, 3, mode="wrap")]
     # The profile as pixels see it is wider by the variance of a pixel.
-    beams = side**2 / ((fwhm * SIGMA_PER_FWHM) ** 2 + 1 / 12)
+    beams = side**2 / ((fwhm * gaussian_fwhm_to_sigma) ** 2 + 1 / 12)
     for t in (1.5, 2.5, 3.0):
         want = float(peak_density(t)) * beams
         # Coarse pixels lose a few peaks: 10 % of them are 0.03 in threshold.
@@ -141,7 +141,7 @@ def scored(
     rng = np.random.default_rng(seed)
     ny, nx, n = 700, 900, 90
     mpix = ny * nx / 1e6
-    beams = mpix * 1e6 / (2.5 * SIGMA_PER_FWHM) ** 2
+    beams = mpix * 1e6 / (2.5 * gaussian_fwhm_to_sigma) ** 2
     out = []
     for k in range(n_frames):
         snr = 10 ** rng.uniform(0.31, 1.4, n)
@@ -226,7 +226,7 @@ def test_on_sparse_and_field_frames_the_ideal_limit_is_about_four() -> None:
         truth = read_catalog(path.parent / path.name.replace(".fits.fz", ".ecsv"), frame=frame)
         snr = truth["snr"][~truth.is_streak & (truth["snr"] >= 2)]
         finds = finds + expected_finds(snr, np.zeros(snr.size, dtype=int), 1)
-        beams += frame.data.size / (frame.fwhm * SIGMA_PER_FWHM) ** 2
+        beams += frame.data.size / (frame.fwhm * gaussian_fwhm_to_sigma) ** 2
     t = threshold_for_purity(finds, np.array([beams]), 0.95)
     # The Gaussian tail is at one half at the threshold, peaks a little below.
     assert float(t[0]) == pytest.approx(4.15, abs=0.1)

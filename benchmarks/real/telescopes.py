@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from astropy.stats import mad_std
 from real import figures as draw
 from real.tools import Found, markdown, run, save, share
 from scipy import ndimage
@@ -29,7 +30,7 @@ def artefact_maps(frame: Frame) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
     z = (frame.data - sky.level) / sky.global_rms
     level = np.median(z, axis=1)
     excess = level - ndimage.median_filter(level, 41)
-    spread = 1.4826 * np.median(np.abs(excess - np.median(excess)))
+    spread = mad_std(excess)
     smeared = excess > max(5 * spread, 0.5)
     near = ndimage.binary_dilation(smeared, iterations=2)
     beside = ndimage.binary_dilation(smeared, iterations=9) & ~near

@@ -76,8 +76,8 @@ def make_frames(
     Notes
     -----
     Differs from `simulation.simulate` in what noise is drawn, and by rounding: in the mean over
-    a frame the light of both agrees to 10⁻³ of the noise. Charge that spills over is a walk along each line, so
-    the frames on which it may happen take that step on the host.
+    a frame the light of both agrees to 10⁻³ of the noise. Charge that spills over is a walk along
+    each line, so the frames on which it may happen take that step on the host.
     """
     light, lit = expected_light(scenes, device)
     settings = [scene.settings for scene in scenes]
