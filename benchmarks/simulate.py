@@ -23,7 +23,7 @@ import torch
 sys.path[:] = [p for p in sys.path if not p.endswith("benchmarks")]  # it holds another `detect`
 
 from detect.crops import TRAINING_STREAM, SimulatedCrops
-from detect.labels import judge
+from detect.labels import lessons_of
 from detect.ondevice.crops import DrawnScenes, make_batch
 from detect.ondevice.frames import expected_light
 from detect.ondevice.profiles import ProfileNumbers
@@ -116,7 +116,7 @@ def batches(device: torch.device) -> None:
         for s, sky, _ in drawn[seed]:
             zones = Zones((s.ny, s.nx), [_NUMBERS] * s.zones**2)
             lit = light_up(s, sky, zones)
-            out.append((extended_points(s, lit), wings(s), judge(truth_columns(s, lit))))
+            out.append((extended_points(s, lit), wings(s), lessons_of(truth_columns(s, lit))))
         return out
 
     print(

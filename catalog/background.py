@@ -12,14 +12,16 @@ import sep
 from catalog.errors import BadInputError
 from catalog.frame import Frame
 
-__all__ = ["Background", "estimate_background"]
+__all__ = ["MESH_PX", "RMS_FLOOR", "Background", "estimate_background"]
 
 # Below this many usable pixels a histogram's mode means nothing.
 _FEW_PIXELS = 16
 # SEP leaves a mesh out when less than this part of it is usable.
 _GOOD_FRACTION = 0.5
-# Lowest noise accepted, as a part of the frame's median noise.
-_RMS_FLOOR = 0.1
+#: Side of a mesh, unless another is asked for [px].
+MESH_PX = 64
+#: Lowest noise accepted, as a part of the frame's median noise.
+RMS_FLOOR = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +50,7 @@ class Background:
         self.rms.flags.writeable = False
 
 
-def estimate_background(frame: Frame, mesh_px: int = 64, filter_meshes: int = 3) -> Background:
+def estimate_background(frame: Frame, mesh_px: int = MESH_PX, filter_meshes: int = 3) -> Background:
     """Return the sky level and noise of a frame, as SExtractor estimates them.
 
     Parameters
@@ -113,7 +115,7 @@ def estimate_background(frame: Frame, mesh_px: int = 64, filter_meshes: int = 3)
             "pixel values whose mean and variance single precision can hold",
             f"values up to {float(np.abs(frame.data[usable]).max()):.3g}",
         )
-    if min(lowest, global_rms) >= _RMS_FLOOR * highest > 0:  # so above a share of the median too
+    if min(lowest, global_rms) >= RMS_FLOOR * highest > 0:  # so above a share of the median too
         return Background(level, rms, global_level, global_rms)
     floor = _rms_floor(frame, usable, rms)
     rms = np.maximum(rms, np.float32(floor))
@@ -153,10 +155,10 @@ def _rms_floor(frame: Frame, usable: npt.NDArray[np.bool_], rms: npt.NDArray[np.
     """Return the lowest noise that is believed [ADU]; the docstring above gives the rule."""
     typical = float(np.median(rms[usable]))
     if typical > 0:
-        return _RMS_FLOOR * typical
+        return RMS_FLOOR * typical
     positive = rms[usable & (rms > 0)]
     if positive.size:
-        return _RMS_FLOOR * float(np.median(positive))
+        return RMS_FLOOR * float(np.median(positive))
     steps = np.diff(np.unique(frame.data[usable]).astype(np.float64))
     step = float(steps.min()) if steps.size else 1.0
     return max(step / math.sqrt(12.0), float(np.finfo(np.float32).tiny))

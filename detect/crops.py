@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from detect.labels import make_labels
 from simulation import draw_training_settings, simulate
 
 __all__ = ["TRAINING_STREAM", "VALIDATION_STREAM", "SimulatedCrops", "batched", "collate", "loader"]
+
+T = TypeVar("T")
+B = TypeVar("B")
 
 #: Validation frames come from their own stream of seeds, never trained on.
 TRAINING_STREAM, VALIDATION_STREAM = 0, 1
@@ -65,19 +68,20 @@ def batched(
 
 
 def loader(
-    crops: Dataset[dict[str, Tensor]],
+    items: Dataset[T],
     batch: int,
     order: Sequence[int],
     workers: int,
-    pin: bool,
-) -> Iterator[dict[str, Any]]:
-    """Yield batches of the items in the order given."""
+    join: Callable[[list[T]], B],
+    pin: bool = False,
+) -> Iterator[B]:
+    """Yield batches of the items in the order given, each made of a list of them by ``join``."""
     yield from DataLoader(
-        crops,
+        items,
         batch_size=batch,
         sampler=order,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=join,
         prefetch_factor=4 if workers else None,
         pin_memory=pin,
     )

@@ -14,7 +14,7 @@ from catalog.errors import BadInputError
 from catalog.sources import Catalog
 from detect.network import STRIDE
 
-__all__ = ["MATCH_PX", "Judged", "LabelRules", "Labels", "judge", "make_labels"]
+__all__ = ["MATCH_PX", "LabelRules", "Labels", "Lessons", "lessons_of", "make_labels"]
 
 #: The scorer's default radius [px].
 MATCH_PX: Final = 2.0
@@ -93,15 +93,15 @@ def make_labels(truth: Catalog, shape: tuple[int, int], rules: LabelRules = _RUL
     maps = np.zeros((10, ny, nx), dtype=np.float32)
     maps[8:] = 1.0
 
-    judged = judge({name: truth[name] for name in truth.table.colnames}, rules)
+    lessons = lessons_of({name: truth[name] for name in truth.table.colnames}, rules)
     cells = np.column_stack([xx.ravel(), yy.ravel()])
-    if len(judged.unsure):
-        near, _ = KDTree(judged.unsure[:, :2]).query(cells, distance_upper_bound=rules.reach_px)
+    if len(lessons.unsure):
+        near, _ = KDTree(lessons.unsure[:, :2]).query(cells, distance_upper_bound=rules.reach_px)
         maps[8].reshape(-1)[np.isfinite(near)] = 0.0
-    for x, y, reach in judged.unsure[judged.unsure[:, 2] > 0]:
+    for x, y, reach in lessons.unsure[lessons.unsure[:, 2] > 0]:
         maps[8, (xx - x) ** 2 + (yy - y) ** 2 <= reach**2] = 0.0
-    if len(judged.known):
-        xy = judged.known
+    if len(lessons.known):
+        xy = lessons.known
         near, which = KDTree(xy).query(cells, distance_upper_bound=rules.ring_px)
         which, positive = np.asarray(which), near <= rules.reach_px
         flat = maps.reshape(10, -1)
@@ -110,11 +110,11 @@ def make_labels(truth: Catalog, shape: tuple[int, int], rules: LabelRules = _RUL
         flat[0, positive] = 1.0
         flat[1, positive] = xy[which[positive], 0] - cells[positive, 0]
         flat[2, positive] = xy[which[positive], 1] - cells[positive, 1]
-    _label_streaks(maps, judged.streaks, xx, yy, rules)
-    return Labels(maps, judged.points)
+    _label_streaks(maps, lessons.streaks, xx, yy, rules)
+    return Labels(maps, lessons.points)
 
 
-class Judged(NamedTuple):
+class Lessons(NamedTuple):
     """What is to be learned of each truth of a frame.
 
     ``known`` holds x, y [px] of the sources, shape (n, 2); ``unsure`` those of what is neither a
@@ -129,7 +129,7 @@ class Judged(NamedTuple):
     points: npt.NDArray[np.float32]
 
 
-def judge(truth: Mapping[str, npt.NDArray[Any]], rules: LabelRules = _RULES) -> Judged:
+def lessons_of(truth: Mapping[str, npt.NDArray[Any]], rules: LabelRules = _RULES) -> Lessons:
     """Return what is to be learned of each row of a truth catalogue's columns."""
     n = len(truth["x"])
     snr, ignore = truth.get("snr"), truth.get("ignore", np.zeros(n, dtype=bool))
@@ -147,7 +147,7 @@ def judge(truth: Mapping[str, npt.NDArray[Any]], rules: LabelRules = _RULES) -> 
         [xy, truth["length"], truth["theta"], ~ignore & ~(snr < rules.streak_known_snr)]
     )
     points = np.column_stack([xy, known, np.maximum(wide, MATCH_PX)])
-    return Judged(
+    return Lessons(
         xy[known],
         np.column_stack([xy, wide])[unsure],
         streaks[lines],

@@ -14,6 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from catalog.background import MESH_PX
 from catalog.errors import BadInputError
 from catalog.files import atomic_path
 from detect.board import Board
@@ -24,12 +25,18 @@ from detect.checkpoint import (
     trim_log,
     validated,
 )
-from detect.crops import TRAINING_STREAM, VALIDATION_STREAM, SimulatedCrops, batched, loader
+from detect.crops import (
+    TRAINING_STREAM,
+    VALIDATION_STREAM,
+    SimulatedCrops,
+    batched,
+    collate,
+    loader,
+)
 from detect.decode import propose_each
 from detect.losses import dense_losses, roi_labels, roi_losses
 from detect.network import STRIDE, Network, NetworkSettings
 from detect.ondevice.crops import DrawnScenes, made_batches
-from detect.ondevice.inputs import MESH_PX
 from detect.processes import Processes, joined
 from detect.regions import region_features
 from detect.slimming import slimmed
@@ -373,7 +380,7 @@ def _batches(s: TrainingSettings, done: int, processes: Processes) -> Iterator[d
         scenes = DrawnScenes(s.seed, s.crop_px, s.steps * s.batch)
         return made_batches(scenes, share, order, s.workers, processes.device)
     crops = SimulatedCrops(s.seed, TRAINING_STREAM, s.crop_px, s.steps * s.batch)
-    return loader(crops, share, order, s.workers, s.device == "cuda")
+    return loader(crops, share, order, s.workers, collate, pin=s.device == "cuda")
 
 
 @torch.no_grad()

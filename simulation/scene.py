@@ -225,7 +225,7 @@ def expected_light(
 def converted(
     data: npt.NDArray[np.float32], s: SceneSettings, defects: Defects
 ) -> npt.NDArray[np.float32]:
-    """Return an exposure [ADU] as it is read out."""
+    """Return an exposure [ADU] as it is read out; ``data`` is overwritten on the way."""
     for struck in defects.struck:
         data += paint_struck(data.shape, struck)
     if s.bleeding:

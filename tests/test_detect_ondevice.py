@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from catalog import BadInputError, Catalog
 from catalog.background import estimate_background
 from detect.inputs import frame_channels
-from detect.labels import judge, make_labels
+from detect.labels import lessons_of, make_labels
 from detect.ondevice import profiles
 from detect.ondevice.crops import DrawnScenes, made_batches, make_batch
 from detect.ondevice.frames import Scene, converted, expected_light, make_frames
@@ -214,12 +214,12 @@ def test_channels_are_the_hosts() -> None:
 def test_labels_are_the_hosts(scenes: list[Scene]) -> None:
     _, lit = expected_light(scenes, CPU)
     truths = [host.truth_columns(s.settings, sky) for s, sky in zip(scenes, lit, strict=True)]
-    maps = make_label_maps([judge(t) for t in truths], (SIZE, SIZE), CPU).numpy()
+    maps = make_label_maps([lessons_of(t) for t in truths], (SIZE, SIZE), CPU).numpy()
     for truth, mine in zip(truths, maps, strict=True):
         wanted = make_labels(Catalog.build(source="truth", **truth), (SIZE, SIZE)).maps
         # Cells on a border of 1e-6 px may fall either way.
         assert (np.abs(mine - wanted) > 1e-4).sum() <= 2
-    assert make_label_maps([judge(truths[0])], (SIZE, SIZE), CPU).shape == (1, 10, 64, 64)
+    assert make_label_maps([lessons_of(truths[0])], (SIZE, SIZE), CPU).shape == (1, 10, 64, 64)
 
 
 def test_labels_of_crossing_streaks_and_a_galaxy() -> None:
@@ -234,8 +234,8 @@ def test_labels_of_crossing_streaks_and_a_galaxy() -> None:
         ignore=[False, False, False, True],
         radius=[0.0, 0.0, 0.0, 5.0],
     )
-    judged = judge({name: truth[name] for name in truth.table.colnames})
-    mine = make_label_maps([judged], (SIZE, SIZE), CPU)[0].numpy()
+    lessons = lessons_of({name: truth[name] for name in truth.table.colnames})
+    mine = make_label_maps([lessons], (SIZE, SIZE), CPU)[0].numpy()
     np.testing.assert_allclose(mine, make_labels(truth, (SIZE, SIZE)).maps, atol=1e-5)
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from detect.crops import TRAINING_STREAM
-from detect.labels import judge
+from detect.crops import TRAINING_STREAM, loader
+from detect.labels import lessons_of
 from detect.ondevice.frames import Scene, make_frames
 from detect.ondevice.inputs import estimate_backgrounds, make_channels
 from detect.ondevice.labels import make_label_maps
@@ -44,14 +44,7 @@ def made_batches(
     The scenes are drawn by ``workers`` processes; the noise of a batch follows from the seed and
     the number of its first scene.
     """
-    drawn = DataLoader(
-        scenes,
-        batch_size=batch,
-        sampler=order,
-        num_workers=workers,
-        collate_fn=list,
-        prefetch_factor=4 if workers else None,
-    )
+    drawn = loader(scenes, batch, order, workers, list)
     for first, some in zip(order[::batch], drawn, strict=False):
         generator = torch.Generator(device).manual_seed(scenes.seed * 1_000_003 + first)
         yield make_batch(some, device, generator)
@@ -65,10 +58,10 @@ def make_batch(
     made = make_frames(scenes, device, generator)
     level, rms = estimate_backgrounds(made.data)
     image = make_channels(made.data, level, rms, made.saturation)
-    judged = [judge(truth) for truth in made.truths]
+    lessons = [lessons_of(truth) for truth in made.truths]
     _, ny, nx = made.data.shape
     return {
         "image": image.contiguous(memory_format=torch.channels_last),
-        "maps": make_label_maps(judged, (ny, nx), device),
-        "points": [torch.from_numpy(one.points) for one in judged],
+        "maps": make_label_maps(lessons, (ny, nx), device),
+        "points": [torch.from_numpy(one.points) for one in lessons],
     }

@@ -100,7 +100,10 @@ def expected_light(scenes: Sequence[Scene], device: torch.device) -> tuple[Tenso
     lit = [light_up(s, scene.sky, f) for s, scene, f in zip(settings, scenes, fields, strict=True)]
 
     def rendered(points: Iterable[tuple[int, Points]]) -> Tensor:
-        return _rendered((n, ny, nx), list(points), settings, fields, profiles, first)
+        """Return the images of points, each with its frame's number, in units of its noise."""
+        table = _table(list(points), settings, fields, profiles, first)
+        stamps = _stamps((n, ny, nx), table, profiles, _STAMP_PIXELS[device.type])
+        return added(stamps, n * ny * nx, device).float().reshape(n, ny, nx)
 
     light = rendered((i, one.stars) for i, one in enumerate(lit))
     light = _winged(light, settings, lit)
@@ -131,21 +134,6 @@ def _smear(scene: Scene, field: Zones[ProfileNumbers], axis: int) -> npt.NDArray
     """Return the smear of stars beside a frame across its columns (``axis`` 0) or rows (1)."""
     lines = scene.sky.smear_lines if scene.settings.smear_axis == axis else []
     return smear_profile(field.shape[1 - axis], lines, field.psfs[0].across[axis])
-
-
-def _rendered(
-    shape: tuple[int, int, int],
-    points: Sequence[tuple[int, Points]],
-    settings: Sequence[SceneSettings],
-    fields: Sequence[Zones[ProfileNumbers]],
-    profiles: Profiles,
-    first: npt.NDArray[np.intp],
-) -> Tensor:
-    """Return the images of point sources, each with its frame's number, in units of its noise."""
-    device = profiles.fine.device
-    table = _table(points, settings, fields, profiles, first)
-    stamps = _stamps(shape, table, profiles, _STAMP_PIXELS[device.type])
-    return added(stamps, math.prod(shape), device).float().reshape(shape)
 
 
 def _stamps(
@@ -310,7 +298,8 @@ def converted(data: Tensor, scenes: Sequence[Scene]) -> Tensor:
         if s.bleeding:
             full = s.saturation - s.bias
             spilt = bleed(data[i].cpu().numpy(), full, s.bleeding, s.bleeding_axis)
-            data[i] = torch.from_numpy(spilt).to(device)
+            row = torch.tensor([i], device=device)
+            data = data.index_copy(0, row, torch.from_numpy(spilt).to(device)[None])
     data = data + sigma * _boxes(scenes, ny, nx, device)
     data = data + _each((s.bias for s in settings), device)
     whole = _each((float(s.quantise) for s in settings), device) > 0

@@ -11,17 +11,16 @@ from scipy.interpolate import CubicSpline
 from torch import Tensor
 from torch.nn import functional as F
 
+from catalog.background import MESH_PX, RMS_FLOOR
 from detect.inputs import CLIP_LINEAR, CLIP_LOW, CLIP_SMOOTHED, KERNEL
 from detect.ondevice.sums import averaged
 
-__all__ = ["MESH_PX", "estimate_backgrounds", "make_channels"]
+__all__ = ["estimate_backgrounds", "make_channels"]
 
-#: Side of a mesh, as `catalog.background.estimate_background` has it [px].
-MESH_PX: Final = 64
 #: Rounds of clipping; meshes that are done stay as they are.
 _ROUNDS: Final = 12
-#: Lowest noise accepted, as a part of the frame's median noise.
-_RMS_FLOOR: Final = 0.1
+#: Running sums are taken in this part of a mesh's own variance: they are at most 2¹³ of it.
+_UNITS: Final = float(2**40)
 
 
 def estimate_backgrounds(data: Tensor) -> tuple[Tensor, Tensor]:
@@ -40,7 +39,7 @@ def estimate_backgrounds(data: Tensor) -> tuple[Tensor, Tensor]:
     -----
     Clipped mode per mesh, median of 3 × 3 meshes, bicubic spline (Bertin & Arnouts 1996, section
     3), with exact medians where SEP has a histogram's. Noise is held at or above a tenth of the
-    frame's median, and of what rounding to integers would leave.
+    frame's median, or where that is zero at what rounding to integers leaves.
     """
     n, ny, nx = data.shape
     rows, columns = ny // MESH_PX, nx // MESH_PX
@@ -50,34 +49,35 @@ def estimate_backgrounds(data: Tensor) -> tuple[Tensor, Tensor]:
     down, along = (_spline(k, data.device) for k in (rows, columns))
     maps = (down @ grids @ along.T).reshape(2, n, ny, nx)
     typical = maps[1].flatten(1).median(dim=1).values
-    floor = torch.where(typical > 0, _RMS_FLOOR * typical, 12**-0.5)
+    floor = torch.where(typical > 0, RMS_FLOOR * typical, 12**-0.5)
     return maps[0], torch.maximum(maps[1], floor[:, None, None])
 
 
 def _clipped(values: Tensor) -> tuple[Tensor, Tensor]:
     """Return mode and standard deviation of the rows of (m, k), outliers left out."""
-    # Sorted once: what a round keeps is a stretch, whose sums are differences.
+    # Sorted once: what a round keeps is a stretch, whose sums are differences of running
+    # sums; these are taken in integers, for a GPU's of fractions depend on chance.
     values = values.sort(dim=1).values
-    origin = values[:, values.shape[1] // 2, None]
-    centred = (values - origin).double()
-    sums = F.pad(torch.stack([centred, centred.square()]).cumsum(2), (1, 0))
-    mean, sigma = _moments(sums, torch.zeros_like(origin).long(), _full(values))
-    low, high = _within(centred, mean - 2 * sigma, mean + 2 * sigma)
+    origin = values[:, values.shape[1] // 2, None].double()
+    centred = values.double() - origin
+    unit = centred.square().mean(1, keepdim=True).sqrt()
+    unit = torch.where(unit > 0, unit, 1.0)
+    z = centred / unit
+    whole = (torch.stack([z, z.square()]) * _UNITS).round().long()
+    sums = F.pad(whole.cumsum(2), (1, 0))
+    none = torch.zeros_like(origin).long()
+    mean, sigma = _moments(sums, none, none + values.shape[1])
+    low, high = _within(z, mean - 2 * sigma, mean + 2 * sigma)
     mean, sigma = _moments(sums, low, high)
     # The histogram spans five of these either side.
-    low, high = _within(centred, mean - 5 * sigma, mean + 5 * sigma)
-    median = _median(centred, low, high)
+    low, high = _within(z, mean - 5 * sigma, mean + 5 * sigma)
     for _ in range(_ROUNDS):
         mean, sigma = _moments(sums, low, high)
-        median = _median(centred, low, high)
-        low, high = _within(centred, median - 3 * sigma, median + 3 * sigma)
+        median = _median(z, low, high)
+        low, high = _within(z, median - 3 * sigma, median + 3 * sigma)
     skewed = (mean - median).abs() >= 0.3 * sigma
     mode = torch.where(skewed, median, 2.5 * median - 1.5 * mean)
-    return (origin.double() + mode)[:, 0].float(), sigma[:, 0].float()
-
-
-def _full(values: Tensor) -> Tensor:
-    return torch.full((len(values), 1), values.shape[1], device=values.device)
+    return (origin + mode * unit)[:, 0].float(), (sigma * unit)[:, 0].float()
 
 
 def _within(values: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,7 +90,7 @@ def _within(values: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
 def _moments(sums: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation of stretches, (m, 1) each."""
     count = (high - low).clamp_min(1)
-    total, square = ((s.gather(1, high) - s.gather(1, low)) / count for s in sums)
+    total, square = ((s.gather(1, high) - s.gather(1, low)) / _UNITS / count for s in sums)
     return total, (square - total.square()).clamp_min(0).sqrt()
 
 

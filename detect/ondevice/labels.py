@@ -10,12 +10,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from detect.labels import Judged, LabelRules
+from detect.labels import LabelRules, Lessons
 from detect.network import STRIDE
 
 __all__ = ["make_label_maps"]
 
-#: Half widths of a window of cells in which what is judged by points is sought.
+#: Cells either way of a point's own that it may reach.
 _POINT_CELLS: Final = 2
 #: Squared distances are compared to this part of a px².
 _UNITS: Final = float(2**16)
@@ -23,7 +23,7 @@ _RULES: Final = LabelRules()
 
 
 def make_label_maps(
-    judged: Sequence[Judged],
+    lessons: Sequence[Lessons],
     shape: tuple[int, int],
     device: torch.device,
     rules: LabelRules = _RULES,
@@ -32,7 +32,7 @@ def make_label_maps(
 
     Parameters
     ----------
-    judged : sequence of Judged
+    lessons : sequence of Lessons
         Of every frame.
     shape : (ny, nx)
         Of each frame; multiples of the stride.
@@ -41,7 +41,7 @@ def make_label_maps(
     -------
     Tensor of float32, shape (n, 10, ny/2, nx/2)
     """
-    n, ny, nx = len(judged), shape[0] // STRIDE, shape[1] // STRIDE
+    n, ny, nx = len(lessons), shape[0] // STRIDE, shape[1] // STRIDE
     half = (STRIDE - 1) / 2
     yy = (torch.arange(ny, device=device) * STRIDE + half)[:, None]
     xx = (torch.arange(nx, device=device) * STRIDE + half)[None, :]
@@ -49,14 +49,14 @@ def make_label_maps(
     point_weight = torch.ones(n, ny, nx, device=device)
 
     # What is neither a source nor none: single points, then galaxies with a reach each.
-    frame, unsure = _joined([j.unsure for j in judged], 3, device)
-    wide = max((float(j.unsure[:, 2].max(initial=0)) for j in judged), default=0.0)
+    frame, unsure = _joined([j.unsure for j in lessons], 3, device)
+    wide = max((float(j.unsure[:, 2].max(initial=0)) for j in lessons), default=0.0)
     reach = torch.maximum(unsure[:, 2], torch.full_like(unsure[:, 2], rules.reach_px))
     cells = max(_POINT_CELLS, int(np.ceil((wide + 1) / STRIDE)))
     excused, _ = _nearest(frame, unsure[:, :2], reach, cells, (n, ny, nx))
     point_weight = torch.where(excused, 0.0, point_weight)
 
-    frame, known = _joined([j.known for j in judged], 2, device)
+    frame, known = _joined([j.known for j in lessons], 2, device)
     reach = torch.full_like(known[:, 0], rules.ring_px)
     near, which = _nearest(frame, known, reach, _POINT_CELLS, (n, ny, nx))
     nearest = torch.cat([known, known.new_zeros(1, 2)])[which]
@@ -66,7 +66,7 @@ def make_label_maps(
     maps[:, 0] = positive.float()
     maps[:, 1], maps[:, 2] = torch.where(positive, dx, 0.0), torch.where(positive, dy, 0.0)
     maps[:, 8] = point_weight
-    _label_streaks(maps, judged, xx, yy, rules)
+    _label_streaks(maps, lessons, xx, yy, rules)
     return maps
 
 
@@ -110,15 +110,15 @@ def _nearest(
 
 
 def _label_streaks(
-    maps: Tensor, judged: Sequence[Judged], xx: Tensor, yy: Tensor, rules: LabelRules
+    maps: Tensor, lessons: Sequence[Lessons], xx: Tensor, yy: Tensor, rules: LabelRules
 ) -> None:
     """Fill the streak maps, in place; where two cross, the nearer one counts."""
-    device, most = maps.device, max(len(j.streaks) for j in judged)
+    device, most = maps.device, max(len(j.streaks) for j in lessons)
     if not most:
         maps[:, 9] = 1.0
         return
-    rows = np.full((len(judged), most, 5), np.inf)
-    for row, one in zip(rows, judged, strict=True):
+    rows = np.full((len(lessons), most, 5), np.inf)
+    for row, one in zip(rows, lessons, strict=True):
         row[: len(one.streaks)] = one.streaks
     there = torch.from_numpy(np.isfinite(rows[..., 0])).to(device)
     table = torch.from_numpy(np.where(np.isfinite(rows), rows, 0).astype(np.float32)).to(device)

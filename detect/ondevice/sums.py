@@ -42,9 +42,12 @@ def added(parts: Iterable[tuple[Tensor, Tensor]], size: int, device: torch.devic
 
 
 def averaged(image: Tensor, weights: Sequence[float], axis: int) -> Tensor:
-    """Return weighted sums of neighbours along an axis, of which the whole ones are kept."""
+    """Return weighted sums of neighbours along an axis, of which the whole ones are kept.
+
+    A convolution of a single channel is slow on a processor.
+    """
     n = image.shape[axis] - len(weights) + 1
     out = weights[0] * image.narrow(axis, 0, n)
     for i, weight in enumerate(weights[1:], start=1):
-        out.add_(image.narrow(axis, i, n), alpha=weight)  # ten times a convolution's speed
+        out.add_(image.narrow(axis, i, n), alpha=weight)
     return out
