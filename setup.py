@@ -29,13 +29,13 @@ except ImportError:
 # the oldest Python; one binary serves these and all later ones.
 TORCH_TARGET = "0x020a000000000000"
 PYTHON_TARGET = "cp311"
-SOURCES = Path("cuda_ops") / "csrc"
+SOURCES = Path("src") / "skyduel" / "cuda_ops" / "csrc"
 ARCHITECTURES = "8.0;9.0"
 
 
 def main():
     extensions = [
-        extension(cpp_extension.CppExtension, "cuda_ops._C", sorted(SOURCES.glob("*.cpp")))
+        extension(cpp_extension.CppExtension, "skyduel.cuda_ops._C", sorted(SOURCES.glob("*.cpp")))
     ]
     wanted = os.environ.get("SKYDUEL_CUDA", "auto").lower()
     if wanted not in ("0", "1", "auto"):
@@ -46,7 +46,7 @@ def main():
         extensions.append(
             extension(
                 cpp_extension.CUDAExtension,
-                "cuda_ops._C_cuda",
+                "skyduel.cuda_ops._C_cuda",
                 sorted(SOURCES.glob("cuda/*.cu")),
                 optional=wanted == "auto",
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,16 +15,29 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy.ndimage import label as find_patches
 from scipy.ndimage import maximum_filter
 
-from baseline.kernels import peak_snr, resolve_fwhm, snr_map
-from baseline.tuning import DAOFIND_SPACE
-from catalog.background import estimate_background
-from catalog.frame import Frame
-from catalog.photometry import forced_photometry
-from catalog.settings import build_settings
-from catalog.sources import Catalog
-from catalog.tuning import Space
+from skyduel.baseline.filters import peak_snr, resolve_fwhm, snr_map
+from skyduel.core.catalog import Catalog
+from skyduel.core.frame import Frame
+from skyduel.core.measure.aperture_photometry import forced_photometry
+from skyduel.core.measure.background import estimate_background
+from skyduel.core.search_space import Choice, Range, Space
+from skyduel.core.settings import build_settings
 
 __all__ = ["Daofind", "DaofindSettings", "daofind"]
+
+#: DAOFIND's own settings, and the sky's mesh.
+DAOFIND_SPACE: Final[Space] = {
+    "kernel_fwhm_scale": Range(0.7, 1.5, log=True),
+    "threshold": Range(2.0, 4.0),
+    "sigma_radius": Range(1.5, 3.5),
+    "sharpness_lo": Range(0.0, 0.5),
+    "sharpness_hi": Range(0.8, 2.0),
+    "roundness_limit": Range(0.5, 2.0),
+    "min_separation_fwhm": Range(0.0, 0.8),
+    "BACK_SIZE": Choice((16, 32, 64, 128)),
+    "peaks": Choice(("daofind", "matched")),
+    "score": Choice(("matched", "daofind")),
+}
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Floats = npt.NDArray[np.float64]
@@ -116,7 +129,7 @@ class Daofind:
 
     @property
     def tuning_space(self) -> Space:
-        """What may be chosen on a calibration split; see `baseline.tuning`."""
+        """What may be chosen on a calibration split; see `DAOFIND_SPACE`."""
         return DAOFIND_SPACE
 
     def variants(self, frame: Frame, changes: Sequence[Mapping[str, Any]]) -> Iterator[Catalog]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from catalog.errors import SkyduelError
+from skyduel.core.errors import SkyduelError
 
 __all__ = ["DetectionError"]
 

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from baseline.kernels import FWHM_PER_SIGMA
+from skyduel.baseline.filters import FWHM_PER_SIGMA
 
 __all__ = ["classify", "segment_length", "stellar_sigma", "wrap_angle"]
 

@@ -1,15 +1,15 @@
 """Compiled soft-NMS, NMS and ROIAlign for CPU and CUDA, beside readable versions.
 
 Registered with torch in the namespace `skyduel`. The compiled version is what
-runs; `cuda_ops.reference`, or `backend="reference"`, is chosen by name only.
+runs; `skyduel.cuda_ops.reference`, or `backend="reference"`, is chosen by name only.
 """
 
 from __future__ import annotations
 
-from cuda_ops import _register, reference
-from cuda_ops._library import OperatorsUnavailableError, build_info, is_available
-from cuda_ops.boxes import box_area, box_iou, paired_iou
-from cuda_ops.ops import batched_nms, batched_soft_nms, nms, roi_align, soft_nms
+from skyduel.cuda_ops import _register, reference
+from skyduel.cuda_ops._library import OperatorsUnavailableError, build_info, is_available
+from skyduel.cuda_ops.boxes import box_area, box_iou, paired_iou
+from skyduel.cuda_ops.ops import batched_nms, batched_soft_nms, nms, roi_align, soft_nms
 
 __all__ = [
     "OperatorsUnavailableError",

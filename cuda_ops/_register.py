@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cuda_ops._library import is_available
+from skyduel.cuda_ops._library import is_available
 
 __all__ = ["register"]
 

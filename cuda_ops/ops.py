@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cuda_ops import _library, reference
-from cuda_ops._check import (
+from skyduel.cuda_ops import _library, reference
+from skyduel.cuda_ops._check import (
     Backend,
     Method,
     box_rows,

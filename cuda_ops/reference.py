@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from cuda_ops._check import (
+from skyduel.cuda_ops._check import (
     Method,
     box_rows,
     check_box_values,
@@ -23,7 +23,7 @@ from cuda_ops._check import (
     check_soft_nms,
     pair,
 )
-from cuda_ops.boxes import paired_iou
+from skyduel.cuda_ops.boxes import paired_iou
 
 __all__ = ["nms", "roi_align", "soft_nms"]
 

@@ -1,5 +1,5 @@
 """The neural detector: network, training on simulated frames, inference, weights."""
 
-from detect.detector import NeuralDetector, NeuralSettings, neural
+from skyduel.detect.detector import NeuralDetector, NeuralSettings, neural
 
 __all__ = ["NeuralDetector", "NeuralSettings", "neural"]

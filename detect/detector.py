@@ -10,19 +10,19 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from catalog.background import Background, estimate_background
-from catalog.errors import BadInputError
-from catalog.frame import Frame
-from catalog.photometry import forced_photometry
-from catalog.settings import build_settings
-from catalog.sources import Catalog
-from catalog.tuning import Range, Space
-from detect.evidence import width_and_snr
-from detect.inference import RawSources, Tiling, find_sources
-from detect.memory import keep_freed_memory
-from detect.positions import refine_points, window_sigma
-from detect.suppression import DEFAULT_SIGMA, suppress
-from detect.weights import SHIPPED, Calibration, LoadedWeights, load_weights
+from skyduel.core.catalog import Catalog
+from skyduel.core.errors import BadInputError
+from skyduel.core.frame import Frame
+from skyduel.core.measure.aperture_photometry import forced_photometry
+from skyduel.core.measure.background import Background, estimate_background
+from skyduel.core.search_space import Range, Space
+from skyduel.core.settings import build_settings
+from skyduel.detect.inference.centroids import refine_points, window_sigma
+from skyduel.detect.inference.context_features import width_and_snr
+from skyduel.detect.inference.find_sources import RawSources, Tiling, find_sources
+from skyduel.detect.inference.memory import keep_freed_memory
+from skyduel.detect.inference.suppression import DEFAULT_SIGMA, suppress
+from skyduel.detect.model.weights import SHIPPED, Calibration, LoadedWeights, load_weights
 
 __all__ = ["NeuralDetector", "NeuralSettings", "neural"]
 

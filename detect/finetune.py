@@ -14,14 +14,19 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from catalog.errors import BadInputError
-from catalog.frame import Frame
-from catalog.photometry import forced_photometry
-from catalog.sources import Catalog
-from detect.calibration import KnownFrame, calibration_frames, fit_calibration
-from detect.crops import SimulatedCrops, collate, item
-from detect.network import Network
-from detect.training import (
+from skyduel.core.catalog import Catalog
+from skyduel.core.errors import BadInputError
+from skyduel.core.frame import Frame
+from skyduel.core.measure.aperture_photometry import forced_photometry
+from skyduel.detect.calibration.fit_calibration import (
+    KnownFrame,
+    calibration_frames,
+    fit_calibration,
+)
+from skyduel.detect.model.network import Network
+from skyduel.detect.model.weights import read_weights, save_weights
+from skyduel.detect.training.crops import SimulatedCrops, collate, item
+from skyduel.detect.training.train import (
     TrainingSettings,
     compute_losses,
     optimise,
@@ -29,8 +34,7 @@ from detect.training import (
     update_average,
     validate,
 )
-from detect.weights import read_weights, save_weights
-from simulation import InjectionSettings, Psf, draw_injected, inject, measure_psf
+from skyduel.simulation import InjectionSettings, Psf, draw_injected, inject, measure_psf
 
 __all__ = [
     "FinetuneSettings",

@@ -16,10 +16,10 @@ import typer
 from pydantic import BaseModel
 from typer.cli import get_docs_for_click
 
-from baseline import available
-from duel.cli import app as program
-from duel.commands.examples import EXAMPLES
-from duel.settings_file import explain, limits_of, settings_file
+from skyduel.cli.commands.examples import EXAMPLES
+from skyduel.cli.main import app as program
+from skyduel.cli.settings_file import explain, limits_of, settings_file
+from skyduel.core.registry import available
 
 HERE = Path(__file__).parent
 

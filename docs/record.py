@@ -68,9 +68,9 @@ def run_step(command: str, folder: Path) -> str:
     if program != "skyduel":
         raise RuntimeError(f"only skyduel is run, not {program!r}")
     done = subprocess.run(
-        [sys.executable, "-c", "from duel.cli import main; main()", *words],
+        [sys.executable, "-c", "from skyduel.cli.main import main; main()", *words],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "src")},
         capture_output=True,
         text=True,
         check=False,

@@ -21,19 +21,53 @@ evaluated one by one, in other processes: `choose_edges`, `evaluate_detector`,
 Two catalogues alone: `score_catalogs`. Positions alone: `pair`.
 """
 
-from evaluation.average_precision import average_precision_of, precision_recall
-from evaluation.blind import (
-    FlipEstimate,
-    RepeatEstimate,
-    flip_estimate,
-    repeat_estimate,
-    times_seen,
+from skyduel.evaluation.analyses.average_precision import average_precision_of, precision_recall
+from skyduel.evaluation.analyses.coco_ap import CocoPrecision, coco_precision
+from skyduel.evaluation.comparison.compare import (
+    ComparisonSample,
+    compare,
+    compare_all,
+    comparison_sample,
 )
-from evaluation.blocks import Units, resampling_units, split_blocks
-from evaluation.candidates import Candidates, find_candidates
-from evaluation.coco import CocoPrecision, coco_precision
-from evaluation.comparison import Standing, compare, compare_all, standing
-from evaluation.counts import (
+from skyduel.evaluation.comparison.gate import (
+    Allowance,
+    GateReport,
+    Speed,
+    decide_speed,
+    judge,
+    parse_allowances,
+)
+from skyduel.evaluation.evaluate_detectors import (
+    POINTS,
+    Evaluation,
+    Sink,
+    evaluate,
+    evaluate_detector,
+    merge,
+)
+from skyduel.evaluation.matching.candidates import Candidates, find_candidates
+from skyduel.evaluation.matching.matching import (
+    Pairing,
+    Pairs,
+    pair,
+    pair_candidates,
+    pair_catalogs,
+)
+from skyduel.evaluation.matching.on_sky import pair_sky, sky_candidates
+from skyduel.evaluation.matching.segments import (
+    angle_difference,
+    point_segment_distance,
+    segment_distance,
+)
+from skyduel.evaluation.rules import (
+    ScoringRules,
+    apply_ignore,
+    auto_bins,
+    mark_ignored_regions,
+    parse_bins,
+)
+from skyduel.evaluation.score_two_catalogs import ScoreReport, score_catalogs
+from skyduel.evaluation.scoring.counts import (
     Counts,
     ZeroPoint,
     bin_index,
@@ -43,11 +77,7 @@ from evaluation.counts import (
     total,
     zero_point_offset,
 )
-from evaluation.curves import Curve, best_f1_threshold, curve, purity_threshold, sweep
-from evaluation.frames import FrameInput, FrameScore, choose_edges, score_frame
-from evaluation.gate import Allowance, GateReport, Speed, judge, judge_speed, parse_allowances
-from evaluation.intervals import jeffreys, poisson, proportion, wilson
-from evaluation.limits import (
+from skyduel.evaluation.scoring.depth import (
     CurveFit,
     Limit,
     Limits,
@@ -56,34 +86,37 @@ from evaluation.limits import (
     fit_half,
     fit_limits,
 )
-from evaluation.objective import (
+from skyduel.evaluation.scoring.frame_score import FrameInput, FrameScore, choose_edges, score_frame
+from skyduel.evaluation.scoring.resampling_units import (
+    ResamplingUnits,
+    resampling_units,
+    split_blocks,
+)
+from skyduel.evaluation.scoring.scores import f_beta, f_from_counts, score_table
+from skyduel.evaluation.scoring.threshold_sweep import (
+    Curve,
+    best_f1_threshold,
+    curve,
+    purity_threshold,
+    sweep,
+)
+from skyduel.evaluation.scoring.tuning_objective import (
     OBJECTIVES,
-    Goal,
     Objective,
+    ObjectiveValue,
     TrialFrame,
-    achieve,
-    best_goal,
+    best_value,
+    evaluate_objective,
     trial_frame,
 )
-from evaluation.pairing import (
-    Pairing,
-    Pairs,
-    pair,
-    pair_candidates,
-    pair_catalogs,
+from skyduel.evaluation.statistics.intervals import jeffreys, poisson, proportion, wilson
+from skyduel.evaluation.truth_free import (
+    FlipEstimate,
+    RepeatEstimate,
+    flip_estimate,
+    repeat_estimate,
+    times_seen,
 )
-from evaluation.rules import (
-    ScoringRules,
-    apply_ignore,
-    auto_bins,
-    mark_ignored_regions,
-    parse_bins,
-)
-from evaluation.scorer import ScoreReport, score_catalogs
-from evaluation.scores import f_beta, f_from_counts, score_table
-from evaluation.segments import angle_difference, point_segment_distance, segment_distance
-from evaluation.sky import pair_sky, sky_candidates
-from evaluation.tables import POINTS, Evaluation, Sink, evaluate, evaluate_detector, merge
 
 __all__ = [
     "OBJECTIVES",
@@ -91,6 +124,7 @@ __all__ = [
     "Allowance",
     "Candidates",
     "CocoPrecision",
+    "ComparisonSample",
     "Counts",
     "Curve",
     "CurveFit",
@@ -99,39 +133,40 @@ __all__ = [
     "FrameInput",
     "FrameScore",
     "GateReport",
-    "Goal",
     "Limit",
     "Limits",
     "Objective",
+    "ObjectiveValue",
     "Pairing",
     "Pairs",
     "RepeatEstimate",
+    "ResamplingUnits",
     "ScoreReport",
     "ScoringRules",
     "Sink",
     "Speed",
-    "Standing",
     "TrialFrame",
-    "Units",
     "ZeroPoint",
-    "achieve",
     "angle_difference",
     "apply_ignore",
     "auto_bins",
     "average_precision_of",
     "best_f1_threshold",
-    "best_goal",
+    "best_value",
     "bin_index",
     "bin_table",
     "choose_edges",
     "coco_precision",
     "compare",
     "compare_all",
+    "comparison_sample",
     "completeness_limits",
     "count",
     "curve",
+    "decide_speed",
     "evaluate",
     "evaluate_detector",
+    "evaluate_objective",
     "f_beta",
     "f_from_counts",
     "find_candidates",
@@ -141,7 +176,6 @@ __all__ = [
     "flip_estimate",
     "jeffreys",
     "judge",
-    "judge_speed",
     "mark_ignored_regions",
     "measured_mag",
     "merge",
@@ -164,7 +198,6 @@ __all__ = [
     "segment_distance",
     "sky_candidates",
     "split_blocks",
-    "standing",
     "sweep",
     "times_seen",
     "total",

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from catalog.errors import BadInputError
-from catalog.sections import PackedMask
-from catalog.settings import nearest, settings_error
-from catalog.sources import Catalog
+from skyduel.core.catalog import Catalog
+from skyduel.core.errors import BadInputError
+from skyduel.core.sections.large_image import PackedMask
+from skyduel.core.settings import nearest, settings_error
 
 __all__ = [
     "IGNORE_REASONS",
@@ -25,7 +25,7 @@ __all__ = [
 
 Bools = npt.NDArray[np.bool_]
 
-#: How rivals for a source are told apart, see `evaluation.alternatives.take`.
+#: How rivals for a source are told apart, see `skyduel.evaluation.matching.assignment_rules.take`.
 PairingRule = Literal["most-pairs", "mutual-nearest", "score-first"]
 
 #: Why a truth is ignored; the first that applies is the one recorded.

@@ -29,13 +29,13 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from fuzz.edits import apply, edits
+from fuzz.readers import READERS, Reader, packed
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 
-from catalog import BadInputError
-from fuzz.edits import apply, edits
-from fuzz.readers import READERS, Reader, packed
+from skyduel.core import BadInputError
 
 #: How libraries say that memory is short.
 _NO_ROOM = re.compile("(un|not )able to allocate|(cannot|could not) allocate", re.IGNORECASE)

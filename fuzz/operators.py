@@ -14,7 +14,7 @@ from pathlib import Path
 def main() -> int:
     """Call for so many seconds; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--library", type=Path, default=Path(__file__).resolve().parents[1])
+    parser.add_argument("--library", type=Path, default=Path(__file__).resolve().parents[1] / "src")
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
@@ -22,7 +22,7 @@ def main() -> int:
     import numpy as np
     import torch
 
-    import cuda_ops
+    from skyduel import cuda_ops
 
     rng = np.random.default_rng(chosen.seed)
     odd = np.array(

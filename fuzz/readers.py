@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from astropy.wcs import WCS
 
-from catalog import Catalog, Frame, open_dataset, read_catalog, read_frame, write_catalog
-from catalog.images import write_frame
+from skyduel.core import Catalog, Frame, open_dataset, read_catalog, read_frame, write_catalog
+from skyduel.core.io.fits_frames import write_frame
 
 __all__ = ["READERS", "Reader"]
 
@@ -140,7 +140,7 @@ def _votables(folder: Path) -> dict[str, bytes]:
 
 
 def _read_table(path: Path) -> None:
-    from catalog import BadInputError
+    from skyduel.core import BadInputError
 
     try:
         catalog = read_catalog(path, frame=_frame())
@@ -160,40 +160,40 @@ def _manifests(folder: Path) -> dict[str, bytes]:
 
 
 def _sex(path: Path) -> None:
-    from baseline.sexfiles import read_sex
+    from skyduel.baseline.sextractor_files import read_sex
 
     read_sex(path)
 
 
 def _sep_from_sex(path: Path) -> None:
-    from baseline.sep_detector import sep_default
+    from skyduel.baseline.sep.detector import sep_default
 
     sep_default(config=path)
 
 
 def _conv(path: Path) -> None:
-    from baseline.sexfiles import read_conv
+    from skyduel.baseline.sextractor_files import read_conv
 
     read_conv(path)
 
 
 def _param(path: Path) -> None:
-    from baseline.sexfiles import read_param
+    from skyduel.baseline.sextractor_files import read_param
 
     read_param(path)
 
 
 def _toml(path: Path) -> None:
-    from duel.commands.options import contestants_from, read_config
-    from duel.contestants import build
+    from skyduel.cli.commands.options import contestants_from, read_config
+    from skyduel.runner.detector_specs import build
 
     for one in contestants_from(read_config(path), None, None, ["sep"]):
         build(one)
 
 
 def _weights(folder: Path) -> dict[str, bytes]:
-    from detect.network import Network, NetworkSettings
-    from detect.weights import Calibration, save_weights
+    from skyduel.detect.model.network import Network, NetworkSettings
+    from skyduel.detect.model.weights import Calibration, save_weights
 
     s = NetworkSettings(
         stem=4,
@@ -209,16 +209,16 @@ def _weights(folder: Path) -> dict[str, bytes]:
 
 
 def _read_weights(path: Path) -> None:
-    from detect.weights import read_weights
+    from skyduel.detect.model.weights import read_weights
 
     read_weights(path)
 
 
 def _run_parts(folder: Path) -> dict[str, bytes]:
-    from duel.builtin import make_frames
-    from duel.contestants import parse_contestants
-    from duel.runner import RunPlan, run
-    from evaluation import ScoringRules
+    from skyduel.evaluation import ScoringRules
+    from skyduel.runner.builtin_dataset import make_frames
+    from skyduel.runner.detector_specs import parse_contestants
+    from skyduel.runner.run import RunPlan, run
 
     kept = folder / "finished"
     if not (kept / "report").exists():
@@ -239,8 +239,8 @@ def _read_run(path: Path) -> None:
     """Read the run folder that `path` lies in, with everything the report asks of it."""
     from rich.console import Console
 
-    from duel.summary import run_summary
-    from reports import load_run
+    from skyduel.cli.terminal_summary import run_summary
+    from skyduel.run_folder import load_run
 
     folder = next(p for p in path.parents if (p / "counts.parquet").exists())
     run = load_run(folder)
@@ -256,19 +256,19 @@ def _read_run(path: Path) -> None:
 
 
 def _draw_run(path: Path) -> None:
-    from reports import write_report
+    from skyduel.reports import write_report
 
     write_report(next(p for p in path.parents if (p / "counts.parquet").exists()))
 
 
 def _compare_run(path: Path) -> None:
     """Compare the damaged run with itself, and its one detector with the whole run's."""
-    from duel.rebuilt import contender, versus
+    from skyduel.run_folder.compare_runs import compare_detectors, run_detector
 
     folder = next(p for p in path.parents if (p / "counts.parquet").exists())
-    damaged = contender(folder, "sep")
-    for other in (damaged, contender(folder.parent / "made" / "finished", "sep")):
-        versus(damaged, other, ["default", "purity95"])
+    damaged = run_detector(folder, "sep")
+    for other in (damaged, run_detector(folder.parent / "made" / "finished", "sep")):
+        compare_detectors(damaged, other, ["default", "purity95"])
 
 
 def _fixed(**files: str) -> Callable[[Path], dict[str, bytes]]:

@@ -7,8 +7,7 @@ one's own axis, and every function that draws returns the numbers it drew.
 
 from __future__ import annotations
 
-from reports.axes import plot_groups, plot_precision_recall, plot_score
-from reports.binnings import (
+from skyduel.reports.figures.binned_scores import (
     facets_overview,
     ignore_limits,
     migrations,
@@ -16,27 +15,26 @@ from reports.binnings import (
     plot_ignore_limit,
     plot_migration,
 )
-from reports.calibration import (
+from skyduel.reports.figures.calibration import (
     plot_purity_choice,
     plot_reliability,
     purity_choices,
     reliability_diagrams,
 )
-from reports.differences import (
+from skyduel.reports.figures.differences import (
     differences_by_group,
     differences_by_magnitude,
     plot_differences,
     plot_forest,
 )
-from reports.figures import (
-    limits_by_group,
-    precision_recall,
-    scores_by_group,
-    scores_by_magnitude,
+from skyduel.reports.figures.error_kinds import (
+    mistakes_by_group,
+    mistakes_by_magnitude,
+    plot_mistakes,
+    plot_mistakes_by_magnitude,
 )
-from reports.folder import Run, load_run
-from reports.frames import frame_figure, frame_marks, plot_marks
-from reports.ideal import (
+from skyduel.reports.figures.frame_overlay import frame_figure, frame_marks, plot_marks
+from skyduel.reports.figures.ideal_observer import (
     completeness_and_ideal,
     completeness_curves,
     fitted_completeness,
@@ -44,22 +42,22 @@ from reports.ideal import (
     plot_completeness_curve,
     plot_ideal,
 )
-from reports.mistakes import (
-    mistakes_by_group,
-    mistakes_by_magnitude,
-    plot_mistakes,
-    plot_mistakes_by_magnitude,
+from skyduel.reports.figures.jia2020 import original_layout, plot_original
+from skyduel.reports.figures.residuals import plot_residuals, residuals
+from skyduel.reports.figures.score_axes import plot_groups, plot_precision_recall, plot_score
+from skyduel.reports.figures.scores import (
+    limits_by_group,
+    precision_recall,
+    scores_by_group,
+    scores_by_magnitude,
 )
-from reports.paper import original_layout, plot_original
-from reports.pdf import find_browser, write_pdf
-from reports.report import write_report
-from reports.residuals import plot_residuals, residuals
-from reports.style import Style, styles
-from reports.summary import markdown, summary_table
-from reports.verdict import cautions, verdict
+from skyduel.reports.page.pdf import find_browser, write_pdf
+from skyduel.reports.report import write_report
+from skyduel.reports.style import Style, styles
+from skyduel.reports.text.markdown_summary import markdown, summary_table
+from skyduel.reports.text.verdict import cautions, verdict
 
 __all__ = [
-    "Run",
     "Style",
     "cautions",
     "completeness_and_ideal",
@@ -74,7 +72,6 @@ __all__ = [
     "ideal_distance",
     "ignore_limits",
     "limits_by_group",
-    "load_run",
     "markdown",
     "migrations",
     "mistakes_by_group",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reports.drawings import FRAMES_CHOICE, drawings
-from reports.files import figure_files, write_file
-from reports.folder import load_run
-from reports.interactive import interactive
-from reports.page import PageFigure, inline_picture, inline_svg, page_html
-from reports.summary import markdown
+from skyduel.reports.figures.figure_list import FRAMES_CHOICE, drawings
+from skyduel.reports.page.html_page import PageFigure, inline_picture, inline_svg, page_html
+from skyduel.reports.page.interactive import interactive
+from skyduel.reports.page.write_files import figure_files, write_file
+from skyduel.reports.text.markdown_summary import markdown
+from skyduel.run_folder.read_run import load_run
 
 __all__ = ["write_report"]
 

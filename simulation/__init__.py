@@ -4,20 +4,20 @@ Everything random comes from the generator handed in. Positions are 0-based
 with the integer at the pixel's centre, fluxes are ADU.
 """
 
-from simulation.families import FAMILIES, draw_settings, draw_training_settings
-from simulation.flipped import sign_flipped
-from simulation.injection import (
+from skyduel.simulation.frame_kinds import FAMILIES, draw_settings, draw_training_settings
+from skyduel.simulation.injection import (
     InjectionSettings,
     draw_injected,
     holds_integers,
     inject,
     read_psf,
 )
-from simulation.lookup import MeasuredPsf
-from simulation.measured import measure_psf
-from simulation.psf import Aberrations, Psf, make_psf
-from simulation.scene import ideal_snr, simulate
-from simulation.settings import SceneSettings
+from skyduel.simulation.measure_psf import measure_psf
+from skyduel.simulation.measured_psf_model import MeasuredPsf
+from skyduel.simulation.psf import Aberrations, Psf, make_psf
+from skyduel.simulation.scene import ideal_snr, simulate
+from skyduel.simulation.settings import SceneSettings
+from skyduel.simulation.sign_flip import sign_flipped
 
 __all__ = [
     "FAMILIES",

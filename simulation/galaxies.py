@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from catalog.errors import BadInputError
+from skyduel.core.errors import BadInputError
 
 __all__ = ["galaxy_points", "galaxy_sharpness"]
 

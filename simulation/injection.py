@@ -13,14 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-from catalog.background import Background, estimate_background
-from catalog.errors import BadInputError
-from catalog.frame import Frame
-from catalog.sources import Catalog
-from simulation.lookup import MeasuredPsf
-from simulation.psf import OVERSAMPLING, Psf, make_psf, tabulate
-from simulation.render import render_points, streak_points
-from simulation.scene import ideal_snr
+from skyduel.core.catalog import Catalog
+from skyduel.core.errors import BadInputError
+from skyduel.core.frame import Frame
+from skyduel.core.measure.background import Background, estimate_background
+from skyduel.simulation.measured_psf_model import MeasuredPsf
+from skyduel.simulation.psf import OVERSAMPLING, Psf, make_psf, tabulate
+from skyduel.simulation.render import render_points, streak_points
+from skyduel.simulation.scene import ideal_snr
 
 __all__ = ["InjectionSettings", "draw_injected", "holds_integers", "inject", "read_psf"]
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
 
-from catalog.errors import BadInputError
+from skyduel.core.errors import BadInputError
 
 __all__ = [
     "OVERSAMPLING",

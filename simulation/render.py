@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import signal
 
-from simulation.psf import OVERSAMPLING, Psf, splat
+from skyduel.simulation.psf import OVERSAMPLING, Psf, splat
 
 __all__ = ["LADDER", "add_aureole", "render_points", "stamp_radii", "streak_points"]
 

@@ -7,9 +7,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from catalog.frame import Frame
-from catalog.sources import Catalog
-from simulation.artefacts import (
+from skyduel.core.catalog import Catalog
+from skyduel.core.frame import Frame
+from skyduel.simulation.artefacts import (
     bleed,
     correlate,
     paint_boxes,
@@ -17,13 +17,13 @@ from simulation.artefacts import (
     readout_smear,
     smear_lines,
 )
-from simulation.drawing import Defects, GalaxyShapes, Sky, draw_defects, draw_sky
-from simulation.field import FieldPsf, Measured, Zones
-from simulation.galaxies import galaxy_points, galaxy_sharpness
-from simulation.psf import OVERSAMPLING, Psf, aureole_kernel, ghost_kernel
-from simulation.render import add_aureole, streak_points
-from simulation.settings import SceneSettings
-from simulation.streaks import Streak, shine
+from skyduel.simulation.galaxies import galaxy_points, galaxy_sharpness
+from skyduel.simulation.psf import OVERSAMPLING, Psf, aureole_kernel, ghost_kernel
+from skyduel.simulation.render import add_aureole, streak_points
+from skyduel.simulation.sampling import Defects, GalaxyShapes, Sky, draw_defects, draw_sky
+from skyduel.simulation.settings import SceneSettings
+from skyduel.simulation.streaks import Streak, shine
+from skyduel.simulation.variable_psf import FieldPsf, Measured, Zones
 
 __all__ = [
     "GAUSSIAN_ABOVE",

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from simulation.field import FieldPsf, zone_centres
-from simulation.psf import Aberrations, Optics, Psf, make_psf
+from skyduel.simulation.psf import Aberrations, Optics, Psf, make_psf
+from skyduel.simulation.variable_psf import FieldPsf, zone_centres
 
 __all__ = ["SceneSettings"]
 

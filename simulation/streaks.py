@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simulation.field import Measured, Zones
-from simulation.settings import SceneSettings
+from skyduel.simulation.settings import SceneSettings
+from skyduel.simulation.variable_psf import Measured, Zones
 
 __all__ = ["Segment", "Streak", "clip_segment", "draw_segments", "shine"]
 

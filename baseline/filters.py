@@ -1,0 +1,128 @@
+"""Detection filters, and the signal-to-noise map that gives every detection its score."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import correlate1d, maximum_filter
+
+from skyduel.core.errors import BadInputError
+from skyduel.core.frame import Frame
+
+__all__ = [
+    "DEFAULT_CONV",
+    "UNKNOWN_FWHM_PX",
+    "gaussian_kernel",
+    "gaussian_profile",
+    "peak_snr",
+    "resolve_fwhm",
+    "snr_map",
+]
+
+#: The filter of SExtractor's ``default.conv``, of unit sum.
+DEFAULT_CONV: Final = np.outer([1.0, 2.0, 1.0], [1.0, 2.0, 1.0]).astype(np.float32) / 16.0
+
+#: FWHM taken where a frame does not know its own [px].
+UNKNOWN_FWHM_PX: Final = 2.5
+
+FWHM_PER_SIGMA: Final = 2.0 * float(np.sqrt(2.0 * np.log(2.0)))
+
+
+def resolve_fwhm(frame: Frame, fwhm_px: float | None = None) -> float:
+    """Return the FWHM to filter with [px]: as set, else the frame's, else `UNKNOWN_FWHM_PX`."""
+    if fwhm_px is not None:
+        return fwhm_px
+    return UNKNOWN_FWHM_PX if frame.fwhm is None else frame.fwhm
+
+
+def gaussian_profile(fwhm_px: float) -> npt.NDArray[np.float64]:
+    """Return a Gaussian sampled at integer px out to 3 sigma, odd length, of unit sum.
+
+    Raises
+    ------
+    BadInputError
+        If the FWHM is not a positive number of px.
+    """
+    if not (np.isfinite(fwhm_px) and fwhm_px > 0):
+        raise BadInputError("kernel FWHM", "a positive number of px", repr(fwhm_px))
+    sigma = fwhm_px / FWHM_PER_SIGMA
+    half = max(1, int(np.ceil(3.0 * sigma)))
+    # In float64 the square of a tiny sigma is still no problem: exp underflows to 0.
+    profile = np.exp(-0.5 * (np.arange(-half, half + 1) / sigma) ** 2)
+    return np.asarray(profile / profile.sum())
+
+
+def gaussian_kernel(fwhm_px: float) -> npt.NDArray[np.float32]:
+    """Return a round Gaussian filter of unit sum, float32, square with an odd side."""
+    profile = gaussian_profile(fwhm_px)
+    return np.outer(profile, profile).astype(np.float32)
+
+
+def snr_map(
+    data: npt.NDArray[np.floating],
+    rms: npt.NDArray[np.floating],
+    bad: npt.NDArray[np.bool_],
+    fwhm_px: float,
+) -> npt.NDArray[np.float32]:
+    """Return the matched-filter signal-to-noise in every pixel, float32, shape (ny, nx).
+
+    Parameters
+    ----------
+    data : ndarray, shape (ny, nx)
+        Image less its background.
+    rms : ndarray, shape (ny, nx)
+        Noise of the background in the same unit, > 0.
+    bad : ndarray of bool, shape (ny, nx)
+        Pixels that carry no information.
+    fwhm_px : float
+        FWHM of the Gaussian filter ``k`` [px].
+
+    Returns
+    -------
+    ndarray of float32, shape (ny, nx)
+        ``sum(k*d/v) / sqrt(sum(k**2/v))`` with ``v = rms**2``, and ``1/v = 0``
+        in bad pixels and beyond the edges; where the noise is even and no
+        pixel is bad, that is ``conv(d, k) / (rms * sqrt(sum(k**2)))``. It is 0
+        where every pixel under the filter is bad.
+
+    Notes
+    -----
+    The best linear statistic for a source of shape ``k`` in white noise
+    (e.g. Zackay & Ofek 2017, ApJ 836, 187, section 2). Noise of the source
+    itself is left out, so that it says how surely there is something.
+    """
+    profile = gaussian_profile(fwhm_px)
+    weight = np.where(bad, 0.0, 1.0 / np.square(rms, dtype=np.float64))
+    numerator = _filter(np.where(bad, 0.0, data) * weight, profile)
+    information = _filter(weight, profile**2)
+    seen = information > 0
+    out = np.zeros(numerator.shape, dtype=np.float32)
+    largest = float(np.finfo(np.float32).max)
+    out[seen] = np.clip(numerator[seen] / np.sqrt(information[seen]), -largest, largest)
+    return out
+
+
+def peak_snr(
+    snr: npt.NDArray[np.float32],
+    x: npt.NDArray[np.floating],
+    y: npt.NDArray[np.floating],
+) -> npt.NDArray[np.float64]:
+    """Return the largest value in the 3 by 3 px around each position, shape (n,).
+
+    Positions are 0-based px and are taken to the nearest pixel of the frame.
+    """
+    ny, nx = snr.shape
+    column = np.clip(np.rint(x).astype(np.intp), 0, nx - 1)
+    row = np.clip(np.rint(y).astype(np.intp), 0, ny - 1)
+    highest = np.asarray(maximum_filter(snr, size=3, mode="nearest"))
+    return np.asarray(highest[row, column], dtype=np.float64)
+
+
+def _filter(
+    image: npt.NDArray[np.float64], profile: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return the image filtered along both axes, nothing beyond the edges."""
+    once = correlate1d(image, profile, axis=0, mode="constant")
+    return np.asarray(correlate1d(once, profile, axis=1, mode="constant"))

@@ -1,0 +1,1 @@
+"""Detectors built on SEP, the library form of SExtractor."""

@@ -1,0 +1,187 @@
+"""The usual cleaning before detection: bad lines and smear, then cosmic rays and hot pixels."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import astroscrappy
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+from scipy.ndimage import binary_dilation, generate_binary_structure, median_filter
+
+from skyduel.core.frame import Frame
+from skyduel.core.measure.background import estimate_background
+
+__all__ = ["CleaningSettings", "clean", "clean_cosmics", "clean_lines"]
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Floats = npt.NDArray[np.float64]
+
+#: Lines on either side that a line is held against.
+_NEIGHBOURS: Final = 15
+#: Fewest lines, and usable pixels in a line, for medians to mean something.
+_FEWEST: Final = 8
+#: Standard deviation of a median of n normal values, times sqrt(n).
+_MEDIAN_ERROR: Final = 1.2533
+_PER_MAD: Final = 1.4826
+#: L.A.Cosmic's filters are up to 7 px wide; it needs a frame at least that large.
+_SMALLEST_PX: Final = 7
+_PAD_PX: Final = 4
+
+
+class CleaningSettings(BaseModel):
+    """How a frame is cleaned before detection."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    lines: bool = Field(True, description="take out rows and columns that stand off the sky")
+    line_sigma: Positive = Field(
+        4.0,
+        description="a line is taken out if its median is off by this many of its standard errors",
+    )
+    bad_line_sigma: Positive = Field(
+        5.0,
+        description="... and masked if off by more than this many times the sky's noise, "
+        "or if its own noise is less than half or more than twice the sky's",
+    )
+    cosmics: bool = Field(True, description="mask what L.A.Cosmic finds")
+    cosmic_sigclip: Positive = Field(4.5, description="L.A.Cosmic: Laplacian over noise")
+    cosmic_sigfrac: Positive = Field(0.3, description="... and the part of it for neighbours")
+    cosmic_objlim: Positive = Field(
+        5.0, description="L.A.Cosmic: least contrast of the Laplacian over the fine structure"
+    )
+    cosmic_iterations: Annotated[int, Field(ge=1, le=16)] = Field(
+        4, description="L.A.Cosmic: most passes"
+    )
+    cosmic_grow_px: Annotated[int, Field(ge=0, le=5)] = Field(
+        0, description="how far the mask reaches beyond what L.A.Cosmic finds [px]"
+    )
+
+
+def clean(frame: Frame, settings: CleaningSettings | None = None) -> Frame:
+    """Return the frame without its bad lines and cosmic rays.
+
+    Parameters
+    ----------
+    frame : Frame
+        Left unchanged.
+    settings : CleaningSettings, optional
+        What is cleaned, and how readily.
+
+    Returns
+    -------
+    Frame
+        The same facts; smear and offsets of lines subtracted, and the mask
+        grown by what could not be restored: dead or noisy lines, cosmic rays,
+        hot pixels. Masked pixels keep a plausible value, but whoever honours
+        the mask takes nothing from them, so that a cleaned place can't be
+        a detection.
+
+    Notes
+    -----
+    Lines go first: to L.A.Cosmic a bright column is a cosmic ray as long as
+    the frame.
+    """
+    chosen = settings or CleaningSettings()
+    if chosen.lines:
+        frame = clean_lines(frame, chosen)
+    return clean_cosmics(frame, chosen) if chosen.cosmics else frame
+
+
+def clean_lines(frame: Frame, settings: CleaningSettings) -> Frame:
+    """Return the frame with rows and columns that stand off the sky put right or masked.
+
+    The median of every line of the image less its background is held against
+    the running median of its 15 neighbours on either side. What stands out by
+    more than ``line_sigma`` standard errors is subtracted from the line (the
+    charge smeared along it lies on every pixel alike); a line that is off by
+    more than ``bad_line_sigma`` times the noise of a pixel, dead or noisy is
+    masked. Columns first, then rows; a frame of fewer than 8 lines is left as
+    it is.
+    """
+    background = estimate_background(frame)
+    data = frame.data.astype(np.float64)
+    mask = frame.bad.copy()
+    for axis in (0, 1):  # along y: columns; along x: rows
+        residual = (data - background.level) / background.rms
+        offset, dead = _lines_off(np.where(mask, np.nan, residual), axis, settings)
+        where = np.expand_dims(offset, axis)
+        data -= where * background.rms
+        mask |= np.expand_dims(dead, axis)
+    if mask.all():  # nothing left to detect on; better uncleaned than no frame
+        return frame
+    return frame.with_(data=data.astype(np.float32), mask=mask)
+
+
+def _lines_off(
+    residual: Floats, axis: int, settings: CleaningSettings
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Return by how much each line is off, in units of the noise, and which are dead."""
+    lines = residual if axis == 1 else residual.T
+    n_lines = lines.shape[0]
+    usable = np.isfinite(lines).sum(axis=1)
+    fine = usable >= _FEWEST
+    offset, dead = np.zeros(n_lines), np.zeros(n_lines, dtype=bool)
+    if n_lines < _FEWEST or fine.sum() < _FEWEST:
+        return offset, dead
+    middle = np.zeros(n_lines)
+    spread = np.ones(n_lines)
+    middle[fine] = np.nanmedian(lines[fine], axis=1)
+    spread[fine] = _PER_MAD * np.nanmedian(np.abs(lines[fine] - middle[fine, None]), axis=1)
+    off = middle - median_filter(middle, size=2 * _NEIGHBOURS + 1, mode="reflect")
+    # Stars make the medians of clean lines scatter more than noise would.
+    typical = _PER_MAD * float(np.median(np.abs(off[fine])))
+    error = np.maximum(_MEDIAN_ERROR / np.sqrt(np.maximum(usable, 1)), typical)
+    stands_out = fine & (np.abs(off) > settings.line_sigma * error)
+    ordinary = float(np.median(spread[fine]))
+    odd = fine & ((spread < 0.5 * ordinary) | (spread > 2.0 * ordinary))
+    dead = odd | (stands_out & (np.abs(off) > settings.bad_line_sigma))
+    offset[stands_out & ~dead] = off[stands_out & ~dead]
+    return offset, dead
+
+
+def clean_cosmics(frame: Frame, settings: CleaningSettings) -> Frame:
+    """Return the frame with cosmic rays and hot pixels replaced and masked.
+
+    L.A.Cosmic (van Dokkum 2001, PASP 113, 1420) through astroscrappy. The
+    variance it is given is the measured noise of the sky, which holds the read
+    noise, plus that of the sources where the gain is known; so a frame whose
+    sky was subtracted is cleaned alike. Frames smaller than 7 px are left as
+    they are.
+    """
+    if min(frame.shape) < _SMALLEST_PX:
+        return frame
+    background = estimate_background(frame)
+    # Single precision in there: physical units would vanish.
+    unit = float(2.0 ** np.round(np.log2(background.global_rms)))
+    data = np.clip((frame.data - background.level) / unit, -1e15, 1e15).astype(np.float32)
+    variance = np.square(background.rms / unit, dtype=np.float32)
+    if frame.gain is not None:
+        variance += np.maximum(data, 0) / np.float32(frame.gain * unit)
+    level = np.inf
+    if frame.saturation is not None:
+        level = (frame.saturation - background.global_level) / unit
+    # L.A.Cosmic doesn't look at the outermost pixels; mirrored ones let it.
+    inner = (slice(_PAD_PX, -_PAD_PX), slice(_PAD_PX, -_PAD_PX))
+    cosmic, cleaned = astroscrappy.detect_cosmics(
+        np.pad(data, _PAD_PX, mode="symmetric"),
+        inmask=np.pad(frame.bad, _PAD_PX, mode="symmetric"),
+        invar=np.pad(variance, _PAD_PX, mode="symmetric"),
+        gain=1.0,
+        satlevel=level,
+        sigclip=settings.cosmic_sigclip,
+        sigfrac=settings.cosmic_sigfrac,
+        objlim=settings.cosmic_objlim,
+        niter=settings.cosmic_iterations,
+        cleantype="meanmask",
+    )
+    cosmic = np.asarray(cosmic, dtype=bool)[inner]
+    if settings.cosmic_grow_px:
+        around = generate_binary_structure(2, 2)
+        cosmic = binary_dilation(cosmic, around, iterations=settings.cosmic_grow_px)
+    mask = frame.bad | cosmic
+    if not cosmic.any() or mask.all():
+        return frame
+    restored = np.asarray(cleaned)[inner] * np.float64(unit) + background.level
+    return frame.with_(data=np.where(cosmic & ~frame.bad, restored, frame.data), mask=mask)

@@ -1,0 +1,402 @@
+"""SExtractor's detection through SEP: two contestants that differ in how they threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import sep
+
+from skyduel.baseline.filters import (
+    DEFAULT_CONV,
+    FWHM_PER_SIGMA,
+    gaussian_kernel,
+    peak_snr,
+    resolve_fwhm,
+    snr_map,
+)
+from skyduel.baseline.sep.extract_limits import Extraction, extract
+from skyduel.baseline.sep.photometry import Photometry, measure, windowed_positions
+from skyduel.baseline.sep.settings import SepSettings
+from skyduel.baseline.sep.sextractor_config import with_config
+from skyduel.baseline.sep.shape_classifier import FEATURES, shape_features, shipped_trees
+from skyduel.baseline.sep.tuning_space import sep_space
+from skyduel.baseline.shapes import classify, segment_length, stellar_sigma, wrap_angle
+from skyduel.core.catalog import Catalog
+from skyduel.core.errors import BadInputError
+from skyduel.core.frame import Frame
+from skyduel.core.measure.background import estimate_background
+from skyduel.core.search_space import Space
+from skyduel.core.settings import build_settings
+
+__all__ = ["FLAGS", "SepDetector", "sep_default", "sep_matched"]
+
+#: Bits of the column ``flags``: SExtractor's FLAGS, in which SEP's are translated.
+FLAGS: Final = {
+    "neighbours": 1,
+    "blended": 2,
+    "saturated": 4,
+    "truncated": 8,
+    "aperture_incomplete": 16,
+    "deblend_overflow": 64,
+}
+
+#: What ``sep-matched`` changes in `SepSettings`.
+_MATCHED: Final = SepSettings(
+    thresholding="whitened",
+    kernel="gaussian",
+    DETECT_THRESH=3.0,
+    DETECT_MINAREA=1,
+    CLEAN=False,
+    score_threshold=4.0,
+)
+
+
+@dataclass(frozen=True)
+class SepDetector:
+    """Detect with SEP and measure as SExtractor does.
+
+    Parameters
+    ----------
+    name : str
+        Name shown in tables and figures.
+    settings : SepSettings
+        Everything that can be chosen.
+
+    Notes
+    -----
+    The background is `skyduel.core.measure.background.estimate_background`. Masked pixels
+    are set to the background before detection rather than handed to SEP as a
+    mask, for SEP forgets the mask in the first rows (half the filter's
+    height), and in an array of noise its 1e30 for a masked pixel enters the
+    mean threshold of every object that touches one, which then is neither
+    deblended nor cleaned. An object without a single unmasked pixel is the
+    filter's smear and is left out.
+
+    A streak cut up by deblending stays cut up: that is SExtractor's answer.
+    """
+
+    name: str
+    settings: SepSettings
+
+    def __call__(self, frame: Frame) -> Catalog:
+        """Return what was found on one frame.
+
+        Parameters
+        ----------
+        frame : Frame
+            Left unchanged.
+
+        Returns
+        -------
+        Catalog
+            One row a detection, in SEP's order. ``x``, ``y`` are windowed
+            positions (XWIN) for points, where the window converged on the
+            object, and barycentres otherwise and for streaks; 0-based px.
+            ``score`` is the peak matched-filter signal-to-noise
+            (`skyduel.baseline.filters.snr_map` with a Gaussian of the frame's FWHM,
+            largest within 1 px of the position or of the filtered peak), the
+            same for both ways of thresholding. ``flags`` are SExtractor's
+            (`FLAGS`). ``mag`` is NaN where the frame has no zero-point or the
+            flux is not positive.
+
+        Raises
+        ------
+        DetectionError
+            If SEP fails on this frame even with its limits raised.
+        """
+        return self._detect(frame, self.settings, _Stages(frame))
+
+    @property
+    def tuning_space(self) -> Space:
+        """What may be chosen on a calibration split; see `skyduel.baseline.sep.tuning_space`."""
+        return sep_space(self.settings)
+
+    def variants(self, frame: Frame, changes: Sequence[Mapping[str, Any]]) -> Iterator[Catalog]:
+        """Yield the catalogue under each of several changes of settings, as calls would.
+
+        The background and the signal-to-noise maps of one frame are made once
+        for all variants that share them.
+        """
+        stages = _Stages(frame)
+        for change in changes:
+            chosen = build_settings(SepSettings, f"detector {self.name}", change, self.settings)
+            yield self._detect(frame, chosen, stages)
+
+    def _detect(self, frame: Frame, chosen: SepSettings, stages: _Stages) -> Catalog:
+        """Return the catalogue of the frame that the stages belong to."""
+        sky = stages.sky(chosen)
+        data, rms, global_rms, unit = sky.data, sky.rms, sky.global_rms, sky.unit
+        own_fwhm = resolve_fwhm(frame, chosen.kernel_fwhm_px)
+        fwhm = own_fwhm * chosen.kernel_fwhm_scale
+        noise: Any = global_rms if chosen.thresholding == "convolved" else rms
+        found = _extract(chosen, frame.name, data, noise, _kernel(chosen, fwhm))
+        ids = _seen(found, frame.bad)
+        objects = found.objects[ids - 1]
+        meta = {
+            "detector": self.name,
+            "sep_version": sep.__version__,
+            "pixstack": found.pixstack,
+            "sub_objects": found.sub_objects,
+            "kernel_fwhm_px": fwhm,
+        }
+        if objects.size == 0:
+            return Catalog.build(source=self.name, meta=meta, x=np.zeros(0), y=np.zeros(0))
+
+        snr = stages.snr(chosen, fwhm)
+        photometry = measure(
+            data,
+            frame.bad,
+            None if frame.gain is None else frame.gain * unit,
+            noise,
+            global_rms,
+            objects,
+            ids,
+            found.segments,
+            chosen,
+        )
+        x, y = windowed_positions(data, frame.bad, objects, photometry, own_fwhm)
+        score = np.maximum(peak_snr(snr, x, y), peak_snr(snr, objects["xcpeak"], objects["ycpeak"]))
+        flags = _flags(frame, chosen, objects, ids, found.segments, photometry)
+
+        a = objects["a"].astype(np.float64)
+        b = objects["b"].astype(np.float64)
+        size = stellar_sigma(a, b, score, (flags & ~FLAGS["neighbours"]) == 0)
+        if not np.isfinite(size):
+            size = own_fwhm / FWHM_PER_SIGMA
+        if chosen.classifier == "trained":
+            streak = shipped_trees().is_streak(shape_features(objects, size, score))
+        else:
+            streak = classify(
+                a,
+                b,
+                size,
+                elongation=chosen.streak_elongation,
+                length_fwhm=chosen.streak_length_fwhm,
+            )
+        flux = photometry.flux * unit
+        extra = {}
+        if chosen.shapes:
+            measured = shape_features(objects, size, score)
+            extra = {f"shape_{name}": measured[:, i] for i, name in enumerate(FEATURES)}
+        return Catalog.build(
+            source=self.name,
+            meta=meta,
+            x=np.where(streak, photometry.x, x),
+            y=np.where(streak, photometry.y, y),
+            flux=flux,
+            flux_err=photometry.flux_err * unit,
+            mag=_magnitude(flux, frame.zero_point),
+            score=score,
+            kind=np.where(streak, "streak", "point"),
+            length=np.where(streak, segment_length(a, b), 0.0),
+            theta=np.where(streak, wrap_angle(objects["theta"]), 0.0),
+            flags=flags,
+            **extra,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Sky:
+    """A frame less its background, and the noise, in units in which SEP keeps its digits."""
+
+    data: npt.NDArray[np.float32]
+    rms: npt.NDArray[np.float32]
+    global_rms: float
+    unit: float
+
+
+class _Stages:
+    """What variants of the settings share on one frame, made when first asked for."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+        self._skies: dict[tuple[int, int], _Sky] = {}
+        self._maps: dict[tuple[int, int, float], npt.NDArray[np.float32]] = {}
+
+    def sky(self, chosen: SepSettings) -> _Sky:
+        """Return the frame less the background of these settings' mesh."""
+        key = (chosen.BACK_SIZE, chosen.BACK_FILTERSIZE)
+        if key not in self._skies:
+            background = estimate_background(self._frame, *key)
+            # SEP computes in single precision, where the squares of fluxes in physical units
+            # vanish; a power of two as unit changes no digit.
+            unit = float(2.0 ** np.round(np.log2(background.global_rms)))
+            # SEP wants memory it may write to, contiguous and in native order.
+            data = _in_units(self._frame.data - background.level, unit)
+            data[self._frame.bad] = 0.0
+            rms = _in_units(background.rms, unit)
+            self._skies[key] = _Sky(data, rms, background.global_rms / unit, unit)
+        return self._skies[key]
+
+    def snr(self, chosen: SepSettings, fwhm: float) -> npt.NDArray[np.float32]:
+        """Return the matched-filter signal-to-noise under these settings' mesh."""
+        key = (chosen.BACK_SIZE, chosen.BACK_FILTERSIZE, fwhm)
+        if key not in self._maps:
+            sky = self.sky(chosen)
+            self._maps[key] = snr_map(sky.data, sky.rms, self._frame.bad, fwhm)
+        return self._maps[key]
+
+
+def _extract(
+    chosen: SepSettings,
+    frame: str,
+    data: npt.NDArray[np.float32],
+    noise: Any,
+    kernel: npt.NDArray[np.float32] | None,
+) -> Extraction:
+    """Return what SEP extracts, thresholded as the settings say."""
+    image, err, thresh = data, noise, chosen.DETECT_THRESH
+    if chosen.thresholding == "whitened":
+        image, err = data / noise, 1.0
+        if kernel is not None:
+            thresh *= float(np.sqrt(np.sum(kernel.astype(np.float64) ** 2)))
+    found = extract(
+        frame,
+        image,
+        thresh,
+        pixstack=chosen.MEMORY_PIXSTACK,
+        sub_objects=chosen.sub_object_limit,
+        err=err,
+        minarea=chosen.DETECT_MINAREA,
+        filter_kernel=kernel,
+        filter_type="matched" if chosen.thresholding == "matched" else "conv",
+        deblend_nthresh=chosen.DEBLEND_NTHRESH,
+        deblend_cont=chosen.DEBLEND_MINCONT,
+        clean=chosen.CLEAN,
+        clean_param=chosen.CLEAN_PARAM,
+    )
+    if chosen.thresholding == "whitened":
+        # Undone by the noise at the peak, which hardly changes over one object.
+        scale = noise[found.objects["ycpeak"], found.objects["xcpeak"]]
+        for column in ("flux", "cflux", "peak", "cpeak", "thresh"):
+            found.objects[column] *= scale
+    return found
+
+
+def _in_units(image: npt.NDArray[np.floating], unit: float) -> npt.NDArray[np.float32]:
+    """Return an image over a unit, held to 1e30 of it so that single precision can sum it."""
+    scaled = np.clip(image.astype(np.float64) / unit, -1e30, 1e30)
+    return np.ascontiguousarray(scaled, dtype=np.float32)
+
+
+def _kernel(chosen: SepSettings, fwhm: float) -> npt.NDArray[np.float32] | None:
+    """Return the detection filter, or None for none."""
+    if not chosen.FILTER:
+        # SEP matches only through a filter; a single pixel leaves the image as it is.
+        return np.ones((1, 1), dtype=np.float32) if chosen.thresholding == "matched" else None
+    if chosen.kernel_values is not None:
+        values = np.array(chosen.kernel_values, dtype=np.float64)
+        return np.asarray(values / np.abs(values).sum(), dtype=np.float32)
+    return gaussian_kernel(fwhm) if chosen.kernel == "gaussian" else DEFAULT_CONV.copy()
+
+
+def sep_default(**settings: Any) -> SepDetector:
+    """Return ``sep``: SExtractor's shipped settings, untouched.
+
+    Parameters
+    ----------
+    **settings
+        Override fields of `SepSettings`; ``config`` names a ``.sex`` file to
+        start from.
+
+    Raises
+    ------
+    BadInputError
+        For an unknown setting or a value not allowed, or a file that cannot be
+        read.
+
+    Notes
+    -----
+    Every row belongs to its default operating point. Held against Source
+    Extractor 2.25.0 with its own ``default.sex`` on six SkyMaker frames: the
+    same number of detections in each, windowed positions within 0.004 px and
+    fluxes within 0.4 % (medians).
+    """
+    source = "detector sep"
+    return SepDetector("sep", build_settings(SepSettings, source, with_config(source, settings)))
+
+
+def sep_matched(**settings: Any) -> SepDetector:
+    """Return ``sep-matched``: SEP on a map of signal-to-noise matched to the frame's FWHM.
+
+    Parameters
+    ----------
+    **settings
+        Override fields of `SepSettings`.
+
+    Raises
+    ------
+    BadInputError
+        For an unknown setting or a value not allowed.
+
+    Notes
+    -----
+    Extracts down to 3 sigma so that the score can be swept; its default
+    operating point is a score of 4, which is near the best F1 on the `field`
+    family of simulated frames (0.73, where ``sep`` has 0.65). Settings were
+    chosen once, on 20 simulated frames of five families, and are the same for
+    every set, not tuned to any: on emptier frames a higher threshold would do
+    better.
+
+    Two departures from what SEP offers for this, both in its favour. The map
+    is made by whitening (see `SepSettings`): in crowded frames it finds 7 %
+    more of the sources, at higher purity, than SEP's own. Cleaning is off: it
+    made no difference at a score of 4 and cost completeness below.
+    """
+    if settings.get("config") is not None:
+        raise BadInputError(
+            "detector sep-matched", "a config for the detector sep, whose settings it holds", "one"
+        )
+    return SepDetector(
+        "sep-matched", build_settings(SepSettings, "detector sep-matched", settings, _MATCHED)
+    )
+
+
+def _seen(found: Extraction, bad: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Return the segment ids (1-based) of the objects with at least one unmasked pixel."""
+    n = len(found.objects)
+    if not bad.any():
+        return np.arange(1, n + 1)
+    counts = np.bincount(found.segments[~bad], minlength=n + 1)
+    return np.flatnonzero(counts[1:]) + 1
+
+
+def _flags(
+    frame: Frame,
+    chosen: SepSettings,
+    objects: npt.NDArray[Any],
+    ids: npt.NDArray[np.int64],
+    segments: npt.NDArray[np.int32],
+    photometry: Photometry,
+) -> npt.NDArray[np.int64]:
+    """Return SExtractor's flags, shape (n,); SEP's "singular moments" has no place among them."""
+    flags = np.zeros(len(objects), dtype=np.int64)
+    own = objects["flag"]
+    for bit, meaning in (
+        (sep.OBJ_MERGED, "blended"),
+        (sep.OBJ_TRUNC, "truncated"),
+        (sep.OBJ_DOVERFLOW, "deblend_overflow"),
+    ):
+        flags[(own & bit) != 0] |= FLAGS[meaning]
+    flags[(photometry.flags & sep.APER_HASMASKED) != 0] |= FLAGS["neighbours"]
+    flags[(photometry.flags & (sep.APER_TRUNC | sep.APER_ALLMASKED)) != 0] |= FLAGS[
+        "aperture_incomplete"
+    ]
+    level = frame.saturation if chosen.SATUR_LEVEL is None else chosen.SATUR_LEVEL
+    if level is not None:
+        saturated = np.unique(segments[frame.data >= level])
+        flags[np.isin(ids, saturated)] |= FLAGS["saturated"]
+    return flags
+
+
+def _magnitude(flux: npt.NDArray[np.float64], zero_point: float | None) -> npt.NDArray[np.float64]:
+    """Return magnitudes, shape (n,); NaN without a zero-point or a positive flux."""
+    mag = np.full(flux.shape, np.nan)
+    if zero_point is not None:
+        positive = flux > 0
+        mag[positive] = zero_point - 2.5 * np.log10(flux[positive])
+    return mag

@@ -1,0 +1,216 @@
+"""`skyduel compare`: two detectors on the same frames, in pairs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Final, Optional
+
+import pandas as pd
+import typer
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from skyduel.cli.console import shown, wide_out
+from skyduel.core import BadInputError
+from skyduel.evaluation.comparison.headline import sentence
+from skyduel.evaluation.scoring.scores import ALL_BINS
+
+__all__ = ["NAME", "Common", "Detector", "NameA", "NameB", "command", "pick"]
+
+NAME = "compare"
+
+#: Version of the JSON; raised whenever a field changes its meaning.
+SCHEMA: Final = 1
+
+Detector = Annotated[
+    Optional[str],  # noqa: UP045 - typer reads the annotation at run time
+    typer.Option("--detector", metavar="NAME", help="The detector's name in both runs."),
+]
+NameA = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--a", metavar="NAME", help="The detector of the first run."),
+]
+NameB = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--b", metavar="NAME", help="The detector of the second run."),
+]
+Common = Annotated[
+    bool,
+    typer.Option(
+        "--common-frames", help="Use the frames that both runs have, instead of refusing."
+    ),
+]
+
+_SHOWN: Final = ("m50", "snr50", "f1", "f2", "completeness", "purity")
+
+
+def command(
+    run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="A run folder, or RUN/DETECTOR.")],
+    run_b: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Argument(metavar="RUN_B", help="Another, or the same. Default: RUN_A."),
+    ] = None,
+    detector: Detector = None,
+    a: NameA = None,
+    b: NameB = None,
+    point: Annotated[
+        str, typer.Option(help="Operating point: purity95, default or calibrated.")
+    ] = "purity95",
+    common_frames: Common = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print stable JSON instead.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown instead.")] = False,
+) -> None:
+    """Compare two detectors, or two versions of one, on the same frames and truths.
+
+    Says first in one sentence who is better where, by how much and how sure; then
+    the differences per group and per magnitude. The runs must have the same
+    frames, truth and rules.
+    """
+    from skyduel.run_folder.compare_runs import (
+        compare_detectors,  # the readers and matplotlib load only now
+    )
+
+    if json_ and markdown:
+        raise BadInputError("output", "--json or --markdown", "both")
+    first, second = pick(run_a, run_b, detector, a, b)
+    made = compare_detectors(first, second, [point], common_frames=common_frames)
+    said = sentence(made.table, point, confidence=made.rules.confidence)
+    if json_:
+        document = {
+            "schema": SCHEMA,
+            "sentence": said,
+            "a": made.name_a,
+            "b": made.name_b,
+            "point": point,
+            "confidence": made.rules.confidence,
+            "frames": list(made.frames),
+            "rows": [
+                {str(k): _plain(v) for k, v in row.items()} for row in made.table.to_dict("records")
+            ],
+        }
+        typer.echo(json.dumps(document, sort_keys=True, indent=2, allow_nan=False))
+        return
+    alpha = 1 - made.rules.confidence
+    names = (made.name_a, made.name_b)
+    tables = [_groups(made.table, names, alpha), _bins(made.table, alpha)]
+    if markdown:
+        typer.echo(shown(f"{said}.\n" + "".join(f"\n{_markdown(*t)}" for t in tables)), nl=False)
+        return
+    console = wide_out()
+    console.print(Text(f"{said}."), soft_wrap=True)
+    for table in tables:
+        console.print(_rich(*table))
+
+
+def pick(
+    run_a: Path, run_b: Path | None, detector: str | None, a: str | None, b: str | None
+) -> tuple[Any, Any]:
+    """Return the two contenders that the arguments and options name."""
+    from skyduel.run_folder.compare_runs import run_detector
+
+    if detector is not None and (a is not None or b is not None):
+        raise BadInputError("--detector", "either --detector or --a and --b", "both")
+    first = run_detector(run_a, a or detector)
+    second = run_detector(first.run.path if run_b is None else run_b, b or detector)
+    if run_b is None and first.detector == second.detector:
+        raise BadInputError("comparison", "two detectors, as with --a and --b", "one")
+    return first, second
+
+
+Grid = tuple[str, list[str], list[list[str]], str]
+
+
+def _groups(table: pd.DataFrame, names: tuple[str, str], alpha: float) -> Grid:
+    """Return the differences over all bins, one row a group."""
+    rows = table[(table["bin"] == ALL_BINS) & (table["interval"] != "newcombe")]
+    cells = {(r["group"], r["quantity"]): r for r in rows.to_dict("records")}
+    groups = [*sorted(set(rows["group"]) - {"all"}), "all"]
+    out = []
+    for group in groups:
+        n = max(int(cells[group, q]["n_frames"]) for q in _SHOWN)
+        out.append([str(group), str(n), *(_difference(cells[group, q], alpha) for q in _SHOWN)])
+    title = f"{names[0]} minus {names[1]}, all magnitudes"
+    note = (
+        f"difference ± paired {1 - alpha:.0%} interval over frames; * shown: p < {alpha:.2g} after "
+        "Holm's correction over groups. m50 in mag, larger is deeper; snr50: smaller is deeper."
+    )
+    return title, ["frames", "n", *(f"Δ{q}" for q in _SHOWN)], out, note
+
+
+def _bins(table: pd.DataFrame, alpha: float) -> Grid:
+    """Return the outcomes per truth and the differences, one row a bin."""
+    rows = table[table["group"] == "all"]
+    out = []
+    cells: dict[tuple[int, str], dict[Any, Any]] = {}
+    for r in rows.to_dict("records"):
+        if r["bin"] != ALL_BINS or r["interval"] == "newcombe":
+            cells[int(r["bin"]), str(r["quantity"])] = r
+    for number in sorted({k for k, _ in cells}, key=lambda k: (k == ALL_BINS, k)):
+        found = cells[number, "completeness"]
+        others = [cells.get((number, q)) for q in ("purity", "f1")]
+        if found["n_frames"] == 0:
+            continue
+        counts = [f"{found[k]:.0f}" for k in ("n_both", "n_a_only", "n_b_only", "n_neither")]
+        p = found["p_holm"]
+        out.append([
+            _bin_name(found), *counts, _difference(found, alpha), "–" if p != p else f"{p:.2g}",
+            *("" if r is None else _difference(r, alpha) for r in others),
+        ])  # fmt: skip
+    head = ["mag", "both", "A only", "B only", "neither", "Δcompleteness", "p", "Δpurity", "ΔF1"]
+    note = (
+        "Truths found by both, one or none; Δcompleteness with Newcombe's paired interval and p of "
+        "the exact McNemar test after Holm's correction over bins; the others over frames."
+    )
+    return "all frames, per magnitude", head, out, note
+
+
+def _bin_name(row: dict[Any, Any]) -> str:
+    low, high = row["bin_lo"], row["bin_hi"]
+    if row["bin"] == ALL_BINS:
+        return "all"
+    if low != low:
+        return "none"
+    if low == -float("inf"):
+        return f"< {high:g}"
+    return f"≥ {low:g}" if high == float("inf") else f"{low:g}–{high:g}"
+
+
+def _difference(row: dict[Any, Any], alpha: float) -> str:
+    if row["delta"] != row["delta"]:
+        return "–"
+    digits = 2 if row["quantity"] in ("m50", "snr50") else 3
+    text = f"{row['delta']:+.{digits}f}"
+    if row["lo"] == row["lo"]:
+        if row["interval"] == "newcombe":
+            text += f" [{row['lo']:+.{digits}f}, {row['hi']:+.{digits}f}]"
+        else:  # symmetric
+            text += f" ±{(row['hi'] - row['lo']) / 2:.{digits}f}"
+    return text + ("*" if row["p_holm"] < alpha else "")
+
+
+def _rich(title: str, head: list[str], rows: list[list[str]], note: str) -> Table:
+    table = Table(
+        title=Text(title), caption=Text(note), title_justify="left", caption_justify="left",
+        box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0),
+    )  # fmt: skip
+    for k, name in enumerate(head):
+        table.add_column(Text(name), justify="left" if k == 0 else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def _markdown(title: str, head: list[str], rows: list[list[str]], note: str) -> str:
+    def line(cells: list[str]) -> str:
+        return "| " + " | ".join(" ".join(c.replace("|", r"\|").split()) for c in cells) + " |"
+
+    rule = "|" + "---|" * len(head)
+    return "\n".join([f"**{title}**", "", line(head), rule, *map(line, rows), "", note, ""])
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if abs(value) < float("inf") else None
+    return value

@@ -1,0 +1,114 @@
+"""`skyduel finetune`: the neural detector, adapted to one telescope."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from skyduel.cli.console import err, out, progress
+
+__all__ = ["NAME", "command"]
+
+NAME = "finetune"
+
+
+def command(
+    dataset: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATASET", help="Frames of one telescope, with truth tables as for run."
+        ),
+    ],
+    target: Annotated[Path, typer.Option("--out", help="The weights file to write.")] = Path(
+        "finetuned.safetensors"
+    ),
+    start: Annotated[
+        Optional[Path],  # noqa: UP045 - typer reads the annotation at run time
+        typer.Option("--from", help="The weights file to begin with. Default: the shipped one."),
+    ] = None,
+    unlabelled: Annotated[
+        bool,
+        typer.Option(
+            "--unlabelled",
+            help="Ignore truth tables: inject sources with each frame's own PSF, and take for "
+            "sources what the weights to begin with are sure of.",
+        ),
+    ] = False,
+    steps: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Optimiser steps at most. Default 300."),
+    ] = None,
+    batch: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Crops a step. Default 6."),
+    ] = None,
+    replay: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(min=0, max=0.99, help="Share of simulated crops. Default 0.34."),
+    ] = None,
+    backbone: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(min=0, max=1, help="Share of the rate for the backbone; 0 freezes it. 0.1."),
+    ] = None,
+    learning_rate: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(min=0.0, help="Rate of pyramid and heads. Default 0.0003."),
+    ] = None,
+    seed: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=0, help="The same seed gives the same crops. Default 1."),
+    ] = None,
+) -> None:
+    """Adapt the detector to a telescope with a handful of its frames.
+
+    A quarter of the frames is held out (of a single one its last third), and what
+    is kept are the averaged weights with the lowest loss there; where none is
+    lower than that of the weights begun with, those are written again. Use the
+    result with --set neural.weights=FILE.
+    """
+    from skyduel.core import BadInputError, open_dataset, read_catalog, read_frame
+    from skyduel.detect import neural
+    from skyduel.detect.finetune import FinetuneSettings, finetune, labelled, self_labelled
+    from skyduel.detect.model.weights import SHIPPED
+
+    given: dict[str, Any] = {
+        "steps": steps,
+        "batch": batch,
+        "replay": replay,
+        "backbone": backbone,
+        "learning_rate": learning_rate,
+        "seed": seed,
+    }
+    settings = FinetuneSettings(**{k: v for k, v in given.items() if v is not None})
+    begin = start or SHIPPED
+    entries = list(open_dataset(dataset))
+    detector = neural(weights=begin)
+    frames = []
+    for entry in entries:
+        frame = read_frame(entry.frame)
+        if unlabelled:
+            frames.append(self_labelled(frame, detector(frame)))
+        elif entry.truth is None:
+            raise BadInputError(
+                entry.name, "a truth table, or --unlabelled", "a frame that nobody labelled"
+            )
+        else:
+            frames.append(labelled(frame, read_catalog(entry.truth)))
+    with progress() as bar:
+        task = bar.add_task("finetune", total=settings.steps, note="")
+
+        def show(step: int, values: dict[str, float]) -> None:
+            if "held out" in values:
+                bar.console.print(f"step {step}: held out {values['held out']:.4f}")
+            bar.update(task, completed=step)
+
+        result = finetune(begin, frames, target, settings, show)
+    err.print(
+        f"{result.steps} steps, the best at {result.best_step}; loss on held-out frames "
+        f"{result.before:.4f} -> {result.after:.4f}, on simulated ones "
+        f"{result.replay_before:.4f} -> {result.replay_after:.4f}",
+        highlight=False,
+    )
+    out.print(str(target), markup=False, highlight=False, soft_wrap=True)

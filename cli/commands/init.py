@@ -1,0 +1,43 @@
+"""`skyduel init`: a file of settings to begin with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from skyduel.cli.commands.options import With
+from skyduel.cli.console import out
+from skyduel.core import BadInputError, atomic_path
+from skyduel.runner.detector_specs import DEFAULT_CONTESTANTS
+
+__all__ = ["NAME", "command"]
+
+NAME = "init"
+
+
+def command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="TOML file to write.")] = Path(
+        "duel.toml"
+    ),
+    with_: With = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> None:
+    """Write a commented TOML file with every setting of a run, for --config.
+
+    Each setting stands there with its meaning, the values it takes and its default,
+    commented out. Settings of every installed detector are listed; those named
+    with --with take part.
+    """
+    from skyduel.cli.settings_file import settings_file
+    from skyduel.core.registry import available
+
+    if file.suffix != ".toml":
+        raise BadInputError("FILE", "a name ending in .toml", repr(str(file)))
+    if file.exists() and not force:
+        raise BadInputError(str(file), "a new file, or --force", "one that exists")
+    text = settings_file(with_ or DEFAULT_CONTESTANTS, available())
+    with atomic_path(file) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    out.print(str(file), markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,158 @@
+"""`skyduel inject`: sources put into real frames."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+from rich.table import Table
+
+from skyduel.cli.commands.options import Config, Cutout, Set, With, contestants_from, read_config
+from skyduel.cli.console import err, out, progress, wide_out
+from skyduel.core import BadInputError, build_settings
+from skyduel.runner.detector_specs import DEFAULT_CONTESTANTS
+
+__all__ = ["NAME", "command"]
+
+NAME = "inject"
+
+
+def command(
+    frames: Annotated[list[str], typer.Argument(metavar="FRAME", help="FITS images.")],
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder for frames, truth, manifest.")],
+    number: Annotated[int, typer.Option(min=0, help="Point sources a frame.")] = 100,
+    snr: Annotated[
+        Optional[str],  # noqa: UP045 - typer reads the annotation at run time
+        typer.Option(metavar="LO:HI", help="Ideal S/N, uniform in its logarithm. Default 2:50."),
+    ] = None,
+    mag: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="LO:HI", help="Magnitude, uniform; instead of --snr."),
+    ] = None,
+    streaks: Annotated[int, typer.Option(min=0, help="Streaks a frame.")] = 0,
+    psf: Annotated[
+        str,
+        typer.Option(
+            help="auto: measured from the frame's stars; or moffat:FWHM,BETA, gaussian:FWHM in px, "
+            "or a FITS image (OVERSAMP in its header)."
+        ),
+    ] = "auto",
+    copies: Annotated[int, typer.Option(min=1, help="Injected frames made of each.")] = 1,
+    separation: Annotated[
+        float, typer.Option(min=0, help="Least distance between injected sources, in FWHM.")
+    ] = 8.0,
+    avoid: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(
+            min=0,
+            help="Least distance in px from what contestants find there. "
+            "Default: 2 FWHM, at least 4 px; 0 puts sources anywhere.",
+        ),
+    ] = None,
+    gain: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="Electrons per ADU, where the header is silent or wrong."),
+    ] = None,
+    saturation: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="Saturation level in ADU, where the header is silent or wrong."),
+    ] = None,
+    zero_point: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="Magnitude of 1 ADU, where the header is silent or wrong."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same frames.")] = 1,
+    cutout: Cutout = None,
+    with_: With = None,
+    set_: Set = None,
+    config: Config = None,
+) -> None:
+    """Put sources into real frames, with the frame's own PSF and noise, for `skyduel run`.
+
+    The truth lists the injected sources, and as ignored whatever a contestant
+    named here finds on the frame as it is, so that real sources do not count as
+    false. Name the contestants that will run: neural, sep and sep-matched by default.
+    What a run then measures is completeness; its purity knows only of false
+    detections that the injection caused. For those from noise: `skyduel blind`.
+    """
+    from skyduel.runner.inject import InjectedFrame, InjectionPlan, inject_frames
+    from skyduel.simulation import InjectionSettings
+
+    if out_folder.exists() and (not out_folder.is_dir() or any(out_folder.iterdir())):
+        raise BadInputError("--out", "a new or empty folder", str(out_folder))
+    if snr is not None and mag is not None:
+        raise BadInputError("--mag", "either --snr or --mag", "both")
+    settings = read_config(config)
+    given: dict[str, Any] = {"number": number, "streaks": streaks, "separation": separation}
+    given |= {"avoid": avoid}
+    if mag is not None:
+        given |= {"snr": None, "mag": _limits("--mag", mag)}
+    elif snr is not None:
+        given |= {"snr": _limits("--snr", snr)}
+    facts = {"gain": gain, "saturation": saturation, "zero_point": zero_point}
+    plan = InjectionPlan(
+        frames=frames,
+        folder=out_folder,
+        contestants=contestants_from(settings, with_, set_, DEFAULT_CONTESTANTS),
+        settings=build_settings(InjectionSettings, "injection", given),
+        copies=copies,
+        psf=psf,
+        seed=seed,
+        facts={k: v for k, v in facts.items() if v is not None},
+        cutout=cutout,
+    )
+    done: list[InjectedFrame] = []
+    with progress() as bar:
+        task = bar.add_task("inject", total=len(frames), note="")
+
+        def show(result: InjectedFrame) -> None:
+            done.append(result)
+            bar.update(task, advance=1)
+
+        inject_frames(plan, show)
+    wide_out().print(_table(done))
+    for result in done:
+        placed = result.points + result.streaks
+        if placed < result.wanted:
+            _say(f"{result.name}: room for {placed} of {result.wanted} sources")
+        if result.gain is None:
+            _say(f"{result.name}: gain unknown, injected light is without photon noise; see --gain")
+    out.print(str(out_folder / "manifest.csv"), markup=False, highlight=False, soft_wrap=True)
+
+
+def _table(done: list[Any]) -> Table:
+    """Return what was injected into what, and how good the PSFs are."""
+    table = Table(
+        title="injected sources",
+        title_justify="left",
+        caption="misfit: rms of stars minus PSF, noise taken off, over the rms of their light",
+        caption_justify="left",
+    )
+    for name in ("frame", "PSF", "FWHM px", "stars", "misfit", "there", "points", "streaks"):
+        table.add_column(name, justify="left" if name in ("frame", "PSF") else "right")
+    for r in done:
+        misfit = "–" if math.isnan(r.psf.misfit) else f"{100 * r.psf.misfit:.1f} %"
+        cells = (
+            f"{r.psf.psf.fwhm:.2f}",
+            r.psf.n_stars or "–",
+            misfit,
+            r.there,
+            r.points,
+            r.streaks,
+        )
+        table.add_row(r.name, r.psf.model, *(str(c) for c in cells))
+    return table
+
+
+def _limits(option: str, text: str) -> tuple[float, float]:
+    try:
+        low, high = (float(part) for part in text.split(":"))
+    except ValueError as error:
+        raise BadInputError(option, "LO:HI, two numbers", repr(text)) from error
+    return low, high
+
+
+def _say(line: str) -> None:
+    err.print(f"skyduel: {line}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,190 @@
+"""Options that several subcommands share."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from skyduel.core.errors import BadInputError
+from skyduel.core.settings import build_settings, nearest
+from skyduel.evaluation import ScoringRules
+from skyduel.runner.detector_specs import DetectorSpec, parse_contestants
+from skyduel.runner.tune import TuningRules
+
+__all__ = [
+    "Bins",
+    "Config",
+    "Cutout",
+    "Objective",
+    "Pairing",
+    "PerGroup",
+    "RadiusPx",
+    "Set",
+    "Trials",
+    "TuningSeed",
+    "With",
+    "Workers",
+    "contestants_from",
+    "read_config",
+    "rules_from",
+    "tuning_from",
+]
+
+
+def _registered(incomplete: str) -> list[str]:
+    """Return the registered detectors that a word may become, for the shell."""
+    from skyduel.core.registry import available
+
+    label, equals, name = incomplete.rpartition("=")
+    return [f"{label}{equals}{known}" for known in available() if known.startswith(name)]
+
+
+With = Annotated[
+    Optional[list[str]],  # noqa: UP045 - typer reads the annotation at run time
+    typer.Option(
+        "--with",
+        autocompletion=_registered,
+        metavar="NAME|LABEL=NAME",
+        help="A detector to run: neural, sep, sep-matched, sep-cleaned, daofind, file or a "
+        "plug-in's. Repeat for more.",
+    ),
+]
+Set = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--set",
+        metavar="LABEL.SETTING=VALUE",
+        help="Change a detector's setting, e.g. sep.DETECT_THRESH=2. Repeat for more.",
+    ),
+]
+Config = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        metavar="FILE", help="TOML file of settings; `skyduel init` writes one with all of them."
+    ),
+]
+Cutout = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        metavar="X0:X1,Y0:Y1",
+        help="Use this piece of every frame only, columns and rows from 0, the last not included. "
+        "A frame of more than 4096 x 4096 px needs one.",
+    ),
+]
+RadiusPx = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(help="Largest distance of a pair in px, inclusive. Default 2."),
+]
+Pairing = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        metavar="RULE",
+        help="How rivals are told apart: most-pairs (default; then the least distance), "
+        "mutual-nearest or score-first.",
+    ),
+]
+Bins = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(metavar="START:STOP:STEP", help="Magnitude bins. Default: from the truth."),
+]
+Workers = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(min=1, help="Processes that handle frames side by side. Default 1."),
+]
+Trials = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(min=1, help="Settings tried for each contestant, its own included. Default 40."),
+]
+Objective = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        metavar="purity95|purity95-groups|f1|f2",
+        help="What settings are chosen for: completeness where 95 % of the detections are right "
+        "(default), its mean over groups that are each that pure, or the best F1 or F2.",
+    ),
+]
+PerGroup = Annotated[
+    bool, typer.Option("--per-group", help="Choose settings for every group of frames by itself.")
+]
+TuningSeed = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--tuning-seed", min=0, help="Of the settings drawn. Default 0."),
+]
+
+_TOP = ("detectors", "detector", "rules", "tuning", "workers")
+
+
+def read_config(path: Path | None) -> dict[str, Any]:
+    """Return a TOML configuration, {} without one; an unknown key is an error."""
+    if path is None:
+        return {}
+    try:
+        with path.open("rb") as file:
+            config = tomllib.load(file)
+    except OSError as error:
+        raise BadInputError(str(path), "a readable TOML file", error.strerror or "error") from error
+    except (ValueError, RecursionError) as error:  # of TOML, of Unicode, of endless digits
+        raise BadInputError(str(path), "a TOML file", str(error)) from error
+    for key, value in config.items():
+        if key not in _TOP:
+            close = nearest(key, _TOP)
+            hint = f"; did you mean {close}?" if close else ""
+            raise BadInputError(str(path), f"keys among {', '.join(_TOP)}", f"{key!r}{hint}")
+        if key == "detectors":
+            names = isinstance(value, list) and all(isinstance(name, str) for name in value)
+            fits, wanted = bool(names and value), "a list of at least one name"
+        elif key == "workers":
+            fits, wanted = type(value) is int and value >= 1, "a number, 1 or more"
+        else:
+            fits, wanted = isinstance(value, dict), "a table"
+        if not fits:
+            raise BadInputError(str(path), f"{key} to be {wanted}", repr(value))
+    # Also where the command has no use for them: a slip of the pen is to be seen at once.
+    rules_from(config)
+    tuning_from(config)
+    return config
+
+
+def contestants_from(
+    config: dict[str, Any],
+    with_: list[str] | None,
+    set_: list[str] | None,
+    default: Sequence[str],
+) -> list[DetectorSpec]:
+    """Return who takes part: those named by options, else by the file, else by default."""
+    listed = config.get("detectors") or ()
+    return parse_contestants(
+        with_ or listed or default, set_ or (), config.get("detector"), listed=listed
+    )
+
+
+def rules_from(
+    config: dict[str, Any],
+    *,
+    radius_px: float | None = None,
+    bins: str | None = None,
+    pairing: str | None = None,
+) -> ScoringRules:
+    """Return the scoring rules: the file's, overridden by options."""
+    given = {"radius_px": radius_px, "bins": bins, "pairing": pairing}
+    return ScoringRules(
+        **{**config.get("rules", {}), **{k: v for k, v in given.items() if v is not None}}
+    )
+
+
+def tuning_from(
+    config: dict[str, Any],
+    *,
+    trials: int | None = None,
+    objective: str | None = None,
+    per_group: bool = False,
+    seed: int | None = None,
+) -> TuningRules:
+    """Return how settings are chosen: the file's, overridden by options."""
+    given = {"trials": trials, "objective": objective, "per_group": per_group or None, "seed": seed}
+    chosen = {key: value for key, value in given.items() if value is not None}
+    return build_settings(TuningRules, "tuning", {**config.get("tuning", {}), **chosen})

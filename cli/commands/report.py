@@ -1,0 +1,33 @@
+"""`skyduel report`: draw a run's report again from its files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from skyduel.cli.console import out
+
+__all__ = ["NAME", "command"]
+
+NAME = "report"
+
+
+def command(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    pdf: Annotated[
+        bool, typer.Option("--pdf", help="Print the page to report/report.pdf too; needs Chromium.")
+    ] = False,
+) -> None:
+    """Draw the report of a run again, from the files of its folder alone.
+
+    Writes report/index.html, report/report.md and the figures with their tables;
+    computes nothing anew, and needs neither the frames nor the detectors.
+    """
+    from skyduel.reports import write_pdf, write_report
+
+    page = write_report(folder)
+    out.print(str(page), markup=False, highlight=False, soft_wrap=True)
+    if pdf:
+        out.print(str(write_pdf(page)), markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,190 @@
+"""`skyduel run`: the main job."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from skyduel.cli.commands.options import (
+    Bins,
+    Config,
+    Objective,
+    Pairing,
+    PerGroup,
+    RadiusPx,
+    Set,
+    Trials,
+    TuningSeed,
+    With,
+    Workers,
+    contestants_from,
+    read_config,
+    rules_from,
+    tuning_from,
+)
+from skyduel.cli.console import err, out, progress, watcher, wide_out
+from skyduel.core import BadInputError, Dataset, Sectioning, open_dataset
+from skyduel.runner.builtin_dataset import BUILTIN_FRAMES, BUILTIN_SEED, make_builtin
+from skyduel.runner.detector_specs import DEFAULT_CONTESTANTS, TUNED_CONTESTANTS
+from skyduel.runner.run import RunPlan, Watcher, run
+
+__all__ = ["NAME", "command"]
+
+NAME = "run"
+
+_BUILTIN = "built-in"
+
+
+def command(
+    dataset: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Argument(
+            metavar="DATASET",
+            help="Folder of frames (FITS, also .gz .bz2 .fz) with truth tables of the same name, "
+            "or a manifest table with columns frame, truth, split, group. "
+            "Without it: the built-in set of 24 simulated frames.",
+        ),
+    ] = None,
+    with_: With = None,
+    set_: Set = None,
+    out_folder: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", help="Run folder. Default: runs/NAME-OF-THE-SET."),
+    ] = None,
+    radius_px: RadiusPx = None,
+    pairing: Pairing = None,
+    bins: Bins = None,
+    config: Config = None,
+    workers: Workers = None,
+    tune: Annotated[
+        bool,
+        typer.Option(
+            "--tune",
+            help="Let every detector take part once more, as NAME-tuned, with settings chosen on "
+            "the calibration split, or on each half of the set for the other.",
+        ),
+    ] = False,
+    trials: Trials = None,
+    objective: Objective = None,
+    per_group: PerGroup = False,
+    tuning_seed: TuningSeed = None,
+    section_px: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            help="Frames of more than this squared are read and searched in sections of this "
+            "side, so that a mosaic needs little memory. Default 4096."
+        ),
+    ] = None,
+    scheduler: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="ADDRESS",
+            help="Handle frames on the workers of this Dask cluster, which see the same files: "
+            "tcp://HOST:PORT or a scheduler file. Needs the extra dask.",
+        ),
+    ] = None,
+    frame_timeout: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(
+            min=0.001,
+            metavar="SECONDS",
+            help="Give a frame up that takes a detector longer. Default: never.",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Complete the interrupted run in --out, as happens anyway, and fail if there is "
+            "none.",
+        ),
+    ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Replace an earlier run in --out instead of going on.")
+    ] = False,
+) -> None:
+    """Run every detector on every frame, score them, and write the report.
+
+    An interrupted run goes on where it stopped when the same command is given
+    again. A frame that fails is recorded with its reason, the others are
+    finished, and the exit status is 2.
+    """
+    began = time.monotonic()
+    settings = read_config(config)
+    folder = out_folder or Path("runs") / (dataset.resolve().name if dataset else "builtin")
+    rules = rules_from(settings, radius_px=radius_px, bins=bins, pairing=pairing)
+    tuning = None
+    if tune:
+        tuning = tuning_from(
+            settings, trials=trials, objective=objective, per_group=per_group, seed=tuning_seed
+        )
+    elif trials or objective or per_group or tuning_seed is not None:
+        raise BadInputError("run", "--tune with the options of tuning", "them without --tune")
+    contestants = contestants_from(
+        settings, with_, set_, TUNED_CONTESTANTS if tune else DEFAULT_CONTESTANTS
+    )
+    if resume and fresh:
+        raise BadInputError("run", "--resume or --fresh", "both")
+    if resume and not (folder / "run.json").is_file():
+        raise BadInputError(str(folder), "an interrupted run to resume", "no run.json in it")
+    if fresh and dataset is None and (folder / "run.json").is_file():
+        shutil.rmtree(folder / "data", ignore_errors=True)  # an earlier version's may differ
+    with progress() as bar:
+        watch = watcher(bar)
+        frames = open_dataset(dataset) if dataset else _builtin(folder, watch)
+        plan = RunPlan(
+            dataset=frames,
+            contestants=contestants,
+            rules=rules,
+            folder=folder,
+            fresh=fresh,
+            resume=resume,
+            frame_timeout_s=frame_timeout,
+            workers=workers or settings.get("workers") or 1,
+            command="skyduel " + " ".join(sys.argv[1:]),
+            seeds={"dataset": None if dataset else BUILTIN_SEED},
+            tuning=tuning,
+            scheduler=scheduler,
+            sectioning=Sectioning() if section_px is None else Sectioning(section_px),
+        )
+        record = run(plan, watch)
+        watch("report", "", 1)
+        from skyduel.cli.terminal_summary import run_summary
+        from skyduel.reports import write_report  # matplotlib loads only now
+        from skyduel.run_folder import load_run  # matplotlib loads only now
+
+        page = write_report(folder)
+        watch("report", "page", 1)
+    wide_out().print(run_summary(load_run(folder)))
+    for shown in record["detectors"]:
+        for lack in shown["settings"].get("not_reproduced", ()):
+            line = f"{shown['name']} cannot do as its file says: {lack}"
+            err.print(line, markup=False, style="yellow", soft_wrap=True)
+    for failure in record["failures"]:
+        who = f" ({failure['detector']})" if failure["detector"] else ""
+        line = f"failed: {failure['frame']}{who}: {failure['reason']}"
+        err.print(line, markup=False, style="red", soft_wrap=True)
+    out.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
+    err.print(f"done in {time.monotonic() - began:.0f} s", markup=False, highlight=False)
+    if record["failures"]:
+        raise typer.Exit(2)
+
+
+def _builtin(folder: Path, watch: Watcher) -> Dataset:
+    """Return the built-in set, made in the run folder unless it is there already."""
+    data = folder / "data"
+    if (data / "manifest.csv").exists():  # written last: the set is whole
+        return replace(open_dataset(data), name=_BUILTIN)
+    ours = (folder / "run.json").is_file()
+    if not ours and folder.exists() and any(p.name != "data" for p in folder.iterdir()):
+        raise BadInputError(
+            str(folder), "a new folder, or one with the built-in set", "a folder with other files"
+        )
+    make_builtin(data, on_frame=lambda name: watch("simulate", name, BUILTIN_FRAMES))
+    return replace(open_dataset(data), name=_BUILTIN)

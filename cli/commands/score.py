@@ -1,0 +1,185 @@
+"""`skyduel score`: two catalogues to scores."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Final, Optional
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from skyduel.cli.commands.options import Bins, Config, Pairing, RadiusPx, read_config, rules_from
+from skyduel.cli.console import wide_out
+from skyduel.core import (
+    BadInputError,
+    Catalog,
+    Frame,
+    forced_photometry,
+    read_catalog,
+    read_frame,
+    with_sky,
+)
+from skyduel.evaluation import (
+    ScoreReport,
+    ScoringRules,
+    apply_ignore,
+    mark_ignored_regions,
+    score_catalogs,
+)
+from skyduel.evaluation.analyses.jia2020 import jia2020_table
+
+__all__ = ["NAME", "command"]
+
+NAME = "score"
+
+_METRICS: Final = ("skyduel", "jia2020")
+_SHOWN = ("completeness", "purity", "f1", "f2")
+
+
+def command(
+    found: Annotated[Path, typer.Argument(metavar="FOUND", help="Catalogue of detections.")],
+    truth: Annotated[Path, typer.Argument(metavar="TRUTH", help="Catalogue of the truth.")],
+    radius_px: RadiusPx = None,
+    radius_arcsec: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="Pair on the sky, by ra and dec, within this many arcsec, inclusive."),
+    ] = None,
+    pairing: Pairing = None,
+    bins: Bins = None,
+    threshold: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="Lowest score that counts as a detection. Default: every row."),
+    ] = None,
+    frame: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Their FITS frame: its WCS, mask and area; a common aperture for both."),
+    ] = None,
+    metric: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="skyduel, or jia2020: that paper's numbers with their faults, to compare with it.",
+        ),
+    ] = "skyduel",
+    json_: Annotated[bool, typer.Option("--json", help="Print stable JSON instead.")] = False,
+    config: Config = None,
+) -> None:
+    """Pair two catalogues and print completeness, purity, F1 and F2 per magnitude bin.
+
+    Catalogues may be ECSV, FITS, VOTable, CSV, Parquet, COCO's JSON or SExtractor's
+    text and LDAC. Positions are 0-based px with the integer at the pixel's centre
+    (SExtractor's are converted), or RA and Dec with --radius-arcsec.
+    """
+    if radius_px is not None and radius_arcsec is not None:
+        raise BadInputError("--radius-arcsec", "one radius", "--radius-px as well")
+    if metric not in _METRICS:
+        raise BadInputError("--metric", " or ".join(_METRICS), repr(metric))
+    if metric == "jia2020" and radius_arcsec is not None:
+        raise BadInputError("--metric jia2020", "positions in px", "--radius-arcsec")
+    rules = rules_from(read_config(config), radius_px=radius_px, bins=bins, pairing=pairing)
+    image = None if frame is None else read_frame(frame)
+    detections, sources = _prepared(found, truth, image, rules, radius_arcsec is not None)
+    report = score_catalogs(
+        sources,
+        detections,
+        rules,
+        frame_shape=None if image is None else image.shape,
+        mpix=None if image is None else float((~image.bad).sum()) / 1e6,
+        fwhm=None if image is None else image.fwhm,
+        threshold=threshold,
+        radius_arcsec=radius_arcsec,
+    )
+    if metric == "jia2020":
+        _print_jia2020(report, json_)
+    elif json_:
+        typer.echo(report.to_json(), nl=False)
+    else:
+        wide_out().print(_table(report))
+
+
+def _print_jia2020(report: ScoreReport, as_json: bool) -> None:
+    rows = jia2020_table([report.frame], report.rules, report.counts.edges)
+    if as_json:
+        shown = rows[["bin", "bin_lo", "bin_hi", "mag_plotted", "quantity", "value", "truths"]]
+        content = {"schema": 1, "metric": "jia2020", "scores": shown.to_dict(orient="records")}
+        typer.echo(json.dumps(content, sort_keys=True, indent=2, allow_nan=False))
+        return
+    names = ("recall", "precision", "f1", "f2")
+    table = Table(
+        title="as Jia, Liu & Sun (2020) counted: not one to one, and no true precision",
+        title_justify="left",
+        caption="for comparison with that paper alone; a bin without truths is 1",
+    )
+    table.add_column("mag")
+    for name in names:
+        table.add_column(name, justify="right")
+    for _, bin_rows in rows.groupby("bin"):
+        first = bin_rows.iloc[0]
+        values = bin_rows.set_index("quantity")["value"]
+        label = Text(f"{first['bin_lo']:g}–{first['bin_hi']:g}")
+        table.add_row(label, *(f"{values[name]:.3f}" for name in names))
+    wide_out().print(table)
+
+
+def _prepared(
+    found: Path, truth: Path, image: Frame | None, rules: ScoringRules, on_sky: bool
+) -> tuple[Catalog, Catalog]:
+    """Return both catalogues; with their frame, measured and marked as in a run."""
+    detections = read_catalog(found, frame=image, on_sky=on_sky)
+    sources = read_catalog(truth, frame=image, on_sky=on_sky)
+    if on_sky and image is not None and image.wcs is not None:
+        detections, sources = (
+            c if "ra" in c and "dec" in c else with_sky(c, image) for c in (detections, sources)
+        )
+    if image is not None:
+        detections = forced_photometry(image, detections)
+        sources = forced_photometry(image, sources)
+        detections = mark_ignored_regions(detections, image.shape, image.bad, rules)
+        sources = apply_ignore(sources, image.shape, image.bad, image.saturated(), rules)
+    return detections, sources
+
+
+def _table(report: ScoreReport) -> Table:
+    rows = report.table
+    table = Table(
+        title="completeness (recall) by true, purity (precision) by measured magnitude",
+        title_justify="left",
+        caption="value [95 % interval] k/n; – is undefined (0/0)",
+    )
+    table.add_column("mag")
+    for quantity in _SHOWN:
+        table.add_column(quantity, justify="right")
+    n_bins = len(report.counts.edges) - 1
+    first_edge, last_edge = report.counts.edges[0], report.counts.edges[-1]
+    names = {
+        -2: "all",
+        -1: f"< {first_edge:g}",
+        n_bins: f"≥ {last_edge:g}",
+        n_bins + 1: "unmeasured",
+    }
+    bins: dict[int, dict[str, dict[Any, Any]]] = {}
+    for row in rows.to_dict("records"):
+        bins.setdefault(int(row["bin"]), {})[str(row["quantity"])] = row
+    for number in sorted(bins):
+        quantities = bins[number]
+        outside = number not in range(n_bins) and number != -2
+        if outside and not any(quantities[q]["n"] > 0 for q in _SHOWN):
+            continue
+        first = quantities[_SHOWN[0]]
+        label = names.get(number, f"{first['bin_lo']:g}–{first['bin_hi']:g}")
+        table.add_row(Text(label), *(_cell(quantities[q]) for q in _SHOWN))
+    return table
+
+
+def _cell(row: dict[Any, Any]) -> Text:
+    """Return ``value [lo, hi] k/n``, leaving out what is undefined."""
+    if row["value"] != row["value"]:
+        return Text("–")
+    text = f"{row['value']:.3f}"
+    if row["lo"] == row["lo"]:
+        text += f" [{row['lo']:.3f}, {row['hi']:.3f}]"
+    if row["interval"] == "wilson":  # only a proportion is k of n
+        text += f" {int(row['k'])}/{int(row['n'])}"
+    return Text(text)

@@ -1,0 +1,56 @@
+"""`skyduel simulate`: frames whose truth is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from skyduel.cli.console import out, progress
+from skyduel.core import BadInputError, Split
+from skyduel.runner.builtin_dataset import make_frames
+from skyduel.simulation import FAMILIES
+
+__all__ = ["NAME", "command"]
+
+NAME = "simulate"
+
+
+def command(
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder for frames, truth, manifest.")],
+    family: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help=f"{', '.join(FAMILIES)}. Repeat for more. Default: all."),
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="Frames of each family.")] = 4,
+    calibration: Annotated[
+        int, typer.Option(min=0, help="How many of each are for calibration, not for scores.")
+    ] = 0,
+    ny: Annotated[int, typer.Option(min=16, help="Rows.")] = 512,
+    nx: Annotated[int, typer.Option(min=16, help="Columns.")] = 512,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same frames.")] = 1,
+) -> None:
+    """Simulate frames with truth: FITS images, ECSV tables and a manifest.
+
+    The truth lists every source rendered, with the S/N of an ideal measurement.
+    """
+    families = list(dict.fromkeys(family or FAMILIES))
+    unknown = [f for f in families if f not in FAMILIES]
+    if unknown:
+        raise BadInputError("--family", f"one of {', '.join(FAMILIES)}", repr(unknown[0]))
+    if calibration > count:
+        raise BadInputError("--calibration", f"at most --count ({count})", str(calibration))
+    if out_folder.exists() and (not out_folder.is_dir() or any(out_folder.iterdir())):
+        raise BadInputError("--out", "a new or empty folder", str(out_folder))
+    plan: list[tuple[str, str, Split]] = [
+        (f"{f}_{i:03d}", f, "calibration" if i >= count - calibration else "test")
+        for f in families
+        for i in range(count)
+    ]
+    with progress() as bar:
+        task = bar.add_task("simulate", total=len(plan), note="")
+        make_frames(
+            out_folder, plan, seed, ny=ny, nx=nx, on_frame=lambda _: bar.update(task, advance=1)
+        )
+    out.print(str(out_folder / "manifest.csv"), markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,174 @@
+"""`skyduel blind`: purity on real frames without a truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from skyduel.cli.commands.options import (
+    Config,
+    Cutout,
+    RadiusPx,
+    Set,
+    With,
+    contestants_from,
+    read_config,
+    rules_from,
+)
+from skyduel.cli.console import err, progress, wide_out
+from skyduel.core import BadInputError, Frame, atomic_path
+from skyduel.core.io.safe_csv import without_formulas
+from skyduel.core.io.size_limits import most_bytes
+from skyduel.runner.detector_specs import DEFAULT_CONTESTANTS, build
+from skyduel.runner.read_region import read_piece
+
+__all__ = ["NAME", "command"]
+
+NAME = "blind"
+
+
+def command(
+    frames: Annotated[list[str], typer.Argument(metavar="FRAME", help="FITS images.")],
+    with_: With = None,
+    repeats: Annotated[
+        bool,
+        typer.Option(
+            "--repeats", help="The frames are exposures of one field: also count what repeats."
+        ),
+    ] = False,
+    radius_px: RadiusPx = None,
+    mask_sigma: Annotated[
+        float, typer.Option(help="Brighter than this many sigmas is masked before flipping.")
+    ] = 5.0,
+    out_folder: Annotated[
+        Optional[Path],  # noqa: UP045 - typer reads the annotation at run time
+        typer.Option("--out", help="Folder for flipped.csv and repeats.csv."),
+    ] = None,
+    cutout: Cutout = None,
+    set_: Set = None,
+    config: Config = None,
+) -> None:
+    """Estimate each detector's purity on frames that have no truth, at its default threshold.
+
+    Sign-flipped: what it finds on the frame turned upside down is noise. The
+    purity from that is an upper limit, for artefacts and split sources are not in it.
+    With --repeats: what is seen in one exposure only is suspect. The purity from
+    that is a lower limit, except that what recurs (hot pixels, spikes) passes for real.
+    """
+    from skyduel.runner.truth_free import flip_table, repeat_table
+
+    if repeats and len(frames) < 2:
+        raise BadInputError("--repeats", "at least two frames", str(len(frames)))
+    settings = read_config(config)
+    contestants = contestants_from(settings, with_, set_, DEFAULT_CONTESTANTS)
+    radius = radius_px or rules_from(settings).radius_px
+    images = []
+    for path in frames:
+        images.append(read_piece(path, cutout))
+        _check_room(images, len(frames))
+    names = [image.name for image in images]
+    if len(set(names)) < len(names):
+        # The same name in two folders is usual for exposures.
+        images = [image.with_(name=path) for image, path in zip(images, frames, strict=True)]
+    detectors = {c.name: build(c) for c in contestants}
+    found = {}
+    with progress() as bar:
+        total = len(images) * len(detectors)
+        task = bar.add_task("detect", total=total, note="")
+        for label, detector in detectors.items():
+            for image in images:
+                found[label, image.name] = detector(image)
+                bar.update(task, advance=1)
+        task = bar.add_task("flipped", total=total, note="")
+        flipped = flip_table(
+            images,
+            detectors,
+            mask_sigma=mask_sigma,
+            found=found,
+            on_frame=lambda _: bar.update(task, advance=1),
+        )
+    wide_out().print(_flip_view(flipped, images[0].name if len(images) == 1 else None))
+    tables = {"flipped": flipped}
+    if repeats:
+        tables["repeats"] = repeat_table(images, detectors, radius, found=found)
+        wide_out().print(_repeat_view(tables["repeats"], radius))
+        if images[0].wcs is None:
+            line = "skyduel: no WCS: the exposures are taken as registered to the pixel"
+            err.print(line, markup=False, highlight=False, soft_wrap=True)
+    if out_folder is not None:
+        for name, table in tables.items():
+            with atomic_path(out_folder / f"{name}.csv") as temporary:
+                without_formulas(table).to_csv(temporary, index=False)
+
+
+def _check_room(images: list[Frame], total: int) -> None:
+    """Refuse as many frames as do not fit in memory beside their flipped selves."""
+    each = sum(image.data.nbytes + image.bad.nbytes for image in images) / len(images)
+    most = int(most_bytes() / (2 * each))
+    if total > most:
+        raise BadInputError(
+            "FRAME", f"at most {most} frames of this size at a time, which are held in memory",
+            str(total),
+        )  # fmt: skip
+
+
+def _flip_view(rows: Any, single: str | None) -> Table:
+    table = Table(
+        title="sign-flipped frames" if single is None else f"sign-flipped: {single}",
+        title_justify="left",
+        caption="purity: an upper limit, noise alone being counted; [95 % interval]",
+        caption_justify="left",
+    )
+    for name in ("detector", "frame", "found", "flipped", "false per Mpix", "purity ≤", "sky used"):
+        table.add_column(name, justify="left" if name in ("detector", "frame") else "right")
+    for row in rows.to_dict("records"):
+        table.add_row(
+            Text(str(row["detector"])),
+            Text(str(row["frame"])),
+            str(row["n_found"]),
+            str(row["n_flipped"]),
+            _interval(row, "false_per_mpix", "false", 1),
+            _interval(row, "purity", "purity", 3),
+            f"{row['mpix_flipped'] / row['mpix']:.0%}",
+        )
+    return table
+
+
+def _repeat_view(rows: Any, radius: float) -> Table:
+    table = Table(
+        title=f"repeats within {radius:g} px",
+        title_justify="left",
+        caption="purity: a lower limit, if what is false does not recur; [95 % interval]",
+        caption_justify="left",
+    )
+    seen = [name for name in rows.columns if name.startswith("seen_")]
+    table.add_column("detector")
+    for name in (*(f"seen {s.removeprefix('seen_')}×" for s in seen), "share once", "by chance"):
+        table.add_column(name, justify="right")
+    table.add_column("purity ≥", justify="right")
+    table.add_column("if none seen once is real", justify="right")
+    for row in rows.to_dict("records"):
+        table.add_row(
+            Text(str(row["detector"])),
+            *(str(row[name]) for name in seen),
+            _interval(row, "once", "once", 3),
+            f"{row['chance']:.3f}",
+            _interval(row, "purity", "purity", 3),
+            _number(row["purity_least"], 3),
+        )
+    return table
+
+
+def _interval(row: Any, value: str, ends: str, digits: int) -> Text:
+    text = _number(row[value], digits)
+    if row[f"{ends}_lo"] == row[f"{ends}_lo"]:
+        text += f" [{row[f'{ends}_lo']:.{digits}f}, {row[f'{ends}_hi']:.{digits}f}]"
+    return Text(text)
+
+
+def _number(value: float, digits: int) -> str:
+    return f"{value:.{digits}f}" if value == value else "–"

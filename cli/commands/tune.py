@@ -1,0 +1,192 @@
+"""`skyduel tune`: settings for every contestant, from the same number of trials."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Final
+
+import pandas as pd
+import typer
+from rich.table import Table
+
+from skyduel.cli.commands.options import (
+    Bins,
+    Config,
+    Objective,
+    Pairing,
+    PerGroup,
+    RadiusPx,
+    Set,
+    Trials,
+    TuningSeed,
+    With,
+    Workers,
+    contestants_from,
+    read_config,
+    rules_from,
+    tuning_from,
+)
+from skyduel.cli.console import err, out, progress, watcher, wide_out
+from skyduel.cli.settings_file import toml_value
+from skyduel.core import BadInputError, atomic_path, open_dataset
+from skyduel.core.io.safe_csv import without_formulas
+from skyduel.runner.detector_specs import TUNED_CONTESTANTS, DetectorSpec
+from skyduel.runner.tune import Part, Tuned, tune
+
+__all__ = ["NAME", "as_toml", "command"]
+
+NAME = "tune"
+
+#: Trials shown of each contestant, besides the default settings.
+_SHOWN: Final = 5
+
+
+def command(
+    dataset: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATASET",
+            help="Frames with truth, as for `skyduel run`. Its calibration split is used, or all "
+            "of it where there is none.",
+        ),
+    ],
+    with_: With = None,
+    set_: Set = None,
+    out_file: Annotated[
+        Path, typer.Option("--out", help="TOML file for `skyduel run --config`.")
+    ] = Path("tuned.toml"),
+    trials: Trials = None,
+    objective: Objective = None,
+    per_group: PerGroup = False,
+    tuning_seed: TuningSeed = None,
+    radius_px: RadiusPx = None,
+    pairing: Pairing = None,
+    bins: Bins = None,
+    config: Config = None,
+    workers: Workers = None,
+) -> None:
+    """Choose every detector's settings by the same number of trials.
+
+    Writes --out, a table of all trials beside it (.csv and .parquet), and a
+    folder of outcomes (.trials) from which the same command goes on if it was
+    stopped, or chooses anew for another --objective without running anything.
+    """
+    settings = read_config(config)
+    rules = rules_from(settings, radius_px=radius_px, bins=bins, pairing=pairing)
+    tuning = tuning_from(
+        settings, trials=trials, objective=objective, per_group=per_group, seed=tuning_seed
+    )
+    contestants = contestants_from(settings, with_, set_, TUNED_CONTESTANTS)
+    frames = open_dataset(dataset)
+    if out_file.suffix != ".toml":
+        raise BadInputError("--out", "a name ending in .toml", repr(str(out_file)))
+    with progress() as bar:
+        tuned = tune(
+            frames.entries,
+            contestants,
+            tuning,
+            rules,
+            out_file.with_suffix(".trials"),
+            crossfit=False,
+            workers=workers or settings.get("workers") or 1,
+            watch=watcher(bar),
+        )
+    table = pd.concat([one.table() for one in tuned], ignore_index=True)
+    with atomic_path(out_file.with_suffix(".parquet")) as temporary:
+        table.to_parquet(temporary, index=False)
+    with atomic_path(out_file.with_suffix(".csv")) as temporary:
+        without_formulas(table).to_csv(temporary, index=False, float_format="%.6g")
+    calibration = frames.of_split("calibration")
+    said = (
+        f"Chosen by `skyduel tune` for {tuning.objective}, {tuning.trials} trials, on "
+        + (
+            f"the {len(calibration)} calibration frames"
+            if calibration
+            else f"all {len(frames)} frames"
+        )
+        + f" of {frames.name}."
+    )
+    with atomic_path(out_file) as temporary:
+        temporary.write_text(as_toml(tuned, said))
+    _show(tuned, tuning.objective)
+    if not calibration:
+        note = "no calibration split: scores on these very frames would flatter what was chosen"
+        err.print(note, style="yellow", markup=False, soft_wrap=True)
+    for one in tuned:
+        for frame, trial, reason in one.failures:
+            which = "" if trial is None else f" trial {trial}"
+            line = f"failed: {one.contestant.name}{which} on {frame}: {reason}"
+            err.print(line, style="red", markup=False, soft_wrap=True)
+    out.print(f"settings: {out_file}", markup=False, highlight=False, soft_wrap=True)
+    if all(part.trial is None for one in tuned for part in one.parts):
+        raise BadInputError(frames.name, "a trial that finishes every frame", "none")
+
+
+def as_toml(tuned: Sequence[Tuned], comment: str) -> str:
+    """Return a configuration with every contestant as it was and as it is tuned.
+
+    Parameters
+    ----------
+    tuned : sequence of Tuned
+        Chosen on all their frames; of several groups each gets a contestant.
+    comment : str
+        The first line.
+    """
+    contestants: list[DetectorSpec] = []
+    for one in tuned:
+        contestants.append(one.contestant)
+        for part in one.parts:
+            if one.space and part.trial is not None:
+                contestants.append(_tuned(one, part))
+    lines = [f"# {comment}", f"detectors = {toml_value([c.name for c in contestants])}"]
+    for contestant in contestants:
+        lines += [
+            "",
+            f"[detector.{json.dumps(contestant.name)}]",
+            f"use = {toml_value(contestant.use)}",
+        ]
+        for key, value in contestant.settings.items():
+            if value is not None:  # TOML has no word for it, and it is what absence means
+                lines.append(f"{key} = {toml_value(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _tuned(one: Tuned, part: Part) -> DetectorSpec:
+    base = one.contestant
+    name = f"{base.name}-tuned" + (f"-{part.group}" if part.group else "")
+    return DetectorSpec(name=name, use=base.use, settings={**base.settings, **one.settings(part)})
+
+
+def _show(tuned: Sequence[Tuned], objective: str) -> None:
+    console = wide_out()
+    for one in tuned:
+        if not one.space:
+            text = f"{one.contestant.name}: declares nothing to choose; its own settings stand"
+            console.print(text, markup=False, soft_wrap=True)
+            continue
+        for part in one.parts:
+            group = f", {part.group}" if part.group else ""
+            table = Table(title=f"{one.contestant.name}{group}", title_justify="left")
+            for column in ("trial", objective, "threshold", "completeness", "purity", "F1"):
+                table.add_column(column, justify="right")
+            table.add_column("settings")
+            order = sorted(
+                (k for k, goal in enumerate(part.goals) if goal is not None),
+                key=lambda k: part.goals[k].rank,  # type: ignore[union-attr]
+                reverse=True,
+            )
+            for k in dict.fromkeys([*order[:_SHOWN], *([0] if part.goals[0] else [])]):
+                goal = part.goals[k]
+                if goal is None:
+                    continue
+                numbers = (goal.value, goal.threshold, goal.completeness, goal.purity, goal.f1)
+                trial = one.trials[k]
+                words = ", ".join(f"{key}={value}" for key, value in trial.items())
+                table.add_row(str(k), *(_number(v) for v in numbers), words or "as they are")
+            console.print(table)
+
+
+def _number(value: float) -> str:
+    return "–" if value != value else f"{value:.3f}"

@@ -1,0 +1,64 @@
+"""The command `skyduel`: parse, call, print; one module a subcommand."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from skyduel.cli.commands import (
+    compare,
+    detect,
+    finetune,
+    gate,
+    init,
+    inject,
+    report,
+    run,
+    score,
+    simulate,
+    train,
+    tune,
+)
+from skyduel.cli.commands import truth_free as blind
+from skyduel.cli.commands.examples import epilog
+from skyduel.cli.console import err
+from skyduel.core.errors import SkyduelError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="skyduel",
+    help="Does a neural detector find more real sources than SExtractor? Run both on the same "
+    "frames, pair what they found with the truth, and see completeness (recall), purity "
+    "(precision), F1 and F2 per magnitude.",
+    epilog="Results go to stdout, progress to stderr. "
+    "Exit status: 0 done, 1 a gate failed, 2 unusable input.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (
+    run, init, simulate, inject, detect, score, tune, blind, compare, gate, report, train, finetune,
+):  # fmt: skip
+    app.command(module.NAME, epilog=epilog(module.NAME))(module.command)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: bool = typer.Option(False, "--version", help="Show the version and leave."),
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"skyduel {installed('skyduel')}")
+        raise typer.Exit
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; exits with 0, 1 or 2 (130 if stopped by hand)."""
+    try:
+        app(args=arguments)
+    except SkyduelError as error:
+        err.print(f"skyduel: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)

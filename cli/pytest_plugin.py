@@ -1,0 +1,101 @@
+"""The gate inside a test suite: ``pytest --skyduel-reference RUN --skyduel-candidate RUN``.
+
+Adds one test item per criterion. Loaded by every pytest where Skyduel is
+installed, so nothing is imported until the options are given.
+
+PYTEST_DONT_REWRITE: there is no assert in here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from skyduel.evaluation.comparison.gate import Judged
+
+__all__ = ["GateFailed", "GateItem", "pytest_addoption", "pytest_collection_modifyitems"]
+
+
+class GateFailed(Exception):
+    """A criterion that did not pass; the text says whether it is worse or undecided."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the gate."""
+    group = parser.getgroup("skyduel", "hold a detector's new version against the old one")
+    group.addoption("--skyduel-reference", metavar="RUN", help="run of the old version")
+    group.addoption("--skyduel-candidate", metavar="RUN", help="run of the new version")
+    group.addoption(
+        "--skyduel-allow", metavar="QUANTITY=LOSS,...", default="f1=0.01",
+        help="largest losses let pass, as of `skyduel gate --allow` (default: f1=0.01)",
+    )  # fmt: skip
+    group.addoption("--skyduel-detector", metavar="NAME", help="the detector's name in both runs")
+    group.addoption(
+        "--skyduel-per-group", action="store_true", help="judge every group of frames by itself too"
+    )
+
+
+def pytest_collection_modifyitems(
+    session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Add an item for every criterion, if a reference is given."""
+    reference = config.getoption("--skyduel-reference")
+    candidate = config.getoption("--skyduel-candidate")
+    if reference is None and candidate is None:
+        return
+    if reference is None or candidate is None:
+        raise pytest.UsageError("--skyduel-reference and --skyduel-candidate go together")
+    from skyduel.cli.commands.compare import pick
+    from skyduel.cli.commands.gate import run_gate
+    from skyduel.core import SkyduelError
+    from skyduel.evaluation.comparison.gate import parse_allowances
+
+    try:
+        first, second = pick(
+            Path(reference), Path(candidate), config.getoption("--skyduel-detector"), None, None
+        )
+        report = run_gate(
+            first,
+            second,
+            parse_allowances(config.getoption("--skyduel-allow")),
+            per_group=config.getoption("--skyduel-per-group"),
+        )
+    except SkyduelError as error:
+        raise pytest.UsageError(f"skyduel: {error}") from error
+    items += [
+        GateItem.from_parent(session, name=f"skyduel-gate::{judged.name}", judged=judged)
+        for judged in report.criteria
+    ]
+
+
+class GateItem(pytest.Item):
+    """One criterion of the gate."""
+
+    def __init__(self, *, judged: Judged, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._judged = judged
+
+    def runtest(self) -> None:
+        """Fail if the criterion did not pass; skip what cannot be compared."""
+        from skyduel.evaluation.comparison.gate_report import loss_text
+
+        judged = self._judged
+        text = f"{judged.reason} (loss {loss_text(judged)}, allowed {judged.allowance.margin:g})"
+        self.add_report_section("call", "skyduel", text)
+        if judged.verdict == "not comparable":
+            pytest.skip(f"not comparable: {judged.reason}")
+        if judged.verdict != "pass":
+            raise GateFailed(f"{judged.verdict}: {text}")
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """Return one line for a criterion that did not pass."""
+        if isinstance(excinfo.value, GateFailed):
+            return f"{self._judged.name}: {excinfo.value}"
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        """Return what the criterion is called in reports."""
+        return self.config.rootpath, None, self.name

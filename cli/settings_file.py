@@ -1,0 +1,237 @@
+"""A TOML file with every setting that a run takes, written from the settings' own models.
+
+Nothing is listed here by hand: a setting that a model gains is in the next file.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import textwrap
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, get_type_hints
+
+from pydantic import BaseModel
+
+from skyduel.core import SkyduelError
+from skyduel.evaluation import ScoringRules
+from skyduel.runner.detector_specs import DEFAULT_CONTESTANTS
+from skyduel.runner.tune import TuningRules
+
+__all__ = ["explain", "limits_of", "settings_file", "toml_value"]
+
+_WIDTH: Final = 96
+_HEAD: Final = """\
+Settings of `skyduel run --config FILE`; inject, detect, score, tune and blind take the
+same file. A line that begins with #NAME = is a default: take the # away to change it. An
+empty value is not set, which the explanations call None. Options of the command line stand
+above this file.
+"""
+_TUNING: Final = (
+    "How `skyduel tune`, and a run with --tune, choose settings; no part of other runs."
+)
+_RULES: Final = "What a score depends on besides the catalogues."
+_NOTES: Final = {
+    "source-extractor": "Keywords of the program may stand here as well: DETECT_THRESH = 1.2."
+}
+#: Fields that a detector fills in from the files its settings name.
+_FILLED: Final[Mapping[str, frozenset[str]]] = {
+    "SepSettings": frozenset({"not_reproduced"}),
+    "SExtractorSettings": frozenset({"parameters", "columns", "files"}),
+}
+
+
+def settings_file(
+    detectors: Iterable[str] = DEFAULT_CONTESTANTS, others: Iterable[str] = ()
+) -> str:
+    """Return a commented configuration in which everything has its default.
+
+    Parameters
+    ----------
+    detectors : iterable of str
+        Registered detectors that take part.
+    others : iterable of str
+        Registered detectors whose settings are listed too.
+
+    Raises
+    ------
+    BadInputError
+        If a detector that takes part is unknown or can't be built.
+    """
+    running = list(dict.fromkeys(detectors))
+    lines = [*_comment(_HEAD), "", "# Who takes part: registered names, or labels of tables below."]
+    lines += [
+        f"detectors = {toml_value(running)}",
+        "",
+        "# Processes that handle frames side by side.",
+    ]
+    lines += ["workers = 1", "", *_comment(_RULES), "[rules]"]
+    lines += _settings(ScoringRules, ScoringRules().model_dump(), {})
+    lines += ["", *_comment(_TUNING), "[tuning]"]
+    lines += _settings(TuningRules, TuningRules().model_dump(), {})
+    explained: dict[str, str] = {}
+    for name in dict.fromkeys([*running, *others]):
+        model, values, lack = _detector(name, must=name in running)
+        lines += ["", f"# {_first_line(name)}", f"[detector.{_key(name)}]"]
+        if lack:
+            lines += _comment(f"Cannot be used here as it is: {lack}")
+        lines += _comment(_NOTES.get(name, ""))
+        if model is None:
+            continue
+        lines += _settings(model, values, explained)
+        for field in model.model_fields:
+            explained.setdefault(_known_as(model, field), name)
+    return "\n".join(lines) + "\n"
+
+
+def explain(model: type[BaseModel]) -> dict[str, str]:
+    """Return what each field of a settings model means, {} for fields that say nothing.
+
+    The text is the field's description, or else that of the parameter in the numpydoc
+    docstring of the model, or of the one it inherits the field from.
+    """
+    found: dict[str, str] = {}
+    for parent in model.__mro__:
+        if issubclass(parent, BaseModel) and parent is not BaseModel:
+            for name, text in _parameters(parent).items():
+                found.setdefault(name, text)
+    for name, field in model.model_fields.items():
+        if field.description:
+            found[name] = field.description
+    return {name: found[name] for name in model.model_fields if name in found}
+
+
+def limits_of(model: type[BaseModel], field: str) -> str:
+    """Return in words which values a field takes, empty where any of its type will do."""
+    schema = model.model_json_schema()["properties"][field]
+    options = [o for o in schema.get("anyOf", [schema]) if o.get("type") != "null"]
+    said = []
+    for option in options:
+        if "enum" in option:
+            said.append(", ".join(json.dumps(v) for v in option["enum"]))
+        bounds = [
+            f"{sign} {option[key]:g}"
+            for key, sign in (
+                ("exclusiveMinimum", ">"), ("minimum", "≥"),
+                ("exclusiveMaximum", "<"), ("maximum", "≤"),
+            )
+            if key in option
+        ]  # fmt: skip
+        said += [", ".join(bounds)] if bounds else []
+    return "; ".join(said)
+
+
+def toml_value(value: Any) -> str:
+    """Return a value as TOML; its strings, numbers and lists are nearly JSON's."""
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{json.dumps(k)} = {toml_value(v)}" for k, v in value.items())
+        return "{" + inner + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(toml_value(v) for v in value) + "]"
+    if isinstance(value, Path):
+        return json.dumps(str(value))
+    return json.dumps(value, allow_nan=False)
+
+
+def _settings(
+    model: type[BaseModel], values: Mapping[str, Any], explained: Mapping[str, str]
+) -> list[str]:
+    """Return the lines of one table: what each setting means, and its default."""
+    lines: list[str] = []
+    filled = frozenset[str]().union(*(_FILLED.get(m.__name__, ()) for m in model.__mro__))
+    meanings = explain(model)
+    for again in (False, True):
+        said = None
+        for name in model.model_fields:
+            before = explained.get(_known_as(model, name))
+            if name in filled or (before is not None) != again:
+                continue
+            if before is None:
+                lines += ["", *_comment(_meaning(meanings.get(name, ""), limits_of(model, name)))]
+            elif before != said:
+                said = before
+                lines += ["", f"# Explained under [detector.{_key(before)}]."]
+            value = values.get(name)
+            lines.append(f"#{name} =" if value is None else f"#{name} = {toml_value(value)}")
+    return lines
+
+
+def _meaning(text: str, limits: str) -> str:
+    """Return a sentence on one setting, with the values it takes."""
+    text = " ".join(text.split())
+    if not re.match(r"[\w-]+:", text):  # the name of a value
+        text = text[:1].upper() + text[1:]
+    return f"{text} ({limits})" if limits and text else text or limits
+
+
+def _known_as(model: type[BaseModel], field: str) -> str:
+    """Return the name of a field with that of the model it was first declared in."""
+    owners = [m for m in model.__mro__ if field in vars(m).get("__annotations__", {})]
+    return f"{(owners or [model])[-1].__qualname__}.{field}"
+
+
+def _detector(name: str, *, must: bool) -> tuple[type[BaseModel] | None, dict[str, Any], str]:
+    """Return a detector's settings model and defaults, and why it can't be built here, if so."""
+    from skyduel.core.registry import available, make_detector
+
+    try:
+        made = make_detector(name).settings
+        return type(made), made.model_dump(), ""
+    except SkyduelError as error:
+        # One that needs a setting or a program has a model all the same.
+        if must:
+            raise
+        lack = str(error)
+    try:
+        result = get_type_hints(available()[name].load())["return"]
+        model = get_type_hints(result)["settings"]
+        defaults = {
+            k: f.get_default() for k, f in model.model_fields.items() if not f.is_required()
+        }
+    except Exception:  # a plug-in need not say what it makes
+        return None, {}, lack
+    return model, defaults, lack
+
+
+def _first_line(name: str) -> str:
+    """Return what the factory of a detector says of itself in one line."""
+    from skyduel.core.registry import available
+
+    try:
+        text = inspect.getdoc(available()[name].load()) or ""
+    except Exception:  # whatever a plug-in does while it is imported
+        return name
+    line = _plain(" ".join(text.split("\n\n", 1)[0].split())).partition(";")[0]
+    line = line.removeprefix("Return ").removeprefix(f"{name}: ").removesuffix(".")
+    return f"{line[:1].upper()}{line[1:]}." if line else name
+
+
+def _parameters(model: type[BaseModel]) -> dict[str, str]:
+    """Return the first sentence on every parameter in a model's own numpydoc docstring."""
+    doc = inspect.cleandoc(model.__doc__ or "")
+    _, _, section = doc.partition("Parameters\n----------\n")
+    section = re.split(r"\n\n?\w[\w ]*\n-{3,}\n", section)[0]
+    found: dict[str, str] = {}
+    for part in re.split(r"\n(?=\S)", section):
+        head, _, body = part.partition("\n")
+        names = head.partition(" : ")[0].split(", ")
+        text = _plain(" ".join(body.split()))
+        sentence = re.match(r"(.*?[^.]\.)(?= [A-Z]|$)", text)
+        for name in names:
+            said = sentence.group(1) if sentence else text
+            found[name] = said if said.endswith("...") else said.removesuffix(".")
+    return found
+
+
+def _plain(text: str) -> str:
+    return text.replace("`", "")
+
+
+def _comment(text: str) -> list[str]:
+    return [f"# {line}" for line in textwrap.wrap(" ".join(text.split()), _WIDTH - 2)]
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)

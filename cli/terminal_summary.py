@@ -1,0 +1,120 @@
+"""A run in the terminal: three short tables, all numbers taken from the run's files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from skyduel.reports import summary_table
+from skyduel.run_folder import Run
+
+__all__ = ["run_summary"]
+
+#: `bin` of a row of scores that holds all bins together.
+_ALL_BINS = -2
+
+
+def run_summary(run: Run) -> Group:
+    """Return what a finished run prints: overall, per magnitude, and limits per group."""
+    parts: list[Any] = [_overall(run), _per_magnitude(run)]
+    if len(run.limits):
+        parts.append(_limits(run))
+    return Group(*parts)
+
+
+def _new(title: str, caption: str) -> Table:
+    return Table(
+        title=title,
+        caption=caption,
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+
+
+def _number(value: float, digits: int = 3) -> str:
+    return "–" if value != value else f"{value:.{digits}f}"
+
+
+def _overall(run: Run) -> Table:
+    caption = "± half the 95 % interval (Wilson; for F bootstrapped over frames)."
+    if "calibrated" in run.points:
+        caption += " calibrated: cut at the score of best F1 on the calibration frames."
+    table = _new(f"{run.name}: all magnitudes, {len(run.scored_frames)} test frames", caption)
+    table.add_column("detector", no_wrap=True)
+    table.add_column("point", no_wrap=True)
+    for name in ("completeness", "purity", "F1", "F2", "false/Mpix", "Mpix/s"):
+        table.add_column(name, justify="right", no_wrap=True)
+    rows = summary_table(run)
+    for row in rows[rows["point"] != "purity95"].to_dict("records"):
+        cells = []
+        for quantity in ("completeness", "purity", "f1", "f2"):
+            value = _number(row[quantity])
+            half = (row[f"{quantity}_hi"] - row[f"{quantity}_lo"]) / 2
+            cells.append(value if half != half else f"{value}±{half:.3f}")
+        cells += [_number(row["false_per_mpix"], 1), _number(row["mpix_per_s"], 2)]
+        table.add_row(Text(str(row["detector"])), str(row["point"]), *cells)
+    return table
+
+
+def _per_magnitude(run: Run) -> Table:
+    point = "calibrated" if "calibrated" in run.points else "default"
+    scores = run.scores[
+        (run.scores["group"] == "all") & (run.scores["point"] == point) & (run.scores["bin"] >= 0)
+    ]
+    table = _new(
+        f"per magnitude, {point} point: completeness / purity / F1",
+        "completeness (recall) by true, purity (precision) by measured magnitude; – is 0/0.",
+    )
+    table.add_column("mag", no_wrap=True)
+    table.add_column("truths", justify="right")
+    for detector in run.detectors:
+        table.add_column(Text(detector), justify="right", no_wrap=True)
+    value = scores.set_index(["bin", "detector", "quantity"])["value"].to_dict()
+    n = scores[scores["quantity"] == "completeness"].groupby("bin")["n"].max()
+    edges = scores.drop_duplicates("bin").set_index("bin")[["bin_lo", "bin_hi"]]
+    edges = edges[edges["bin_hi"] < float("inf")].sort_index()
+    for number, low, high in edges.itertuples():
+        cells = [
+            " / ".join(
+                _number(value.get((number, d, q), float("nan")), 2)
+                for q in ("completeness", "purity", "f1")
+            )
+            for d in run.detectors
+        ]
+        table.add_row(f"{low:g}–{high:g}", str(int(n.get(number, 0))), *cells)
+    return table
+
+
+def _limits(run: Run) -> Table:
+    rows = run.limits[run.limits["point"] == "purity95"].to_dict("records")
+    limits: dict[tuple[str, str], dict[Any, Any]] = {
+        (str(row["group"]), str(row["detector"])): row for row in rows
+    }
+    table = _new(
+        "S/N found half the time at 95 % purity (lower is better)",
+        "For points, thresholds chosen on these very frames: a comparison at equal purity, not a "
+        "promise. – : never both 95 % pure and half complete.",
+    )
+    table.add_column("frames", no_wrap=True)
+    for detector in run.detectors:
+        table.add_column(Text(detector), justify="right", no_wrap=True)
+    for group in [*run.groups, "all"]:
+        cells = []
+        for detector in run.detectors:
+            row = limits.get((group, detector))
+            if row is None:
+                cells.append("–")
+                continue
+            text = _number(row["snr50"], 2)
+            if row["snr50_lo"] == row["snr50_lo"]:
+                text += f" [{_number(row['snr50_lo'], 2)}, {_number(row['snr50_hi'], 2)}]"
+            cells.append(text)
+        table.add_row(Text(group), *cells)
+    return table

@@ -1,0 +1,89 @@
+"""What every room speaks: frames, catalogues and data sets, and the files they live in.
+
+Positions are 0-based with integers at pixel centres, x the column and y the
+row; whatever a file counts from 1 is converted when it is read or written.
+"""
+
+from skyduel.core.catalog import KINDS, SCHEMA, Catalog
+from skyduel.core.columnar_catalogs import pack_catalogs
+from skyduel.core.detector import Detector
+from skyduel.core.errors import BadInputError, SkyduelError
+from skyduel.core.frame import Frame
+from skyduel.core.io.atomic_files import atomic_path, safe_name
+from skyduel.core.io.coco import write_coco
+from skyduel.core.io.dataset import Dataset, Entry, Split, entry_of, open_dataset, write_manifest
+from skyduel.core.io.ds9_regions import write_regions
+from skyduel.core.io.fits_frames import frame_name, read_frame, write_frame
+from skyduel.core.io.tables import TABLE_ENDINGS, read_catalog, write_catalog
+from skyduel.core.measure.aperture_photometry import (
+    CapsuleSums,
+    aperture_radius,
+    capsule_sums,
+    forced_photometry,
+    segment_of,
+    with_flux,
+)
+from skyduel.core.measure.background import Background, estimate_background
+from skyduel.core.measure.pixel_features import PIXEL_FEATURES, gaussian_sharpness, pixel_features
+from skyduel.core.registry import available, make_detector
+from skyduel.core.sections.large_image import (
+    LargeImage,
+    PackedMask,
+    Section,
+    Sectioning,
+    open_large_image,
+)
+from skyduel.core.sections.merge_sections import merge_sections
+from skyduel.core.settings import build_settings, nearest, settings_error
+from skyduel.core.wcs import pixel_positions, with_sky
+
+__all__ = [
+    "KINDS",
+    "PIXEL_FEATURES",
+    "SCHEMA",
+    "TABLE_ENDINGS",
+    "Background",
+    "BadInputError",
+    "CapsuleSums",
+    "Catalog",
+    "Dataset",
+    "Detector",
+    "Entry",
+    "Frame",
+    "LargeImage",
+    "PackedMask",
+    "Section",
+    "Sectioning",
+    "SkyduelError",
+    "Split",
+    "aperture_radius",
+    "atomic_path",
+    "available",
+    "build_settings",
+    "capsule_sums",
+    "entry_of",
+    "estimate_background",
+    "forced_photometry",
+    "frame_name",
+    "gaussian_sharpness",
+    "make_detector",
+    "merge_sections",
+    "nearest",
+    "open_dataset",
+    "open_large_image",
+    "pack_catalogs",
+    "pixel_features",
+    "pixel_positions",
+    "read_catalog",
+    "read_frame",
+    "safe_name",
+    "segment_of",
+    "settings_error",
+    "with_flux",
+    "with_sky",
+    "write_catalog",
+    "write_coco",
+    "write_frame",
+    "write_manifest",
+    "write_regions",
+]

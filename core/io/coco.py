@@ -1,0 +1,229 @@
+"""Catalogues in COCO's JSON, the format of object detection's data sets and tools."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from astropy.table import Table
+
+from skyduel.core.catalog import KINDS, SCHEMA, Catalog
+from skyduel.core.errors import BadInputError, one_line
+from skyduel.core.io.atomic_files import atomic_path
+
+__all__ = ["coco_table", "write_coco"]
+
+#: Side of a point's box [px] where nobody says otherwise.
+BOX_PX: Final = 8.0
+# Under this key of an annotation stands what COCO has no place for, digit by digit.
+_OWN: Final = "skyduel"
+
+
+def write_coco(
+    catalogs: Mapping[str, Catalog],
+    path: str | os.PathLike[str],
+    *,
+    shapes: Mapping[str, tuple[int, int]] | None = None,
+    box_px: float = BOX_PX,
+) -> None:
+    """Write catalogues of one or more images as one COCO file.
+
+    Parameters
+    ----------
+    catalogs : mapping of str to Catalog
+        By the image's file name.
+    path : path
+        Replaced whole or not at all.
+    shapes : mapping of str to (int, int), optional
+        Rows and columns (ny, nx) of each image; otherwise what the sources span.
+    box_px : float
+        Side of a point's box; a streak's box is that of its segment, larger
+        by half of it on every side [px].
+
+    Raises
+    ------
+    BadInputError
+        If a column has more than one value a row, or the file cannot be written.
+
+    Notes
+    -----
+    ``bbox`` is COCO's: left, top edge, width, height, where a pixel's centre is
+    at a half. The keypoint ``centre`` is the position itself, 0-based with the
+    integer at the pixel's centre as COCO has its keypoints. ``iscrowd`` is 1
+    for ignored truths. Every column stands besides under ``skyduel``, so that
+    reading it back loses nothing; NaN is null.
+    """
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for number, (name, catalog) in enumerate(catalogs.items(), start=1):
+        ny, nx = (shapes or {}).get(name) or _span(catalog)
+        images.append({"id": number, "file_name": name, "width": int(nx), "height": int(ny)})
+        boxes = _boxes(catalog, box_px)
+        columns = {n: _plain(catalog, n) for n in catalog.table.colnames}
+        crowd = catalog["ignore"] if "ignore" in catalog else np.zeros(len(catalog), bool)
+        for row in range(len(catalog)):
+            own = {name: values[row] for name, values in columns.items()}
+            annotation: dict[str, Any] = {
+                "id": len(annotations) + 1,
+                "image_id": number,
+                "category_id": KINDS.index(own["kind"]) + 1,
+                "bbox": boxes[row].tolist(),
+                "area": float(boxes[row, 2] * boxes[row, 3]),
+                "iscrowd": int(crowd[row]),
+                "keypoints": [own["x"], own["y"], 2],
+                "num_keypoints": 1,
+            }
+            if own["score"] is not None:
+                annotation["score"] = own["score"]
+            annotations.append(annotation | {_OWN: own})
+    kinds = [
+        {"id": i, "name": kind, "supercategory": "source", "keypoints": ["centre"], "skeleton": []}
+        for i, kind in enumerate(KINDS, start=1)
+    ]
+    document = {
+        "info": {"description": "sources; positions 0-based, integer at the pixel's centre"},
+        "images": images,
+        "categories": kinds,
+        "annotations": annotations,
+    }
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(document, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def coco_table(content: bytes, image: str | int | None, file: Path) -> Table:
+    """Return the sources of one image of a COCO file.
+
+    Parameters
+    ----------
+    content : bytes
+        The file's content.
+    image : str or int, optional
+        File name (with or without folders and endings) or id; not needed where
+        the file has one image.
+    file : Path
+        For messages.
+
+    Returns
+    -------
+    Table
+        Our own columns where they are there. Of others' files: the keypoint,
+        or the middle of the box, as position; the category as kind, of which
+        those that name no kind are points; ``iscrowd`` as ignore. A streak's
+        length and angle cannot be told from a box and stay 0.
+
+    Raises
+    ------
+    BadInputError
+        If the file is no COCO file, or several images are there and none is
+        chosen.
+    """
+    try:
+        document = json.loads(content)
+        images = document["images"]
+        names = {c["id"]: str(c["name"]).lower() for c in document["categories"]}
+        chosen = _image_id(images, image, file)
+        rows = [a for a in document["annotations"] if a["image_id"] == chosen]
+        if rows and all(_OWN in row for row in rows):
+            return _own_table([row[_OWN] for row in rows])
+        return _foreign_table(rows, names)
+    except BadInputError:
+        raise
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+        raise BadInputError(
+            str(file),
+            "COCO's JSON with images, categories and annotations",
+            f"{type(error).__name__}: {one_line(error, 120)}",
+        ) from error
+
+
+def _image_id(images: list[dict[str, Any]], image: str | int | None, file: Path) -> Any:
+    """Return the id of the image that was meant."""
+    if not images:
+        return None
+    if image is not None:
+        wanted = _bare(image)
+        fitting = [i["id"] for i in images if i["id"] == image or _bare(i["file_name"]) == wanted]
+        if len(fitting) == 1:
+            return fitting[0]
+    if len(images) == 1:
+        return images[0]["id"]
+    raise BadInputError(
+        str(file),
+        "one image, or the frame's name or [NAME] to choose one",
+        f"{len(images)} images, none called {image!r}" if image else f"{len(images)} images",
+    )
+
+
+def _bare(name: str | int) -> str:
+    """Return a file's name without folders and endings."""
+    return Path(str(name)).name.split(".")[0]
+
+
+def _own_table(rows: list[dict[str, Any]]) -> Table:
+    """Return our columns as they were written."""
+    table = Table()
+    for name in rows[0]:
+        values = [row[name] for row in rows]
+        kind = SCHEMA[name].dtype if name in SCHEMA else None
+        if kind is None and any(v is None for v in values):
+            kind = "f8"
+        if kind == "f8":
+            values = [np.nan if v is None else v for v in values]
+        table[name] = np.array(values, dtype=None if kind and kind.startswith("U") else kind)
+    return table
+
+
+def _foreign_table(rows: list[dict[str, Any]], names: Mapping[Any, str]) -> Table:
+    """Return positions and kinds of anybody's annotations."""
+    from skyduel.core.io.column_names import KIND_ALIASES
+
+    xy = np.zeros((len(rows), 2))
+    for index, row in enumerate(rows):
+        points = row.get("keypoints")
+        if points and len(points) == 3 and points[2]:
+            xy[index] = points[:2]
+        else:
+            left, top, width, height = map(float, row["bbox"])
+            xy[index] = left + width / 2 - 0.5, top + height / 2 - 0.5
+    table = Table({"x": xy[:, 0], "y": xy[:, 1]})
+    table["score"] = np.array([float(row.get("score", np.nan)) for row in rows], dtype=float)
+    kinds = [KIND_ALIASES.get(names[row["category_id"]], "point") for row in rows]
+    table["kind"] = np.array(kinds, dtype="U6")
+    if any(row.get("iscrowd") for row in rows):
+        table["ignore"] = np.array([bool(row.get("iscrowd")) for row in rows])
+    return table
+
+
+def _boxes(catalog: Catalog, box_px: float) -> npt.NDArray[np.float64]:
+    """Return left, top, width and height [px] of every source, shape (n, 4), pixel edges."""
+    half_x = 0.5 * (np.abs(catalog["length"] * np.cos(catalog["theta"])) + box_px)
+    half_y = 0.5 * (np.abs(catalog["length"] * np.sin(catalog["theta"])) + box_px)
+    half_x, half_y = np.nan_to_num(half_x, nan=box_px / 2), np.nan_to_num(half_y, nan=box_px / 2)
+    left, top = catalog["x"] + 0.5 - half_x, catalog["y"] + 0.5 - half_y
+    return np.column_stack([left, top, 2 * half_x, 2 * half_y])
+
+
+def _span(catalog: Catalog) -> tuple[int, int]:
+    """Return rows and columns that hold every source."""
+    if not len(catalog):
+        return 1, 1
+    return max(1, int(catalog["y"].max()) + 2), max(1, int(catalog["x"].max()) + 2)
+
+
+def _plain(catalog: Catalog, name: str) -> list[Any]:
+    """Return a column as JSON has it."""
+    values = np.asarray(catalog.table[name])
+    if values.ndim != 1 or values.dtype.kind not in "biufU":
+        raise BadInputError(
+            catalog.source, "one number or word a row for COCO", f"{name} of type {values.dtype}"
+        )
+    if values.dtype.kind == "f":
+        if np.isinf(values).any():
+            raise BadInputError(catalog.source, "finite values or NaN for COCO", f"inf in {name}")
+        return [None if np.isnan(v) else v for v in values.tolist()]
+    return list(values.tolist())

@@ -1,0 +1,423 @@
+"""Data sets: which frames, with which truth, in which split and group."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Final, Literal
+
+from astropy.table import Table
+
+from skyduel.core.errors import BadInputError, one_line
+from skyduel.core.frame import Frame
+from skyduel.core.io.atomic_files import atomic_path, existing_file
+from skyduel.core.io.fits_frames import COMPRESSION_ENDINGS, FITS_ENDINGS, frame_name, read_frame
+from skyduel.core.io.fits_images import holds_image
+from skyduel.core.io.tables import TABLE_ENDINGS
+
+__all__ = [
+    "MANIFEST_NAMES",
+    "SPLITS",
+    "Dataset",
+    "Entry",
+    "Split",
+    "entry_of",
+    "open_dataset",
+    "write_manifest",
+]
+
+Split = Literal["test", "calibration"]
+SPLITS: Final[tuple[Split, ...]] = ("test", "calibration")
+#: Manifests looked for in a folder.
+MANIFEST_NAMES: Final = ("manifest.csv", "manifest.ecsv")
+
+# Regions hold no catalogue, and JSON beside a frame may be anything.
+_TABLES: Final = (
+    *(ending for ending in TABLE_ENDINGS if ending not in {".json", ".reg"}),
+    *(".txt", ".dat", ".tsv", ".list"),
+)
+_TRUTH_SUFFIXES: Final = ("", "_truth", ".truth", "_catalog", "_cat")
+_TRUTH_FOLDERS: Final = ("truth", "catalogs", "catalogues")
+_FRAME_FOLDERS: Final = ("frames", "images", "data")
+_MASKS: Final = ("_mask", ".mask", "_flag", ".flag")
+_WEIGHTS: Final = ("_weight", ".weight", "_wht", ".wht")
+_NOT_FRAMES: Final = ("_truth", "_catalog", "_cat", *_MASKS, *_WEIGHTS)
+_COLUMNS: Final = ("name", "frame", "truth", "split", "group")
+_KNOWN: Final = frozenset({*_COLUMNS, "mask", "weight", "mask_bits"})
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One frame of a data set.
+
+    Parameters
+    ----------
+    name : str
+        Unique in the set.
+    frame : path
+        For `catalog.read_frame`; an HDU may follow in brackets.
+    truth : path, optional
+        For `catalog.read_catalog`. Neither file is looked at until it is read.
+    split : str
+        ``test`` (scored) or ``calibration`` (for choosing settings).
+    group : str, optional
+        Frames of one kind, scored together beside the whole.
+    mask, weight : path, optional
+        Images beside the frame's own, and `mask_bits`, for `catalog.read_frame`.
+    mask_bits : int, optional
+        Which bits of the mask make a pixel unusable; None: any.
+
+    Raises
+    ------
+    BadInputError
+        If the name is empty, the split is neither, or there are bits without a
+        mask.
+    """
+
+    name: str
+    frame: Path
+    truth: Path | None = None
+    split: Split = "test"
+    group: str | None = None
+    mask: Path | None = None
+    weight: Path | None = None
+    mask_bits: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise BadInputError(str(self.frame), "a name for the frame", "an empty one")
+        if self.split not in SPLITS:
+            raise BadInputError(self.name, "split 'test' or 'calibration'", repr(self.split))
+        if self.mask_bits is not None and self.mask is None:
+            raise BadInputError(self.name, "a mask for mask_bits to choose from", "no mask")
+        object.__setattr__(self, "frame", Path(self.frame))
+        for name in ("truth", "mask", "weight"):
+            path = getattr(self, name)
+            if path is not None:
+                object.__setattr__(self, name, Path(path))
+
+    @property
+    def images(self) -> tuple[Path, ...]:
+        """The frame's file, its mask's and its weight's, as many as there are."""
+        return tuple(p for p in (self.frame, self.mask, self.weight) if p is not None)
+
+    def read(self) -> Frame:
+        """Return the frame with its mask and weight (`catalog.read_frame`)."""
+        return read_frame(self.frame, mask=self.mask, mask_bits=self.mask_bits, weight=self.weight)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Frames with their truth, sorted by name.
+
+    Parameters
+    ----------
+    name : str
+        The set's name.
+    path : path
+        Where it was opened.
+    entries : iterable of Entry
+        At least one; their names all differ.
+
+    Raises
+    ------
+    BadInputError
+        If there is no entry or two share a name.
+    """
+
+    name: str
+    path: Path
+    entries: tuple[Entry, ...]
+
+    def __post_init__(self) -> None:
+        entries = tuple(sorted(self.entries, key=lambda entry: entry.name))
+        if not entries:
+            raise BadInputError(str(self.path), "a data set with at least one frame", "none")
+        for one, other in pairwise(entries):
+            if one.name == other.name:
+                raise BadInputError(
+                    str(self.path),
+                    "frames of different names",
+                    f"{one.name!r} twice ({one.frame} and {other.frame})",
+                )
+        object.__setattr__(self, "entries", entries)
+        object.__setattr__(self, "path", Path(self.path))
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)
+
+    def of_split(self, split: Split) -> tuple[Entry, ...]:
+        """Return the entries of one split, in order; there may be none."""
+        return tuple(entry for entry in self.entries if entry.split == split)
+
+
+def open_dataset(path: str | os.PathLike[str]) -> Dataset:
+    """Return the frames and truth tables that a folder, manifest or frame stands for.
+
+    Parameters
+    ----------
+    path : path
+        One of
+
+        - a folder with ``manifest.csv`` (or ``.ecsv``), or such a table by
+          any name: columns ``frame`` and, all optional, ``name``, ``truth``,
+          ``split``, ``group``, ``mask``, ``weight``, ``mask_bits`` (their
+          sum, also as ``0x5``); paths relative to the manifest; an empty cell
+          is none, an empty split ``test``;
+        - a folder of frames, or with the frames in ``frames/`` or
+          ``images/``. The truth of ``NAME.fits`` is a table ``NAME`` or
+          ``NAME_truth`` beside it, or in a folder ``truth/`` or
+          ``catalogs/`` inside or beside the frames' own; its mask is
+          ``NAME_mask.fits`` or ``NAME.mask.fits`` (or ``flag``), its weight map
+          ``NAME.weight.fits`` or ``NAME_weight.fits`` (or ``wht``), beside it.
+          Folders ``test/``
+          and ``calibration/``, where there are any, are the splits;
+        - one FITS file, a set of one.
+
+    Returns
+    -------
+    Dataset
+        Sorted by name. Where no group is stated, it is the name without its
+        number (``crowded_000``: ``crowded``), if two frames share it.
+
+    Raises
+    ------
+    BadInputError
+        If nothing is there, no frame is found, a manifest has no column
+        ``frame`` or another than the known splits, or two names are alike.
+    """
+    place = Path(path)
+    if place.is_dir():
+        for name in MANIFEST_NAMES:
+            if (place / name).is_file():
+                return _from_manifest(place / name)
+        return Dataset(_folder_name(place), place, tuple(_with_groups(_from_folder(place))))
+    if _is_frame(Path(re.sub(r"\[[^\[\]]*\]$", "", str(place)))):
+        entry = entry_of(place)
+        return Dataset(entry.name, place, (entry,))
+    existing_file(place)
+    return _from_manifest(place)
+
+
+def entry_of(path: str | os.PathLike[str]) -> Entry:
+    """Return a frame with the truth, mask and weight map that lie beside it under its name."""
+    file = Path(path)
+    name = frame_name(file)
+    place = file.parent
+    # An HDU in brackets belongs to the frame's name, not to its companions'.
+    bare = frame_name(re.sub(r"\[[^\[\]]*\]$", "", file.name))
+    return Entry(
+        name,
+        file,
+        _truth_of(name, place),
+        mask=_companion(bare, place, _MASKS),
+        weight=_companion(bare, place, _WEIGHTS),
+    )
+
+
+def write_manifest(dataset: Dataset, path: str | os.PathLike[str]) -> None:
+    """Write a CSV manifest that `open_dataset` reads; paths relative to its folder."""
+    folder = Path(path).parent.absolute()
+
+    def relative(file: Path | None) -> str:
+        return "" if file is None else Path(os.path.relpath(file.absolute(), folder)).as_posix()
+
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        masked = any(len(e.images) > 1 for e in dataset)
+        writer.writerow((*_COLUMNS, "mask", "weight", "mask_bits") if masked else _COLUMNS)
+        for e in dataset:
+            row = [e.name, relative(e.frame), relative(e.truth), e.split, e.group or ""]
+            bits = "" if e.mask_bits is None else str(e.mask_bits)
+            writer.writerow([*row, relative(e.mask), relative(e.weight), bits] if masked else row)
+
+
+# -- manifests -------------------------------------------------------------------------
+
+
+def _from_manifest(manifest: Path) -> Dataset:
+    """Return the data set that a manifest lists."""
+    folder = manifest.parent
+    rows = list(_rows(manifest))
+    columns = set(rows[0]) if rows else set()
+    for column in sorted(columns - _KNOWN):
+        # A table may say more of its frames; but a slip of the pen would change the set.
+        meant = difflib.get_close_matches(column, _KNOWN - columns, n=1, cutoff=0.75)
+        if meant:
+            raise BadInputError(
+                str(manifest), f"columns among {', '.join(sorted(_KNOWN))}, or others",
+                f"{column!r}; did you mean {meant[0]}?",
+            )  # fmt: skip
+    if rows and "frame" not in columns:
+        raise BadInputError(str(manifest), "a column 'frame'", f"columns {', '.join(rows[0])}")
+    entries = []
+    for number, row in enumerate(rows, start=1):
+        if not row["frame"]:
+            raise BadInputError(str(manifest), "a frame in every row", f"none in row {number}")
+        split = row.get("split", "").lower() or "test"
+        if split not in SPLITS:
+            raise BadInputError(
+                str(manifest), "split 'test' or 'calibration'", f"{split!r} in row {number}"
+            )
+        frame = _below(folder, row["frame"])
+        entries.append(
+            Entry(
+                name=row.get("name", "") or frame_name(frame),
+                frame=frame,
+                truth=_below(folder, row["truth"]) if row.get("truth") else None,
+                split="test" if split == "test" else "calibration",
+                group=row.get("group") or None,
+                mask=_below(folder, row["mask"]) if row.get("mask") else None,
+                weight=_below(folder, row["weight"]) if row.get("weight") else None,
+                mask_bits=_bits(manifest, number, row.get("mask_bits", "")),
+            )
+        )
+    if "group" not in columns:
+        entries = list(_with_groups(entries))
+    name = _folder_name(folder) if manifest.name in MANIFEST_NAMES else manifest.stem
+    return Dataset(name, manifest, tuple(entries))
+
+
+def _rows(manifest: Path) -> Iterator[Mapping[str, str]]:
+    """Yield a manifest's rows as text by column, names in lower case."""
+    content = existing_file(manifest).read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+        if text.startswith("# %ECSV"):
+            table = Table.read(text.splitlines(), format="ascii.ecsv")
+            names = [name.strip().lower() for name in table.colnames]
+            lists = [
+                ["" if v is None else str(v) for v in table[c].tolist()] for c in table.colnames
+            ]
+            cells: Iterable[list[str]] = (
+                [column[i] for column in lists] for i in range(len(table))
+            )
+        else:
+            lines = csv.reader(text.splitlines(), strict=True)
+            names = [name.strip().lower() for name in next(lines, [])]
+            cells = [line for line in lines if line]
+        twice = [name for name, n in Counter(names).items() if n > 1]
+        if twice:
+            raise ValueError(f"column {twice[0]!r} twice")
+        for number, line in enumerate(cells, start=1):
+            if len(line) != len(names):
+                raise ValueError(f"{len(line)} cells in row {number} under {len(names)} columns")
+            yield dict(zip(names, (cell.strip() for cell in line), strict=True))
+    except BadInputError:
+        raise
+    except Exception as error:  # parsers raise a dozen types on damaged files
+        raise BadInputError(str(manifest), "a manifest as CSV or ECSV", one_line(error)) from error
+
+
+def _bits(manifest: Path, number: int, text: str) -> int | None:
+    """Return the bits that a cell names, or None for an empty one."""
+    if not text:
+        return None
+    try:
+        bits = int(text, 0)
+    except ValueError:
+        bits = -1
+    if bits < 0:
+        raise BadInputError(
+            str(manifest), "mask_bits as a sum of powers of two", f"{text!r} in row {number}"
+        )
+    return bits
+
+
+def _below(folder: Path, path: str) -> Path:
+    """Return a manifest's path, relative ones starting at its folder."""
+    return Path(os.path.normpath(folder / path))
+
+
+# -- folders ---------------------------------------------------------------------------
+
+
+def _from_folder(folder: Path) -> list[Entry]:
+    """Return the frames of a folder, by split where it has folders named so."""
+    entries = [
+        replace(entry, split=split)
+        for split in SPLITS
+        if (folder / split).is_dir()
+        for entry in _frames_in(folder / split)
+    ]
+    return entries or _frames_in(folder)
+
+
+def _frames_in(folder: Path) -> list[Entry]:
+    """Return the frames that lie in a folder, or in its folder for frames."""
+    for place in (folder, *(folder / name for name in _FRAME_FOLDERS)):
+        if not place.is_dir():
+            continue
+        files = [f for f in sorted(place.iterdir()) if f.is_file() and _is_frame(f)]
+        names = {frame_name(file) for file in files}
+        frames = [file for file in files if not _belongs_to_another(frame_name(file), names)]
+        found = [entry_of(file) for file in frames if holds_image(file)]
+        if found:
+            return found
+    return []
+
+
+def _is_frame(file: Path) -> bool:
+    """Return whether a file's name is that of a FITS image."""
+    name = file.name.lower()
+    if name.startswith("."):
+        return False
+    while name.endswith(COMPRESSION_ENDINGS):
+        name = name[: name.rindex(".")]
+    return name.endswith(FITS_ENDINGS)
+
+
+def _belongs_to_another(name: str, names: set[str]) -> bool:
+    """Return whether a file is the truth or the mask of a frame in the same folder."""
+    return any(name.endswith(end) and name.removesuffix(end) in names for end in _NOT_FRAMES)
+
+
+def _companion(name: str, folder: Path, endings: tuple[str, ...]) -> Path | None:
+    """Return the FITS file beside a frame that has its name and one of some endings."""
+    packed = ("", *COMPRESSION_ENDINGS)
+    for ending in endings:
+        for fits_ending in FITS_ENDINGS:
+            for pack in packed:
+                file = folder / f"{name}{ending}{fits_ending}{pack}"
+                if file.is_file():
+                    return file
+    return None
+
+
+def _truth_of(name: str, folder: Path) -> Path | None:
+    """Return the truth table of a frame: the same folder first, then those for truth."""
+    inside = [folder / place for place in _TRUTH_FOLDERS]
+    beside = [folder.absolute().parent / place for place in _TRUTH_FOLDERS]
+    for place in (folder, *inside, *beside):
+        for suffix in _TRUTH_SUFFIXES:
+            for ending in _TABLES:
+                if place == folder and not suffix and ending in FITS_ENDINGS:
+                    continue  # that is the frame itself
+                if (place / f"{name}{suffix}{ending}").is_file():
+                    return place / f"{name}{suffix}{ending}"
+    return None
+
+
+def _with_groups(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Yield entries with the group that at least two names share."""
+    entries = list(entries)
+    stems = [re.sub(r"[-_.]?\d+$", "", entry.name) for entry in entries]
+    shared = Counter(stems)
+    for entry, stem in zip(entries, stems, strict=True):
+        numbered = stem and stem != entry.name and shared[stem] > 1
+        yield replace(entry, group=stem) if numbered else entry
+
+
+def _folder_name(folder: Path) -> str:
+    """Return a folder's own name, also for ``.``."""
+    return folder.absolute().name or "data"

@@ -1,0 +1,338 @@
+"""One image out of a FITS file, however packed; every fault of the file in one line."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+import numpy.typing as npt
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
+from astropy.wcs import WCS
+
+from skyduel.core.errors import BadInputError, one_line
+from skyduel.core.io.atomic_files import existing_file
+from skyduel.core.io.fits_header_checks import check_headers
+from skyduel.core.io.fits_metadata import celestial_wcs, is_structural
+from skyduel.core.io.size_limits import check_fields, check_unpacked, unpacked
+
+__all__ = [
+    "Hdu",
+    "ImageFile",
+    "LoadedImage",
+    "Pixels",
+    "holds_image",
+    "load_image",
+    "split_brackets",
+]
+
+# Two dozen gigabytes of float32 and more are no frame anybody meant to open.
+_MOST_PIXELS: Final = 2**33
+_BRACKETS = re.compile(r"^(?P<file>.+)\[(?P<hdu>[^\[\]]+)\]$", re.DOTALL)
+
+#: An HDU: its number from 0, its EXTNAME, or EXTNAME and EXTVER.
+Hdu = int | str | tuple[str, int]
+Pixels = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class LoadedImage:
+    """One image: scaled pixels, joined header, WCS, and what of the header is no use."""
+
+    pixels: Pixels
+    header: fits.Header
+    wcs: WCS | None
+    unusable: tuple[str, ...]
+
+
+def split_brackets(path: str | os.PathLike[str]) -> tuple[Path, Hdu | None]:
+    """Return the file and the HDU asked for in brackets, if any."""
+    text = os.fspath(path)
+    match = _BRACKETS.match(text)
+    if match is None or Path(text).exists():  # brackets are legal in file names
+        return Path(text), None
+    parts = [part.strip() for part in match["hdu"].split(",")]
+    if len(parts) == 1 and parts[0]:
+        return Path(match["file"]), int(parts[0]) if parts[0].isdecimal() else parts[0]
+    if len(parts) == 2 and parts[0] and parts[1].isdecimal():
+        return Path(match["file"]), (parts[0], int(parts[1]))
+    raise BadInputError(text, "an HDU as [2], [SCI] or [SCI,2]", f"[{match['hdu']}]")
+
+
+def holds_image(file: Path) -> bool:
+    """Return False for a FITS file of tables only, True for any other.
+
+    A damaged file counts as an image: whoever reads it will say what is wrong.
+    So does one that would have to be unpacked to know.
+    """
+    try:
+        with file.open("rb") as stream:
+            if not stream.read(6).startswith(b"SIMPLE"):
+                return True
+            check_headers(stream, str(file))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)
+            with fits.open(file, memmap=False, disable_image_compression=True) as hdus:
+                shapes = [_image_shape(hdu) for hdu in hdus]
+                return any(shapes) or all(not isinstance(h, fits.BinTableHDU) for h in hdus)
+    except Exception:  # astropy raises a dozen types on damaged files
+        return True
+
+
+def load_image(file: Path, hdu: Hdu | None) -> LoadedImage:
+    """Return one image of a file; every fault of the file is a BadInputError."""
+    stream = _open(file)
+    with stream, warnings.catch_warnings():
+        # Completeness is checked below, by the bytes themselves.
+        warnings.simplefilter("ignore", AstropyWarning)
+        try:
+            index = _choose(stream, file, hdu)
+            stream.seek(0)
+            with fits.open(stream, memmap=False, do_not_scale_image_data=True) as hdus:
+                header, unreadable = _joined_header(hdus, index)
+                pixels = _scaled(np.asarray(hdus[index].data), header, file)
+                wcs, trouble = celestial_wcs(hdus[index].header, hdus)
+                return LoadedImage(pixels, header, wcs, (*unreadable, *filter(None, [trouble])))
+        except BadInputError:
+            raise
+        except Exception as error:  # astropy raises a dozen types on damaged files
+            raise BadInputError(str(file), "a readable FITS image", one_line(error)) from error
+
+
+class ImageFile:
+    """One image of a FITS file, whose pixels are read box by box.
+
+    Parameters
+    ----------
+    file : Path
+        Plain or compressed in tiles: a box is read through a memory map of the file.
+        One packed as a whole (gzip, bzip2, xz) is first unpacked to a temporary file.
+    hdu : Hdu, optional
+        Which image; the first by default.
+
+    Attributes
+    ----------
+    shape : (ny, nx)
+        Of the image [px].
+    header, wcs, unusable
+        As in `LoadedImage`.
+
+    Raises
+    ------
+    BadInputError
+        For every fault of the file.
+    """
+
+    def __init__(self, file: Path, hdu: Hdu | None = None) -> None:
+        self.file = file
+        self._plain: Any = None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)
+            try:
+                with _open_packed(file) as (stream, plain):
+                    self._plain = plain
+                    self._index = _choose(stream, file, hdu, whole=False)
+                    stream.seek(0)
+                    with fits.open(stream, memmap=False, do_not_scale_image_data=True) as hdus:
+                        self.header, unreadable = _joined_header(hdus, self._index)
+                        one = hdus[self._index]
+                        self._axes = len(one.shape)
+                        ny, nx = one.shape[-2:]
+                        self.shape: tuple[int, int] = (int(ny), int(nx))
+                        self.wcs, trouble = celestial_wcs(one.header, hdus)
+                self.unusable = (*unreadable, *filter(None, [trouble]))
+            except BadInputError:
+                raise
+            except Exception as error:  # astropy raises a dozen types on damaged files
+                raise BadInputError(str(file), "a readable FITS image", one_line(error)) from error
+
+    def read(self, rows: slice, columns: slice) -> Pixels:
+        """Return the scaled pixels of a box, NaN where they are BLANK.
+
+        The map lives as long as the call, so that pages once read are not counted
+        as this process's memory for ever.
+        """
+        path = self.file if self._plain is None else Path(self._plain.name)
+        box = (*(0,) * (self._axes - 2), rows, columns)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)
+            try:
+                with fits.open(path, memmap=True, do_not_scale_image_data=True) as hdus:
+                    raw = np.array(hdus[self._index].section[box])
+                return _scaled(raw, self.header, self.file)
+            except BadInputError:
+                raise
+            except Exception as error:
+                raise BadInputError(
+                    str(self.file), "a readable FITS image", one_line(error)
+                ) from error
+
+
+@contextmanager
+def _open_packed(file: Path) -> Iterator[tuple[BinaryIO, Any]]:
+    """Give a file's plain FITS bytes, and the temporary file that holds them if there is one."""
+    existing_file(file)
+    with file.open("rb") as packed:
+        parts = unpacked(packed, str(file), in_memory=False)
+        if parts is None:
+            with _open(file) as stream:
+                yield stream, None
+            return
+        plain = tempfile.NamedTemporaryFile(suffix=".fits")  # noqa: SIM115 - outlives this
+        for part in parts:
+            plain.write(part)
+        plain.flush()
+    with _open(Path(plain.name)) as stream:
+        yield stream, plain
+
+
+def _open(file: Path) -> BinaryIO:
+    """Return the file as a stream of plain FITS bytes."""
+    existing_file(file)
+    stream = file.open("rb")
+    try:
+        parts = unpacked(stream, str(file))
+        plain = None if parts is None else b"".join(parts)
+        magic = stream.read(6) if plain is None else b""
+        stream.seek(0)
+    except BaseException:
+        stream.close()
+        raise
+    if plain is not None:
+        stream.close()
+        return io.BytesIO(plain)
+    if not magic.startswith(b"SIMPLE"):
+        stream.close()
+        raise BadInputError(str(file), "a FITS file", f"a file that starts with {magic!r}")
+    return stream
+
+
+def _choose(stream: BinaryIO, file: Path, hdu: Hdu | None, *, whole: bool = True) -> int:
+    """Return the number of the HDU to read, having checked that all of it is there.
+
+    With ``whole`` memory has to hold all of it.
+    """
+    length = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    seen: list[str] = []
+    check_headers(stream, str(file))
+    # Without decompression, sizes are those of the bytes in the file.
+    hdus = fits.open(stream, memmap=False, disable_image_compression=True)
+    try:
+        for index, one in enumerate(hdus):
+            shape = _image_shape(one)
+            label = f"{index} {_hdu_name(index, one)}".strip()
+            seen.append(f"{label} {shape or 'no image'}")
+            if not _matches(hdu, index, one) or (hdu is None and len(shape) != 2):
+                continue
+            if len(shape) != 2:
+                raise BadInputError(
+                    str(file),
+                    f"a two-dimensional image in HDU {label}",
+                    f"shape {shape}" if shape else "no image",
+                )
+            if shape[0] * shape[1] > _MOST_PIXELS:
+                raise BadInputError(
+                    str(file), f"at most {_MOST_PIXELS} pixels", f"{shape[0]} x {shape[1]}"
+                )
+            ends = one.fileinfo()["datLoc"] + one.size
+            if ends > length:
+                raise BadInputError(
+                    str(file),
+                    f"a complete image of shape {shape} ({ends} bytes)",
+                    f"a file cut short at {length} bytes",
+                )
+            check_fields(one.header, str(file))
+            check_unpacked(
+                _pixel_bytes(one) * shape[0] * shape[1],
+                one.size,
+                str(file),
+                f"an image of {shape[0]} x {shape[1]} pixels",
+                in_memory=whole,
+            )
+            return index
+    finally:
+        hdus.close(closed=False)  # the stream is read once more
+    wanted = "a two-dimensional image" if hdu is None else f"an HDU {hdu!r}"
+    raise BadInputError(str(file), wanted, f"HDUs {'; '.join(seen)}")
+
+
+def _image_shape(hdu: Any) -> tuple[int, ...]:
+    """Return the shape of an image HDU without leading axes of 1; empty if it is none."""
+    header = hdu.header
+    prefix = "Z" if header.get("ZIMAGE", False) is True else ""
+    if not prefix and not hdu.is_image:
+        return ()
+    n_axes = int(header.get(f"{prefix}NAXIS", 0))
+    shape = [int(header[f"{prefix}NAXIS{axis}"]) for axis in range(n_axes, 0, -1)]
+    while len(shape) > 2 and shape[0] == 1:
+        shape.pop(0)
+    return tuple(shape) if all(n > 0 for n in shape) else ()
+
+
+def _pixel_bytes(hdu: Any) -> int:
+    """Return the size of one pixel [bytes], tiles unpacked."""
+    return abs(int(hdu.header.get("ZBITPIX", hdu.header["BITPIX"]))) // 8
+
+
+def _matches(wanted: Hdu | None, index: int, hdu: Any) -> bool:
+    """Return whether an HDU is the one asked for."""
+    if wanted is None:
+        return True
+    if isinstance(wanted, int):
+        return index == wanted
+    name, version = wanted if isinstance(wanted, tuple) else (wanted, None)
+    same = _hdu_name(index, hdu).upper() == name.upper()
+    return same and (version is None or bool(hdu.ver == version))
+
+
+def _hdu_name(index: int, hdu: Any) -> str:
+    """Return EXTNAME, PRIMARY for the first HDU without one, empty for others."""
+    return str(hdu.header.get("EXTNAME", "")) or ("PRIMARY" if index == 0 else "")
+
+
+def _joined_header(hdus: fits.HDUList, index: int) -> tuple[fits.Header, tuple[str, ...]]:
+    """Return the image's header over the primary one's, and what of it cannot be read."""
+    joined, unreadable = fits.Header(), []
+    for number in dict.fromkeys((index, 0)):
+        for card in hdus[number].header.cards:
+            try:
+                keyword, value, comment = card.keyword, card.value, card.comment
+            except (fits.VerifyError, ValueError):
+                unreadable.append(f"an unreadable card {card.keyword}")
+                continue
+            if number == index or not (keyword in joined or is_structural(keyword)):
+                joined.append((keyword, value, comment), end=True)
+    return joined, tuple(unreadable)
+
+
+def _scaled(raw: Pixels, header: fits.Header, file: Path) -> Pixels:
+    """Return pixel values by BSCALE and BZERO, NaN where they are BLANK.
+
+    astropy can do this, but forgets BLANK in unsigned images.
+    """
+    raw = raw.reshape(raw.shape[-2:])
+    try:
+        scale, zero = float(header.get("BSCALE", 1.0)), float(header.get("BZERO", 0.0))
+    except (TypeError, ValueError) as error:
+        got = f"{header.get('BSCALE')!r} and {header.get('BZERO')!r}"
+        raise BadInputError(str(file), "numbers for BSCALE and BZERO", got) from error
+    blank = header.get("BLANK", header.get("ZBLANK"))
+    values = raw
+    if raw.dtype.kind == "i" and (scale, zero) == (1.0, 2.0**63):
+        # Unsigned 64-bit: double precision would round the small values away.
+        values = raw.astype(np.uint64) + np.uint64(2**63)
+    elif (scale, zero) != (1.0, 0.0):
+        values = raw.astype(np.float64) * scale + zero
+    if raw.dtype.kind in "iu" and isinstance(blank, int):
+        values = np.where(raw == blank, np.nan, values)
+    return values

@@ -1,0 +1,241 @@
+"""The facts of a FITS header, under the names observatories give them."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from astropy import log
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
+from astropy.wcs import WCS
+from astropy.wcs.utils import proj_plane_pixel_scales
+
+from skyduel.core.errors import one_line
+
+__all__ = ["FACT_KEYS", "IGNORED_KEY", "Facts", "celestial_wcs", "header_facts", "is_structural"]
+
+#: Header keywords of each fact, the most telling first. EGAIN comes before
+#: GAIN because cameras write their gain *setting* there; for ESO, CONAD is
+#: electrons per ADU and GAIN its inverse, so that one is not listed.
+FACT_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "gain": (
+        "EGAIN",
+        "GAIN",
+        "CCDGAIN",
+        "GAIN1",
+        "GAINEFF",
+        "ATODGAIN",
+        "CCDSENS",
+        "ESO DET OUT1 CONAD",
+    ),
+    "read_noise": (
+        "RDNOISE",
+        "READNOIS",
+        "READNOISE",
+        "RON",
+        "RDNOIS",
+        "RDNOISE1",
+        "READNOI",
+        "READNSE",
+        "RNOISE",
+        "CCDRON",
+        "ENOISE",
+        "ESO DET OUT1 RON",
+    ),
+    "saturation": (
+        "SATURATE",
+        "SATLEVEL",
+        "SATURATI",
+        "SATURAT",
+        "SATUR",
+        "MAXLIN",
+        "SATADU",
+        "LINLIMIT",
+    ),
+    "exposure_s": ("EXPTIME", "EXPOSURE", "ITIME", "EXP_TIME", "TEXPTIME", "XPOSURE", "INTTIME"),
+    "zero_point": (
+        "MAGZERO",
+        "MAGZPT",
+        "MAGZP",
+        "ZEROPT",
+        "ZEROPNT",
+        "ZEROPOIN",
+        "ZEROPOINT",
+        "PHOTZP",
+        "PHOT_ZP",
+        "ZPMAG",
+        "MAGZEROP",
+        "MAG_ZP",
+        "ZP",
+    ),
+    "fwhm": ("FWHM", "PSF_FWHM", "PSFFWHM", "FWHM_PX", "FWHMPIX", "MEDFWHM", "AVGFWHM"),
+    "pixel_scale_arcsec": (
+        "PIXSCALE",
+        "SECPIX",
+        "SECPIX1",
+        "PIXSCAL1",
+        "PIXELSCL",
+        "PIXELSC",
+        "PSCALE",
+        "PIXSCL",
+    ),
+}
+_SEEING_KEYS: Final = ("SEEING", "SSEEING")
+
+#: Where `catalog.Frame.header` lists what the header said and nobody can use.
+IGNORED_KEY: Final = "ignored_facts"
+
+_ARCSEC = re.compile(r"arc\s*-?sec", re.IGNORECASE)
+_STRUCTURE = re.compile(
+    r"""^(SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BZERO|BSCALE|BLANK|END
+    |CHECKSUM|DATASUM|EXTNAME|EXTVER|EXTLEVEL|INHERIT|COMMENT|HISTORY|CONTINUE|LONGSTRN|MASKEXT
+    |Z(IMAGE|SIMPLE|BITPIX|NAXIS\d*|TILE\d*|CMPTYPE|NAME\d+|VAL\d+|QUANTIZ|DITHER0|BLANK|TENSION
+      |EXTEND|PCOUNT|GCOUNT|HECKSUM|DATASUM|MASKCMP|SCALE|ZERO)
+    |T(FIELDS|TYPE\d+|FORM\d+|UNIT\d+|HEAP)
+    |WCSAXES|WCSNAME|C(TYPE|RVAL|RPIX|DELT|UNIT|ROTA|RDER|SYER|NAME)\d+|(CD|PC|PV|PS)\d+_\d+
+    |PC\d{6}|LONPOLE|LATPOLE|RADE(SYS|CSYS)|EQUINOX|[AB]P?_(ORDER|DMAX|\d+_\d+)|MJDREF[IF]?)?$""",
+    re.VERBOSE,
+)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a header says: the values to use and, in words, those that are useless."""
+
+    values: Mapping[str, float]
+    ignored: tuple[str, ...] = field(default=())
+
+
+def header_facts(
+    header: fits.Header, *, wcs: WCS | None = None, pixel_scale_arcsec: float | None = None
+) -> Facts:
+    """Return gain, noise, saturation and the like, named as in `catalog.Frame`.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Text that reads as a number counts as one.
+    wcs : astropy.wcs.WCS, optional
+        Gives the pixel scale where no keyword does.
+    pixel_scale_arcsec : float, optional
+        A pixel scale [arcsec] that stands above the header's.
+
+    Returns
+    -------
+    Facts
+        For each fact the first keyword with a usable value. Values that are
+        not finite or, but for zero-point and read noise, not positive are
+        left out and listed.
+
+    Notes
+    -----
+    A full width at half maximum is in pixels unless its comment says arcsec;
+    seeing is in arcsec, and of no use without a pixel scale.
+    """
+    ignored: list[str] = []
+
+    def first(fact: str, keys: tuple[str, ...]) -> tuple[str, float] | None:
+        for key in keys:
+            if key in header:
+                number = _number(header[key])
+                if number is not None and _possible(fact, number):
+                    return key, number
+                ignored.append(f"{key} = {header[key]!r}")
+        return None
+
+    found = {fact: hit for fact, keys in FACT_KEYS.items() if (hit := first(fact, keys))}
+    values = {fact: number for fact, (_, number) in found.items()}
+    if "pixel_scale_arcsec" not in values and wcs is not None:
+        scale = 3600.0 * float(np.sqrt(np.prod(proj_plane_pixel_scales(wcs))))
+        values["pixel_scale_arcsec"] = scale
+    scale_used = pixel_scale_arcsec or values.get("pixel_scale_arcsec")
+
+    in_arcsec = None
+    if "fwhm" not in found:
+        in_arcsec = first("fwhm", _SEEING_KEYS)
+    elif _ARCSEC.search(str(header.comments[found["fwhm"][0]])):
+        in_arcsec = found["fwhm"]
+        del values["fwhm"]
+    if in_arcsec is not None and scale_used:
+        values["fwhm"] = in_arcsec[1] / scale_used
+    elif in_arcsec is not None:
+        ignored.append(f"{in_arcsec[0]} = {in_arcsec[1]!r} (arcsec, and no pixel scale)")
+    return Facts(values, tuple(ignored))
+
+
+def celestial_wcs(header: fits.Header, hdus: fits.HDUList | None = None) -> tuple[WCS | None, str]:
+    """Return the celestial coordinates of a header, or None and the reason.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        SIP and the other distortions are kept.
+    hdus : astropy.io.fits.HDUList, optional
+        The file, for distortions kept in tables.
+
+    Returns
+    -------
+    WCS or None
+        Two celestial axes; None without them, or if the middle of the image
+        has no position.
+    str
+        Why there is none, empty if the header never promised any.
+    """
+    with _quiet():
+        try:
+            wcs = WCS(header, fobj=hdus)
+            if not wcs.has_celestial:
+                return None, ""
+            wcs = wcs.celestial
+            middle = [(n - 1) / 2 for n in (header.get("NAXIS1", 1), header.get("NAXIS2", 1))]
+            sky = np.asarray(wcs.all_pix2world([middle], 0))
+            scales = proj_plane_pixel_scales(wcs)
+        except Exception as error:  # wcslib and astropy raise a dozen types on bad headers
+            return None, f"celestial coordinates unusable: {one_line(error)}"
+        if not (np.isfinite(sky).all() and np.isfinite(scales).all() and (scales > 0).all()):
+            return None, "celestial coordinates unusable: the middle of the image has none"
+        return wcs, ""
+
+
+def is_structural(key: str) -> bool:
+    """Return whether a keyword describes the file or the WCS, not the observation."""
+    return _STRUCTURE.match(key.upper()) is not None
+
+
+def _possible(fact: str, number: float) -> bool:
+    """Return whether a finite number can be the value of a fact."""
+    if fact == "zero_point":
+        return True
+    return number >= 0 if fact == "read_noise" else number > 0
+
+
+def _number(value: Any) -> float | None:
+    """Return a header value as a finite number, or None."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence astropy's remarks on headers it mends, for this block only."""
+    level = log.level
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        log.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            log.setLevel(level)

@@ -1,0 +1,103 @@
+"""What tables written as YAML or XML must not hold, looked for before anything acts on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+from xml.parsers import expat
+
+import yaml
+
+from skyduel.core.errors import BadInputError, one_line
+
+__all__ = ["vet_xml", "vet_yaml"]
+
+# Tags that build plain data, and those with which astropy writes its own columns.
+_PLAIN: Final = "tag:yaml.org,2002:"
+_TYPES: Final = frozenset(
+    _PLAIN + name
+    for name in (
+        *("map", "seq", "str", "int", "float", "bool"),
+        *("null", "omap", "set", "binary", "timestamp"),
+    )
+)
+_ASTROPY: Final = ("!astropy.units.", "!astropy.table.", "!astropy.time.", "!astropy.coordinates.")
+_MOST_ALIASES: Final = 1000
+_DEEPEST: Final = 50
+
+
+def vet_yaml(lines: Sequence[str], source: str) -> None:
+    """Refuse YAML that builds more than plain data and astropy's columns, or grows as it is read.
+
+    Raises
+    ------
+    BadInputError
+        For any other tag, a merge key (``<<``, which doubles at every step), more than 1000
+        aliases, nesting deeper than 50, or what is no YAML.
+    """
+    aliases = depth = 0
+    try:
+        for event in yaml.parse("\n".join(lines), Loader=yaml.SafeLoader):
+            tag = getattr(event, "tag", None)
+            if (
+                tag is not None
+                and tag != "!"
+                and tag not in _TYPES
+                and not tag.startswith(_ASTROPY)
+            ):
+                raise BadInputError(source, "a header of plain data", f"the YAML tag {tag[:80]!r}")
+            if isinstance(event, yaml.ScalarEvent) and event.value == "<<":
+                raise BadInputError(source, "a header of plain data", "a YAML merge key")
+            aliases += isinstance(event, yaml.AliasEvent)
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if aliases > _MOST_ALIASES or depth > _DEEPEST:
+                raise BadInputError(
+                    source,
+                    f"a header of at most {_MOST_ALIASES} aliases, nested at most {_DEEPEST} deep",
+                    f"{aliases} aliases, {depth} deep",
+                )
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        if isinstance(error, BadInputError):
+            raise
+        raise BadInputError(source, "a ECSV table, its header as YAML", one_line(error)) from error
+
+
+def vet_xml(content: bytes, source: str) -> None:
+    """Refuse XML that defines entities, names other files to read, or is nested deeply.
+
+    Raises
+    ------
+    BadInputError
+        For any entity of its own, a ``STREAM`` that lies elsewhere (``href``), nesting
+        deeper than 50, or what is no XML.
+    """
+    depth = 0
+
+    def refuse(got: str) -> None:
+        raise BadInputError(source, "a VOTable of its own data only", got)
+
+    def begins(name: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        local = name.rpartition(":")[2].upper()
+        if depth > _DEEPEST:
+            refuse(f"elements nested deeper than {_DEEPEST}")
+        if local == "STREAM" and any(k.rpartition(":")[2].lower() == "href" for k in attributes):
+            refuse("a STREAM that lies elsewhere")
+
+    def ends(name: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    def entity(*parts: Any) -> None:
+        refuse(f"an entity {str(parts[0])[:40]!r}")
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = begins
+    parser.EndElementHandler = ends
+    parser.EntityDeclHandler = entity
+    try:
+        parser.Parse(content, True)
+    except expat.ExpatError as error:
+        raise BadInputError(source, "a VOTable table as XML", str(error)) from error

@@ -1,0 +1,1 @@
+"""Measurements made alike for every detector: background, aperture photometry, pixel features."""

@@ -1,0 +1,95 @@
+"""Detectors by name: ours, and everybody's who registers an entry point."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Final
+
+from skyduel.core.detector import Detector
+from skyduel.core.errors import BadInputError, one_line
+from skyduel.core.settings import nearest
+
+__all__ = ["GROUP", "available", "make_detector"]
+
+#: Entry-point group in which a detector's factory is registered.
+GROUP: Final = "skyduel.detectors"
+
+
+def available() -> dict[str, EntryPoint]:
+    """Return the registered detectors by name, sorted; none of them is imported.
+
+    Raises
+    ------
+    BadInputError
+        If two installed packages register different detectors under one name.
+    """
+    found: dict[str, EntryPoint] = {}
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        first = found.setdefault(entry.name, entry)
+        if first.value != entry.value:
+            raise BadInputError(
+                f"detector {entry.name!r}",
+                "one installed package that registers it",
+                f"{first.value} and {entry.value}",
+            )
+    return found
+
+
+def make_detector(spec: str, overrides: Mapping[str, Any] | None = None) -> Detector:
+    """Return a detector by its registered name.
+
+    Parameters
+    ----------
+    spec : str
+        Name of an entry point of the group ``skyduel.detectors``, which is a
+        factory ``factory(**settings) -> Detector``.
+    overrides : mapping, optional
+        Settings handed to the factory.
+
+    Raises
+    ------
+    BadInputError
+        If the name is unknown (the nearest is suggested), the plug-in cannot
+        be imported, a setting is unknown or not allowed, or what the factory
+        returns is no detector.
+    """
+    known = available()
+    source = f"detector {spec!r}"
+    if spec not in known:
+        names = ", ".join(known) or "none: is the package installed?"
+        close = nearest(spec, list(known))
+        hint = f"an unknown name; did you mean {close}?" if close else "an unknown name"
+        raise BadInputError(source, f"a registered detector ({names})", hint)
+    entry = known[spec]
+    try:
+        factory = entry.load()
+    except Exception as error:  # whatever a plug-in does while it is imported
+        raise BadInputError(
+            source, f"an importable {entry.value}", f"{type(error).__name__}: {one_line(error)}"
+        ) from error
+    if not callable(factory):
+        raise BadInputError(source, f"{entry.value} to be a factory", f"{type(factory).__name__}")
+    settings = dict(overrides or {})
+    _check_call(source, factory, settings)
+    made = factory(**settings)
+    if not isinstance(made, Detector):
+        raise BadInputError(
+            source,
+            "a factory of something with a name, settings and a call",
+            f"{type(made).__name__}",
+        )
+    return made
+
+
+def _check_call(source: str, factory: Any, settings: Mapping[str, Any]) -> None:
+    """Raise BadInputError where a factory does not take these settings."""
+    try:
+        signature = inspect.signature(factory)
+    except (TypeError, ValueError):  # compiled callables need not have one
+        return
+    try:
+        signature.bind(**settings)
+    except TypeError as error:
+        raise BadInputError(source, f"settings as in factory{signature}", str(error)) from error

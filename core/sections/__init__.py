@@ -1,0 +1,1 @@
+"""Images too large for memory, read and merged section by section."""

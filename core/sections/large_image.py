@@ -1,0 +1,317 @@
+"""Frames too large to be held: cut into overlapping sections that are read one at a time.
+
+Each section answers for its core; cores cover the frame without gap or overlap, and
+what surrounds a core is context. All starts are multiples of the background's mesh, so
+that meshes are the same pixels as in the whole frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from astropy.wcs import WCS
+
+from skyduel.core.errors import BadInputError
+from skyduel.core.frame import Frame
+from skyduel.core.io.dataset import Entry
+from skyduel.core.io.fits_frames import facts_of, masked_pixels
+from skyduel.core.io.fits_images import ImageFile, split_brackets
+
+__all__ = ["LargeImage", "PackedMask", "Section", "Sectioning", "open_large_image"]
+
+#: Starts of sections are multiples of this: SExtractor's usual background mesh [px].
+_ALIGNED_PX: Final = 64
+# So many pixels of a real image need a byte at least, however packed.
+_PX_PER_BYTE: Final = 16
+
+
+@dataclass(frozen=True)
+class Sectioning:
+    """How frames of more than ``section_px`` squared pixels are cut.
+
+    Parameters
+    ----------
+    section_px : int
+        Largest side of a section, its margins included [px].
+    overlap_px : int
+        Margin around a core [px], rounded up to whole meshes of 64. Sources larger than
+        this, and that only, may be seen differently by two sections.
+
+    Raises
+    ------
+    BadInputError
+        If the margins leave less than one mesh of 64 px to answer for.
+    """
+
+    section_px: int = 4096
+    overlap_px: int = 128
+
+    def __post_init__(self) -> None:
+        if self.overlap_px < 0:
+            raise BadInputError("overlap_px", "a margin of at least 0 px", str(self.overlap_px))
+        if self.section_px - 2 * self.margin_px < _ALIGNED_PX:
+            raise BadInputError(
+                "--section-px",
+                f"at least {2 * self.margin_px + _ALIGNED_PX} px with margins of {self.margin_px}",
+                str(self.section_px),
+            )
+
+    @property
+    def margin_px(self) -> int:
+        """The margin in whole meshes [px]."""
+        return -(-self.overlap_px // _ALIGNED_PX) * _ALIGNED_PX
+
+    def cuts(self, shape: tuple[int, int]) -> bool:
+        """Return whether a frame of this shape is cut at all."""
+        return shape[0] * shape[1] > self.section_px**2
+
+    def sections(self, shape: tuple[int, int]) -> tuple[Section, ...]:
+        """Return the sections of a frame, row after row."""
+        ny, nx = shape
+        return tuple(
+            Section(y0, y1, x0, x1, core_y0, core_y1, core_x0, core_x1)
+            for y0, y1, core_y0, core_y1 in self._spans(ny)
+            for x0, x1, core_x0, core_x1 in self._spans(nx)
+        )
+
+    def _spans(self, n: int) -> Iterator[tuple[int, int, int, int]]:
+        """Yield start and stop of each section and of its core along one axis."""
+        if n <= self.section_px:
+            yield 0, n, 0, n
+            return
+        most = (self.section_px - 2 * self.margin_px) // _ALIGNED_PX * _ALIGNED_PX
+        # As many as it takes, all alike: a narrow last one would be mostly margin.
+        step = -(-n // (-(-n // most) * _ALIGNED_PX)) * _ALIGNED_PX
+        for core in range(0, n, step):
+            end = min(core + step, n)
+            yield max(0, core - self.margin_px), min(n, end + self.margin_px), core, end
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of a frame [px]: what is read, and the core that it answers for."""
+
+    y0: int
+    y1: int
+    x0: int
+    x1: int
+    core_y0: int
+    core_y1: int
+    core_x0: int
+    core_x1: int
+
+    @property
+    def core(self) -> tuple[slice, slice]:
+        """Rows and columns of the core in the section's own pixels."""
+        return (
+            slice(self.core_y0 - self.y0, self.core_y1 - self.y0),
+            slice(self.core_x0 - self.x0, self.core_x1 - self.x0),
+        )
+
+    def holds(
+        self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], more: float = 0.0
+    ) -> npt.NDArray[np.bool_]:
+        """Return which positions of the frame lie in the core, widened by ``more`` px."""
+        return np.asarray(
+            (x >= self.core_x0 - 0.5 - more)
+            & (x < self.core_x1 - 0.5 + more)
+            & (y >= self.core_y0 - 0.5 - more)
+            & (y < self.core_y1 - 0.5 + more)
+        )
+
+    def reads(
+        self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.bool_]:
+        """Return which positions of the frame lie in the section, its margin included."""
+        return np.asarray(
+            (x >= self.x0 - 0.5) & (x < self.x1 - 0.5) & (y >= self.y0 - 0.5) & (y < self.y1 - 0.5)
+        )
+
+
+class PackedMask:
+    """A mask of a whole frame at one bit a pixel, read like an array at rows and columns.
+
+    Parameters
+    ----------
+    shape : (ny, nx)
+        Of the frame.
+    value : bool
+        What it is before anything is put.
+    """
+
+    def __init__(self, shape: tuple[int, int], value: bool) -> None:
+        self.shape = shape
+        fill = 255 if value else 0
+        self._bits = np.full((shape[0], -(-shape[1] // 8)), fill, dtype=np.uint8)
+
+    def put(self, section: Section, mask: npt.NDArray[np.bool_]) -> None:
+        """Take over the core of a section's mask; its columns start at a multiple of 64."""
+        bits = np.packbits(mask[section.core], axis=1)
+        first = section.core_x0 // 8
+        self._bits[section.core_y0 : section.core_y1, first : first + bits.shape[1]] = bits
+
+    def __getitem__(
+        self, at: tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.integer[Any]]]
+    ) -> npt.NDArray[np.bool_]:
+        """Return the mask at rows and columns, both of shape (n,)."""
+        row, column = at
+        return np.asarray((self._bits[row, column >> 3] >> (7 - (column & 7))) & 1, dtype=bool)
+
+
+@dataclass(frozen=True, eq=False)
+class LargeImage:
+    """A frame that is read section by section.
+
+    Parameters
+    ----------
+    facts : dict
+        The fields of `Frame` but its pixels and mask.
+    shape : (ny, nx)
+        Of the whole.
+    sections : tuple of Section
+        Row after row.
+    image : ImageFile
+        Its pixels.
+    mask, weight : ImageFile, optional
+        Images of the same shape, used as `catalog.read_frame` does.
+    mask_bits : int, optional
+        Which bits of the mask make a pixel unusable.
+    """
+
+    facts: dict[str, Any]
+    shape: tuple[int, int]
+    sections: tuple[Section, ...]
+    image: ImageFile
+    mask: ImageFile | None = None
+    weight: ImageFile | None = None
+    mask_bits: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the frame."""
+        return str(self.facts["name"])
+
+    @property
+    def wcs(self) -> WCS | None:
+        """Celestial coordinates of the whole."""
+        wcs: WCS | None = self.facts["wcs"]
+        return wcs
+
+    @property
+    def zero_point(self) -> float | None:
+        """Magnitude of a source of 1 ADU."""
+        return self.facts.get("zero_point")
+
+    @property
+    def fwhm(self) -> float | None:
+        """Full width at half maximum of the point-spread function [px]."""
+        return self.facts.get("fwhm")
+
+    def read(self, section: Section) -> Frame | None:
+        """Return one section as a frame whose pixel (0, 0) is the section's corner.
+
+        None where it has no usable pixel: mosaics have empty corners.
+
+        Raises
+        ------
+        BadInputError
+            If the file is damaged there.
+        """
+        rows, columns = slice(section.y0, section.y1), slice(section.x0, section.x1)
+        pixels = self.image.read(rows, columns)
+        bad = ~np.isfinite(pixels)
+        if self.mask is not None:
+            source = str(self.mask.file)
+            bad |= masked_pixels(self.mask.read(rows, columns), self.mask_bits, source)
+        if self.weight is not None:
+            bad |= ~(self.weight.read(rows, columns) > 0)
+        if bad.all():
+            return None
+        facts = self.facts
+        if self.wcs is not None:
+            facts = facts | {"wcs": self.wcs.slice((rows, columns))}
+        return Frame(data=pixels, mask=bad, **facts)
+
+    def frames(self) -> Iterator[tuple[Section, Frame]]:
+        """Yield every section that has a usable pixel, one in memory at a time.
+
+        Raises
+        ------
+        BadInputError
+            If none has, or all usable pixels have one value.
+        """
+        low, high = np.inf, -np.inf
+        for section in self.sections:
+            frame = self.read(section)
+            if frame is None:
+                continue
+            usable = frame.data[~frame.bad]
+            low, high = min(low, float(usable.min())), max(high, float(usable.max()))
+            del usable
+            yield section, frame
+            del frame  # before the next is read
+        if low == np.inf:
+            raise BadInputError(self.name, "at least one usable pixel", "only masked pixels")
+        if low == high:
+            raise BadInputError(
+                self.name, "an image whose pixels vary", f"{low:g} in all usable pixels"
+            )
+
+    def owner(
+        self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.int64]:
+        """Return the number of the section whose core holds, or is nearest to, each position."""
+        ny, nx = self.shape
+        x, y = np.clip(x, -0.5, nx - 0.75), np.clip(y, -0.5, ny - 0.75)
+        owner = np.zeros(len(x), dtype=np.int64)
+        for number, section in enumerate(self.sections):
+            owner[section.holds(x, y)] = number
+        return owner
+
+
+def open_large_image(entry: Entry, sectioning: Sectioning) -> LargeImage | None:
+    """Return a frame to be read by sections, or None where it is small enough to be read whole.
+
+    Parameters
+    ----------
+    entry : Entry
+        The frame, its mask and its weight.
+    sectioning : Sectioning
+        What is large, and how to cut it.
+
+    Raises
+    ------
+    BadInputError
+        If a file is missing or damaged, or mask or weight have another shape.
+    """
+    file, hdu = split_brackets(entry.frame)
+    # Most sets are of small files: their headers are not read twice.
+    if file.is_file() and file.stat().st_size * _PX_PER_BYTE < sectioning.section_px**2:
+        return None
+    image = ImageFile(file, hdu)
+    if not sectioning.cuts(image.shape):
+        return None
+    mask = None if entry.mask is None else ImageFile(*split_brackets(entry.mask))
+    if mask is None and isinstance(image.header.get("MASKEXT"), str):
+        mask = ImageFile(file, image.header["MASKEXT"])
+    if mask is None and entry.mask_bits is not None:
+        raise BadInputError(str(file), "a mask for mask_bits to choose from", "no mask")
+    weight = None if entry.weight is None else ImageFile(*split_brackets(entry.weight))
+    for what, one in (("mask", mask), ("weight map", weight)):
+        if one is not None and one.shape != image.shape:
+            raise BadInputError(
+                str(one.file), f"a {what} of the image's shape {image.shape}", f"{one.shape}"
+            )
+    return LargeImage(
+        facts=facts_of(file, hdu, image.header, image.wcs, image.unusable),
+        shape=image.shape,
+        sections=sectioning.sections(image.shape),
+        image=image,
+        mask=mask,
+        weight=weight,
+        mask_bits=entry.mask_bits,
+    )

@@ -1,0 +1,67 @@
+"""Settings from a person's hand: one line that says what is wrong, and the nearest right name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from skyduel.core.errors import BadInputError
+
+__all__ = ["build_settings", "nearest", "settings_error"]
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def nearest(word: str, choices: Iterable[str]) -> str | None:
+    """Return the choice most like ``word``, whatever the case, or None if none is."""
+    by_lower = {choice.lower(): choice for choice in choices}
+    close = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=0.5)
+    return by_lower[close[0]] if close else None
+
+
+def build_settings(
+    model: type[Model], source: str, overrides: Mapping[str, Any], base: Model | None = None
+) -> Model:
+    """Return ``base`` (or the model's defaults) with some settings overridden, validated.
+
+    Parameters
+    ----------
+    model : type of pydantic model
+        What the settings are.
+    source : str
+        Whose settings they are, for messages.
+    overrides : mapping
+        Values by the names of the model's fields.
+    base : instance of the model, optional
+        Where the rest comes from.
+
+    Raises
+    ------
+    BadInputError
+        For a setting that the model does not have, naming the nearest one it
+        has, and for a value that is not allowed.
+    """
+    for key in overrides:
+        if key not in model.model_fields:
+            close = nearest(key, model.model_fields)
+            hint = f"; did you mean {close}?" if close else ""
+            raise BadInputError(
+                source, f"a setting among {', '.join(model.model_fields)}", f"{key!r}{hint}"
+            )
+    values = {} if base is None else base.model_dump()
+    try:
+        return model.model_validate({**values, **overrides})
+    except ValidationError as error:
+        raise settings_error(source, error) from error
+
+
+def settings_error(source: str, error: ValidationError) -> BadInputError:
+    """Return the first fault that pydantic found as the project's own one-line error."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "settings"
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    return BadInputError(f"{source}: {where}", message, repr(first.get("input")))

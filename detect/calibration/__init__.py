@@ -1,0 +1,1 @@
+"""Fit the score calibration and the re-scoring network on simulated frames."""

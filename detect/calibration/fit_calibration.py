@@ -1,0 +1,425 @@
+"""From a checkpoint to weights whose scores mean something."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, NamedTuple, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.optimize import least_squares
+from scipy.spatial import KDTree
+from scipy.special import ndtri
+from sklearn.linear_model import LogisticRegression
+
+from skyduel.core.catalog import Catalog
+from skyduel.core.errors import BadInputError, one_line
+from skyduel.core.frame import Frame
+from skyduel.core.measure.aperture_photometry import forced_photometry
+from skyduel.core.measure.background import Background, estimate_background
+from skyduel.detect.calibration.fit_rescoring import ENOUGH, fit_rescoring
+from skyduel.detect.inference.centroids import refine_points, window_sigma
+from skyduel.detect.inference.context_features import width_and_snr
+from skyduel.detect.inference.find_sources import find_sources
+from skyduel.detect.inference.suppression import suppress
+from skyduel.detect.model.network import Network
+from skyduel.detect.model.score_model import CONTEXT_FEATURES, ErrorLaw, streak_features
+from skyduel.detect.model.weights import Calibration, save_weights
+from skyduel.detect.training.checkpoint import read_average
+from skyduel.detect.training.train import TrainingSettings
+from skyduel.simulation import FAMILIES, draw_settings, draw_training_settings, simulate
+
+__all__ = [
+    "KnownFrame",
+    "calibration_frames",
+    "finish",
+    "fit_calibration",
+    "fit_errors",
+    "fit_points",
+    "fit_streaks",
+    "judge",
+    "judge_streaks",
+]
+
+#: Calibration frames come from a stream of seeds of their own.
+_CALIBRATION_STREAM: Final = 2
+#: A truth fainter than this counts neither way, as in the scorer's default rules.
+_COUNTED_SNR: Final = 2.0
+#: And from this on a galaxy too wide for training to ask for is right where it is found.
+_GALAXY_SNR: Final = 5.0
+_FLOOR: Final = 0.02
+#: The scorer's default radius.
+_MATCH_PX: Final = 2.0
+#: Side of a calibration frame [px].
+_FRAME_PX: Final = 384
+#: How far a streak's middle may lie from a true one [px], and their directions apart [deg].
+_STREAK_PX: Final = 5.0
+_STREAK_DEG: Final = 10.0
+#: Frames in which every family and the mixture have come once.
+_ROUND: Final = 2 * len(FAMILIES)
+#: Deviations needed to fit their law, and groups in which they are.
+_FEW_DEVIATIONS: Final = 400
+_GROUPS: Final = 12
+#: Right and wrong streaks needed to calibrate their scores.
+_FEW_STREAKS: Final = 15
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+
+class KnownFrame(NamedTuple):
+    """A frame with its truth, and which kind of frame it is; kinds weigh alike."""
+
+    kind: str
+    frame: Frame
+    truth: Catalog
+
+
+def calibration_frames(seed: int, per_kind: int = 4) -> Iterator[KnownFrame]:
+    """Yield simulated frames: of every family, and as many in all of the training mixture."""
+    for index in range(per_kind * len(FAMILIES)):
+        family = list(FAMILIES)[index % len(FAMILIES)]
+        for k, kind in enumerate((family, "mixture")):
+            rng = np.random.default_rng([seed, _CALIBRATION_STREAM, index, k])
+            settings = (
+                draw_training_settings(rng, _FRAME_PX)
+                if k
+                else draw_settings(family, rng, ny=_FRAME_PX, nx=_FRAME_PX)
+            )
+            frame, truth = simulate(settings, rng, f"calibration {index}")
+            if k and index % 2:  # as many a header is silent about the seeing
+                frame = frame.with_(fwhm=None)
+            yield KnownFrame(kind, frame, truth)
+
+
+class _Judged(NamedTuple):
+    """What soft-NMS leaves of one frame's proposals, and its streaks, each with its verdict."""
+
+    kind: str
+    logit: Floats
+    evidence: npt.NDArray[np.float32]
+    right: Bools
+    streaks: Floats
+    streaks_right: Bools
+    #: σ of the profile over S/N [px], and the deviation of x or y [px], of right points, (m, 2):
+    #: as the network places them, and as their pixels do.
+    placed: Floats
+    windowed: Floats
+
+
+def fit_calibration(
+    network: Network,
+    frames: Iterable[KnownFrame],
+    begin: Calibration | None = None,
+    *,
+    seed: int = 0,
+) -> Calibration:
+    """Return what makes scores probabilities on the given frames.
+
+    What soft-NMS leaves is judged as `judge` does, and streaks as `judge_streaks`.
+
+    Parameters
+    ----------
+    network : Network
+        Folded, on the CPU.
+    frames : iterable of KnownFrame
+        With truth that has ``snr``. The points of every kind of frame have the same
+        weight in all.
+    begin : Calibration, optional
+        Whose weighing of the frame's evidence is kept. Without it three quarters of the
+        frames teach a new one, if they have proposals enough, and the rest calibrate.
+    seed : int
+        Of what is taught.
+
+    Raises
+    ------
+    BadInputError
+        As `fit_points`.
+    """
+    judged = [_judged(network, known) for known in frames]
+    rescoring = None if begin is None else begin.rescoring
+    fresh = judged
+    if begin is None and sum(len(j.logit) for j in judged) >= ENOUGH:
+        taught = [j for n, j in enumerate(judged) if n // _ROUND % 4 != 3]
+        fresh = [j for n, j in enumerate(judged) if n // _ROUND % 4 == 3]
+        rescoring = fit_rescoring(*_stacked(taught), seed=seed)
+    logits, evidence, right, weights = _stacked(fresh)
+    if rescoring is not None:
+        logits = rescoring(logits, evidence)
+    fitted = fit_points(logits, right, weights)
+    streaks = np.concatenate([np.zeros((0, 5)), *(j.streaks for j in judged)])
+    found = np.concatenate([np.zeros(0, dtype=bool), *(j.streaks_right for j in judged)])
+    return replace(
+        fitted,
+        streak=fit_streaks(streaks[:, 4], streaks[:, 2], found),
+        rescoring=rescoring,
+        placed=fit_errors(np.concatenate([np.zeros((0, 2)), *(j.placed for j in judged)])),
+        windowed=fit_errors(np.concatenate([np.zeros((0, 2)), *(j.windowed for j in judged)])),
+    )
+
+
+def _judged(network: Network, known: KnownFrame) -> _Judged:
+    """Return what the network finds on a frame, and which of it is right."""
+    sky = estimate_background(known.frame)
+    raw = find_sources(
+        known.frame,
+        network,
+        floor=_FLOOR,
+        most_per_mpix=60000,
+        device=torch.device("cpu"),
+        bf16=False,
+        background=sky,
+    )
+    kept, logit = suppress(raw.xy, raw.logit)
+    xy, truth = raw.xy[kept], known.truth
+    points = truth.select(~truth.is_streak)
+    ignored = points["ignore"] if "ignore" in points else np.zeros(len(points), dtype=bool)
+    counted = (points["snr"] >= _COUNTED_SNR) & ~ignored
+    if "radius" in points:
+        # Training leaves it open whether a galaxy is a source; one that is seen is.
+        counted |= (points["radius"] > 0) & (points["snr"] >= _GALAXY_SNR)
+    hit, counts = judge(xy, points.xy, counted)
+    counts &= ~_in_galaxies(xy, points) | hit
+    return _Judged(
+        known.kind,
+        logit[counts],
+        raw.evidence[kept][counts],
+        hit[counts],
+        raw.streaks,
+        judge_streaks(raw.streaks, truth.select(truth.is_streak)),
+        *_deviations(known.frame, sky, xy[hit], raw.evidence[kept][hit], points.xy),
+    )
+
+
+def _deviations(
+    frame: Frame,
+    sky: Background,
+    xy: Floats,
+    evidence: npt.NDArray[np.float32],
+    truth_xy: Floats,
+) -> tuple[Floats, Floats]:
+    """Return `_Judged.placed` and `_Judged.windowed` of a frame's right points."""
+    if len(xy) == 0:
+        return np.zeros((0, 2)), np.zeros((0, 2))
+    measured = forced_photometry(frame, Catalog.build(x=xy[:, 0], y=xy[:, 1]), background=sky)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        snr = measured["aper_flux"] / measured["aper_flux_err"]
+        sigma, matched = width_and_snr(evidence)
+        units = sigma / matched, window_sigma(frame) / snr
+    better = refine_points(xy, snr, frame, sky)
+    moved = (better != xy).any(axis=1)
+    off = better - truth_xy[KDTree(truth_xy).query(better)[1]]
+    out = []
+    for rows, unit in zip((~moved, moved), units, strict=True):
+        rows = rows & np.isfinite(unit) & (unit > 0)
+        out.append(np.column_stack([np.repeat(unit[rows], 2), off[rows].ravel()]))
+    return out[0], out[1]
+
+
+def fit_errors(deviations: Floats) -> ErrorLaw | None:
+    """Return the law that positions' errors follow.
+
+    Parameters
+    ----------
+    deviations : ndarray of float64, shape (m, 2)
+        σ of the profile over S/N [px], and how far x or y lies off [px].
+
+    Returns
+    -------
+    ErrorLaw or None
+        Least squares in the logarithm, of the median deviation in groups of equal number; a
+        tenth of wild ones moves it little. None for fewer than 400.
+    """
+    if len(deviations) < _FEW_DEVIATIONS:
+        return None
+    order = np.argsort(deviations[:, 0], kind="stable")
+    groups = np.array_split(deviations[order], _GROUPS)
+    unit = np.array([np.median(group[:, 0]) for group in groups])
+    spread = np.array([np.median(np.abs(group[:, 1])) for group in groups]) / ndtri(0.75)
+
+    def off(parameters: Floats) -> Floats:
+        floor, gain = np.exp(parameters)
+        return np.asarray(np.log(np.hypot(floor, gain * unit) / spread))
+
+    best = least_squares(off, np.log([0.02, 1.0]), bounds=(np.log(1e-4), np.log(100))).x
+    floor, gain = (round(float(v), 5) for v in np.exp(best))
+    return ErrorLaw(floor, gain)
+
+
+def _stacked(
+    judged: Sequence[_Judged],
+) -> tuple[Floats, npt.NDArray[np.float32], Bools, Floats]:
+    """Return logits, evidence and verdicts of all frames, and weights that make kinds alike."""
+    logits = np.concatenate([np.zeros(0), *(j.logit for j in judged)])
+    evidence = np.concatenate(
+        [np.zeros((0, len(CONTEXT_FEATURES)), dtype=np.float32), *(j.evidence for j in judged)]
+    )
+    right = np.concatenate([np.zeros(0, dtype=bool), *(j.right for j in judged)])
+    kinds = np.array([j.kind for j in judged for _ in j.logit])
+    weights = np.ones(len(logits))
+    for kind in np.unique(kinds):
+        weights[kinds == kind] = len(logits) / np.count_nonzero(kinds == kind)
+    return logits, evidence, right, weights
+
+
+def _in_galaxies(xy: Floats, known: Catalog) -> Bools:
+    """Return which detections lie within twice the half-light radius of an ignored galaxy."""
+    inside = np.zeros(len(xy), dtype=bool)
+    if "radius" not in known or "ignore" not in known:
+        return inside
+    for (x, y), reach in zip(
+        known.xy[known["ignore"]], 2 * known["radius"][known["ignore"]], strict=True
+    ):
+        inside |= np.hypot(xy[:, 0] - x, xy[:, 1] - y) <= reach
+    return inside
+
+
+def judge_streaks(found: Floats, truth: Catalog) -> Bools:
+    """Return which streaks are right, shape (n,), the surest first taking their truth.
+
+    Right is within 10° of a true streak no surer one took, with its middle within
+    5 px of it and at least half its length (of the part on the frame, where only that is listed).
+    """
+    right = np.zeros(len(found), dtype=bool)
+    free = np.ones(len(truth), dtype=bool)
+    for row in np.argsort(-found[:, 4], kind="stable"):
+        x, y, length, theta, _ = found[row]
+        along = (x - truth["x"]) * np.cos(truth["theta"]) + (y - truth["y"]) * np.sin(
+            truth["theta"]
+        )
+        across = (y - truth["y"]) * np.cos(truth["theta"]) - (x - truth["x"]) * np.sin(
+            truth["theta"]
+        )
+        beyond = np.maximum(np.abs(along) - truth["length"] / 2, 0)
+        turn = np.abs((truth["theta"] - theta + np.pi / 2) % np.pi - np.pi / 2)
+        distance = np.hypot(beyond, across)
+        fits = free & (distance <= _STREAK_PX) & (turn <= np.deg2rad(_STREAK_DEG))
+        fits &= length >= truth["length"] / 2
+        if fits.any():
+            free[int(np.argmin(np.where(fits, distance, np.inf)))] = False
+            right[row] = True
+    return right
+
+
+def judge(
+    xy: npt.NDArray[np.float64],
+    truth_xy: npt.NDArray[np.float64],
+    counted: npt.NDArray[np.bool_],
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Return which detections are right, and which count at all, each of shape (k,).
+
+    Each detection in turn takes the nearest counted truth within 2 px that no earlier
+    one took, and is right; a detection left without one is wrong, or
+    does not count if a truth too faint to count lies within 2 px.
+
+    Parameters
+    ----------
+    xy : ndarray of float64, shape (k, 2)
+        Detections, the surest first: what a threshold keeps is then
+        judged as it would be alone, whatever lies below the threshold.
+    truth_xy : ndarray of float64, shape (n, 2)
+        Truths.
+    counted : ndarray of bool, shape (n,)
+        Which truths count.
+    """
+    right, counts = np.zeros(len(xy), dtype=bool), np.ones(len(xy), dtype=bool)
+    if len(xy) == 0 or len(truth_xy) == 0:
+        return right, counts
+    taken = np.zeros(len(truth_xy), dtype=bool)
+    reached = cast("list[list[int]]", KDTree(truth_xy).query_ball_point(xy, _MATCH_PX))
+    for row, near in enumerate(reached):
+        free = [i for i in near if counted[i] and not taken[i]]
+        if free:
+            distance = np.hypot(*(truth_xy[free] - xy[row]).T)
+            taken[free[int(np.argmin(distance))]] = True
+            right[row] = True
+        else:
+            counts[row] = all(counted[i] for i in near)
+    return right, counts
+
+
+def fit_points(logits: Floats, right: Bools, weights: Floats | None = None) -> Calibration:
+    """Return the slope and offset that make logits those of being right.
+
+    Parameters
+    ----------
+    logits : ndarray of float64, shape (k,)
+        After soft-NMS.
+    right : ndarray of bool, shape (k,)
+        Whether it was right.
+    weights : ndarray of float64, shape (k,), optional
+        How much each counts; equally without.
+
+    Raises
+    ------
+    BadInputError
+        If all are right or all wrong, or a higher logit does not mean right more often.
+
+    Notes
+    -----
+    Logistic regression with hardly any penalty (Platt 1999).
+    """
+    got = f"{int(right.sum())} right of {right.size}"
+    if right.all() or not right.any():
+        raise BadInputError("calibration", "proposals right and wrong", got)
+    fit = LogisticRegression(C=1e6).fit(logits[:, None], right, sample_weight=weights)
+    slope = float(fit.coef_[0, 0])
+    if not slope > 0:
+        raise BadInputError(
+            "calibration", "scores that rise with the truth", f"{got}, slope {slope:.3g}"
+        )
+    return Calibration(slope=slope, offset=float(fit.intercept_[0]))
+
+
+def fit_streaks(mean_probability: Floats, length_px: Floats, right: Bools) -> tuple[float, ...]:
+    """Return `Calibration.streak`; empty where too few streaks are right or wrong to tell."""
+    if min(right.sum(), (~right).sum()) < _FEW_STREAKS:
+        return ()
+    features = streak_features(mean_probability, length_px)
+    fit = LogisticRegression(C=10.0).fit(features, right)
+    return (*(float(v) for v in fit.coef_[0]), float(fit.intercept_[0]))
+
+
+def finish(checkpoint: Path, target: Path, per_kind: int = 48) -> Calibration:
+    """Write the averaged weights of a checkpoint, calibrated, as a weights file.
+
+    Parameters
+    ----------
+    checkpoint : Path
+        Of `skyduel.detect.training.train.train`.
+    target : Path
+        The weights file to write.
+    per_kind : int
+        Calibration frames of each kind; see `calibration_frames`.
+
+    Returns
+    -------
+    Calibration
+        As it was fitted and written.
+
+    Raises
+    ------
+    BadInputError
+        If the checkpoint cannot be used, or the network is too young to tell
+        right from wrong.
+    """
+    average, settings, steps = read_average(checkpoint, TrainingSettings)
+    # Calibrated as they will be used: after rounding to half precision.
+    network = Network(settings.network)
+    try:
+        network.load_state_dict({k: v.half().float() for k, v in average.items()})
+    except RuntimeError as error:
+        raise BadInputError(
+            str(checkpoint), "a checkpoint with a whole network", one_line(error)
+        ) from error
+    network.eval().requires_grad_(False).fold()
+    network.to(memory_format=torch.channels_last)
+    calibration = fit_calibration(
+        network, calibration_frames(settings.seed, per_kind), seed=settings.seed
+    )
+    facts = {"steps": steps, "training": settings.model_dump(mode="json")}
+    save_weights(target, average, settings.network, calibration, facts)
+    return calibration

@@ -1,0 +1,1 @@
+"""From a frame to sources: proposals, RoI features, soft-NMS, centroids and streak fits."""

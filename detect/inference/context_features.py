@@ -1,0 +1,325 @@
+"""What the frame as a whole says of each place: its own profile, and what stands around.
+
+The network sees some hundred pixels around a source and does not know the frame's
+profile beyond them. The frame does: its bright stars show it. So each proposal is measured
+once more, with that profile, and `skyduel.detect.model.score_model.Rescoring` weighs both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import ndimage
+from scipy.spatial import KDTree
+
+from skyduel.core.frame import Frame
+from skyduel.core.measure.background import Background
+from skyduel.detect.inference.centroids import window_sigma
+from skyduel.detect.model.score_model import CONTEXT_FEATURES
+from skyduel.detect.model.threads import each_in_threads
+
+__all__ = ["measure_context_features", "measure_profile", "width_and_snr"]
+
+Floats = npt.NDArray[np.float64]
+Stamps = npt.NDArray[np.float32]
+
+#: Half the side of the square that is looked at, and of the long bars [px].
+_HALF: Final = 5
+_BAR: Final = 24
+_CORE_PX: Final = 3.0
+#: Between squares that are shifted side by side: a spline feels its neighbour's neighbours, by a
+#: factor of 0.27 less with every pixel.
+_GAP: Final = 8
+#: Positions within a pixel are told apart in steps of 1/4 px.
+_PHASES: Final = 4
+#: A proposal this sure is a source, as far as profile and crowding go.
+_SURE_LOGIT: Final = 3.0
+#: The profile is measured from stars of S/N 25, or else 12, if there are so many, and their
+#: S/N, squared, sum up to this; from no more than so many.
+_FAINTEST: Final = (25.0, 12.0)
+_BRIGHTEST: Final = 3000.0
+_FEWEST, _MOST = 5, 300
+_SUMMED: Final = 3000.0
+#: Without: the widths [px] that are tried on so many of the surest.
+_WIDTHS: Final = (0.45, 0.55, 0.7, 0.85, 1.05, 1.3, 1.6, 2.0, 2.5, 3.0)
+_SUREST: Final = 50
+_NARROW_SIGMA_PX: Final = 0.45
+_FARTHEST_PX: Final = 12.0
+_NEIGHBOURS: Final = 8
+#: Rows of the frame, and proposals, that are at hand at a time; bounds memory.
+_BAND: Final = 256
+_AT_ONCE: Final = 4096
+_GRID: Final = np.arange(-_HALF, _HALF + 1)
+_R: Final = np.hypot(*np.meshgrid(_GRID, _GRID))
+
+
+def measure_context_features(
+    frame: Frame, background: Background, xy: Floats, logit: Floats
+) -> npt.NDArray[np.float32]:
+    """Return what the frame says of each proposal.
+
+    Parameters
+    ----------
+    frame : Frame
+        On which they were found.
+    background : Background
+        Its sky and noise.
+    xy : ndarray of float64, shape (k, 2)
+        Positions [px], 0-based, integer at the pixel's centre, on the frame.
+    logit : ndarray of float64, shape (k,)
+        How sure the network is of each.
+
+    Returns
+    -------
+    ndarray of float32, shape (k, 15)
+        Columns as in `CONTEXT_FEATURES`. Masked pixels take no part.
+    """
+    out = np.zeros((len(xy), len(CONTEXT_FEATURES)), dtype=np.float32)
+    if len(xy) == 0:
+        return out
+    profile = measure_profile(frame, background, xy, logit)
+    sigma = np.sqrt(_noise_area(profile) / (4 * np.pi))
+    banks = [_phases(p) for p in (profile, _gaussian(_NARROW_SIGMA_PX), _gaussian(2 * sigma))]
+
+    def fill(band: _Band) -> None:
+        pixels = _pixels(frame, background, band.y0)
+        for rows in band.groups:
+            out[rows, :11] = _around(pixels, xy[rows], banks)
+
+    each_in_threads(fill, _bands(frame.shape[0], xy))
+    out[:, 11] = np.log10(np.count_nonzero(logit > _SURE_LOGIT) / frame.data.size * 1e6 + 10)
+    out[:, 12] = np.log(_noise_area(profile))
+    out[:, 13:] = _neighbours(xy, logit)
+    return out
+
+
+def width_and_snr(evidence: npt.NDArray[np.floating]) -> tuple[Floats, Floats]:
+    """Return the profile's σ [px] and the S/N under it, of each row of evidence; each (k,)."""
+    area = np.exp(evidence[:, CONTEXT_FEATURES.index("area")].astype(np.float64))
+    return np.sqrt(area / (4 * np.pi)), evidence[:, CONTEXT_FEATURES.index("matched")].astype(
+        np.float64
+    )
+
+
+def measure_profile(frame: Frame, background: Background, xy: Floats, logit: Floats) -> Stamps:
+    """Return the frame's point-spread function, shape (11, 11), its sum 1.
+
+    The median of the sure, bright, unmasked sources, each shifted to the middle and scaled.
+    Where too few are bright, a Gaussian: of the frame's FWHM, or where none is stated of
+    the width under which the surest sources have the highest S/N.
+    """
+    rows = np.flatnonzero(logit > _SURE_LOGIT)
+    stamps, usable, rows = _some_stamps(frame, background, xy, rows)
+    core = _R <= _CORE_PX
+    snr = stamps[:, core].sum(axis=1) / np.sqrt(core.sum())
+    good = (snr < _BRIGHTEST) & usable.all(axis=(1, 2))
+    for faintest in _FAINTEST:
+        kept = np.flatnonzero(good & (snr > faintest))
+        if kept.size >= _FEWEST and (snr[kept] ** 2).sum() >= _SUMMED:
+            break
+    else:
+        return _gaussian(_width(frame, background, xy, logit))
+    best = kept[np.argsort(-snr[kept], kind="stable")[:_MOST]]
+    fraction = xy[rows[best]] - np.rint(xy[rows[best]])
+    centred = _shifted(stamps[best], -fraction)
+    middle = np.median(centred / snr[best][:, None, None], axis=0)
+    middle[_R > _HALF] = 0
+    total = float(middle.sum())
+    if total <= 0:  # a sky taken off too high leaves stars in holes
+        return _gaussian(_width(frame, background, xy, logit))
+    return np.asarray(middle / total, dtype=np.float32)
+
+
+def _width(frame: Frame, background: Background, xy: Floats, logit: Floats) -> float:
+    """Return σ [px]: as stated, or that which suits the surest sources best."""
+    if frame.fwhm is not None or len(xy) == 0:
+        return window_sigma(frame)
+    rows = np.argsort(-logit, kind="stable")[:_SUREST]
+    stamps, _, rows = _some_stamps(frame, background, xy, rows)
+    which = _phase(xy[rows])
+    summed = []
+    for bank in (_phases(_gaussian(sigma))[which] for sigma in _WIDTHS):
+        matched = np.einsum("kij,kij->k", stamps, bank)
+        matched /= np.sqrt(np.einsum("kij,kij->k", bank, bank))
+        # In the logarithm, lest the brightest decides alone.
+        summed.append(np.log1p(np.maximum(matched, 0)).sum())
+    return float(_WIDTHS[int(np.argmax(summed))])
+
+
+def _some_stamps(
+    frame: Frame, background: Background, xy: Floats, rows: npt.NDArray[np.intp]
+) -> tuple[Stamps, npt.NDArray[np.bool_], npt.NDArray[np.intp]]:
+    """Return the squares around some of the sources, their usable pixels, and which they are."""
+    rows = rows[:: 1 + rows.size // (8 * _MOST)]
+    places = xy[rows]
+    parts = []
+    for band in _bands(frame.shape[0], places):
+        pixels = _pixels(frame, background, band.y0)
+        parts += [(some, *pixels.stamps(places[some])) for some in band.groups]
+    if not parts:
+        none = np.zeros((0, *_R.shape))
+        return none.astype(np.float32), none.astype(bool), rows[:0]
+    order, stamps, usable = (np.concatenate(p) for p in zip(*parts, strict=True))
+    return stamps, usable, rows[order]
+
+
+def _gaussian(sigma: float) -> Stamps:
+    p = np.exp(-(_R**2) / (2 * sigma**2))
+    return np.asarray(p / p.sum(), dtype=np.float32)
+
+
+def _noise_area(profile: Stamps) -> float:
+    """Return the noise-equivalent area [px]; 4π·σ² of a Gaussian."""
+    return float(1 / np.sum(profile.astype(np.float64) ** 2))
+
+
+def _phases(profile: Stamps) -> Stamps:
+    """Return the profile at every phase within a pixel, shape (phases² , 11, 11)."""
+    steps = (np.arange(_PHASES) + 0.5) / _PHASES - 0.5
+    fx, fy = (shift.ravel() for shift in np.meshgrid(steps, steps))
+    profiles = np.broadcast_to(profile, (fx.size, *profile.shape))
+    return _shifted(profiles, np.column_stack([fx, fy])).astype(np.float32)
+
+
+def _shifted(stamps: Stamps, xy: Floats) -> Floats:
+    """Return squares (k, 11, 11), each moved by its x, y [px]: cubic splines, all in one call.
+
+    What moves in is what the edge shows.
+    """
+    n, side, _ = stamps.shape
+    wide = np.pad(stamps, ((0, 0), (_GAP, _GAP), (_GAP, _GAP)), mode="edge")
+    place = np.arange(side) + _GAP
+    y = np.arange(n)[:, None, None] * wide.shape[1] + place[:, None] - xy[:, 1, None, None]
+    x = place - xy[:, 0, None, None]
+    return np.asarray(
+        ndimage.map_coordinates(
+            wide.reshape(-1, wide.shape[2]).astype(np.float64), np.broadcast_arrays(y, x), order=3
+        )
+    )
+
+
+def _phase(xy: Floats) -> npt.NDArray[np.intp]:
+    """Return which of `_phases` each position has."""
+    part = ((xy - np.rint(xy) + 0.5) * _PHASES).astype(np.intp).clip(0, _PHASES - 1)
+    return np.asarray(part[:, 1] * _PHASES + part[:, 0])
+
+
+@dataclass(frozen=True)
+class _Pixels:
+    """Rows of a frame in units of the noise, and which pixels may be used, with a wide rim.
+
+    Unusable pixels, and those beyond the frame, are 0. Row ``first`` of the frame is row ``_BAR``.
+    """
+
+    z: Stamps
+    usable: npt.NDArray[np.bool_]
+    first: int
+
+    def stamps(self, xy: Floats) -> tuple[Stamps, npt.NDArray[np.bool_]]:
+        """Return the squares around positions, and their usable pixels, each (k, 11, 11)."""
+        rim, side = _BAR - _HALF, 2 * _HALF + 1
+        return self._cut(xy, rim, rim, (side, side))
+
+    def bars(self, xy: Floats, axis: int) -> tuple[Stamps, npt.NDArray[np.bool_]]:
+        """Return the bars along rows (1) or columns (0), and their usable pixels, (k, 49)."""
+        side = 2 * _BAR + 1
+        cut = self._cut(xy, 0, _BAR, (side, 1)) if axis == 0 else self._cut(xy, _BAR, 0, (1, side))
+        return cut[0].reshape(-1, side), cut[1].reshape(-1, side)
+
+    def _cut(
+        self, xy: Floats, down: int, right: int, shape: tuple[int, int]
+    ) -> tuple[Stamps, npt.NDArray[np.bool_]]:
+        x, y = np.rint(xy).astype(np.intp).T
+        at = y - self.first + down, x + right
+        return (
+            np.lib.stride_tricks.sliding_window_view(self.z, shape)[at],
+            np.lib.stride_tricks.sliding_window_view(self.usable, shape)[at],
+        )
+
+
+class _Band(NamedTuple):
+    """Rows of a frame from ``y0`` on, and the numbers of the positions on them, in groups."""
+
+    y0: int
+    groups: list[npt.NDArray[np.intp]]
+
+
+def _bands(ny: int, xy: Floats) -> list[_Band]:
+    """Return the positions on a frame of ``ny`` rows by band; bands without any are left out."""
+    middle = np.rint(xy[:, 1]).astype(np.intp)
+    order = np.argsort(middle, kind="stable")
+    bands = []
+    for y0 in range(0, ny, _BAND):
+        low, high = np.searchsorted(middle[order], (y0, min(ny, y0 + _BAND)))
+        starts = range(low, high, _AT_ONCE)
+        if starts:
+            bands.append(_Band(y0, [order[i : min(i + _AT_ONCE, high)] for i in starts]))
+    return bands
+
+
+def _pixels(frame: Frame, background: Background, y0: int) -> _Pixels:
+    """Return the pixels of a band and around it."""
+    ny = frame.shape[0]
+    y1 = min(ny, y0 + _BAND)
+    top, bottom = max(0, y0 - _BAR), min(ny, y1 + _BAR)
+    part = slice(top, bottom)
+    usable = ~frame.bad[part]
+    z = (frame.data[part] - background.level[part]) / background.rms[part]
+    z[~usable] = 0
+    rim = ((_BAR - (y0 - top), _BAR - (bottom - y1)), (_BAR, _BAR))
+    return _Pixels(np.pad(z.astype(np.float32, copy=False), rim), np.pad(usable, rim), y0)
+
+
+def _around(pixels: _Pixels, xy: Floats, banks: list[Stamps]) -> Stamps:
+    """Return the first eleven columns of some proposals."""
+    stamps, usable = pixels.stamps(xy)
+    which = _phase(xy)
+    matched = []
+    for bank in banks:
+        profile = bank[which] * usable
+        size = np.sqrt(np.einsum("kij,kij->k", profile, profile))
+        size[size == 0] = 1
+        matched.append(np.einsum("kij,kij->k", stamps, profile) / size)
+        if bank is banks[0]:
+            own = profile / size[:, None, None]
+    rest = stamps - matched[0][:, None, None] * own
+    core = rest[:, _R <= _CORE_PX]
+    scale = 1 + 0.1 * np.abs(matched[0])
+    left = np.log((core**2).mean(axis=1) / (1 + 0.02 * matched[0] ** 2) + 0.05)
+    ring = stamps[:, _R > _HALF - 1].clip(-4, 8).mean(axis=1)
+    means = []
+    offsets = np.abs(np.arange(-_BAR, _BAR + 1))
+    for axis in (1, 0):
+        bar, fine = pixels.bars(xy, axis)
+        bar = bar.clip(-4, 8)
+        for some in ((offsets >= 3) & (offsets < 8), offsets >= 8):
+            means.append(bar[:, some].sum(axis=1) / np.maximum(fine[:, some].sum(axis=1), 1))
+    row, row_far, column, column_far = means
+    return np.column_stack(
+        [*matched, left, rest[:, _HALF, _HALF] / scale, core.max(axis=1) / scale, ring,
+         row, column, row_far, column_far]
+    )  # fmt: skip
+
+
+def _neighbours(xy: Floats, logit: Floats) -> npt.NDArray[np.float32]:
+    """Return the distance of the nearest surer proposal and how much surer it is, (k, 2)."""
+    out = np.tile(np.array([_FARTHEST_PX, 0.0]), (len(xy), 1))
+    near = KDTree(xy).query(
+        xy,
+        np.arange(2, _NEIGHBOURS + 2),
+        distance_upper_bound=_FARTHEST_PX,
+        workers=torch.get_num_threads(),
+    )
+    distance, index = np.asarray(near[0]), np.asarray(near[1])
+    # What is too far has an index one past the end: surer than nobody.
+    more = np.append(logit, -np.inf)[index] - logit[:, None]
+    more[~(more > 0)] = -np.inf
+    column = np.argmax(more > 0, axis=1)
+    rows = np.flatnonzero(more[np.arange(len(xy)), column] > 0)
+    out[rows, 0] = distance[rows, column[rows]]
+    out[rows, 1] = np.minimum(more[rows, column[rows]], 20)
+    return out.astype(np.float32)

@@ -1,0 +1,280 @@
+"""From a frame to sources: overlapping tiles, regions, and one list for the whole frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.spatial import KDTree
+from torch import Tensor
+from torch.nn import functional as F
+
+from skyduel.core.errors import BadInputError
+from skyduel.core.frame import Frame
+from skyduel.core.measure.background import Background, estimate_background
+from skyduel.detect.inference.context_features import measure_context_features
+from skyduel.detect.inference.decode import STREAK_CHANNELS, find_streaks, propose
+from skyduel.detect.inference.memory import give_freed_memory_back
+from skyduel.detect.inference.roi_features import region_features
+from skyduel.detect.inference.streak_fit import refine_streaks
+from skyduel.detect.model.fused import FusedNetwork, fused
+from skyduel.detect.model.inputs import frame_channels
+from skyduel.detect.model.network import DENSE_CHANNELS, STRIDE, Network
+
+__all__ = ["RawSources", "Tiling", "find_sources"]
+
+#: Regions classified at a time; bounds memory in a crowd.
+_REGIONS_AT_ONCE: Final = 4096
+#: Side of the squares by which they are put in order [px].
+_BLOCK_PX: Final = 32
+#: A tile answers for sources this far beyond its core as well [px], lest two tiles that
+#: round differently each leave a source on the seam to the other.
+_SEAM_PX: Final = 1.0
+#: So sure of a point, a streak's fit takes it for a star.
+_STAR_LOGIT: Final = 2.0
+#: On a seam, proposals of two tiles closer than this are one source [px].
+_SAME_PX: Final = 0.5
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How a frame is cut: tiles of ``size_px`` of which the outer ``margin_px`` is context only.
+
+    A side up to a third longer than a tile is not cut: most of what that saves in memory would
+    be spent on margins.
+
+    Raises
+    ------
+    BadInputError
+        If the margins leave less than 16 px of a tile to answer for.
+    """
+
+    size_px: int = 1536
+    margin_px: int = 96
+
+    @property
+    def whole_px(self) -> int:
+        """Longest side that is not cut [px]."""
+        return self.size_px * 4 // 3
+
+    def __post_init__(self) -> None:
+        if self.margin_px < 0 or self.size_px - 2 * self.margin_px < Network.multiple:
+            raise BadInputError(
+                "tiling",
+                f"tiles of at least {Network.multiple} px between margins of 0 px or more",
+                f"size_px={self.size_px}, margin_px={self.margin_px}",
+            )
+
+
+@dataclass(frozen=True)
+class RawSources:
+    """What the network says of one frame, before thresholds and suppression.
+
+    Attributes
+    ----------
+    xy : ndarray of float64, shape (k, 2)
+        Refined positions of points [px].
+    logit : ndarray of float64, shape (k,)
+        Mean of the proposal's presence logit and the RoI head's point logit.
+    streaks : ndarray of float64, shape (n, 5)
+        x, y, length [px], theta [rad], score.
+    evidence : ndarray of float32, shape (k, 15)
+        What the frame says of each point, by `CONTEXT_FEATURES`.
+    """
+
+    xy: npt.NDArray[np.float64]
+    logit: npt.NDArray[np.float64]
+    streaks: npt.NDArray[np.float64]
+    evidence: npt.NDArray[np.float32]
+
+
+def _spans(n: int, tiling: Tiling, multiple: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield start, stop of each tile and of the part it answers for, along one axis.
+
+    The parts follow each other without gap or overlap; all starts are multiples of
+    ``multiple``.
+    """
+    step = (tiling.size_px - 2 * tiling.margin_px) // multiple * multiple
+    margin = tiling.margin_px // multiple * multiple
+    if n <= tiling.whole_px:
+        yield 0, n, 0, n
+        return
+    # As many tiles as it takes, all alike: a narrow last one would be mostly margin.
+    tiles = -(-n // step)
+    step = -(-n // (tiles * multiple)) * multiple
+    core = 0
+    while core < n:
+        end = min(core + step, n)
+        yield max(0, core - margin), min(n, end + margin), core, end
+        core = end
+
+
+@torch.inference_mode()
+def find_sources(
+    frame: Frame,
+    network: Network,
+    *,
+    floor: float,
+    most_per_mpix: int,
+    device: torch.device,
+    bf16: bool,
+    tiling: Tiling | None = None,
+    background: Background | None = None,
+) -> RawSources:
+    """Return everything the network proposes on a frame.
+
+    Parameters
+    ----------
+    frame : Frame
+        Any size.
+    network : Network
+        Folded, on ``device``.
+    floor : float
+        Lowest presence probability of a proposal.
+    most_per_mpix : int
+        Bound on the proposals per 10⁶ px, so that noise at a low floor cannot
+        exhaust memory.
+    device : torch.device
+        Where to run.
+    bf16 : bool
+        Whether weights and maps are in bf16; positions never are.
+    tiling : Tiling, optional
+        How to cut frames larger than a tile.
+    background : Background, optional
+        The frame's, if it is at hand; by default `estimate_background`.
+
+    Notes
+    -----
+    A tile answers for the sources in its core only; the margin around it is
+    context. Tiles start at multiples of the network's coarsest stride, so a place
+    meets the same arithmetic whichever tile holds it. What two tiles both report
+    from a seam is taken once, from the surer.
+    """
+    tiling = tiling or Tiling()
+    quick = fused(network, torch.bfloat16 if bf16 else torch.float32)
+    sky = estimate_background(frame) if background is None else background
+    ny, nx = frame.shape
+    tiled = max(ny, nx) > tiling.whole_px
+    # Streaks cross tiles, so their channels are kept for the whole frame, in half precision.
+    shape = len(DENSE_CHANNELS[STREAK_CHANNELS]), -(-ny // STRIDE), -(-nx // STRIDE)
+    cells = torch.zeros(shape, dtype=torch.float16)
+    found: list[_Part] = []
+    for rows in _spans(ny, tiling, network.multiple):
+        for columns in _spans(nx, tiling, network.multiple):
+            box = (*rows[:2], *columns[:2])
+            core = (*rows[2:], *columns[2:])
+            part, some = _look(frame, sky, quick, box, core, floor, most_per_mpix, device)
+            found.append(part)
+            cells[_cells(core)] = some
+            if tiled:
+                give_freed_memory_back()
+    xy_all, logit_all = _once(found)
+    on = (
+        (xy_all[:, 0] > -0.5) & (xy_all[:, 0] < nx - 0.5)
+        & (xy_all[:, 1] > -0.5) & (xy_all[:, 1] < ny - 0.5)
+    )  # fmt: skip
+    xy_all, logit_all = xy_all[on], logit_all[on]
+    sure = logit_all > _STAR_LOGIT
+    streaks = refine_streaks(find_streaks(cells.numpy()), frame, sky, xy_all[sure])
+    del cells
+    evidence = measure_context_features(frame, sky, xy_all, logit_all)
+    if tiled:
+        give_freed_memory_back()
+    return RawSources(xy_all, logit_all, streaks, evidence)
+
+
+class _Part(NamedTuple):
+    """Sources of one tile: refined positions, logits, where proposed, whether on a seam."""
+
+    xy: npt.NDArray[np.float64]
+    logit: npt.NDArray[np.float64]
+    proposed: npt.NDArray[np.float64]
+    seam: npt.NDArray[np.bool_]
+
+
+def _look(
+    frame: Frame,
+    sky: Background,
+    quick: FusedNetwork,
+    box: tuple[int, int, int, int],
+    core: tuple[int, int, int, int],
+    floor: float,
+    most_per_mpix: int,
+    device: torch.device,
+) -> tuple[_Part, Tensor]:
+    """Return the sources and the streaks' cells of one tile; boxes are y0, y1, x0, x1 [px]."""
+    y0, y1, x0, x1 = box
+    image = torch.from_numpy(frame_channels(frame, box, sky))
+    pad_y, pad_x = -(y1 - y0) % quick.multiple, -(x1 - x0) % quick.multiple
+    if pad_y or pad_x:
+        image = F.pad(image, (0, pad_x, 0, pad_y))
+        image[3, y1 - y0 :, :] = 1.0  # what is not there is masked
+        image[3, :, x1 - x0 :] = 1.0
+    output = quick(image[None].to(device))
+    maps = output.maps[0].float().cpu()
+    xy, logit = propose(maps, floor, max(64, int(most_per_mpix * (y1 - y0) * (x1 - x0) / 1e6)))
+    start = torch.tensor([x0, y0])
+    # In float64, for single precision has steps of 2 mpx at 32768 px.
+    proposed = xy.double() + start
+    inside = _within(proposed, core, _SEAM_PX)
+    xy, logit, proposed = xy[inside], logit[inside], proposed[inside]
+    placed, logits = proposed.clone(), logit.double()
+    # Neighbours one after the other, for what they look at is then in the cache.
+    cell = (xy / _BLOCK_PX).floor()
+    order = torch.argsort(cell[:, 1] * (x1 - x0) + cell[:, 0])
+    for rows in torch.split(order, _REGIONS_AT_ONCE):
+        rois = region_features(output.features, [xy[rows]], quick.settings.roi_size)
+        kinds, shift = (values.cpu() for values in quick.classify(rois))
+        placed[rows] += shift
+        # log of p(point) / (1 - p(point))
+        head = kinds[:, 1] - torch.logsumexp(kinds[:, [0, 2]], dim=1)
+        logits[rows] = (logits[rows] + head) / 2
+    seam = ~_within(proposed, core, -_SEAM_PX)
+    own = _cells((core[0] - y0, core[1] - y0, core[2] - x0, core[3] - x0))
+    part = _Part(placed.numpy(), logits.numpy(), proposed.numpy(), seam.numpy())
+    return part, maps[STREAK_CHANNELS][own].half()
+
+
+def _cells(box: tuple[int, int, int, int]) -> tuple[slice, slice, slice]:
+    """Return where the cells of y0, y1, x0, x1 [px] are on maps, all channels."""
+    y0, y1, x0, x1 = box
+    return (
+        slice(None),
+        slice(y0 // STRIDE, -(-y1 // STRIDE)),
+        slice(x0 // STRIDE, -(-x1 // STRIDE)),
+    )
+
+
+def _within(xy: Tensor, box: tuple[int, int, int, int], more: float) -> Tensor:
+    """Return which positions lie in y0, y1, x0, x1 [px], widened by ``more`` on every side."""
+    y0, y1, x0, x1 = box
+    x, y = xy[:, 0] + 0.5, xy[:, 1] + 0.5
+    return (x >= x0 - more) & (x < x1 + more) & (y >= y0 - more) & (y < y1 + more)
+
+
+def _once(parts: list[_Part]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return positions and logits of all tiles, what lies on a seam once."""
+    if not parts:
+        return np.zeros((0, 2)), np.zeros(0)
+    xy = np.concatenate([part.xy for part in parts])
+    logit = np.concatenate([part.logit for part in parts])
+    proposed = np.concatenate([part.proposed for part in parts])
+    tile = np.repeat(np.arange(len(parts)), [len(part.xy) for part in parts])
+    keep = np.ones(len(xy), dtype=bool)
+    seam = np.flatnonzero(np.concatenate([part.seam for part in parts]))
+    if seam.size:
+        pairs = seam[KDTree(proposed[seam]).query_pairs(_SAME_PX, output_type="ndarray")]
+        pairs = pairs[tile[pairs[:, 0]] != tile[pairs[:, 1]]]
+        # The surer goes first; of equals the one of the earlier tile.
+        order = np.argsort(-logit, kind="stable")
+        rank = np.empty_like(order)
+        rank[order] = np.arange(order.size)
+        ranked = np.sort(rank[pairs], axis=1)
+        for first, second in order[ranked[np.lexsort((ranked[:, 1], ranked[:, 0]))]]:
+            if keep[first]:
+                keep[second] = False
+    return xy[keep], logit[keep]

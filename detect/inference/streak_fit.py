@@ -1,0 +1,191 @@
+"""Streaks fitted to the pixels: the network says where, the light says how long."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy import optimize, special
+
+from skyduel.core.frame import Frame
+from skyduel.core.measure.background import Background
+from skyduel.detect.inference.centroids import window_sigma
+
+__all__ = ["refine_streaks"]
+
+Floats = npt.NDArray[np.float64]
+
+#: How far beyond its ends and to its sides a streak's light is looked at [px].
+_BEYOND_PX: Final = 14.0
+_BESIDE_PX: Final = 8.0
+#: The middle of a streak longer than this says nothing new about its ends [px].
+_LONG_PX: Final = 300.0
+#: Widths (standard deviations) a profile may have [px].
+_WIDTHS: Final = (0.6, 4.0)
+#: The fit may move a centre across by this much [px] and turn by this much [rad].
+_SHIFT_PX: Final = 3.0
+_TURN: Final = np.deg2rad(8)
+#: A point is a star of its own, not the streak's light, if it is this far off the segment [px].
+_OFF_PX: Final = 2.5
+#: Its brightest pixel is so near [px], and at least so many times the noise; how much farther it
+#: shines than a Gaussian.
+_CORE_PX: Final = 1.5
+_FAINTEST: Final = 4.0
+_WINGS: Final = 1.25
+#: Deviations beyond this many times the noise count less than their squares.
+_SCALE: Final = 3.0
+
+
+def refine_streaks(
+    streaks: Floats, frame: Frame, background: Background, points: Floats | None = None
+) -> Floats:
+    """Return streaks with centre, length and direction fitted to the pixels.
+
+    Parameters
+    ----------
+    streaks : ndarray of float64, shape (n, 5)
+        x, y [px], length [px], theta [rad] and score, as found on the network's maps.
+    frame : Frame
+        On which they were found.
+    background : Background
+        Its sky and noise.
+    points : ndarray of float64, shape (k, 2), optional
+        x, y [px] of the frame's stars. Their pixels are left out, except on the streaks
+        themselves, where the light may be the streak's own.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, 5)
+        The same streaks in the same order; one whose fit fails, or explains the pixels
+        no better than no streak, is left as it was.
+
+    Notes
+    -----
+    Robust least squares of a uniform segment under a Gaussian profile of free width, on
+    a constant: brightness and constant follow for every trial of the rest. Stars on
+    the line are clipped to a few times its own brightness first; masked pixels take no
+    part. Segments end at the frame's border.
+    """
+    out = streaks.copy()
+    beside = np.zeros((0, 2)) if points is None else points
+    for row, streak in enumerate(streaks):
+        fitted = _refined(streak, frame, background, beside)
+        if fitted is not None:
+            out[row, :4] = fitted
+    return out
+
+
+def _refined(
+    streak: Floats, frame: Frame, sky: Background, points: Floats
+) -> tuple[float, ...] | None:
+    """Return x, y, length and theta of the best segment, or None."""
+    x, y, length, theta, _ = streak
+    c, s = np.cos(theta), np.sin(theta)
+    beyond = max(_BEYOND_PX, 0.25 * length)
+    sigma = window_sigma(frame)
+    # Pixels of the box around the segment, in its own coordinates.
+    half = np.array([length / 2 + beyond, _BESIDE_PX])
+    reach_x = abs(c) * half[0] + abs(s) * half[1]
+    reach_y = abs(s) * half[0] + abs(c) * half[1]
+    ny, nx = frame.shape
+    x0, x1 = max(0, int(x - reach_x)), min(nx, int(x + reach_x) + 2)
+    y0, y1 = max(0, int(y - reach_y)), min(ny, int(y + reach_y) + 2)
+    if x1 - x0 < 3 or y1 - y0 < 3:
+        return None
+    part = np.s_[y0:y1, x0:x1]
+    z = (frame.data[part] - sky.level[part]) / sky.rms[part]
+    good = ~frame.bad[part]
+    rows, cols = np.mgrid[part]
+    along, across = (cols - x) * c + (rows - y) * s, (rows - y) * c - (cols - x) * s
+    inside = good & (np.abs(along) <= half[0]) & (np.abs(across) <= half[1])
+    inside &= ~_starlit(points, (x, y, length, theta), (cols, rows), z, half, sigma)
+    if length > _LONG_PX:  # its middle, thinned out
+        inside &= (np.abs(along) > length / 2 - 100) | (np.rint(along) % 6 == 0)
+    a, b = along[inside], across[inside]
+    d = z[inside].astype(np.float64)
+    if d.size < 30:
+        return None
+    on = (np.abs(a) < length / 2) & (np.abs(b) < 1.5)
+    level = float(np.median(d[np.abs(b) > 4])) if (np.abs(b) > 4).any() else 0.0
+    bright = max(1.0, float(np.median(d[on])) - level) if on.any() else 1.0
+    np.clip(d, level - 6, level + 6 + 3 * bright, out=d)
+
+    def residual(p: Floats) -> Floats:
+        shape = _profile(p, a, b)
+        # Brightness and constant by linear least squares, brightness not negative.
+        mean = shape.mean()
+        spread = float(np.sum((shape - mean) ** 2)) + 1e-12
+        height = max(0.0, float(np.sum((shape - mean) * d)) / spread)
+        return np.asarray(d - d.mean() - height * (shape - mean))
+
+    low = np.array([-length / 2 - beyond, -_SHIFT_PX, 3.0, -_TURN, _WIDTHS[0]])
+    high = np.array([length / 2 + beyond, _SHIFT_PX, length + 2 * beyond, _TURN, _WIDTHS[1]])
+    begin = np.array([0.0, 0.0, max(length, 4.0), 0.0, 1.2])
+    scale = np.array([1.0, 0.5, 1.0, 2.0 / max(length, 8.0), 0.3])
+    fit = optimize.least_squares(
+        residual, begin, bounds=(low, high), x_scale=scale, loss="soft_l1", f_scale=_SCALE,
+        max_nfev=40,
+    )  # fmt: skip
+    # A streak worth its place explains more than five parameters of noise would.
+    blank = 0.5 * _SCALE**2 * float(np.sum(2 * (np.sqrt(1 + ((d - d.mean()) / _SCALE) ** 2) - 1)))
+    if not fit.success or blank - fit.cost < 10:
+        return None
+    shift, aside, longer, turn, _ = fit.x
+    angle = theta + turn
+    cx, cy = x + shift * c - aside * s, y + shift * s + aside * c
+    return _on_frame(cx, cy, float(longer), float(angle), nx, ny)
+
+
+def _starlit(
+    points: Floats,
+    streak: tuple[float, float, float, float],
+    pixels: tuple[npt.NDArray[np.int_], npt.NDArray[np.int_]],
+    z: npt.NDArray[np.floating],
+    half: Floats,
+    sigma: float,
+) -> npt.NDArray[np.bool_]:
+    """Return which pixels of a part of the frame are lit by stars off the streak."""
+    x, y, length, theta = streak
+    c, s = np.cos(theta), np.sin(theta)
+    dx, dy = points[:, 0] - x, points[:, 1] - y
+    along, across = np.abs(dx * c + dy * s), np.abs(dy * c - dx * s)
+    near = (along < half[0] + _BESIDE_PX) & (across < half[1] + _BESIDE_PX)
+    # What lies on the streak may be the streak: its own light must stay.
+    near &= (along > length / 2 + _OFF_PX) | (across > _OFF_PX)
+    cols, rows = pixels
+    lit = np.zeros(z.shape, dtype=bool)
+    for px, py in points[near]:
+        distance = np.hypot(cols - px, rows - py)
+        core = z[distance < _CORE_PX]
+        if core.size:  # a Gaussian is below the noise from there on; stars have wider wings
+            reach = np.sqrt(2 * np.log(max(float(core.max()), _FAINTEST)))
+            lit |= distance < _WINGS * sigma * reach
+    return lit
+
+
+def _profile(p: Floats, a: Floats, b: Floats) -> Floats:
+    """Return a segment of brightness 1 at its middle, at positions in the old segment's frame."""
+    shift, aside, length, turn, sigma = p
+    da, db = a - shift, b - aside
+    c, s = np.cos(turn), np.sin(turn)
+    along, across = da * c + db * s, db * c - da * s
+    ends = special.ndtr((along + length / 2) / sigma) - special.ndtr((along - length / 2) / sigma)
+    return np.asarray(ends * np.exp(-0.5 * (across / sigma) ** 2))
+
+
+def _on_frame(
+    x: float, y: float, length: float, theta: float, nx: int, ny: int
+) -> tuple[float, float, float, float] | None:
+    """Return the part of a segment on the frame, its direction in [-π/2, π/2)."""
+    c, s = float(np.cos(theta)), float(np.sin(theta))
+    low, high = -length / 2, length / 2
+    for p, d, last in ((x, c, nx - 0.5), (y, s, ny - 0.5)):
+        if abs(d) > 1e-9:
+            first, second = sorted(((-0.5 - p) / d, (last - p) / d))
+            low, high = max(low, first), min(high, second)
+    if high - low < 1:
+        return None
+    middle = (low + high) / 2
+    wrapped = (theta + np.pi / 2) % np.pi - np.pi / 2
+    return x + middle * c, y + middle * s, high - low, float(wrapped)

@@ -1,0 +1,1 @@
+"""The network, its input channels, its fused form and its weights."""

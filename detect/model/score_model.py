@@ -1,0 +1,206 @@
+"""From logits to probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, Final, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import expit, logit
+
+__all__ = ["CONTEXT_FEATURES", "Calibration", "ErrorLaw", "Rescoring", "streak_features"]
+
+#: What is measured, in order; all in units of the noise unless said otherwise.
+CONTEXT_FEATURES: Final = (
+    "matched",  # S/N under the frame's own profile
+    "narrow",  # S/N under a profile narrower than any star's
+    "wide",  # S/N under one twice as wide as the frame's
+    "residual",  # log of what the fitted profile leaves in the core, relative to its S/N
+    "centre",  # what it leaves on the central pixel, relative to its S/N
+    "highest",  # and at most, relative to its S/N
+    "ring",  # mean of the surroundings
+    "row", "column",  # mean along the row and the column, without the core
+    "row_far", "column_far",  # the same farther out
+    "crowd",  # log10 of the sure sources per 10⁶ px
+    "area",  # noise-equivalent area of the profile, log of px
+    "nearest",  # distance [px] to the nearest surer of the eight nearest proposals, at most 12
+    "excess",  # how much surer that one is, at most 20
+)  # fmt: skip
+
+Floats = npt.NDArray[np.float64]
+_Part = TypeVar("_Part")
+
+
+#: Standardised evidence beyond this is not told apart from this: nothing is extrapolated.
+_FARTHEST: Final = 4.0
+
+
+@dataclass(frozen=True)
+class Rescoring:
+    """What the frame's evidence adds to the network's logits: a small perceptron.
+
+    ``logit + W₃·tanh(W₂·tanh(W₁·u + b₁) + b₂) + b₃`` with ``u`` the standardised inverse
+    hyperbolic sines of the logit and of the columns of `CONTEXT_FEATURES`.
+
+    Attributes
+    ----------
+    mean, scale : tuple of float
+        That standardise the n inputs.
+    layers : tuple
+        Of each layer its rows of weights (the bias last).
+    """
+
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    layers: tuple[tuple[tuple[float, ...], ...], ...]
+
+    @cached_property
+    def _arrays(self) -> tuple[Floats, Floats, list[Floats]]:
+        layers = [np.array(layer, dtype=np.float64) for layer in self.layers]
+        return np.array(self.mean), np.array(self.scale), layers
+
+    def inputs(self, logits: Floats, evidence: npt.NDArray[np.floating]) -> Floats:
+        """Return the standardised inputs, shape (k, n)."""
+        mean, scale, _ = self._arrays
+        u = (np.arcsinh(np.column_stack([logits, evidence])) - mean) / scale
+        return np.clip(u, -_FARTHEST, _FARTHEST)
+
+    def __call__(self, logits: Floats, evidence: npt.NDArray[np.floating]) -> Floats:
+        """Return the logits that network and frame give together, shape (k,)."""
+        *hidden, last = self._arrays[2]
+        u = self.inputs(logits, evidence)
+        for layer in hidden:
+            u = np.tanh(u @ layer[:, :-1].T + layer[:, -1])
+        return np.asarray(logits + u @ last[0, :-1] + last[0, -1])
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> Rescoring:
+        """Return what `dataclasses.asdict` made a mapping of.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If the mapping is something else, or its shapes do not fit each other.
+        """
+        made = cls(
+            mean=tuple(float(v) for v in given["mean"]),
+            scale=tuple(float(v) for v in given["scale"]),
+            layers=tuple(
+                tuple(tuple(float(v) for v in row) for row in layer) for layer in given["layers"]
+            ),
+        )
+        mean, scale, layers = made._arrays
+        wide = [mean.size, *(len(layer) for layer in layers)]
+        shapes = [layer.shape for layer in layers]
+        if (
+            mean.size != len(CONTEXT_FEATURES) + 1 or scale.shape != mean.shape or wide[-1] != 1
+            or shapes != [(b, a + 1) for a, b in pairwise(wide)] or not (scale > 0).all()
+        ):  # fmt: skip
+            raise ValueError(f"a perceptron of {len(CONTEXT_FEATURES) + 1} inputs; got {shapes}")
+        return made
+
+
+@dataclass(frozen=True)
+class ErrorLaw:
+    """How well a position is known: the root of ``floor² + (gain·σ/(S/N))²``, per axis [px].
+
+    σ is the width of the profile [px]; ``gain`` is 1 for the best measurement of a lone
+    Gaussian star in white noise under a matched filter.
+    """
+
+    floor: float
+    gain: float
+
+    def __call__(self, sigma: npt.ArrayLike, snr: npt.ArrayLike) -> Floats:
+        """Return the standard deviation of x, and of y [px]; NaN where the S/N is not positive."""
+        snr = np.asarray(snr, dtype=np.float64)
+        unit = np.asarray(sigma) / np.where(snr > 0, snr, np.nan)
+        return np.asarray(np.hypot(self.floor, self.gain * unit))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Turns what the network says, after soft-NMS, into probabilities.
+
+    Of a point: ``score = 1 / (1 + exp(-(slope·logit + offset)))`` (Platt 1999), where
+    ``logit`` is the mean of proposal and RoI head, weighed with the frame's evidence
+    (`Rescoring`) where there is one. Of a streak: the same function of
+    ``streak`` · (`streak_features`, 1), or the mean probability of its cells where
+    ``streak`` is empty. ``placed`` is the error of positions from the network, ``windowed`` of
+    those from the pixels (`detect.inference.centroids`). All are fitted on simulated frames by the
+    scorer's rule of what is right.
+    """
+
+    slope: float = 1.0
+    offset: float = 0.0
+    streak: tuple[float, ...] = ()
+    rescoring: Rescoring | None = None
+    placed: ErrorLaw | None = None
+    windowed: ErrorLaw | None = None
+
+    def score(self, logits: Floats, evidence: npt.NDArray[np.floating] | None = None) -> Floats:
+        """Return the probability that each of these is a source, shape (k,).
+
+        Parameters
+        ----------
+        logits : ndarray of float64, shape (k,)
+            The network's, after soft-NMS.
+        evidence : ndarray, shape (k, 15), optional
+            Of `context_features.measure_context_features`; without it the network stands alone.
+        """
+        if self.rescoring is not None and evidence is not None:
+            logits = self.rescoring(logits, evidence)
+        return np.asarray(expit(self.slope * logits + self.offset))
+
+    def streak_score(self, mean_probability: Floats, length_px: Floats) -> Floats:
+        """Return the probability that each streak is one, of the shape given."""
+        if not self.streak:
+            return mean_probability
+        features = streak_features(mean_probability, length_px)
+        return np.asarray(expit(features @ np.array(self.streak[:-1]) + self.streak[-1]))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the numbers as JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> Calibration:
+        """Return the calibration of `as_dict`, or of older weights, which have fewer numbers.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If the mapping is something else.
+        """
+        return cls(
+            slope=float(given["slope"]),
+            offset=float(given["offset"]),
+            streak=tuple(float(v) for v in given.get("streak", ())),
+            rescoring=_given(given, "rescoring", Rescoring.from_dict),
+            placed=_given(given, "placed", _law),
+            windowed=_given(given, "windowed", _law),
+        )
+
+
+def _given(
+    given: Mapping[str, Any], name: str, make: Callable[[Mapping[str, Any]], _Part]
+) -> _Part | None:
+    """Return a part of a calibration, None where the weights are older than it."""
+    return None if given.get(name) is None else make(given[name])
+
+
+def _law(given: Mapping[str, Any]) -> ErrorLaw:
+    return ErrorLaw(floor=float(given["floor"]), gain=float(given["gain"]))
+
+
+def streak_features(mean_probability: Floats, length_px: Floats) -> Floats:
+    """Return what tells true streaks from false ones, shape (n, 2).
+
+    The logit of the mean probability of a streak's cells, and the logarithm of its length.
+    """
+    sure = logit(np.clip(mean_probability, 1e-3, 1 - 1e-3))
+    return np.column_stack([sure, np.log(np.maximum(length_px, 1.0))])

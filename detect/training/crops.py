@@ -1,0 +1,87 @@
+"""What a training step sees: crops of frames with their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from skyduel.core.catalog import Catalog
+from skyduel.core.frame import Frame
+from skyduel.detect.model.inputs import frame_channels
+from skyduel.detect.training.targets import make_labels
+from skyduel.simulation import draw_training_settings, simulate
+
+__all__ = ["TRAINING_STREAM", "VALIDATION_STREAM", "SimulatedCrops", "batched", "collate", "loader"]
+
+T = TypeVar("T")
+B = TypeVar("B")
+
+#: Validation frames come from their own stream of seeds, never trained on.
+TRAINING_STREAM, VALIDATION_STREAM = 0, 1
+
+
+class SimulatedCrops(Dataset[dict[str, Tensor]]):
+    """Frames made on demand: item i of a stream is the same on every machine."""
+
+    def __init__(self, seed: int, stream: int, size: int, length: int) -> None:
+        self.seed, self.stream, self.size, self.length = seed, stream, size, length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """Return ``image`` (4, s, s), ``maps`` (10, s/2, s/2) and ``points`` (n, 4)."""
+        rng = np.random.default_rng([self.seed, self.stream, index])
+        return item(*simulate(draw_training_settings(rng, self.size), rng))
+
+
+def item(frame: Frame, truth: Catalog) -> dict[str, Tensor]:
+    """Return one frame as input and labels."""
+    labels = make_labels(truth, frame.shape)
+    return {
+        "image": torch.from_numpy(frame_channels(frame)),
+        "maps": torch.from_numpy(labels.maps),
+        "points": torch.from_numpy(labels.points),
+    }
+
+
+def collate(items: list[dict[str, Tensor]]) -> dict[str, Any]:
+    """Return a batch: images and maps stacked, points as a list."""
+    return {
+        "image": torch.stack([i["image"] for i in items]).to(memory_format=torch.channels_last),
+        "maps": torch.stack([i["maps"] for i in items]),
+        "points": [i["points"] for i in items],
+    }
+
+
+def batched(
+    crops: Sequence[dict[str, Tensor]] | SimulatedCrops, batch: int
+) -> Iterator[dict[str, Any]]:
+    """Yield all crops in batches, the last one perhaps smaller."""
+    for first in range(0, len(crops), batch):
+        yield collate([crops[i] for i in range(first, min(first + batch, len(crops)))])
+
+
+def loader(
+    items: Dataset[T],
+    batch: int,
+    order: Sequence[int],
+    workers: int,
+    join: Callable[[list[T]], B],
+    pin: bool = False,
+) -> Iterator[B]:
+    """Yield batches of the items in the order given, each made of a list of them by ``join``."""
+    yield from DataLoader(
+        items,
+        batch_size=batch,
+        sampler=order,
+        num_workers=workers,
+        collate_fn=join,
+        prefetch_factor=4 if workers else None,
+        pin_memory=pin,
+    )

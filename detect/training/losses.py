@@ -1,0 +1,109 @@
+"""What training minimises."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from skyduel.detect.model.network import DenseOutput
+from skyduel.detect.training.targets import MATCH_PX
+
+__all__ = ["dense_losses", "roi_labels", "roi_losses"]
+
+#: Added to the number of positives, so that an empty batch weighs little, not infinitely.
+_FEW: Final = 64.0
+
+
+def dense_losses(output: DenseOutput, target: Tensor) -> dict[str, Tensor]:
+    """Return the losses of the proposal head, by name, each a scalar.
+
+    Parameters
+    ----------
+    output : DenseOutput
+        Of a batch of n frames.
+    target : Tensor, shape (n, 10, h, w)
+        As `skyduel.detect.training.targets.Labels.maps`.
+
+    Notes
+    -----
+    Presence is learned with plain cross-entropy over every cell that has a
+    label: no sampling and no focal weight, both of which teach a probability
+    other than the true one.
+    """
+    maps = output.maps
+    point, streak = target[:, 0], target[:, 3]
+    n_point, n_streak = point.sum() + _FEW, streak.sum() + _FEW
+    losses = {
+        "point": (
+            F.binary_cross_entropy_with_logits(maps[:, 0], point, reduction="none") * target[:, 8]
+        ).sum()
+        / n_point,
+        "streak": (
+            F.binary_cross_entropy_with_logits(maps[:, 3], streak, reduction="none") * target[:, 9]
+        ).sum()
+        / n_streak,
+    }
+    offset = F.smooth_l1_loss(maps[:, 1:3], target[:, 1:3], reduction="none", beta=0.3)
+    losses["offset"] = (offset * point[:, None]).sum() / n_point
+    ridge = F.smooth_l1_loss(maps[:, 4:8], target[:, 4:8], reduction="none", beta=0.3)
+    losses["ridge"] = (ridge * streak[:, None]).sum() / n_streak
+    return losses
+
+
+def roi_labels(proposals: Tensor, points: Tensor, streak: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return class, centre offset and weight of each proposal of one frame.
+
+    Parameters
+    ----------
+    proposals : Tensor, shape (k, 2)
+        x, y [px].
+    points : Tensor, shape (n, 4)
+        As `skyduel.detect.training.targets.Labels.points`.
+    streak : Tensor of bool, shape (k,)
+        Whether the proposal lies on a true streak.
+
+    Returns
+    -------
+    kinds : Tensor of int64, shape (k,)
+        Index into `skyduel.detect.model.network.ROI_KINDS`.
+    offsets : Tensor, shape (k, 2)
+        From the proposal to the source, 0 for the others [px].
+    weights : Tensor, shape (k,)
+        0 where the proposal is nearest to an ignored source, or is a second one
+        on a known source closer than any rule could blame, or lies within an ignored galaxy.
+
+    Notes
+    -----
+    A proposal is right if it is a known truth's mutual nearest within `MATCH_PX`: the
+    scorer's own rule.
+    """
+    k = len(proposals)
+    kinds = torch.where(streak, 2, 0)
+    offsets = proposals.new_zeros(k, 2)
+    weights = proposals.new_ones(k)
+    if k and len(points):
+        distance = torch.cdist(proposals, points[:, :2])
+        near, which = distance.min(dim=1)
+        mutual = distance.argmin(dim=0)[which] == torch.arange(k, device=proposals.device)
+        right = mutual & (near <= MATCH_PX) & (points[which, 2] > 0)
+        kinds[right] = 1
+        offsets[right] = points[which[right], :2] - proposals[right]
+        weights[(near <= MATCH_PX) & (points[which, 2] == 0)] = 0.0
+        wide = (points[:, 2] == 0) & (points[:, 3] > MATCH_PX)
+        within = (distance[:, wide] <= points[wide, 3]).any(dim=1)
+        weights[within & ~right] = 0.0
+    return kinds, offsets, weights
+
+
+def roi_losses(
+    logits: Tensor, offsets: Tensor, kinds: Tensor, true_offsets: Tensor, weights: Tensor
+) -> dict[str, Tensor]:
+    """Return the losses of the RoI head, by name; arguments as returned by `roi_labels`."""
+    total = weights.sum() + 1.0
+    kind = (F.cross_entropy(logits, kinds, reduction="none") * weights).sum() / total
+    point = (kinds == 1).float() * weights
+    offset = F.smooth_l1_loss(offsets, true_offsets, reduction="none", beta=0.2).sum(dim=1)
+    return {"kind": kind, "position": (offset * point).sum() / (point.sum() + 1.0)}

@@ -1,0 +1,62 @@
+"""A training's numbers for TensorBoard, where it is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from skyduel.core.errors import BadInputError
+
+__all__ = ["Board", "available", "require"]
+
+
+def available() -> bool:
+    """Return whether TensorBoard can be written for."""
+    return importlib.util.find_spec("tensorboard") is not None
+
+
+def require() -> None:
+    """Raise BadInputError if TensorBoard is not installed."""
+    if not available():
+        raise BadInputError(
+            "tensorboard", "the package tensorboard (pip install skyduel[train])", "none"
+        )
+
+
+class Board:
+    """Writes scalars to a folder; without one it does nothing.
+
+    Parameters
+    ----------
+    folder : Path or None
+        Where event files go, or None for nowhere.
+    done : int
+        Steps already done: what an earlier run wrote beyond them is dropped from view.
+
+    Raises
+    ------
+    BadInputError
+        If a folder is given and TensorBoard is not installed.
+    """
+
+    def __init__(self, folder: Path | None, done: int = 0) -> None:
+        self._writer: Any = None
+        if folder is None:
+            return
+        require()
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder), purge_step=done + 1 if done else None)
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Record values by name at a step."""
+        if self._writer is not None:
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Finish the files."""
+        if self._writer is not None:
+            self._writer.close()

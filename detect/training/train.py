@@ -1,0 +1,417 @@
+"""Training on simulated frames that never repeat."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from skyduel.core.errors import BadInputError
+from skyduel.core.io.atomic_files import atomic_path
+from skyduel.core.measure.background import MESH_PX
+from skyduel.detect.inference.decode import propose_each
+from skyduel.detect.inference.roi_features import region_features
+from skyduel.detect.model.network import STRIDE, Network, NetworkSettings
+from skyduel.detect.model.pruning import slimmed
+from skyduel.detect.model.weights import StoredWeights, read_weights
+from skyduel.detect.training.checkpoint import (
+    resume,
+    save_average,
+    save_checkpoint,
+    trim_log,
+    validated,
+)
+from skyduel.detect.training.crops import (
+    TRAINING_STREAM,
+    VALIDATION_STREAM,
+    SimulatedCrops,
+    batched,
+    collate,
+    loader,
+)
+from skyduel.detect.training.distributed import Processes, joined
+from skyduel.detect.training.losses import dense_losses, roi_labels, roi_losses
+from skyduel.detect.training.ondevice.batches import DrawnScenes, made_batches
+from skyduel.detect.training.tensorboard_log import Board
+
+__all__ = ["BEST", "CHECKPOINT", "Progress", "TrainingSettings", "compute_losses", "train"]
+
+#: File names in a training's folder.
+CHECKPOINT: Final = "checkpoint.safetensors"
+BEST: Final = "best.safetensors"
+#: Training crops to which a smaller network is fitted before it is trained.
+_SLIMMING_CROPS: Final = 64
+
+
+class TrainingSettings(BaseModel):
+    """How the network is trained."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: int = Field(6000, ge=1, description="optimiser steps")
+    batch: int = Field(8, ge=1, description="crops a step")
+    crop_px: int = Field(256, ge=64, multiple_of=16, description="side of a crop [px]")
+    learning_rate: float = Field(2e-3, gt=0)
+    warmup: int = Field(100, ge=1, description="steps of rising learning rate")
+    cooldown: float = Field(0.3, gt=0, le=1, description="share of steps of falling rate")
+    weight_decay: float = Field(1e-2, ge=0)
+    clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    averaging: float = Field(0.998, ge=0, lt=1, description="decay of the averaged weights")
+    proposals: int = Field(96, ge=1, description="proposals a crop for the RoI head")
+    proposal_floor: float = Field(0.03, gt=0, lt=1)
+    seed: int = Field(1, ge=0)
+    workers: int = Field(1, ge=0, description="processes that make frames")
+    device: Literal["cpu", "cuda"] = "cpu"
+    frames: Literal["host", "device"] = Field(
+        "host", description="where the pixels of the training frames are made"
+    )
+    bf16: bool = Field(True, description="bf16 where it is safe; positions stay float32")
+    checkpoint_every: int = Field(100, ge=1)
+    validate_every: int = Field(500, ge=1)
+    validation_crops: int = Field(128, ge=1)
+    network: NetworkSettings = NetworkSettings()
+    start_sha256: str | None = Field(None, description="weights file that training began with")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One finished step, for whoever watches."""
+
+    step: int
+    steps: int
+    losses: dict[str, float]
+    seconds: float
+    validation: float | None = None
+
+
+def compute_losses(
+    network: Network, batch: dict[str, Any], s: TrainingSettings, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Return every loss of one batch by name, each a scalar."""
+    device = next(network.parameters()).device
+    image = batch["image"].to(device, non_blocking=True)
+    target = batch["maps"].to(device, non_blocking=True)
+    with torch.autocast(device.type, torch.bfloat16, enabled=s.bf16):
+        output = network(image)
+    losses = dense_losses(output, target)
+    positions, kinds, offsets, weights = [], [], [], []
+    proposals = propose_each(output.maps.detach(), s.proposal_floor, 4 * s.proposals)
+    for i, ((xy, _), points) in enumerate(zip(proposals, batch["points"], strict=True)):
+        if len(xy) > s.proposals:  # at random: a quota would teach a wrong base rate
+            some = torch.randperm(len(xy), generator=generator)[: s.proposals]
+            xy = xy[some.to(device)]
+        cell = ((xy + 0.5) / STRIDE).floor().long()  # pixel edges lie at halves
+        col = cell[:, 0].clamp(0, target.shape[3] - 1)
+        row = cell[:, 1].clamp(0, target.shape[2] - 1)
+        on_streak = target[i, 3, row, col] > 0
+        kind, offset, weight = roi_labels(xy, points.to(device), on_streak)
+        positions.append(xy)
+        kinds.append(kind)
+        offsets.append(offset)
+        weights.append(weight)
+    if sum(map(len, positions)):
+        rois = region_features(output.features, positions, s.network.roi_size)
+        with torch.autocast(device.type, torch.bfloat16, enabled=s.bf16):
+            logits, shift = network.classify(rois)
+        losses |= roi_losses(
+            logits,
+            shift,
+            torch.cat(kinds),
+            torch.cat(offsets),
+            torch.cat(weights),
+        )
+    return losses
+
+
+#: Weight of each loss in the sum.
+LOSS_WEIGHTS: Final = {
+    "point": 1.0, "streak": 1.5, "offset": 1.0, "ridge": 1.0, "kind": 1.0, "position": 1.0,
+}  # fmt: skip
+
+
+def learning_rate(step: int, s: TrainingSettings) -> float:
+    """Return the rate at a step: rising, constant, then falling to 0 in a straight line."""
+    up = min(1.0, (step + 1) / s.warmup)
+    down = min(1.0, (s.steps - step) / max(1.0, s.cooldown * s.steps))
+    return s.learning_rate * up * down
+
+
+def train(
+    settings: TrainingSettings,
+    folder: Path,
+    on_step: Callable[[Progress], None] | None = None,
+    start: Path | None = None,
+    tensorboard: bool = False,
+) -> Path:
+    """Train a network, or go on where an earlier call in the same folder stopped.
+
+    Parameters
+    ----------
+    settings : TrainingSettings
+        How. A resumed training may change ``steps``, ``workers``, ``device``, ``frames``
+        and the intervals; anything else must be as it was.
+    folder : Path
+        Gets ``checkpoint.safetensors`` (everything needed to go on),
+        ``best.safetensors`` (the averaged weights of the lowest validation loss so far),
+        ``log.jsonl`` (one line a step, written out with each checkpoint) and
+        ``training.json`` (the settings).
+    on_step : callable, optional
+        Called after every step.
+    start : Path, optional
+        A weights file to begin with instead of chance; its hash goes into the
+        settings. Of a larger network of the family `slimmed` keeps what it can. A training
+        that is continued goes on from its checkpoint.
+    tensorboard : bool
+        Whether to write ``tensorboard/`` in the folder.
+
+    Returns
+    -------
+    Path
+        The checkpoint. `CHECKPOINT` and `BEST` name the files.
+
+    Raises
+    ------
+    BadInputError
+        If the folder holds a training with other settings, or a broken checkpoint,
+        or a device is asked for that is not there, or the weights to begin with
+        belong to a network of which this is no part, or the batch cannot be shared among
+        the processes, or crops are to be made on the device that are no whole number of
+        background meshes wide.
+
+    Notes
+    -----
+    Started by ``torchrun`` in several processes, each takes its share of every
+    batch (torch's DistributedDataParallel averages the gradients); the first writes the
+    files, and `on_step` is called there. The losses are means over each process's share, so
+    another number of processes gives other, equally good, steps.
+    """
+    s = settings
+    if s.device == "cuda" and not torch.cuda.is_available():
+        raise BadInputError("device", "a CUDA device, or device='cpu'", "none available")
+    if s.frames == "device" and s.crop_px % MESH_PX:
+        raise BadInputError(
+            "crop_px", f"a multiple of {MESH_PX} for frames made on the device", str(s.crop_px)
+        )
+    with joined(s.device) as processes:
+        if s.batch % processes.world:
+            raise BadInputError(
+                "batch", f"a multiple of the {processes.world} processes", str(s.batch)
+            )
+        _train(s, folder, on_step, start, tensorboard, processes)
+    return folder / CHECKPOINT
+
+
+def _train(
+    s: TrainingSettings,
+    folder: Path,
+    on_step: Callable[[Progress], None] | None,
+    start: Path | None,
+    tensorboard: bool,
+    processes: Processes,
+) -> None:
+    """Train as one of several processes, of which the first writes the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(s.seed)
+    network = Network(s.network)
+    if start is not None:
+        stored = read_weights(start)
+        s = s.model_copy(update={"start_sha256": stored.sha256})
+        if not (folder / CHECKPOINT).exists():
+            network = begun(stored, s)
+    network = network.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimiser = torch.optim.AdamW(parameter_groups(network, s.weight_decay), lr=s.learning_rate)
+    average = {k: v.detach().clone() for k, v in network.state_dict().items()}
+    done = 0
+    if (folder / CHECKPOINT).exists():
+        done, s = resume(folder / CHECKPOINT, s, _MAY_CHANGE, network, optimiser, average)
+    best = validated(folder / BEST, done)
+    log, board = None, Board(None)
+    if processes.first:
+        trim_log(folder / "log.jsonl", done)
+        with atomic_path(folder / "training.json") as temporary:
+            temporary.write_text(s.model_dump_json(indent=2) + "\n")
+        board = Board(folder / "tensorboard" if tensorboard else None, done)
+        log = (folder / "log.jsonl").open("a")
+
+    validation = SimulatedCrops(s.seed, VALIDATION_STREAM, s.crop_px, s.validation_crops)
+    losses_of = _Losses(network, s)
+    parallel: nn.Module = losses_of
+    if processes.world > 1:
+        # A batch without a proposal leaves the RoI head without a gradient.
+        parallel = nn.parallel.DistributedDataParallel(losses_of, find_unused_parameters=True)
+    network.train()
+    try:
+        batches = _batches(s, done, processes)
+        for step, batch in zip(range(done, s.steps), batches, strict=False):
+            began = time.perf_counter()
+            losses = parallel(batch, s.seed * 1_000_003 + step + processes.rank * 7_919)
+            rate = learning_rate(step, s)
+            norm = optimise(network, optimiser, losses, rate, s.clip)
+            update_average(average, network, min(s.averaging, (1 + step) / (10 + step)))
+            if not processes.first:
+                continue
+            now = step + 1
+            values = {k: float(v.detach()) for k, v in losses.items()}
+            score = None
+            if now % s.validate_every == 0 or now == s.steps:
+                score = validate(network, average, validation, s)
+            progress = Progress(now, s.steps, values, time.perf_counter() - began, score)
+            record = {"step": now, "norm": norm, "seconds": progress.seconds, **values}
+            if score is not None:
+                record["validation"] = score
+                if score < best:
+                    best = score
+                    save_average(folder / BEST, now, s, average, score)
+            assert log is not None  # narrows the type: the first process has one
+            log.write(json.dumps(record) + "\n")
+            board.write(
+                now,
+                {f"loss/{k}": v for k, v in values.items()}
+                | {"rate": rate, "norm": norm, "seconds": progress.seconds}
+                | ({} if score is None else {"loss/validation": score}),
+            )
+            if now % s.checkpoint_every == 0 or now == s.steps:
+                log.flush()
+                save_checkpoint(folder / CHECKPOINT, now, s, network, optimiser, average)
+            if on_step is not None:
+                on_step(progress)
+    finally:
+        board.close()
+        if log is not None:
+            log.close()
+
+
+def begun(stored: StoredWeights, s: TrainingSettings) -> Network:
+    """Return the network a training begins with: the stored one, or the part of it asked for.
+
+    Raises
+    ------
+    BadInputError
+        If the network asked for is no part of the stored one.
+    """
+    network = Network(stored.settings)
+    network.load_state_dict(dict(stored.tensors))
+    if stored.settings == s.network:
+        return network
+    crops = SimulatedCrops(s.seed, TRAINING_STREAM, s.crop_px, _SLIMMING_CROPS)
+    batches = list(batched(crops, s.batch))
+
+    def loss(trial: Network) -> float:
+        return mean_loss(trial.to(memory_format=torch.channels_last), batches, s)
+
+    return slimmed(network, s.network, [batch["image"] for batch in batches], loss)
+
+
+def parameter_groups(network: Network, weight_decay: float) -> list[dict[str, Any]]:
+    """Return the network's parameters for an optimiser; decay belongs to matrices.
+
+    Gains, biases and block weights are not shrunk.
+    """
+    matrices = [p for p in network.parameters() if p.ndim > 1]
+    rest = [p for p in network.parameters() if p.ndim <= 1]
+    return [
+        {"params": matrices, "weight_decay": weight_decay},
+        {"params": rest, "weight_decay": 0.0},
+    ]
+
+
+def optimise(
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    losses: Mapping[str, Tensor],
+    rate: float,
+    clip: float,
+) -> float:
+    """Take one step down the weighted sum of the losses; returns the gradient's norm.
+
+    ``rate`` is that of a group whose ``scale`` is 1 or absent. A gradient that is not finite is
+    not followed.
+    """
+    for group in optimiser.param_groups:
+        group["lr"] = rate * group.get("scale", 1.0)
+    optimiser.zero_grad(set_to_none=True)
+    weighted_sum(losses).backward()  # type: ignore[no-untyped-call]
+    norm = nn.utils.clip_grad_norm_(network.parameters(), clip)
+    if torch.isfinite(norm):  # a step on a broken gradient would end the training
+        optimiser.step()
+    return float(norm)
+
+
+@torch.no_grad()
+def update_average(average: Mapping[str, Tensor], network: nn.Module, decay: float) -> None:
+    """Move averaged weights, in place, by 1 - ``decay`` of the way to the network's."""
+    for key, value in network.state_dict().items():
+        average[key].lerp_(value, 1 - decay)
+
+
+def weighted_sum(losses: Mapping[str, Tensor]) -> Tensor:
+    """Return the sum that training minimises."""
+    return torch.stack([LOSS_WEIGHTS[k] * v for k, v in losses.items()]).sum()
+
+
+class _Losses(nn.Module):
+    """The losses of a batch as a module, which is what torch's own distribution wraps."""
+
+    def __init__(self, network: Network, s: TrainingSettings) -> None:
+        super().__init__()
+        self.network, self.s = network, s
+
+    def forward(self, batch: dict[str, Any], seed: int) -> dict[str, Tensor]:
+        """Return `compute_losses`."""
+        return compute_losses(self.network, batch, self.s, torch.Generator().manual_seed(seed))
+
+
+def _batches(s: TrainingSettings, done: int, processes: Processes) -> Iterator[dict[str, Any]]:
+    """Return this process's part of every batch from step ``done`` on."""
+    share = s.batch // processes.world
+    first = processes.rank * share
+    order: Sequence[int] = range(done * s.batch, s.steps * s.batch)
+    if processes.world > 1:
+        order = [i for i in order if first <= i % s.batch < first + share]
+    if s.frames == "device":
+        scenes = DrawnScenes(s.seed, s.crop_px, s.steps * s.batch)
+        return made_batches(scenes, share, order, s.workers, processes.device)
+    crops = SimulatedCrops(s.seed, TRAINING_STREAM, s.crop_px, s.steps * s.batch)
+    return loader(crops, share, order, s.workers, collate, pin=s.device == "cuda")
+
+
+@torch.no_grad()
+def validate(
+    network: Network,
+    average: Mapping[str, Tensor],
+    crops: Sequence[dict[str, Tensor]] | SimulatedCrops,
+    s: TrainingSettings,
+) -> float:
+    """Return the mean loss of the averaged weights on the validation crops."""
+    own = {k: v.clone() for k, v in network.state_dict().items()}
+    network.load_state_dict(average)
+    network.eval()
+    mean = mean_loss(network, batched(crops, s.batch), s)
+    network.load_state_dict(own)
+    network.train()
+    return mean
+
+
+@torch.no_grad()
+def mean_loss(network: Network, batches: Iterable[dict[str, Any]], s: TrainingSettings) -> float:
+    """Return the mean of what training minimises over batches; the same at every call."""
+    totals = []
+    for index, batch in enumerate(batches):
+        generator = torch.Generator().manual_seed(index * s.batch)
+        totals.append(float(weighted_sum(compute_losses(network, batch, s, generator))))
+    return float(np.mean(totals))
+
+
+#: Settings that a resumed training may change.
+_MAY_CHANGE: Final = {
+    "steps", "workers", "device", "frames", "checkpoint_every", "validate_every",
+    "validation_crops",
+}  # fmt: skip

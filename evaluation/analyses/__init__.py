@@ -1,0 +1,1 @@
+"""Optional analyses: one table per detector, operating point and frame group."""

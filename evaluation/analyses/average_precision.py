@@ -1,0 +1,149 @@
+"""Average precision of positions, from the exact sweep; and the table of all kinds of it.
+
+By position the pairs are those of every other score, made anew at each
+threshold. Average precision of boxes, as in COCO, is in `skyduel.evaluation.analyses.coco_ap`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from skyduel.core.catalog import KINDS, Catalog
+from skyduel.evaluation.analyses.coco_ap import coco_precision
+from skyduel.evaluation.rules import ScoringRules
+from skyduel.evaluation.scoring.candidate_store import Prepared, pool_frames
+from skyduel.evaluation.scoring.frame_score import FrameInput
+from skyduel.evaluation.scoring.threshold_sweep import Curve, curve
+
+__all__ = ["AP_COLUMNS", "average_precision_of", "average_precision_table", "precision_recall"]
+
+Floats = npt.NDArray[np.float64]
+
+#: Of the table ``average_precision``.
+AP_COLUMNS: Final = ("method", "kind", "value", "truths", "detections", "n_frames")
+
+
+def precision_recall(curve: Curve) -> tuple[Floats, Floats]:
+    """Return completeness (recall) and interpolated purity (precision), both of shape (n,).
+
+    Completeness ascends over the distinct values the curve reaches; the purity
+    beside each is the highest at that completeness *or more*. Thresholds that
+    leave no detection that counts are not on the curve.
+    """
+    r, p = curve.completeness, curve.purity
+    good = np.isfinite(r) & np.isfinite(p)
+    order = np.argsort(r[good], kind="stable")
+    r, p = r[good][order], p[good][order]
+    best = np.maximum.accumulate(p[::-1])[::-1]
+    levels, first = np.unique(r, return_index=True)
+    return levels, best[first]
+
+
+def average_precision_of(curve: Curve) -> float:
+    """Return the area under the interpolated purity-completeness curve.
+
+    The sum over its steps of the gain in completeness times the highest purity
+    at that completeness or more, from completeness 0 to 1, nothing beyond the
+    last point; every point is used (not 11 or 101 of them). NaN without truths
+    that count, 0 if none is found.
+    """
+    if curve.truths == 0:
+        return float("nan")
+    r, p = precision_recall(curve)
+    return float(np.sum(np.diff(r, prepend=0.0) * p))
+
+
+def average_precision_table(
+    calibration: Sequence[Prepared],
+    test: Sequence[Prepared],
+    rules: ScoringRules,
+    edges: Sequence[float],
+) -> pd.DataFrame:
+    """Return average precision by position and by boxes of one detector and group.
+
+    Parameters
+    ----------
+    calibration, edges
+        Not used; a study takes them.
+    test : sequence of Prepared
+        Frames with every row of the detector's catalogues.
+    rules : ScoringRules
+        How to pair positions.
+
+    Returns
+    -------
+    DataFrame
+        ``method``: ``position`` (`average_precision_of`), ``coco50`` and ``coco50_95``
+        (`coco_ap.coco_precision`: boxes, at IoU 0.5 and the mean over 0.50,
+        0.55 ... 0.95); ``kind``: ``point``, ``streak``, their ``mean`` (over the kinds
+        that have truths) and, by position, ``all`` sources pooled; ``value``, NaN
+        where there is no truth; ``truths`` that count, ``detections`` (rows) and
+        ``n_frames``.
+
+    Notes
+    -----
+    Of one kind are its truths and its detections alone, as in COCO; by
+    position the ignored truths of the other kind stay, and excuse.
+    """
+    frames = [p.source for p in test]
+    rows: list[dict[str, Any]] = []
+
+    numbers = {kind: _numbers(frames, kind) for kind in KINDS}
+    every = tuple(map(sum, zip(*numbers.values(), strict=True)))
+
+    def add(method: str, kind: str, value: float) -> None:
+        truths, detections = numbers.get(kind, every)
+        rows.append(
+            {
+                "method": method,
+                "kind": kind,
+                "value": value,
+                "truths": truths,
+                "detections": detections,
+                "n_frames": len(frames),
+            }
+        )
+
+    add("position", "all", average_precision_of(pool_frames(test)))
+    by_position = {
+        # One frame after the other: of 10⁵ frames they would be as much as the catalogues.
+        kind: average_precision_of(curve((_of_kind(f, kind) for f in frames), rules))
+        for kind in KINDS
+    }
+    boxes = coco_precision([(f.truth, f.found) for f in frames])
+    for method, values in (
+        ("position", by_position),
+        ("coco50", {k: float(boxes.value[k][0]) for k in KINDS}),
+        ("coco50_95", {k: float(boxes.value[k].mean()) for k in KINDS}),
+    ):
+        for kind, value in values.items():
+            add(method, kind, value)
+        some = [v for v in values.values() if not np.isnan(v)]
+        add(method, "mean", float(np.mean(some)) if some else float("nan"))
+    return pd.DataFrame(rows)
+
+
+def _numbers(frames: Sequence[FrameInput], kind: str) -> tuple[int, int]:
+    """Return the truths of a kind that count, and the detections of that kind."""
+    streak = kind == "streak"
+    truths = sum(int(((f.truth.is_streak == streak) & ~_ignored(f.truth)).sum()) for f in frames)
+    return truths, sum(int((f.found.is_streak == streak).sum()) for f in frames)
+
+
+def _of_kind(frame: FrameInput, kind: str) -> FrameInput:
+    truth, found = frame.truth, frame.found
+    return replace(
+        frame,
+        truth=truth.select((truth["kind"] == kind) | _ignored(truth)),
+        found=found.select(found["kind"] == kind),
+    )
+
+
+def _ignored(catalog: Catalog) -> npt.NDArray[np.bool_]:
+    return catalog["ignore"] if "ignore" in catalog else np.zeros(len(catalog), dtype=bool)

@@ -1,0 +1,60 @@
+"""From true to measured magnitudes: in which bins do paired sources end up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from skyduel.evaluation.rules import ScoringRules
+from skyduel.evaluation.scoring.counts import bin_index, bin_table, measured_mag
+from skyduel.evaluation.scoring.frame_score import FrameScore
+
+__all__ = ["MIGRATION_COLUMNS", "migration_table"]
+
+MIGRATION_COLUMNS: Final = (
+    "true_bin", "true_lo", "true_hi", "measured_bin", "measured_lo", "measured_hi", "n",
+)  # fmt: skip
+
+
+def migration_table(
+    frames: Sequence[FrameScore], rules: ScoringRules, edges: Sequence[float]
+) -> pd.DataFrame:
+    """Return how many found sources of each true bin were measured in each bin.
+
+    Parameters
+    ----------
+    frames : sequence of FrameScore
+        One detector at one cut.
+    rules : ScoringRules
+        Not used.
+    edges : sequence of float
+        Bin edges [mag].
+
+    Returns
+    -------
+    DataFrame
+        `MIGRATION_COLUMNS`; bins as in `Counts`, those without magnitude included.
+        Cells without any source have no row. Summed over ``measured_bin`` it is
+        ``truths_found`` of the counts, over ``true_bin`` it is ``detections_right``.
+    """
+    size = len(edges) + 2
+    cells = np.zeros(size * size, dtype=np.int64)
+    for score in frames:
+        pairs = score.pairing.pairs
+        true = bin_index(score.source.truth["mag"][pairs.truth_index], edges)
+        mag = measured_mag(score.source.found)[pairs.found_index] + score.zero_point.offset_mag
+        cells += np.bincount(true * size + bin_index(mag, edges), minlength=size * size)
+    some = np.flatnonzero(cells)
+    bins = bin_table(edges)
+    row, column = some // size, some % size
+    number, lo, hi = (bins[c].to_numpy() for c in ("bin", "bin_lo", "bin_hi"))
+    return pd.DataFrame(
+        {
+            "true_bin": number[row], "true_lo": lo[row], "true_hi": hi[row],
+            "measured_bin": number[column], "measured_lo": lo[column], "measured_hi": hi[column],
+            "n": cells[some],
+        }
+    )  # fmt: skip

@@ -1,0 +1,286 @@
+"""What lies around the sources of a frame: neighbours, halos, edges, artefacts.
+
+All of it is computed from the truth and from the facts of the frame's pixels
+(`skyduel.core.measure.pixel_features`), never from what a detector says of itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from astropy.stats import mad_std
+
+from skyduel.core.catalog import Catalog
+from skyduel.core.measure.pixel_features import gaussian_sharpness
+from skyduel.evaluation.matching.candidates import within
+from skyduel.evaluation.matching.segments import point_segment_distance
+from skyduel.evaluation.scoring.frame_score import FrameInput
+
+__all__ = ["BLEND_FWHM", "Rows", "Surroundings", "hit", "surroundings"]
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+#: Taken where a frame's FWHM is unknown [px], as the common aperture does.
+UNKNOWN_FWHM_PX: Final = 3.0
+#: A star this bright has a halo that matters, and one ten times brighter spikes and bleeding.
+HALO_SNR: Final = 100.0
+SPIKE_SNR: Final = 1000.0
+#: The halo ends where the wing of a Moffat profile of this exponent falls to this many sigma.
+_WING_BETA: Final = 2.5
+_WING_SIGMA: Final = 0.2
+#: Spikes and bleeding reach so many halo radii.
+_SPIKE_REACH: Final = 4.0
+#: Blended: within so many FWHM of something brighter.
+BLEND_FWHM: Final = 1.5
+#: In a halo only what is so many times fainter than the star.
+_HALO_CONTRAST: Final = 10.0
+#: Sharper than the stars, and part of a line, by so many standard deviations.
+SHARP_SIGMA: Final = 4.0
+LINE_SIGMA: Final = 5.0
+#: A line makes a detection when it makes at least this part of its flux: noise lifted by
+#: one sigma to a threshold of four is some twenty times as frequent as noise that is not.
+LINE_SHARE: Final = 0.25
+# The frame's own stars say how sharp stars are: so many, so bright, and no longer linear
+# above (a saturated star has a plateau).
+_LEAST_STARS: Final = 5
+_STAR_PEAK_SNR: Final = 20.0
+_STAR_SNR: Final = (20.0, 500.0)
+_STAR_SPREAD: Final = 2.5
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Some rows of a catalogue, read column by column: a table is not copied for them.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        Of which.
+    index : ndarray of int64, shape (n,)
+        Which rows.
+    """
+
+    catalog: Catalog
+    index: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return int(self.index.size)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.catalog
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        return np.asarray(self.catalog[name][self.index])
+
+    @property
+    def xy(self) -> Floats:
+        """Positions, shape (n, 2): x, y [px]."""
+        return _xy(self["x"], self["y"])
+
+    @property
+    def is_streak(self) -> Bools:
+        """Which rows are streaks, shape (n,)."""
+        return np.asarray(self["kind"] == "streak")
+
+
+@dataclass(frozen=True, eq=False)
+class Surroundings:
+    """What the truth of one frame says about any position in it.
+
+    Parameters
+    ----------
+    truth : Catalog
+        Every source, ignored ones too.
+    brightness : ndarray of float64, shape (n_truth,)
+        Ideal S/N; where the truth states none, estimated from its magnitude
+        and the noise of the common aperture. NaN where neither is known.
+    fwhm : float
+        Of the frame [px], 3 where unknown.
+    shape : (ny, nx) or None
+        Of the frame.
+    sharpest : float
+        Sharpness no star of this frame exceeds but by noise; NaN where neither
+        five bright stars nor the FWHM tell.
+    """
+
+    truth: Catalog
+    brightness: Floats
+    fwhm: float
+    shape: tuple[int, int] | None
+    sharpest: float
+
+    @cached_property
+    def blended(self) -> Bools:
+        """Which truths lie within 1.5 FWHM of a brighter point or of another streak."""
+        t, reach = self.truth, BLEND_FWHM * self.fwhm
+        every = np.arange(len(t))
+        out = self.on_streak(t["x"], t["y"], reach, every)
+        points = np.flatnonzero(~t.is_streak)
+        i, j, _ = within(t.xy, t.xy[points], reach)
+        # A neighbour of unknown brightness may be bright.
+        brighter = ~(self.brightness[points[j]] <= self.brightness[i])
+        out[i[brighter & (i != points[j])]] = True
+        return out
+
+    @cached_property
+    def haloed(self) -> Bools:
+        """Which truths lie in the halo of a star ten times brighter."""
+        return self.in_halo(self.truth["x"], self.truth["y"], self.brightness)
+
+    def near_star(self, x: Floats, y: Floats, reach_px: float, least_snr: float) -> Bools:
+        """Return which positions lie within a distance [px] of a point this bright."""
+        stars = np.flatnonzero(~self.truth.is_streak & (self.brightness >= least_snr))
+        return hit(within(_xy(x, y), self.truth.xy[stars], reach_px)[0], x.size)
+
+    def in_halo(self, x: Floats, y: Floats, brightness: Floats | None = None) -> Bools:
+        """Return which positions lie in the halo of a bright star, and are far fainter if known.
+
+        The radius is that at which the wing of a Moffat profile of exponent 2.5
+        has fallen to a fifth of the sky's noise.
+        """
+        stars, radius = self._halos(HALO_SNR)
+        if stars.size == 0:
+            return np.zeros(x.size, dtype=bool)
+        i, j, d = within(_xy(x, y), self.truth.xy[stars], float(radius.max()))
+        inside = d <= radius[j]
+        if brightness is not None:
+            inside &= ~(self.brightness[stars[j]] < _HALO_CONTRAST * brightness[i])
+        return hit(i[inside], x.size)
+
+    def on_spike(self, x: Floats, y: Floats) -> Bools:
+        """Return which positions lie on the row or the column of a very bright star.
+
+        Within half a FWHM of it and within four halo radii.
+        """
+        stars, radius = self._halos(SPIKE_SNR)
+        if stars.size == 0:
+            return np.zeros(x.size, dtype=bool)
+        i, j, d = within(_xy(x, y), self.truth.xy[stars], _SPIKE_REACH * float(radius.max()))
+        sx, sy = self.truth["x"][stars[j]], self.truth["y"][stars[j]]
+        aside = np.minimum(np.abs(x[i] - sx), np.abs(y[i] - sy))
+        return hit(i[(aside <= self.fwhm / 2) & (d <= _SPIKE_REACH * radius[j])], x.size)
+
+    def on_streak(
+        self, x: Floats, y: Floats, reach_px: float, rows: npt.NDArray[np.int64] | None = None
+    ) -> Bools:
+        """Return which positions lie within a distance [px] of a true streak.
+
+        ``rows`` are the truths at these positions: a streak is not its own neighbour.
+        """
+        t = self.truth
+        out = np.zeros(x.size, dtype=bool)
+        for row in np.flatnonzero(t.is_streak):
+            segment = (float(t[k][row]) for k in ("x", "y", "length", "theta"))
+            near = point_segment_distance(x, y, *segment) <= reach_px
+            out |= near if rows is None else near & (rows != row)
+        return out
+
+    def at_edge(self, x: Floats, y: Floats) -> Bools:
+        """Return which positions are less than one FWHM from the border of the frame."""
+        if self.shape is None:
+            return np.zeros(x.size, dtype=bool)
+        ny, nx = self.shape
+        side = np.minimum(np.minimum(x + 0.5, nx - 0.5 - x), np.minimum(y + 0.5, ny - 0.5 - y))
+        return np.asarray(side < self.fwhm)
+
+    def sharp(self, catalog: Rows) -> Bools:
+        """Return which rows are sharper than any star of the frame, by 4 standard deviations."""
+        if "sharpness" not in catalog or not np.isfinite(self.sharpest):
+            return np.zeros(len(catalog), dtype=bool)
+        error = np.sqrt(1 / 8 + (1 - self.sharpest) ** 2) / catalog["peak_snr"]
+        return np.asarray(catalog["sharpness"] - self.sharpest > SHARP_SIGMA * error)
+
+    def on_line(self, catalog: Rows, *, dark: bool = False) -> Bools:
+        """Return which rows owe a quarter or more of their flux to a bright line.
+
+        The line must stand out by 5 standard deviations. With ``dark``, a line
+        darker than its surroundings is one too.
+        """
+        if "line_flux" not in catalog or "aper_flux" not in catalog:
+            return np.zeros(len(catalog), dtype=bool)
+        line, error = catalog["line_flux"], catalog["line_flux_err"]
+        flux = catalog["aper_flux"] * self._circle_share(catalog)
+        line = np.abs(line) if dark else line
+        most = ~(line < LINE_SHARE * (np.abs(flux) if dark else flux))
+        return np.asarray((line > LINE_SIGMA * error) & most)
+
+    def _circle_share(self, catalog: Rows) -> Floats:
+        """Return which part of the aperture, swept along a streak, the circle is."""
+        swept = np.where(catalog.is_streak, 2 * catalog["length"], 0.0)
+        circle = np.pi * self.fwhm  # areas over the radius, a FWHM
+        share = circle / (circle + swept)
+        return np.asarray(np.where(np.isfinite(share), share, 1.0))
+
+    def _halos(self, least_snr: float) -> tuple[npt.NDArray[np.int64], Floats]:
+        stars = np.flatnonzero(~self.truth.is_streak & (self.brightness >= least_snr))
+        # The peak pixel of a matched filter's S/N: 0.88/w^2 over 0.66/w of a Gaussian.
+        peak = 1.33 * self.brightness[stars] / self.fwhm
+        falls = (peak / _WING_SIGMA) ** (1 / _WING_BETA) - 1
+        width = 2 * np.sqrt(2 ** (1 / _WING_BETA) - 1)
+        return stars, self.fwhm / width * np.sqrt(np.maximum(falls, 0.0))
+
+
+def surroundings(source: FrameInput) -> Surroundings:
+    """Return what the truth of a frame says about any position in it.
+
+    The last ones are remembered, for they are the same for every detector and
+    operating point; all of them would be much of what 10⁵ frames take.
+    """
+    return _around(source.truth, source.fwhm, source.shape)
+
+
+@lru_cache(maxsize=256)
+def _around(truth: Catalog, fwhm: float | None, shape: tuple[int, int] | None) -> Surroundings:
+    brightness = _brightness(truth)
+    sharpest = _sharpest(truth, brightness, fwhm)
+    known = UNKNOWN_FWHM_PX if fwhm is None else fwhm
+    return Surroundings(truth, brightness, known, shape, sharpest)
+
+
+def _brightness(truth: Catalog) -> Floats:
+    n = len(truth)
+    snr = np.array(truth["snr"], dtype=np.float64) if "snr" in truth else np.full(n, np.nan)
+    unknown = ~np.isfinite(snr) & ~truth.is_streak
+    if not unknown.any() or "aper_flux" not in truth:
+        return snr
+    points = ~truth.is_streak & np.isfinite(truth["aper_flux"])
+    flux, error, mag = truth["aper_flux"], truth["aper_flux_err"], truth["mag"]
+    if not points.any():
+        return snr
+    # Of the fainter half the error is the sky's alone.
+    noise = float(np.median(error[points & (flux <= np.median(flux[points]))]))
+    good = points & (flux > 10 * noise) & np.isfinite(mag)
+    estimate = flux / noise
+    if np.count_nonzero(good) >= _LEAST_STARS:
+        level = float(np.median(mag[good] + 2.5 * np.log10(flux[good])))
+        estimate = np.where(np.isfinite(mag), 10 ** (0.4 * (level - mag)) / noise, estimate)
+    snr[unknown] = estimate[unknown]
+    return snr
+
+
+def _sharpest(truth: Catalog, brightness: Floats, fwhm: float | None) -> float:
+    if "sharpness" in truth:
+        low, high = _STAR_SNR
+        star = ~truth.is_streak & (brightness > low) & (brightness < high)
+        star &= (truth["peak_snr"] > _STAR_PEAK_SNR) & np.isfinite(truth["sharpness"])
+        values = truth["sharpness"][star]
+        if values.size >= _LEAST_STARS:
+            # Medians, for a cosmic ray may lie on a star.
+            return float(np.median(values) + _STAR_SPREAD * mad_std(values))
+    return float("nan") if fwhm is None else gaussian_sharpness(fwhm)
+
+
+def _xy(x: Floats, y: Floats) -> Floats:
+    return np.column_stack([x, y]).astype(np.float64, copy=False)
+
+
+def hit(rows: npt.NDArray[np.int64], n: int) -> Bools:
+    """Return a mask of ``n`` rows, True at the given ones."""
+    out = np.zeros(n, dtype=bool)
+    out[rows] = True
+    return out

@@ -1,0 +1,384 @@
+"""What kind of mistake every miss and every false detection is.
+
+Each gets exactly one kind, the first of a fixed order whose rule holds, so the
+kinds add up to the totals. Misses are asked first for what excuses them and last for what
+the detector did instead; false detections first for what the pixels and the
+geometry prove and last for what is only near. The rules are the same for every
+detector: they use the truth and facts of the frame's pixels
+(`skyduel.core.measure.pixel_features`), and no detector's own flags. ``docs/measuring.md``
+states them with what they get wrong on frames whose artefacts are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from skyduel.evaluation.analyses.environment import (
+    BLEND_FWHM,
+    Rows,
+    Surroundings,
+    hit,
+    surroundings,
+)
+from skyduel.evaluation.matching.assignment import assign
+from skyduel.evaluation.matching.candidates import within
+from skyduel.evaluation.matching.segments import point_segment_distance, segment_distance
+from skyduel.evaluation.rules import ScoringRules
+from skyduel.evaluation.scoring.counts import bin_index, bin_table, measured_mag
+from skyduel.evaluation.scoring.frame_score import FrameScore
+from skyduel.evaluation.scoring.ragged import for_each
+from skyduel.evaluation.scoring.scores import ALL_BINS, ratio
+from skyduel.evaluation.statistics.intervals import wilson
+
+__all__ = [
+    "FALSE_KINDS",
+    "MISSED_KINDS",
+    "MISTAKE_COLUMNS",
+    "SOURCE_COLUMNS",
+    "FrameMistakes",
+    "classify",
+    "mistake_sources",
+    "mistakes",
+]
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Text = npt.NDArray[np.str_]
+
+#: Kinds of a missed truth, in the order in which they are asked.
+MISSED_KINDS: Final = (
+    "faint", "blended", "halo", "edge", "artefact", "wrong_place", "wrong_kind", "other",
+)  # fmt: skip
+#: Kinds of a false detection, in the order in which they are asked.
+FALSE_KINDS: Final = (
+    "streak_fragment", "split", "bad_line", "cosmic_ray", "wrong_kind", "wrong_place",
+    "spike", "halo", "edge", "noise", "other",
+)  # fmt: skip
+
+MISTAKE_COLUMNS: Final = ("side", "kind", "bin", "bin_lo", "bin_hi", "n", "share", "lo", "hi")
+SOURCE_COLUMNS: Final = (
+    "frame", "side", "kind", "truth_index", "found_index", "x", "y", "mag", "snr", "score",
+)  # fmt: skip
+
+#: Below this S/N nobody is blamed for a miss, and a false detection is called noise.
+_FAINT_SNR: Final = 5.0
+#: A detection this many radii away may be a truth in the wrong place.
+_WRONG_PLACE_RADII: Final = 2.0
+#: A second detection on the shoulder of a star, beyond the radius, needs a star this bright.
+_SHOULDER_SNR: Final = 20.0
+_SEGMENT: Final = ("x", "y", "length", "theta")
+#: Sources listed of each kind.
+_EXAMPLES: Final = 12
+
+
+@dataclass(frozen=True, eq=False)
+class FrameMistakes:
+    """The kinds of mistake of one detector on one frame.
+
+    Parameters
+    ----------
+    missed, false : ndarray of int64
+        Rows of the truth that are missed, and of the detections that are false.
+    missed_kind, false_kind : ndarray of str, same shapes
+        Of `MISSED_KINDS` and `FALSE_KINDS`.
+    missed_mag, false_mag : ndarray of float64, same shapes
+        True magnitude, and measured magnitude on the truth's zero-point.
+    missed_snr, false_snr : ndarray of float64, same shapes
+        Ideal S/N (estimated where the truth states none), and S/N in the common aperture.
+    """
+
+    missed: Ints
+    false: Ints
+    missed_kind: Text
+    false_kind: Text
+    missed_mag: Floats
+    false_mag: Floats
+    missed_snr: Floats
+    false_snr: Floats
+
+
+def classify(score: FrameScore, rules: ScoringRules) -> FrameMistakes:
+    """Return the kind of every miss and every false detection of one frame.
+
+    Parameters
+    ----------
+    score : FrameScore
+        The frame, cut at some threshold. The rules that need the pixels ask for the
+        columns of `skyduel.core.measure.pixel_features` and the common aperture in both catalogues,
+        and do not hold without them; the edge rule asks for ``shape``.
+    rules : ScoringRules
+        Those the frame was scored by.
+
+    Notes
+    -----
+    Missed, in this order: *faint* (S/N below 5); *blended* (within 1.5 FWHM of a
+    brighter truth, on a streak, or within the radius of a detection that another
+    truth has); *halo* (of a star ten times brighter, see `Surroundings.in_halo`);
+    *edge* (within one FWHM of the border); *artefact* (the pixels are sharper
+    than a star, or a quarter of the flux is a line's, bright or dark);
+    *wrong_place* (a false detection between one and two radii away, one to one; for
+    a streak also one at a wrong angle); *wrong_kind* (a false detection of the
+    other kind on it); *other*.
+
+    False, in this order: *streak_fragment* (on a true streak, within the larger
+    of the radius and the FWHM); *split* (within the radius of a point that another
+    detection has); *bad_line* (bad line or readout smear: asked before the next,
+    for a line one pixel wide is sharper than a star as well); *cosmic_ray*
+    (sharper than a star: cosmic ray or hot pixel); *wrong_kind* and
+    *wrong_place* (the partners of such misses, if not faint); *split* again
+    (within 1.5 FWHM of a point of S/N 20 or more); *spike* (or bleeding: on the
+    row or column of a very bright star); *halo*; *edge*; *noise* (S/N in the
+    common aperture below 5); *other*.
+    """
+    around = surroundings(score.source)
+    lost = Rows(score.source.truth, np.flatnonzero(score.pairing.truth_missed))
+    wrong = Rows(score.source.found, np.flatnonzero(score.pairing.false))
+    radius = rules.radius_for(score.source.fwhm)
+    true_snr, found_snr = around.brightness[lost.index], _aperture_snr(wrong)
+    near = _partners(lost, wrong, np.flatnonzero(~(true_snr < _FAINT_SNR)), radius)
+    return FrameMistakes(
+        missed=lost.index,
+        false=wrong.index,
+        missed_kind=_missed_kinds(score, around, lost, near, radius),
+        false_kind=_false_kinds(score, around, wrong, near, radius, found_snr),
+        missed_mag=lost["mag"],
+        false_mag=measured_mag(score.source.found)[wrong.index] + score.zero_point.offset_mag,
+        missed_snr=true_snr,
+        false_snr=found_snr,
+    )
+
+
+def _classified(
+    frames: Sequence[FrameScore], rules: ScoringRules
+) -> Sequence[tuple[npt.NDArray[Any], ...]]:
+    """Return index, number of the kind, magnitude and S/N of the misses; the same of the false.
+
+    Both tables ask for every frame, and so do its group and all groups together.
+    """
+
+    def columns(score: FrameScore) -> tuple[npt.NDArray[Any], ...]:
+        m = classify(score, rules)
+        missed = (m.missed, _number(MISSED_KINDS, m.missed_kind), m.missed_mag, m.missed_snr)
+        return *missed, m.false, _number(FALSE_KINDS, m.false_kind), m.false_mag, m.false_snr
+
+    return for_each(frames, ("mistakes", rules), columns)
+
+
+def _number(kinds: Sequence[str], kind: Text) -> Ints:
+    """Return the place of each kind among all kinds."""
+    return np.argsort(kinds)[np.searchsorted(np.sort(kinds), kind)]
+
+
+def _missed_kinds(
+    score: FrameScore, around: Surroundings, lost: Rows, near: _Near, radius: float
+) -> Text:
+    x, y, n = lost["x"], lost["y"], len(lost)
+    snr, point = around.brightness[lost.index], ~lost.is_streak
+    right = score.source.found.xy[score.pairing.pairs.found_index]
+    taken = hit(within(lost.xy, right, radius)[0], n)
+    return _first(
+        MISSED_KINDS,
+        n,
+        faint=snr < _FAINT_SNR,
+        blended=around.blended[lost.index] | (taken & point),
+        halo=around.haloed[lost.index],
+        edge=around.at_edge(x, y),
+        artefact=point & (around.sharp(lost) | around.on_line(lost, dark=True)),
+        wrong_place=hit(near.away[0], n),
+        wrong_kind=hit(near.unlike[0], n),
+    )
+
+
+def _false_kinds(
+    score: FrameScore,
+    around: Surroundings,
+    wrong: Rows,
+    near: _Near,
+    radius: float,
+    snr: Floats,
+) -> Text:
+    x, y, n = wrong["x"], wrong["y"], len(wrong)
+    held = np.zeros(len(around.truth), dtype=bool)
+    for pairs in (score.pairing.pairs, score.pairing.ignored_pairs):
+        held[pairs.truth_index] = True
+    points = around.truth.xy[held & ~around.truth.is_streak]
+    first = _first(
+        FALSE_KINDS,
+        n,
+        streak_fragment=around.on_streak(x, y, max(radius, around.fwhm)),
+        split=hit(within(wrong.xy, points, radius)[0], n),
+        bad_line=around.on_line(wrong),
+        cosmic_ray=around.sharp(wrong),
+        wrong_kind=hit(near.unlike[1], n),
+        wrong_place=hit(near.away[1], n),
+    )
+    last = _first(
+        FALSE_KINDS,
+        n,
+        split=around.near_star(x, y, BLEND_FWHM * around.fwhm, _SHOULDER_SNR),
+        spike=around.on_spike(x, y),
+        halo=around.in_halo(x, y),
+        edge=around.at_edge(x, y),
+        noise=snr < _FAINT_SNR,
+    )
+    return np.where(first == "other", last, first)
+
+
+@dataclass(frozen=True, eq=False)
+class _Near:
+    """Misses and false detections near each other: their places among the misses and the false.
+
+    ``away``: in the wrong place, one to one; ``unlike``: of the wrong kind.
+    """
+
+    away: tuple[Ints, Ints]
+    unlike: tuple[Ints, Ints]
+
+
+def _partners(lost: Rows, wrong: Rows, visible: Ints, radius: float) -> _Near:
+    """Return which of the visible misses may be which false detections."""
+    none = np.zeros(0, dtype=np.int64)
+    reach = _WRONG_PLACE_RADII * radius
+    streak, other = lost.is_streak, wrong.is_streak
+    points = visible[~streak[visible]]
+    i, j, d = within(lost.xy[points], wrong.xy, reach)
+    edges = [(points[i], j, d)]
+    for row in visible[streak[visible]]:
+        segment = [float(lost[k][row]) for k in _SEGMENT]
+        d = np.where(
+            other,
+            segment_distance(*(wrong[k] for k in _SEGMENT), *segment),
+            point_segment_distance(wrong["x"], wrong["y"], *segment),
+        )
+        near = np.flatnonzero(d <= reach)
+        edges.append((np.full(near.size, row), near, d[near]))
+    i, j, d = (np.concatenate(part) for part in zip(*edges, strict=True))
+    unlike = (streak[i] != other[j]) & (d <= radius)
+    kinds = [(i[unlike], j[unlike]), (none, none)]
+    # A point under a found streak is far from its centre.
+    for row in np.flatnonzero(other):
+        segment = [float(wrong[k][row]) for k in _SEGMENT]
+        x, y = lost["x"][points], lost["y"][points]
+        under = points[point_segment_distance(x, y, *segment) <= radius]
+        kinds.append((under, np.full(under.size, row)))
+    like = np.flatnonzero(~unlike)
+    like = like[np.lexsort((j[like], i[like]))]
+    taken = like[assign(i[like], j[like], d[like], reach)]
+    a, b = (np.concatenate(part) for part in zip(*kinds, strict=True))
+    return _Near((i[taken], j[taken]), (a, b))
+
+
+def _first(kinds: Sequence[str], n: int, **holds: Bools) -> Text:
+    """Return the first kind whose rule holds, the last kind where none does."""
+    out = np.full(n, kinds[-1], dtype="U16")
+    for kind in reversed(kinds):
+        if kind in holds:
+            out[holds[kind]] = kind
+    return out
+
+
+def _aperture_snr(catalog: Rows) -> Floats:
+    """Return the S/N in the common aperture; a flux that is not positive has 0, NaN without one."""
+    if "aper_flux" not in catalog or "aper_flux_err" not in catalog:
+        return np.full(len(catalog), np.nan)
+    flux, error = catalog["aper_flux"], catalog["aper_flux_err"]
+    out = np.full(len(catalog), np.nan)
+    np.divide(np.maximum(flux, 0.0), error, out=out, where=error > 0)
+    return out
+
+
+def mistakes(
+    frames: Sequence[FrameScore], rules: ScoringRules, edges: Sequence[float]
+) -> pd.DataFrame:
+    """Return how many mistakes of each kind there are, with `MISTAKE_COLUMNS`.
+
+    Misses are binned by true, false detections by measured magnitude; bin -2
+    (every kind, also with ``n`` 0) is all bins together. ``share`` is of all mistakes of that
+    side in the bin, with its Wilson interval.
+    """
+    parts = _classified(frames, rules)
+    bins = bin_table(edges)
+    tables = []
+    for at, (side, kinds) in enumerate((("missed", MISSED_KINDS), ("false", FALSE_KINDS))):
+        code = np.concatenate([np.zeros(0, dtype=np.int64), *(p[4 * at + 1] for p in parts)])
+        mag = np.concatenate([np.zeros(0), *(p[4 * at + 2] for p in parts)])
+        n = np.zeros((len(bins), len(kinds)), dtype=np.int64)
+        np.add.at(n, (bin_index(mag, edges), code), 1)
+        row, column = np.nonzero(n)
+        total = n.sum(axis=0)
+        table = pd.DataFrame(
+            {
+                "side": side,
+                "kind": [*kinds, *(kinds[c] for c in column)],
+                "bin": np.concatenate([np.full(len(kinds), ALL_BINS), bins["bin"].to_numpy()[row]]),
+                "bin_lo": np.concatenate(
+                    [np.full(len(kinds), np.nan), bins["bin_lo"].to_numpy()[row]]
+                ),
+                "bin_hi": np.concatenate(
+                    [np.full(len(kinds), np.nan), bins["bin_hi"].to_numpy()[row]]
+                ),
+                "n": np.concatenate([total, n[row, column]]),
+            }
+        )
+        whole = np.concatenate([np.full(len(kinds), total.sum()), n.sum(axis=1)[row]])
+        table["share"] = ratio(table["n"], whole)
+        table["lo"], table["hi"] = wilson(table["n"], whole, rules.confidence)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)[list(MISTAKE_COLUMNS)]
+
+
+def mistake_sources(
+    frames: Sequence[FrameScore], rules: ScoringRules, edges: Sequence[float]
+) -> pd.DataFrame:
+    """Return the mistakes of each kind that say most, up to twelve, with `SOURCE_COLUMNS`.
+
+    Missed truths of highest S/N and false detections of highest score; equal ones in
+    the order of frames and rows. ``edges`` is not used.
+    """
+    parts = _classified(frames, rules)
+    if not frames:
+        return pd.DataFrame({c: pd.Series(dtype="float64") for c in SOURCE_COLUMNS})
+    # Only what orders them is gathered of all; the rest is looked up for those that are listed.
+    keys, codes = [], []
+    for f, m in zip(frames, parts, strict=True):
+        keys += [m[3], f.source.found["score"][m[4]]]
+        codes += [m[1].astype(np.int8), (m[5] + len(MISSED_KINDS)).astype(np.int8)]
+    key, code = np.concatenate(keys), np.concatenate(codes)
+    frame = np.repeat(np.arange(len(frames)), [p[0].size + p[4].size for p in parts])
+    order = np.argsort(-np.where(np.isnan(key), -np.inf, key), kind="stable")
+    listed = np.zeros(order.size, dtype=bool)
+    for kind in range(len(MISSED_KINDS) + len(FALSE_KINDS)):
+        listed[np.flatnonzero(code[order] == kind)[:_EXAMPLES]] = True
+    rows = [_source(frames, parts, int(frame[k]), int(k - np.searchsorted(frame, frame[k])))
+            for k in order[listed]]  # fmt: skip
+    table = pd.DataFrame(rows, columns=list(SOURCE_COLUMNS))
+    text = dict.fromkeys(SOURCE_COLUMNS[:3], object)
+    index = dict.fromkeys(SOURCE_COLUMNS[3:5], np.int64)
+    return table.astype(text | index | dict.fromkeys(SOURCE_COLUMNS[5:], np.float64))
+
+
+def _source(
+    frames: Sequence[FrameScore],
+    parts: Sequence[tuple[npt.NDArray[Any], ...]],
+    frame: int,
+    place: int,
+) -> tuple[Any, ...]:
+    """Return the row of the mistake in some place of a frame, its misses first."""
+    source, m = frames[frame].source, parts[frame]
+    side = "missed" if place < m[0].size else "false"
+    if side == "false":
+        place, m = place - m[0].size, m[4:]
+    index, code, mag, snr = (column[place] for column in m[:4])
+    of = source.truth if side == "missed" else source.found
+    rest = (float(of["x"][index]), float(of["y"][index]), float(mag), float(snr))
+    if side == "missed":
+        return (source.frame, side, MISSED_KINDS[code], int(index), -1, *rest, np.nan)
+    score = float(of["score"][index])
+    return (source.frame, side, FALSE_KINDS[code], -1, int(index), *rest, score)

@@ -1,0 +1,1 @@
+"""Paired comparison of two detectors, and the regression gate."""

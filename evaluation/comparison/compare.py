@@ -1,0 +1,345 @@
+"""Two detectors on the same frames: what one finds that the other misses, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from skyduel.core.errors import BadInputError
+from skyduel.evaluation.rules import ScoringRules
+from skyduel.evaluation.scoring.counts import bin_index, bin_table
+from skyduel.evaluation.scoring.depth import Limit, completeness_limits
+from skyduel.evaluation.scoring.frame_score import FrameScore
+from skyduel.evaluation.scoring.resampling_units import resampling_units
+from skyduel.evaluation.scoring.scores import ALL_BINS, f_beta, f_from_counts, ratio
+from skyduel.evaluation.statistics.intervals import resampled
+from skyduel.evaluation.statistics.paired_tests import frame_interval, holm, mcnemar, newcombe
+
+__all__ = [
+    "COMPARISON_COLUMNS",
+    "FEW_FRAMES",
+    "ComparisonSample",
+    "compare",
+    "compare_all",
+    "comparison_sample",
+]
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+#: With fewer, intervals over frames are rough and it is said.
+FEW_FRAMES: Final = 20
+COMPARISON_COLUMNS: Final = (
+    "detector_a", "detector_b", "point", "group", "bin", "bin_lo", "bin_hi", "quantity",
+    "value_a", "value_b", "delta", "lo", "hi", "n_both", "n_a_only", "n_b_only", "n_neither",
+    "p", "p_holm", "interval", "n_frames",
+)  # fmt: skip
+
+_BINNED: Final = ("completeness", "purity", "f1", "f2")
+_LIMITS: Final = ("m50", "snr50")
+_PAIRS: Final = ("n_both", "n_a_only", "n_b_only", "n_neither")
+
+
+@dataclass(frozen=True, eq=False)
+class ComparisonSample:
+    """What one detector amounts to on a set of frames, kept apart enough to be compared.
+
+    Parameters
+    ----------
+    frames : tuple of str
+        Names of the frames; none where the operating point does not exist.
+    edges : tuple of float
+        Bin edges [mag].
+    counts : ndarray of integers, shape (n_units, 4, n_entries)
+        Truths, truths found, detections and right detections of each entry of
+        `Counts`, and of each unit that is resampled: a frame, or a block of one.
+    entry : ndarray of integers, shape (n_truths,)
+        Entry of each truth that counts, frame after frame.
+    found : ndarray of bool, shape (n_truths,)
+        Whether each was found.
+    m50, snr50 : Limit
+        With their samples over the same units.
+    interval : str
+        ``bootstrap`` or ``block bootstrap``.
+    """
+
+    frames: tuple[str, ...]
+    edges: tuple[float, ...]
+    counts: npt.NDArray[np.integer]
+    entry: npt.NDArray[np.integer]
+    found: Bools
+    m50: Limit
+    snr50: Limit
+    interval: str = "bootstrap"
+
+
+def comparison_sample(
+    frames: Sequence[FrameScore],
+    edges: Sequence[float],
+    rules: ScoringRules,
+    *,
+    limits: tuple[Limit, Limit] | None = None,
+) -> ComparisonSample:
+    """Return what a detector amounts to on these frames.
+
+    Parameters
+    ----------
+    frames : sequence of FrameScore
+        At one operating point.
+    edges : sequence of float
+        Bin edges [mag], those of the counts.
+    rules : ScoringRules
+        ``n_bootstrap``, ``seed`` and ``block_px``.
+    limits : (snr50, m50), optional
+        Where `completeness_limits` was called already.
+    """
+    snr50, m50 = limits or completeness_limits(frames, rules)[:2]
+    units = resampling_units(frames, rules)
+    entry, found = [np.zeros(0, np.int64)], [np.zeros(0, bool)]
+    for score in frames:
+        keep = ~score.pairing.truth_ignored
+        entry.append(bin_index(score.source.truth["mag"][keep], edges))
+        found.append(score.pairing.truth_found[keep])
+    counts = np.zeros((len(units), 4, len(edges) + 2), dtype=np.int64)
+    for row, c in zip(counts, units.counts, strict=True):
+        row[:] = c.truths, c.truths_found, c.detections, c.detections_right
+    return ComparisonSample(
+        frames=tuple(s.source.frame for s in frames),
+        edges=tuple(map(float, edges)),
+        counts=_narrow(counts),
+        entry=_narrow(np.concatenate(entry)),
+        found=np.concatenate(found),
+        m50=m50,
+        snr50=snr50,
+        interval=units.interval,
+    )
+
+
+def _narrow(values: Ints) -> npt.NDArray[np.integer]:
+    """Return integers, none negative, in as few bytes as hold them: standings outlive frames."""
+    return values.astype(np.min_scalar_type(values.max(initial=0)))
+
+
+def compare(a: ComparisonSample, b: ComparisonSample, rules: ScoringRules) -> pd.DataFrame:
+    """Return how two detectors differ on the same frames, A minus B.
+
+    Parameters
+    ----------
+    a, b : ComparisonSample
+        Of the same frames and truth. Where one has no frames (it never gets as
+        pure as the operating point asks) differences are NaN.
+    rules : ScoringRules
+        ``confidence``, ``n_bootstrap``, ``seed``.
+
+    Returns
+    -------
+    DataFrame
+        `COMPARISON_COLUMNS` from ``bin`` on. Every bin has ``completeness`` with
+        the outcomes per truth, Newcombe's interval and McNemar's exact p, and
+        ``purity``, ``f1`` and ``f2`` bootstrapped over frames. All bins together
+        (``bin`` -2) have these too, and ``completeness`` once more, ``m50``
+        [mag] and ``snr50`` over frames.
+
+    Raises
+    ------
+    BadInputError
+        If frames, bin edges or truths differ.
+
+    Notes
+    -----
+    McNemar and Newcombe take truths as independent, so they speak of these very
+    sources; what is bootstrapped speaks of other frames like these as well.
+    ``p_holm`` is Holm's correction over the bins of one quantity. ``n_frames``
+    are those with a truth or a detection in the bin. One frame alone is resampled
+    in blocks, see `skyduel.evaluation.scoring.resampling_units`.
+    """
+    n = len(a.counts)
+    return _compare(a, b, _samples(a, n, rules), _samples(b, n, rules), rules)
+
+
+def compare_all(
+    comparison_samples: Mapping[tuple[str, str, str], ComparisonSample], rules: ScoringRules
+) -> pd.DataFrame:
+    """Return the comparisons of every pair of detectors, `COMPARISON_COLUMNS`.
+
+    Parameters
+    ----------
+    comparison_samples : mapping of (detector, point, group) to ComparisonSample
+        The detector that comes first in the mapping is A.
+    rules : ScoringRules
+        ``confidence``, ``n_bootstrap``, ``seed``.
+
+    Notes
+    -----
+    Within a bin 0 ... n+1 ``p_holm`` is over bins, see `compare`; for all bins
+    together it is over the groups, and that of the group ``all`` is ``p`` itself.
+    """
+    parts: list[pd.DataFrame] = []
+    places = dict.fromkeys((point, group) for _, point, group in comparison_samples)
+    for point, group in places:
+        here = {d: s for (d, p, g), s in comparison_samples.items() if (p, g) == (point, group)}
+        n = max((len(s.counts) for s in here.values()), default=0)
+        samples = {d: _samples(s, n, rules) for d, s in here.items()}
+        for (name_a, a), (name_b, b) in combinations(here.items(), 2):
+            table = _compare(a, b, samples[name_a], samples[name_b], rules)
+            parts.append(
+                table.assign(detector_a=name_a, detector_b=name_b, point=point, group=group)
+            )
+    if not parts:
+        return pd.DataFrame({c: pd.Series(dtype="float64") for c in COMPARISON_COLUMNS})
+    out = pd.concat(parts, ignore_index=True)[list(COMPARISON_COLUMNS)]
+    return _holm_over_groups(out)
+
+
+def _holm_over_groups(table: pd.DataFrame) -> pd.DataFrame:
+    grouped = (table["bin"] == ALL_BINS) & (table["group"] != "all")
+    keys = ["detector_a", "detector_b", "point", "quantity", "interval"]
+    for _, rows in table[grouped].groupby(keys, sort=False):
+        table.loc[rows.index, "p_holm"] = holm(rows["p"])
+    return table
+
+
+def _quantities(sums: npt.NDArray[np.generic]) -> Floats:
+    """Return completeness, purity, F1 and F2 per entry and overall: (..., 4, n_entries + 1)."""
+    values = np.asarray(sums, dtype=np.float64)
+    values = np.concatenate([values, values.sum(axis=-1, keepdims=True)], axis=-1)
+    truths, found, detections, right = (values[..., k, :] for k in range(4))
+    completeness, purity = ratio(found, truths), ratio(right, detections)
+    scores = []
+    for beta in (1.0, 2.0):
+        f = f_beta(purity, completeness, beta)
+        # Over all bins as many are found as are right, and F comes from counts.
+        overall = f_from_counts(found[..., -1:], truths[..., -1:], detections[..., -1:], beta)
+        scores.append(np.concatenate([f[..., :-1], overall], axis=-1))
+    return np.stack([completeness, purity, *scores], axis=-2)
+
+
+def _samples(one: ComparisonSample, n_units: int, rules: ScoringRules) -> Floats | None:
+    """Return `_quantities` of each resample of so many units, or None below two units."""
+    if n_units < 2 or len(one.counts) != n_units:
+        return None
+    return _quantities(resampled(rules.n_bootstrap, rules.seed, one.counts)[0])
+
+
+def _compare(
+    a: ComparisonSample,
+    b: ComparisonSample,
+    of_a: Floats | None,
+    of_b: Floats | None,
+    rules: ScoringRules,
+) -> pd.DataFrame:
+    both_there = bool(a.frames) and bool(b.frames)
+    if both_there:
+        _check_same(a, b)
+    elif a.edges != b.edges:
+        raise BadInputError("comparison", f"bin edges {a.edges}", f"bin edges {b.edges}")
+    overall = pd.DataFrame({"bin": [ALL_BINS], "bin_lo": [np.nan], "bin_hi": [np.nan]})
+    bins = pd.concat([bin_table(a.edges), overall], ignore_index=True)
+    n_bins = len(bins)
+    value_a, value_b = (_quantities(s.counts.sum(axis=0)) for s in (a, b))
+    pairs = _outcomes(a, b) if both_there else np.zeros((4, n_bins), dtype=np.int64)
+    units = _contributing(a, b) if both_there else np.zeros(n_bins, dtype=np.int64)
+    resampled = (a if a.frames else b).interval
+    frames = units if resampled == "bootstrap" else np.where(units > 0, len(a.frames), 0)
+
+    lo, hi = newcombe(pairs[0], pairs[1], pairs[2], pairs[3], rules.confidence)
+    told = pairs.sum(axis=0) > 0
+    p = np.where(told, mcnemar(pairs[1], pairs[2]), np.nan)
+    parts = [
+        _rows(bins, "completeness", value_a[0], value_b[0], (lo, hi, p), frames, "newcombe", pairs)
+    ]
+    delta = np.where(both_there, value_a - value_b, np.nan)
+    if both_there and of_a is not None and of_b is not None:
+        spread = (of_a - of_b).reshape(len(of_a), -1)
+        flat = frame_interval(delta.ravel(), spread, np.tile(units, 4), rules.confidence)
+        limits = np.stack(flat).reshape(3, 4, n_bins)
+    else:
+        limits = np.full((3, 4, n_bins), np.nan)
+    for k, name in enumerate(_BINNED):
+        at = slice(-1, None) if name == "completeness" else slice(None)
+        parts.append(
+            _rows(bins[at], name, value_a[k, at], value_b[k, at], limits[:, k, at], frames[at],
+                  resampled)
+        )  # fmt: skip
+    for name in _LIMITS:
+        one, other = getattr(a, name), getattr(b, name)
+        difference = np.array([one.value - other.value])
+        samples = np.zeros((0, 1))
+        if both_there and one.samples.size and one.samples.size == other.samples.size:
+            samples = (one.samples - other.samples)[:, None]
+        told_by = frame_interval(difference, samples, units[-1:], rules.confidence)
+        parts.append(
+            _rows(bins[-1:], name, [one.value], [other.value], told_by, frames[-1:], resampled)
+        )
+    out = pd.concat(parts, ignore_index=True)
+    if not both_there:
+        out = out[out["bin"] == ALL_BINS].reset_index(drop=True)
+        out["delta"] = np.nan
+    return out
+
+
+def _check_same(a: ComparisonSample, b: ComparisonSample) -> None:
+    if a.frames != b.frames:
+        odd = sorted(set(a.frames) ^ set(b.frames))
+        said = f"{odd[0]!r} in one alone" if odd else "another order"
+        raise BadInputError("comparison", "the same frames for both", said)
+    if a.edges != b.edges:
+        raise BadInputError("comparison", f"bin edges {a.edges}", f"bin edges {b.edges}")
+    if not (np.array_equal(a.entry, b.entry) and np.array_equal(a.counts[:, 0], b.counts[:, 0])):
+        raise BadInputError("comparison", "the same truth for both", "truths that differ")
+
+
+def _outcomes(a: ComparisonSample, b: ComparisonSample) -> Ints:
+    """Return truths found by both, by A alone, by B alone and by neither: (4, n_entries + 1)."""
+    n = len(a.edges) + 2
+    which = (a.found & b.found, a.found & ~b.found, ~a.found & b.found, ~a.found & ~b.found)
+    rows = np.stack([np.bincount(a.entry[w], minlength=n) for w in which])
+    return np.concatenate([rows, rows.sum(axis=1, keepdims=True)], axis=1).astype(np.int64)
+
+
+def _contributing(a: ComparisonSample, b: ComparisonSample) -> Ints:
+    """Return how many units have a truth or a detection in each bin and in any."""
+    some = (a.counts > 0).any(axis=1) | (b.counts > 0).any(axis=1)
+    n = np.append(some.sum(axis=0), some.max(axis=1, initial=False).sum())
+    return n.astype(np.int64)
+
+
+def _rows(
+    bins: pd.DataFrame,
+    quantity: str,
+    value_a: npt.ArrayLike,
+    value_b: npt.ArrayLike,
+    told: Sequence[Floats] | Floats,
+    n_frames: Ints,
+    interval: str,
+    pairs: Ints | None = None,
+) -> pd.DataFrame:
+    one, other = np.asarray(value_a, dtype=np.float64), np.asarray(value_b, dtype=np.float64)
+    lo, hi, p = told
+    corrected = np.array(p, dtype=np.float64)
+    inner = (bins["bin"] != ALL_BINS).to_numpy()
+    corrected[inner] = holm(corrected[inner])
+    blank = np.full(one.shape, np.nan)
+    numbers = dict.fromkeys(_PAIRS, blank)
+    if pairs is not None:
+        numbers = {k: row.astype(np.float64) for k, row in zip(_PAIRS, pairs, strict=True)}
+    return bins.assign(
+        quantity=quantity,
+        value_a=one,
+        value_b=other,
+        delta=one - other,
+        lo=lo,
+        hi=hi,
+        **numbers,
+        p=p,
+        p_holm=corrected,
+        interval=interval,
+        n_frames=n_frames,
+    )

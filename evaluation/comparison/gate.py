@@ -1,0 +1,322 @@
+"""The gate: is a new version no worse than the old one, by more than is allowed?
+
+A test of non-inferiority. A criterion passes only if the paired interval of the
+loss lies within the allowance; it is *worse* if the interval lies beyond it; in
+between the frames are too few to tell. All criteria must pass: an intersection-union
+test, whose error is no larger than that of each criterion, so nothing is corrected
+for their number (Berger 1982, Technometrics 24, 295).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import pandas as pd
+
+from skyduel.core.errors import BadInputError
+from skyduel.core.settings import nearest
+from skyduel.evaluation.scoring.scores import ALL_BINS
+
+__all__ = [
+    "GATED",
+    "SPEED",
+    "Allowance",
+    "GateReport",
+    "Judged",
+    "Speed",
+    "decide_speed",
+    "judge",
+    "parse_allowances",
+]
+
+Verdict = Literal["pass", "worse", "undecided", "not comparable"]
+
+#: What can be gated; +1 where larger is better.
+GATED: Final[Mapping[str, int]] = {
+    "completeness": 1, "purity": 1, "f1": 1, "f2": 1, "m50": 1, "snr50": -1,
+}  # fmt: skip
+#: Gated by itself, by the ratio of two speeds.
+SPEED: Final = "speed"
+_AT_EQUAL_PURITY: Final = ("m50", "snr50")
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """The largest loss that is let pass.
+
+    Parameters
+    ----------
+    quantity : str
+        One of `GATED`, or ``speed``.
+    point : str
+        Operating point; empty for the speed.
+    margin : float
+        In the quantity's own unit (``m50``: mag), of the speed a fraction; >= 0.
+    """
+
+    quantity: str
+    point: str
+    margin: float
+
+
+def parse_allowances(text: str, point: str | None = None) -> tuple[Allowance, ...]:
+    """Return the allowances of ``f1=0.01,m50@purity95=0.05,speed=0.2``.
+
+    Parameters
+    ----------
+    text : str
+        ``QUANTITY[@POINT]=MARGIN``, separated by commas.
+    point : str, optional
+        Where none is named. Else ``purity95`` for m50 and snr50, ``default``
+        for the others.
+
+    Raises
+    ------
+    BadInputError
+        For an unknown quantity (the nearest one is suggested), a margin that is
+        not a number >= 0, a criterion named twice, or none at all.
+    """
+    out: list[Allowance] = []
+    for part in (p.strip() for p in text.split(",")):
+        if not part:
+            continue
+        name, equals, value = (s.strip() for s in part.partition("="))
+        quantity, _, where = (s.strip() for s in name.partition("@"))
+        known = (*GATED, SPEED)
+        if quantity not in known:
+            close = nearest(quantity, known)
+            hint = f"; did you mean {close}?" if close else ""
+            raise BadInputError("allowance", f"one of {', '.join(known)}", f"{quantity!r}{hint}")
+        try:
+            margin = float(value)
+        except ValueError:
+            margin = math.nan
+        if not equals or not 0 <= margin < math.inf:
+            raise BadInputError(f"allowance {name!r}", "a number >= 0, as in f1=0.01", repr(value))
+        if quantity == SPEED:
+            if where:
+                raise BadInputError("allowance", "speed without a point", repr(name))
+            if margin >= 1:
+                raise BadInputError("allowance of speed", "a fraction below 1", repr(value))
+            where = ""
+        elif not where:
+            where = point or ("purity95" if quantity in _AT_EQUAL_PURITY else "default")
+        if any((a.quantity, a.point) == (quantity, where) for a in out):
+            raise BadInputError("allowances", "each criterion once", f"{name!r} twice")
+        out.append(Allowance(quantity, where, margin))
+    if not out:
+        raise BadInputError("allowances", "at least one, as in f1=0.01,m50=0.05", repr(text))
+    return tuple(out)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One criterion and what became of it.
+
+    Parameters
+    ----------
+    allowance : Allowance
+        What was asked.
+    group : str
+        Of which frames; ``all`` for all.
+    reference, candidate : float
+        The two values.
+    loss, lo, hi : float
+        By how much the candidate is worse, and the interval of that; negative
+        is better.
+    verdict : str
+        ``pass``, ``worse``, ``undecided`` or ``not comparable``.
+    reason : str
+        Why, in words.
+    n_frames : int
+        Frames that tell; 0 for the speed.
+    n_needed : int or None
+        About how many frames would decide, where undecided and it can be told.
+    """
+
+    allowance: Allowance
+    group: str
+    reference: float
+    candidate: float
+    loss: float
+    lo: float
+    hi: float
+    verdict: Verdict
+    reason: str
+    n_frames: int
+    n_needed: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The criterion, as in ``f1@default``; with its group unless that is ``all``."""
+        at = f"@{self.allowance.point}" if self.allowance.point else ""
+        group = "" if self.group == "all" else f"[{self.group}]"
+        return f"{self.allowance.quantity}{at}{group}"
+
+
+@dataclass(frozen=True)
+class GateReport:
+    """What the gate decided.
+
+    Parameters
+    ----------
+    reference, candidate : str
+        Names of the two versions.
+    criteria : tuple of Judged
+        All of them, in the order asked.
+    confidence : float
+        Of the intervals.
+    """
+
+    reference: str
+    candidate: str
+    criteria: tuple[Judged, ...]
+    confidence: float
+
+    @property
+    def verdict(self) -> Verdict:
+        """``pass`` if every criterion that could be compared passed, and one at least did."""
+        seen = {j.verdict for j in self.criteria}
+        if "worse" in seen:
+            return "worse"
+        return "pass" if "pass" in seen and "undecided" not in seen else "undecided"
+
+    @property
+    def passed(self) -> bool:
+        """Whether the candidate may replace the reference."""
+        return self.verdict == "pass"
+
+
+def judge(
+    table: pd.DataFrame, allowances: Sequence[Allowance], *, per_group: bool = False
+) -> tuple[Judged, ...]:
+    """Return the verdict on each criterion, except on the speed.
+
+    Parameters
+    ----------
+    table : DataFrame
+        A comparison of the reference (A) with the candidate (B), as
+        `compare_all` returns it.
+    allowances : sequence of Allowance
+        What to judge; ``speed`` is left out.
+    per_group : bool
+        Judge every group too, each by the same allowance.
+
+    Notes
+    -----
+    All intervals are over frames, so that completeness too speaks of other
+    frames than these. Of an undecided criterion ``n_needed`` follows from the
+    width of its interval, which falls as one over the square root of the
+    number of frames, if the loss stays what it is.
+    """
+    out = []
+    rows = table[(table["bin"] == ALL_BINS) & (table["interval"] != "newcombe")]
+    n_pairs = len(rows[["detector_a", "detector_b"]].drop_duplicates())
+    if n_pairs != 1:
+        raise BadInputError("gate", "one reference and one candidate", f"{n_pairs} pairs")
+    groups = [g for g in dict.fromkeys(rows["group"]) if g == "all" or per_group]
+    groups.sort(key=lambda g: g != "all")
+    for allowance in allowances:
+        if allowance.quantity == SPEED:
+            continue
+        at = (rows["point"] == allowance.point) & (rows["quantity"] == allowance.quantity)
+        for group in groups:
+            here = rows[at & (rows["group"] == group)]
+            if len(here) != 1:
+                raise BadInputError(
+                    "gate", f"{allowance.quantity} at {allowance.point} in {group}", "no such row"
+                )
+            out.append(_judge_row(here.iloc[0].to_dict(), allowance, str(group)))
+    return tuple(out)
+
+
+def _judge_row(row: dict[Any, Any], allowance: Allowance, group: str) -> Judged:
+    sign, margin = GATED[allowance.quantity], allowance.margin
+    ends = (sign * float(row["lo"]), sign * float(row["hi"]))
+    lo, hi = min(ends), max(ends)
+    loss = sign * float(row["delta"])
+    reference, candidate = float(row["value_a"]), float(row["value_b"])
+    n, needed = int(row["n_frames"]), None
+    verdict: Verdict = "undecided"
+    if math.isnan(loss):
+        reason = _undefined(allowance, reference, candidate, n)
+        if group != "all" and math.isnan(reference) and math.isnan(candidate):
+            verdict = "not comparable"
+    elif math.isnan(lo):
+        few = "one frame" if n == 1 else f"{n} frames"
+        reason = f"no interval from {few} that tell; at least two are needed"
+        if n >= 2:
+            reason = "no interval: too few sources in too few frames"
+    elif hi <= margin:
+        verdict, reason = "pass", f"a loss of more than {margin:g} is excluded"
+    elif lo > margin:
+        verdict, reason = "worse", f"a loss of more than {margin:g} is shown"
+    else:
+        needed = _frames_needed(loss, lo, hi, margin, n)
+        reason = f"not enough frames to tell: the interval reaches both sides of {margin:g}"
+        if lo > 0:
+            reason += "; some loss is shown"
+        if needed is not None:
+            end = "pass" if loss < margin else "be shown worse"
+            reason += f"; about {needed} frames would do to {end}, if the loss stays as it is"
+    return Judged(allowance, group, reference, candidate, loss, lo, hi, verdict, reason, n, needed)
+
+
+def _undefined(allowance: Allowance, reference: float, candidate: float, n: int) -> str:
+    who = [w for w, v in (("reference", reference), ("candidate", candidate)) if math.isnan(v)]
+    if not who:
+        return f"nothing to compare at {allowance.point}"
+    named = " and ".join(who)
+    why = f" (never so pure: no threshold at {allowance.point})" if n == 0 else ""
+    return f"{allowance.quantity} of the {named} is undefined{why}"
+
+
+def _frames_needed(loss: float, lo: float, hi: float, margin: float, n: int) -> int | None:
+    """Return about how many frames would take the margin out of the interval, None if none."""
+    half, room = (hi - loss, margin - loss) if loss < margin else (loss - lo, loss - margin)
+    if half >= 1e3 * room:  # as good as at the margin: no number of frames will do
+        return None
+    return max(n + 1, math.ceil(n * (half / room) ** 2))
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast a detector was, end to end, and where.
+
+    Parameters
+    ----------
+    mpix_per_s : float
+        NaN if unknown.
+    where : mapping
+        The machine, the device and the number of workers. Speeds of different
+        ones are not compared.
+    """
+
+    mpix_per_s: float
+    where: Mapping[str, Any]
+
+
+def decide_speed(reference: Speed, candidate: Speed, allowance: Allowance) -> Judged:
+    """Return the verdict on the speed: the loss is 1 - candidate / reference.
+
+    A ratio of two runs has no interval: machines differ from hour to hour, not
+    from frame to frame, so the allowance has to be generous.
+    """
+    a, b = reference.mpix_per_s, candidate.mpix_per_s
+    verdict: Verdict = "not comparable"
+    loss = math.nan
+    keys = sorted(set(reference.where) | set(candidate.where))
+    other = [k for k in keys if reference.where.get(k) != candidate.where.get(k)]
+    if other:
+        reason = f"another {', '.join(other)}"
+    elif not (a > 0 and b > 0):
+        reason = "a speed is not known"
+    else:
+        loss = 1 - b / a
+        verdict = "pass" if loss <= allowance.margin else "worse"
+        word = "slower" if loss > 0 else "faster"
+        reason = f"{abs(loss):.0%} {word} on the same machine; {allowance.margin:.0%} is allowed"
+    return Judged(allowance, "all", a, b, loss, math.nan, math.nan, verdict, reason, 0)

@@ -1,0 +1,118 @@
+"""A gate's decision as Markdown for people and JUnit XML for machines."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Final
+from xml.etree import ElementTree
+
+from skyduel.evaluation.comparison.compare import FEW_FRAMES
+from skyduel.evaluation.comparison.gate import GateReport, Judged
+
+__all__ = ["gate_junit", "gate_markdown", "gate_sentence"]
+
+_WORD: Final = {
+    "pass": "pass", "worse": "**worse**", "undecided": "**undecided**", "not comparable": "–",
+}  # fmt: skip
+#: What XML 1.0 cannot hold, not even escaped.
+_UNFIT: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def gate_sentence(report: GateReport) -> str:
+    """Return the decision in one line."""
+    n = Counter(j.verdict for j in report.criteria)
+    told = ", ".join(f"{count} {verdict}" for verdict, count in n.items())
+    old, new = report.reference, report.candidate
+    head = {
+        "pass": f"pass: {new} is no worse than {old} by more than allowed",
+        "worse": f"worse: {new} loses more than allowed against {old}",
+        "undecided": f"undecided: too few frames to tell whether {new} loses more than allowed "
+        f"against {old}",
+    }[report.verdict]
+    return f"{head} ({told})"
+
+
+def gate_markdown(report: GateReport) -> str:
+    """Return the decision as a Markdown document: one line, then a row per criterion."""
+    level = f"{report.confidence:.0%}"
+    lines = [
+        f"# Gate: {_cell(report.candidate)} against {_cell(report.reference)}",
+        "",
+        f"**{_cell(gate_sentence(report))}**",
+        "",
+        f"| criterion | frames | reference | candidate | loss [{level} interval] | allowed | "
+        "verdict | why |",
+        "|---|---|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for j in report.criteria:
+        cells = (
+            j.name, str(j.n_frames or "–"), number(j.reference), number(j.candidate), loss_text(j),
+            f"{j.allowance.margin:g}",
+        )  # fmt: skip
+        row = " | ".join(_cell(c) for c in cells)
+        lines.append(f"| {row} | {_WORD[j.verdict]} | {_cell(j.reason)} |")
+    lines += [
+        "",
+        "A loss is positive where the candidate is worse; its interval is over frames, in pairs.",
+    ]
+    few = min((j.n_frames for j in report.criteria if j.n_frames), default=FEW_FRAMES)
+    if few < FEW_FRAMES:
+        lines += ["", f"Fewer than {FEW_FRAMES} frames ({few}): the intervals are rough."]
+    return "\n".join(lines) + "\n"
+
+
+def gate_junit(report: GateReport) -> str:
+    """Return the decision as JUnit XML, one test case per criterion.
+
+    *Worse* is a failure, *undecided* an error and *not comparable* skipped, so
+    that a dashboard tells them apart.
+    """
+    n = Counter(j.verdict for j in report.criteria)
+    counts = {
+        "tests": len(report.criteria), "failures": n["worse"], "errors": n["undecided"],
+        "skipped": n["not comparable"],
+    }  # fmt: skip
+    shown = {k: str(v) for k, v in counts.items()}
+    root = ElementTree.Element("testsuites", shown)
+    suite = ElementTree.SubElement(root, "testsuite", {"name": "skyduel gate", **shown})
+    properties = ElementTree.SubElement(suite, "properties")
+    for key in ("reference", "candidate"):
+        ElementTree.SubElement(
+            properties, "property", {"name": key, "value": _fit(getattr(report, key))}
+        )
+    for j in report.criteria:
+        case = ElementTree.SubElement(
+            suite, "testcase", {"classname": "skyduel.gate", "name": _fit(j.name)}
+        )
+        text = _fit(f"{j.reason}; loss {loss_text(j)}, allowed {j.allowance.margin:g}")
+        if j.verdict == "pass":
+            ElementTree.SubElement(case, "system-out").text = text
+            continue
+        tag = {"worse": "failure", "undecided": "error", "not comparable": "skipped"}[j.verdict]
+        ElementTree.SubElement(case, tag, {"message": text, "type": j.verdict}).text = text
+    ElementTree.indent(root)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(
+        root, encoding="unicode"
+    ) + "\n"  # fmt: skip
+
+
+def number(value: float, digits: int = 4) -> str:
+    """Return a number with so many significant digits, a dash for NaN."""
+    return "–" if value != value else f"{value + 0.0:.{digits}g}"  # no -0
+
+
+def loss_text(judged: Judged) -> str:
+    """Return the loss and its interval."""
+    text = number(judged.loss, 3)
+    if judged.lo == judged.lo:
+        text += f" [{number(judged.lo, 3)}, {number(judged.hi, 3)}]"
+    return text
+
+
+def _fit(text: str) -> str:
+    return _UNFIT.sub("?", text)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", r"\|").split())

@@ -1,0 +1,132 @@
+"""One sentence out of a comparison: who is better, where, by how much, and how sure."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pandas as pd
+
+from skyduel.core.errors import BadInputError
+from skyduel.evaluation.comparison.compare import FEW_FRAMES
+from skyduel.evaluation.scoring.scores import ALL_BINS
+
+__all__ = ["headline", "sentence"]
+
+_SYMBOL: Final = {"m50": "Δm50", "f1": "ΔF1"}
+_POINT: Final = {
+    "default": "at each one's own threshold",
+    "calibrated": "at each one's best threshold of the calibration frames",
+    "purity95": "at 95 % purity",
+}
+
+
+def headline(table: pd.DataFrame, point: str) -> pd.DataFrame:
+    """Return the rows that a sentence rests on, one a group, the group ``all`` last.
+
+    The difference in m50 at equal purity, where it is defined in any group;
+    else in F1, for at other points more finds may be bought with less purity.
+
+    Parameters
+    ----------
+    table : DataFrame
+        A comparison of one pair of detectors, as `compare_all` returns it.
+    point : str
+        The operating point.
+
+    Raises
+    ------
+    BadInputError
+        If the table has no row of that point, or more than one pair.
+    """
+    rows = table[(table["point"] == point) & (table["bin"] == ALL_BINS)]
+    n_pairs = len(rows[["detector_a", "detector_b"]].drop_duplicates())
+    if n_pairs != 1:
+        raise BadInputError("comparison", f"one pair of detectors at {point!r}", f"{n_pairs}")
+    m50 = rows[rows["quantity"] == "m50"]
+    if point != "purity95" or m50["delta"].isna().all():
+        m50 = rows[rows["quantity"] == "f1"]
+    return m50.assign(_last=m50["group"] == "all").sort_values(
+        ["_last", "group"], kind="stable"
+    ).drop(columns="_last")  # fmt: skip
+
+
+def sentence(table: pd.DataFrame, point: str, *, confidence: float = 0.95) -> str:
+    """Return who is better where, by how much and how sure, as one sentence.
+
+    Parameters
+    ----------
+    table, point
+        As `headline` takes them.
+    confidence : float
+        Of the table's intervals; a difference in a group is said to be shown
+        if its p-value after Holm's correction over groups is below 1 - this.
+
+    Notes
+    -----
+    The difference over all frames is not corrected: it is one statement.
+    """
+    rows = headline(table, point)
+    name_a, name_b = str(rows["detector_a"].iloc[0]), str(rows["detector_b"].iloc[0])
+    quantity = str(rows["quantity"].iloc[0])
+    verb = "finds more than" if quantity == "m50" else "scores higher than"
+    overall = rows[rows["group"] == "all"].iloc[-1]
+    groups = rows[rows["group"] != "all"]
+    many = groups if len(groups) > 1 else rows[rows["group"] == "all"]
+    shown = many[many["p_holm"] < 1 - confidence]
+    untold = [str(g) for g in many.loc[many["p"].isna(), "group"]]
+    n_frames = int(overall["n_frames"])
+
+    clauses: list[str] = []
+    for better, worse, sign in ((name_a, name_b, 1.0), (name_b, name_a, -1.0)):
+        mine = shown[shown["delta"] * sign > 0]
+        if len(mine) == 0:
+            continue
+        if len(groups) <= 1:
+            clauses.append(f"{better} {verb} {worse}: {_amount(overall, sign)}")
+        elif len(mine) == len(many):
+            clauses.append(
+                f"{better} {verb} {worse} in all {len(many)} groups: "
+                f"{_amount(overall, sign)} over all frames"
+            )
+        else:
+            told = ", ".join(
+                f"{row['group']} ({_amount(row, sign, name=k == 0)})"
+                for k, (_, row) in enumerate(mine.iterrows())
+            )
+            clauses.append(f"{better} {verb} {worse} in {told}")
+    if not clauses and len(groups) > 1 and overall["p"] < 1 - confidence:
+        sign = 1.0 if overall["delta"] > 0 else -1.0
+        better, worse = (name_a, name_b) if sign > 0 else (name_b, name_a)
+        clauses.append(
+            f"{better} {verb} {worse} over all frames: {_amount(overall, sign)}, "
+            "but in no single group is it shown"
+        )
+    elif not clauses:
+        clauses.append(_nothing(name_a, name_b, overall))
+    elif len(groups) > 1 and len(shown) + len(untold) < len(many):
+        clauses.append("no difference shown elsewhere")
+    if untold and len(untold) < len(many):
+        clauses.append(f"not to be told in {', '.join(untold)}")
+    frames = f"{n_frames} frame{'' if n_frames == 1 else 's'} {_POINT.get(point, f'at {point}')}"
+    if 0 < n_frames < FEW_FRAMES:
+        frames += f" (fewer than {FEW_FRAMES}: intervals are rough)"
+    return "; ".join([*clauses, frames])
+
+
+def _amount(row: Any, sign: float, *, name: bool = True) -> str:
+    unit = " mag" if row["quantity"] == "m50" else ""
+    digits = 2 if row["quantity"] == "m50" else 3
+    delta = sign * float(row["delta"])
+    lo, hi = sorted((sign * float(row["lo"]), sign * float(row["hi"])))
+    label = f"{_SYMBOL[str(row['quantity'])]} = " if name else ""
+    text = f"{label}{delta:.{digits}f}{unit}"
+    return text if lo != lo else f"{text} [{lo:.{digits}f}, {hi:.{digits}f}]"
+
+
+def _nothing(name_a: str, name_b: str, overall: Any) -> str:
+    between = f"between {name_a} and {name_b}"
+    if overall["delta"] != overall["delta"]:
+        return f"no comparison {between}: {overall['quantity']} is undefined for one of them"
+    if overall["p"] != overall["p"]:
+        return f"no telling {between}: {_amount(overall, 1.0)} without an interval"
+    return f"no difference shown {between}: {_amount(overall, 1.0)}"

@@ -1,0 +1,395 @@
+"""From frames to the tables of a run: counts, scores, sweep and limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import numpy as np
+import pandas as pd
+
+from skyduel.core.errors import BadInputError
+from skyduel.evaluation.analyses.all_analyses import ANALYSES, KEYS, STUDIES, STUDY_KEYS
+from skyduel.evaluation.comparison.compare import ComparisonSample, comparison_sample
+from skyduel.evaluation.rules import ScoringRules
+from skyduel.evaluation.scoring.candidate_store import pool_frames, prepare_all
+from skyduel.evaluation.scoring.counts import COUNT_COLUMNS, bin_table
+from skyduel.evaluation.scoring.depth import Limit, completeness_limits, fit_limits
+from skyduel.evaluation.scoring.frame_score import (
+    CALIBRATION,
+    TEST,
+    FrameInput,
+    FrameScore,
+    choose_edges,
+)
+from skyduel.evaluation.scoring.ragged import FrameSequence
+from skyduel.evaluation.scoring.resampling_units import resampling_units
+from skyduel.evaluation.scoring.score_store import score_all
+from skyduel.evaluation.scoring.scores import ratio, score_table
+from skyduel.evaluation.scoring.threshold_sweep import (
+    best_f1_threshold,
+    grid,
+    purity_threshold,
+    sweep,
+)
+
+__all__ = ["ALL_GROUPS", "POINTS", "Evaluation", "Sink", "evaluate", "evaluate_detector", "merge"]
+
+POINTS: Final = ("default", "calibrated", "purity95")
+ALL_GROUPS: Final = "all"
+#: Frames whose counts are handed over at a time.
+_TOGETHER: Final = 4096
+
+_COUNTS: Final = (
+    "detector", "point", "frame", "group", "bin", "bin_lo", "bin_hi", *COUNT_COLUMNS,
+)  # fmt: skip
+_SCORES: Final = (
+    "detector", "point", "group", "bin", "bin_lo", "bin_hi", "quantity",
+    "value", "lo", "hi", "n", "k", "interval", "n_frames",
+)  # fmt: skip
+_SWEEP: Final = (
+    "detector", "group", "threshold", "truths", "truths_found", "detections", "detections_right",
+    "completeness", "purity", "f1", "f2", "false_per_mpix",
+)  # fmt: skip
+_LIMITS: Final = (
+    "detector", "point", "group", "threshold", "purity", "completeness", "false_per_mpix",
+    "snr50", "snr50_lo", "snr50_hi", "m50", "m50_lo", "m50_hi", "n_truths", "n_frames",
+    "snr90", "snr90_lo", "snr90_hi", "m90", "m90_lo", "m90_hi",
+    "width_mag", "width_mag_lo", "width_mag_hi", "floor", "ceiling",
+)  # fmt: skip
+
+
+_ANALYSIS_COLUMNS: Final = {a.name: (*KEYS, *a.columns) for a in ANALYSES} | {
+    s.name: (*STUDY_KEYS, *s.columns) for s in STUDIES
+}
+
+
+class Sink(Protocol):
+    """Takes the parts of an evaluation that grow with the number of frames."""
+
+    def counts(self, table: pd.DataFrame) -> None:
+        """Take rows of the table ``counts``; parts follow each other."""
+
+    def frames(self, detector: str, point: str, frames: Sequence[FrameScore]) -> None:
+        """Take what became of every test frame at one operating point."""
+
+
+class _Kept:
+    """Keeps everything."""
+
+    def __init__(self) -> None:
+        self.tables: list[pd.DataFrame] = []
+        self.scored: dict[tuple[str, str], Sequence[FrameScore]] = {}
+
+    def counts(self, table: pd.DataFrame) -> None:
+        self.tables.append(table)
+
+    def frames(self, detector: str, point: str, frames: Sequence[FrameScore]) -> None:
+        self.scored[detector, point] = frames
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """The tables of a run, with the columns of ``docs/run-folder.md``.
+
+    Parameters
+    ----------
+    counts, scores, sweep, limits : DataFrame
+        All of the test split.
+    calibrated : dict of str to float or None
+        Each detector's threshold from the calibration split; None without one
+        (or where the detector found nothing on it).
+    frames : dict of (detector, point) to sequence of FrameScore
+        What became of every frame of the test split, for the pairs tables. At
+        ``purity95`` each frame is cut at its own group's threshold, and frames
+        of a group that never gets so pure are absent.
+    edges : tuple of float
+        Bin edges [mag].
+    analyses : dict of str to DataFrame
+        The tables of `skyduel.evaluation.analyses.all_analyses`, studies among them, by name.
+    comparison_samples : dict of (detector, point, group) to ComparisonSample
+        What detectors are compared by, see `skyduel.evaluation.comparison.compare`.
+    """
+
+    counts: pd.DataFrame
+    scores: pd.DataFrame
+    sweep: pd.DataFrame
+    limits: pd.DataFrame
+    calibrated: Mapping[str, float | None]
+    frames: Mapping[tuple[str, str], Sequence[FrameScore]]
+    edges: tuple[float, ...]
+    analyses: Mapping[str, pd.DataFrame]
+    comparison_samples: Mapping[tuple[str, str, str], ComparisonSample]
+
+
+def evaluate(
+    detectors: Mapping[str, Sequence[FrameInput]],
+    rules: ScoringRules,
+    *,
+    default_thresholds: Mapping[str, float | None] | None = None,
+) -> Evaluation:
+    """Return the tables of several detectors on one set of frames.
+
+    Parameters
+    ----------
+    detectors : mapping of name to frames
+        Each detector's frames, of all splits.
+    rules : ScoringRules
+        How to pair, count and resample.
+    default_thresholds : mapping of name to float, optional
+        Each detector's own ``score_threshold``; None or absent: every row.
+    """
+    given = default_thresholds or {}
+    edges = choose_edges((f for frames in detectors.values() for f in frames), rules)
+    parts = [
+        evaluate_detector(name, frames, rules, edges, default_threshold=given.get(name))
+        for name, frames in detectors.items()
+    ]
+    return merge(parts, edges)
+
+
+def merge(parts: Sequence[Evaluation], edges: Sequence[float]) -> Evaluation:
+    """Return the evaluations of several detectors as one; they share their edges."""
+    kept = tuple(map(float, edges))
+    for part in parts:
+        if part.edges != kept:
+            raise BadInputError("evaluations", f"edges {kept}", f"edges {part.edges}")
+    return Evaluation(
+        counts=_stack([p.counts for p in parts], _COUNTS),
+        scores=_stack([p.scores for p in parts], _SCORES),
+        sweep=_stack([p.sweep for p in parts], _SWEEP),
+        limits=_stack([p.limits for p in parts], _LIMITS),
+        calibrated={k: v for p in parts for k, v in p.calibrated.items()},
+        frames={k: v for p in parts for k, v in p.frames.items()},
+        edges=kept,
+        analyses={
+            name: _stack([p.analyses[name] for p in parts], columns)
+            for name, columns in _ANALYSIS_COLUMNS.items()
+        },
+        comparison_samples={k: v for p in parts for k, v in p.comparison_samples.items()},
+    )
+
+
+def evaluate_detector(
+    name: str,
+    frames: Sequence[FrameInput],
+    rules: ScoringRules,
+    edges: Sequence[float],
+    *,
+    default_threshold: float | None = None,
+    sink: Sink | None = None,
+) -> Evaluation:
+    """Return the tables of one detector.
+
+    Parameters
+    ----------
+    name : str
+        The detector's.
+    frames : sequence of FrameInput
+        Of all splits, each frame once.
+    rules : ScoringRules
+        How to pair, count and resample.
+    edges : sequence of float
+        Bin edges [mag], the same for every detector (`choose_edges`).
+    default_threshold : float, optional
+        The detector's own ``score_threshold``.
+    sink : Sink, optional
+        Takes what grows with the number of frames, one operating point after the
+        other; ``counts`` and ``frames`` of the result are then empty.
+
+    Notes
+    -----
+    The point ``calibrated`` (only with frames of the split *calibration*) is
+    cut at their score of highest pooled F1. At ``purity95`` each group is cut
+    at its own threshold and the group ``all`` at that of all frames together:
+    there ``counts`` holds each frame for its group and once more for ``all``.
+    A group that never gets so pure has no counts there, scores of no frames,
+    and a row of NaN in ``limits``.
+
+    Frames with ``cuts`` of their own are cut there at ``default`` and
+    ``calibrated``; where these differ, ``limits`` has no threshold.
+    """
+    keep = _Kept() if sink is None else sink
+    seen = [f.frame for f in frames]
+    if len(set(seen)) < len(seen):
+        twice = next(f for f in seen if seen.count(f) > 1)
+        raise BadInputError(f"frames of {name}", "each frame once", f"{twice!r} twice")
+    kept = tuple(map(float, edges))
+    calibration, test = (
+        prepare_all([f for f in frames if f.split == split], rules) for split in (CALIBRATION, TEST)
+    )
+    own = [f.group for f in frames if f.split == TEST]
+    groups = {ALL_GROUPS: test}
+    for group in sorted(set(own) - {ALL_GROUPS}):
+        groups[group] = test.part([k for k, g in enumerate(own) if g == group])
+    curves = {group: pool_frames(members) for group, members in groups.items()}
+
+    thresholds: dict[str, float | None] = {"default": default_threshold}
+    calibrated: float | None = None
+    if calibration:
+        best = best_f1_threshold(pool_frames(calibration))
+        if not np.isnan(best):
+            calibrated = thresholds["calibrated"] = best
+    if test and all("calibrated" in p.source.cuts for p in test):
+        thresholds.setdefault("calibrated", None)
+
+    scores, limits = [], []
+    analyses: dict[str, list[pd.DataFrame]] = {name: [] for name in _ANALYSIS_COLUMNS}
+    for group, told in groups.items():
+        places = [k for k, p in enumerate(calibration) if group in (ALL_GROUPS, p.source.group)]
+        for study in STUDIES:
+            rows = study.compute(calibration.part(places), told, rules, kept)
+            analyses[study.name].append(rows.assign(detector=name, group=group))
+
+    comparison_samples: dict[tuple[str, str, str], ComparisonSample] = {}
+
+    def tell(
+        members: Sequence[FrameScore], n: int, point: str, group: str, threshold: float | None
+    ) -> None:
+        scores.append(_frame_scores(members, kept, rules, point, group))
+        where = completeness_limits(members, rules)
+        row = _limit_row(members, n, where, point, group, threshold)
+        limits.append(row.assign(**fit_limits(members, rules).columns()))
+        comparison_samples[name, point, group] = comparison_sample(
+            members, kept, rules, limits=where[:2]
+        )
+        for a in ANALYSES:
+            rows = a.compute(members, rules, kept)
+            analyses[a.name].append(rows.assign(detector=name, point=point, group=group))
+
+    for point, threshold in thresholds.items():
+        cuts = [p.source.cuts.get(point, threshold) for p in test]
+        scored = score_all(test, rules, kept, cuts)
+        threshold = cuts[0] if len(set(cuts)) == 1 else None
+        _count_frames(keep, scored, name, point, None)
+        for group in groups:
+            places = [k for k, g in enumerate(own) if group in (ALL_GROUPS, g)]
+            tell(scored.part(places), len(places), point, group, threshold)
+        keep.frames(name, point, scored)
+        del scored  # before those of the next point are made
+
+    pure: dict[str, FrameSequence[FrameScore]] = {}
+    members: FrameSequence[FrameScore] | None = None
+    for group, prepared in groups.items():
+        threshold = purity_threshold(curves[group], 0.95)
+        reached = not np.isnan(threshold)
+        cut = [threshold] * len(prepared) if reached else []
+        if members is None or prepared is not test:  # a group that is all frames has their scores
+            members = score_all(prepared if reached else prepared.part([]), rules, kept, cut)
+        _count_frames(keep, members, name, "purity95", group)
+        tell(members, len(prepared), "purity95", group, threshold)
+        if reached and group in own:
+            pure[group] = members
+    keep.frames(name, "purity95", _joined(pure, own))
+
+    swept = [
+        sweep(c, grid(c, rules.n_thresholds)).assign(group=group) for group, c in curves.items()
+    ]
+    return Evaluation(
+        counts=_stack(keep.tables if isinstance(keep, _Kept) else [], _COUNTS),
+        scores=_stack([t.assign(detector=name) for t in scores], _SCORES),
+        sweep=_stack([t.assign(detector=name) for t in swept], _SWEEP),
+        limits=_stack([t.assign(detector=name) for t in limits], _LIMITS),
+        calibrated={name: calibrated},
+        frames=keep.scored if isinstance(keep, _Kept) else {},
+        edges=kept,
+        analyses={k: _stack(analyses[k], columns) for k, columns in _ANALYSIS_COLUMNS.items()},
+        comparison_samples=comparison_samples,
+    )
+
+
+def _joined(
+    groups: Mapping[str, FrameSequence[FrameScore]], own: Sequence[str]
+) -> FrameSequence[FrameScore]:
+    """Return the frames of some groups in the order of the set, given every frame's own group."""
+    seen: dict[str, int] = dict.fromkeys(groups, 0)
+    places: list[tuple[str, int]] = []
+    for k, group in enumerate(own):
+        if group in groups:
+            places.append((group, k if group == ALL_GROUPS else seen[group]))
+            seen[group] += 1
+    return FrameSequence(lambda k: groups[places[k][0]][places[k][1]], len(places))
+
+
+def _count_frames(
+    sink: Sink, frames: Sequence[FrameScore], detector: str, point: str, group: str | None
+) -> None:
+    """Hand over the counts of frames, some thousand at a time."""
+    for first in range(0, len(frames), _TOGETHER):
+        sink.counts(_frame_counts(frames[first : first + _TOGETHER], detector, point, group))
+
+
+def _frame_counts(
+    frames: Sequence[FrameScore], detector: str, point: str, group: str | None
+) -> pd.DataFrame:
+    """Return the counts of some frames, under one group or each under its own."""
+    if not frames:
+        return pd.DataFrame(columns=list(_COUNTS))
+    n = len(frames[0].counts.truths)
+    bins = bin_table(frames[0].counts.edges)
+    integers = np.concatenate([f.counts.array() for f in frames], axis=1)
+    groups = [group or f.source.group for f in frames]
+    table: dict[str, Any] = {
+        "detector": detector,
+        "point": point,
+        "frame": np.repeat(np.array([f.source.frame for f in frames], dtype=object), n),
+        "group": np.repeat(np.array(groups, dtype=object), n),
+    }
+    table |= {str(name): np.tile(bins[name].to_numpy(), len(frames)) for name in bins}
+    table |= dict(zip(COUNT_COLUMNS, integers, strict=True))
+    return pd.DataFrame(table)
+
+
+def _frame_scores(
+    frames: Sequence[FrameScore],
+    edges: Sequence[float],
+    rules: ScoringRules,
+    point: str,
+    group: str,
+) -> pd.DataFrame:
+    units = resampling_units(frames, rules)
+    table = score_table(
+        FrameSequence(lambda k: frames[k].counts, len(frames)),
+        [f.source.mpix for f in frames],
+        edges,
+        rules,
+        blocks=units.counts if units.blocks else None,
+    )
+    return table.assign(point=point, group=group)
+
+
+def _limit_row(
+    frames: Sequence[FrameScore],
+    n_frames: int,
+    limits: tuple[Limit, Limit, int],
+    point: str,
+    group: str,
+    threshold: float | None,
+) -> pd.DataFrame:
+    sums = dict.fromkeys(COUNT_COLUMNS, 0)
+    for frame in frames:
+        for key, value in frame.counts.sums().items():
+            sums[key] += value
+    area = float(sum(f.source.mpix for f in frames))
+    snr, mag, n = limits
+    row = {
+        "point": point,
+        "group": group,
+        "threshold": np.nan if threshold is None else float(threshold),
+        "purity": float(ratio(sums["detections_right"], sums["detections"])),
+        "completeness": float(ratio(sums["truths_found"], sums["truths"])),
+        "false_per_mpix": float(ratio(sums["detections"] - sums["detections_right"], area)),
+        "snr50": snr.value, "snr50_lo": snr.lo, "snr50_hi": snr.hi,
+        "m50": mag.value, "m50_lo": mag.lo, "m50_hi": mag.hi,
+        "n_truths": n,
+        "n_frames": n_frames,
+    }  # fmt: skip
+    return pd.DataFrame([row])
+
+
+def _stack(parts: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
+    filled = [p for p in parts if len(p)]
+    if not filled:
+        return pd.DataFrame({c: pd.Series(dtype="float64") for c in columns})
+    return pd.concat(filled, ignore_index=True)[list(columns)]

@@ -1,0 +1,1 @@
+"""Match detections to truth: candidate pairs, exact assignment, matching on the sky."""

@@ -1,0 +1,132 @@
+"""Two catalogues to scores, without a run around them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from skyduel.core.catalog import Catalog
+from skyduel.evaluation.matching.on_sky import sky_candidates
+from skyduel.evaluation.rules import ScoringRules, apply_ignore
+from skyduel.evaluation.scoring.counts import Counts
+from skyduel.evaluation.scoring.frame_score import FrameInput, FrameScore, choose_edges, score_frame
+from skyduel.evaluation.scoring.resampling_units import resampling_units
+from skyduel.evaluation.scoring.scores import score_table
+
+__all__ = ["SCHEMA_VERSION", "ScoreReport", "score_catalogs"]
+
+#: Of the JSON; raised whenever a field changes its meaning.
+SCHEMA_VERSION: Final = 1
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreReport:
+    """Scores of one catalogue against another.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `score_table` makes it.
+    frame : FrameScore
+        The pairing, the counts and the zero-point behind it.
+    rules : ScoringRules
+        The rules it was made by.
+    radius_arcsec : float or None
+        The radius of pairs on the sky, which then stands for the rules'; None
+        where they were made in pixels.
+    """
+
+    table: pd.DataFrame
+    frame: FrameScore
+    rules: ScoringRules
+    radius_arcsec: float | None = None
+
+    @property
+    def counts(self) -> Counts:
+        """Counts per bin."""
+        return self.frame.counts
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, None for what is undefined."""
+        zero = self.frame.zero_point
+        rows = self.table.to_dict(orient="records")
+        return {
+            "schema": SCHEMA_VERSION,
+            "edges": list(self.counts.edges),
+            "rules": self.rules.model_dump(mode="json"),
+            "radius_arcsec": self.radius_arcsec,
+            "scores": [{str(k): _plain(v) for k, v in row.items()} for row in rows],
+            "totals": self.counts.sums(),
+            "zero_point": {"n": zero.n, "offset_mag": zero.offset_mag, "source": zero.source},
+        }
+
+    def to_json(self) -> str:
+        """Return stable JSON: keys sorted, NaN and infinities as null, a ``schema`` number."""
+        return json.dumps(self.to_dict(), sort_keys=True, indent=2, allow_nan=False) + "\n"
+
+
+def score_catalogs(
+    truth: Catalog,
+    found: Catalog,
+    rules: ScoringRules,
+    *,
+    frame_shape: tuple[int, int] | None = None,
+    mpix: float | None = None,
+    fwhm: float | None = None,
+    threshold: float | None = None,
+    radius_arcsec: float | None = None,
+) -> ScoreReport:
+    """Return the scores of ``found`` against ``truth``.
+
+    Parameters
+    ----------
+    truth, found : Catalog
+        Of one frame, in its pixel coordinates, or of one field of the sky
+        (``radius_arcsec``). Magnitudes measured are the
+        ``aper_mag`` of ``found``, or its ``mag`` without that column.
+    rules : ScoringRules
+        How to pair, count and ignore.
+    frame_shape : (ny, nx), optional
+        Lets truths off the frame or at its edge be ignored, and false
+        detections be counted per area.
+    mpix : float, optional
+        Usable area [Mpix]; else that of ``frame_shape``, else unknown.
+    fwhm : float, optional
+        Of the frame [px]; needed if the radius is in units of it.
+    threshold : float, optional
+        Only detections with ``score >= threshold`` take part.
+    radius_arcsec : float, optional
+        Pair by ``ra`` and ``dec`` within this many arcsec, inclusive, instead
+        of by pixels (`skyduel.evaluation.matching.on_sky.sky_candidates`).
+    """
+    if mpix is None:
+        mpix = float("nan") if frame_shape is None else frame_shape[0] * frame_shape[1] / 1e6
+    source = FrameInput(
+        frame=found.source,
+        truth=apply_ignore(truth, frame_shape, None, None, rules),
+        found=found,
+        mpix=mpix,
+        fwhm=fwhm,
+        shape=frame_shape,
+    )
+    edges = choose_edges([source], rules)
+    candidates = None
+    if radius_arcsec is not None:
+        candidates = sky_candidates(source.truth, found, rules, radius_arcsec)
+    frame = score_frame(source, rules, edges, threshold=threshold, candidates=candidates)
+    # Positions on the sky have no place on a frame to cut into blocks.
+    blocks = resampling_units([frame], rules).counts if radius_arcsec is None else None
+    table = score_table([frame.counts], [mpix], edges, rules, blocks=blocks)
+    return ScoreReport(table, frame, rules, radius_arcsec)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (float, np.floating)):
+        return float(value) if np.isfinite(value) else None
+    if isinstance(value, np.integer):
+        return int(value)
+    return value

@@ -1,0 +1,1 @@
+"""Counts, scores, threshold sweeps and depth of one detector."""

@@ -1,0 +1,210 @@
+"""What a trial of settings is worth on a set of frames, at the best threshold it has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from skyduel.core.errors import BadInputError
+from skyduel.evaluation.rules import ScoringRules
+from skyduel.evaluation.scoring.frame_score import FrameInput
+from skyduel.evaluation.scoring.threshold_sweep import (
+    Curve,
+    best_f1_threshold,
+    frame_events,
+    pool,
+    purity_threshold,
+)
+
+__all__ = [
+    "OBJECTIVES",
+    "Objective",
+    "ObjectiveValue",
+    "TrialFrame",
+    "best_value",
+    "evaluate_objective",
+    "trial_frame",
+]
+
+Objective = Literal["purity95", "purity95-groups", "f1", "f2"]
+#: What settings may be chosen for.
+OBJECTIVES: Final[tuple[Objective, ...]] = get_args(Objective)
+
+_PURITY: Final = 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class TrialFrame:
+    """How one trial's counts on one frame change as the score threshold falls.
+
+    Parameters
+    ----------
+    score : ndarray of float64, shape (n,)
+        Scores at which something changes.
+    found, detections : ndarray of int64, shape (n,)
+        Change in truths found, and in detections that count.
+    truths : int
+        Truths that count.
+    mpix : float
+        Usable area [Mpix].
+    """
+
+    score: npt.NDArray[np.float64]
+    found: npt.NDArray[np.int64]
+    detections: npt.NDArray[np.int64]
+    truths: int
+    mpix: float
+
+
+@dataclass(frozen=True)
+class ObjectiveValue:
+    """What one trial achieves on a set of frames.
+
+    Parameters
+    ----------
+    objective : str
+        Which of `OBJECTIVES`.
+    reached : bool
+        Whether there is a threshold that does what the objective asks.
+    value : float
+        The objective; NaN where not reached.
+    threshold : float
+        The score to cut at: that of the objective, or of highest F1 where it
+        is not reached; NaN where nothing was found.
+    completeness, purity, f1, f2 : float
+        At that threshold.
+    best_f1, best_f1_threshold : float
+        Highest F1 of the sweep, and where.
+    """
+
+    objective: Objective
+    reached: bool
+    value: float
+    threshold: float
+    completeness: float
+    purity: float
+    f1: float
+    f2: float
+    best_f1: float
+    best_f1_threshold: float
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """Larger is better: any that reach the objective by its value, then the others by F1."""
+        worth = self.value if self.reached else self.best_f1
+        return self.reached, worth if np.isfinite(worth) else -np.inf
+
+
+def trial_frame(source: FrameInput, rules: ScoringRules) -> TrialFrame:
+    """Return the counts of one frame at every threshold, re-paired exactly at each."""
+    candidates = source.candidates(rules)
+    score, found, detections = frame_events(candidates, source.found["score"])
+    truths = int((~candidates.truth_ignore).sum())
+    return TrialFrame(score, found, detections, truths, source.mpix)
+
+
+def evaluate_objective(
+    frames: Sequence[TrialFrame],
+    objective: Objective = "purity95",
+    groups: Sequence[str] | None = None,
+) -> ObjectiveValue:
+    """Return what a trial achieves on all frames together.
+
+    Parameters
+    ----------
+    frames : sequence of TrialFrame
+        Of one trial.
+    objective : {"purity95", "purity95-groups", "f1", "f2"}
+        ``purity95``: completeness at the lowest threshold at which pooled
+        purity is at least 0.95, one for all frames; a trial without such a
+        threshold ranks below every trial with one. ``purity95-groups``: the
+        mean over groups of the completeness where the group by itself is that
+        pure, 0 where it never is: one setting for all, and a threshold for each
+        by the same rule, as the operating point ``purity95`` has it; the
+        threshold named is that of highest F1. ``f1``, ``f2``: the highest of
+        the sweep.
+    groups : sequence of str, optional
+        Of each frame; without it they are one group.
+
+    Raises
+    ------
+    BadInputError
+        For an unknown objective.
+    """
+    if objective not in OBJECTIVES:
+        raise BadInputError("objective", f"one of {', '.join(OBJECTIVES)}", repr(objective))
+    swept = _pooled(frames)
+    at_f1 = best_f1_threshold(swept)
+    if objective == "purity95":
+        threshold = purity_threshold(swept, _PURITY)
+    else:
+        threshold = _best_f2_threshold(swept) if objective == "f2" else at_f1
+    reached = not np.isnan(threshold)
+    if not reached:
+        threshold = at_f1
+    completeness, purity, f1, f2 = _scores(swept, threshold)
+    value = {"purity95": completeness, "f1": f1, "f2": f2}.get(objective, np.nan)
+    if objective == "purity95-groups":
+        value = _mean_over_groups(frames, groups or ["all"] * len(frames))
+        reached = value > 0
+    return ObjectiveValue(
+        objective=objective,
+        reached=reached,
+        value=value if reached else float("nan"),
+        threshold=threshold,
+        completeness=completeness,
+        purity=purity,
+        f1=f1,
+        f2=f2,
+        best_f1=_scores(swept, at_f1)[2],
+        best_f1_threshold=at_f1,
+    )
+
+
+def best_value(goals: Sequence[ObjectiveValue | None]) -> int | None:
+    """Return the index of the best goal, of equal ones the first; None if there is none.
+
+    None stands for a trial that failed.
+    """
+    ranked = [(goal.rank, -k) for k, goal in enumerate(goals) if goal is not None]
+    return -max(ranked)[1] if ranked else None
+
+
+def _pooled(frames: Sequence[TrialFrame]) -> Curve:
+    parts = [(f.score, f.found, f.detections) for f in frames]
+    return pool(parts, sum(f.truths for f in frames), float(sum(f.mpix for f in frames)))
+
+
+def _mean_over_groups(frames: Sequence[TrialFrame], groups: Sequence[str]) -> float:
+    """Return the mean completeness of groups, each at its own threshold of 95 % purity."""
+    values = []
+    for group in sorted(set(groups)):
+        own = _pooled([f for f, g in zip(frames, groups, strict=True) if g == group])
+        completeness = _scores(own, purity_threshold(own, _PURITY))[0]
+        if own.truths:
+            values.append(0.0 if np.isnan(completeness) else completeness)
+    return float(np.mean(values)) if values else 0.0
+
+
+def _best_f2_threshold(swept: Curve) -> float:
+    f2 = swept.f(2.0)
+    if f2.size == 0 or np.isnan(f2).all():
+        return float("nan")
+    return float(swept.threshold[int(np.nanargmax(f2))])
+
+
+def _scores(swept: Curve, threshold: float) -> tuple[float, float, float, float]:
+    """Return completeness, purity, F1 and F2 at a threshold, NaN without one."""
+    if np.isnan(threshold):
+        return (float("nan"),) * 4
+    at = swept.at([threshold])
+    return (
+        float(at.completeness[0]),
+        float(at.purity[0]),
+        float(at.f(1.0)[0]),
+        float(at.f(2.0)[0]),
+    )

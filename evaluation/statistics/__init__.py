@@ -1,0 +1,1 @@
+"""Statistics that know nothing of detectors: intervals, logistic fits, paired tests."""

@@ -1,0 +1,268 @@
+"""Purity without a truth: from the sign-flipped frame, and from repeats of a field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import comb
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import nbinom
+
+from skyduel.core.errors import BadInputError
+from skyduel.evaluation.matching.matching import pair
+from skyduel.evaluation.statistics.intervals import poisson, wilson
+
+__all__ = ["FlipEstimate", "RepeatEstimate", "flip_estimate", "repeat_estimate", "times_seen"]
+
+Ints = npt.NDArray[np.int64]
+
+#: Shifts, in radii, at which chance pairs are counted; far enough to leave every true pair.
+_SHIFTS: Final = ((8.0, 0.0), (-8.0, 0.0), (0.0, 8.0), (0.0, -8.0), (9.0, 7.0), (-9.0, -7.0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlipEstimate:
+    """What a sign-flipped frame says of a detector.
+
+    Attributes
+    ----------
+    n_found, n_flipped : int
+        Detections on the frame and on the flipped one.
+    mpix, mpix_flipped : float
+        Usable area of both [Mpix].
+    false_per_mpix, false_lo, false_hi : float
+        Detections per Mpix of the flipped frame, with their Poisson interval.
+    purity, purity_lo, purity_hi : float
+        ``1 - n_flipped·(mpix / mpix_flipped) / n_found``, not below 0; NaN
+        without a detection. The interval is that of the purity of this very
+        frame: both the flipped and the real number of false ones are random.
+    """
+
+    n_found: int
+    n_flipped: int
+    mpix: float
+    mpix_flipped: float
+    false_per_mpix: float
+    false_lo: float
+    false_hi: float
+    purity: float
+    purity_lo: float
+    purity_hi: float
+
+
+def flip_estimate(
+    n_found: int, n_flipped: int, mpix: float, mpix_flipped: float, *, confidence: float = 0.95
+) -> FlipEstimate:
+    """Return the rate of false detections from noise, and the purity it allows.
+
+    Parameters
+    ----------
+    n_found, n_flipped : int
+        Detections on the frame and on the flipped one; sums over frames are legal.
+    mpix, mpix_flipped : float
+        Usable area of both [Mpix], > 0.
+    confidence : float
+        Level of the intervals.
+
+    Raises
+    ------
+    BadInputError
+        If an area is not positive or a number is negative.
+
+    Notes
+    -----
+    If noise alone gives false detections at the rate λ in both, the number on the
+    frame, given n on the flipped one, is negative binomial with n + 1/2 successes
+    and probability 1/(1 + mpix/mpix_flipped) (Poisson numbers, Jeffreys' prior of
+    λ). The ends of the purity's interval are that distribution's quantiles.
+
+    Only noise is counted: what a detector wrongly makes of real light (spikes,
+    halos, cosmic rays, split sources) has no counterpart in the flipped frame, so
+    the purity is an upper limit.
+    """
+    if not (mpix > 0 and mpix_flipped > 0):
+        raise BadInputError("flip_estimate", "areas > 0 Mpix", f"{mpix:g} and {mpix_flipped:g}")
+    if n_found < 0 or n_flipped < 0:
+        raise BadInputError("flip_estimate", "numbers >= 0", f"{n_found} and {n_flipped}")
+    low, high = poisson(n_flipped, confidence)
+    ratio = mpix / mpix_flipped
+    tail = (1 - confidence) / 2
+    share = 1 / (1 + ratio)
+    few, many = (float(nbinom.ppf(q, n_flipped + 0.5, share)) for q in (tail, 1 - tail))
+
+    def purity(false: float) -> float:
+        return float(np.clip(1 - false / n_found, 0, 1)) if n_found else float("nan")
+
+    return FlipEstimate(
+        n_found=n_found,
+        n_flipped=n_flipped,
+        mpix=mpix,
+        mpix_flipped=mpix_flipped,
+        false_per_mpix=n_flipped / mpix_flipped,
+        false_lo=float(low) / mpix_flipped,
+        false_hi=float(high) / mpix_flipped,
+        purity=purity(n_flipped * ratio),
+        purity_lo=purity(many),
+        purity_hi=purity(few),
+    )
+
+
+def times_seen(exposures: Sequence[npt.ArrayLike], radius_px: float) -> list[Ints]:
+    """Return for every detection in how many exposures it was seen, itself included.
+
+    Parameters
+    ----------
+    exposures : sequence of array_like, each of shape (n_i, 2)
+        Positions [px] in one common frame of reference.
+    radius_px : float
+        Largest distance of a pair [px], inclusive.
+
+    Returns
+    -------
+    list of ndarray of int64, each of shape (n_i,)
+        From 1 to the number of exposures. Every two exposures are paired one to
+        one by `pair`; there is no chain from neighbour to neighbour, so crowding
+        cannot join sources to one that was seen everywhere.
+    """
+    seen = [np.ones(len(np.asarray(e).reshape(-1, 2)), dtype=np.int64) for e in exposures]
+    for a, b in combinations(range(len(exposures)), 2):
+        pairs = pair(exposures[a], exposures[b], radius_px)
+        seen[a][pairs.truth_index] += 1
+        seen[b][pairs.found_index] += 1
+    return seen
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepeatEstimate:
+    """What repeats of a field say of a detector.
+
+    Attributes
+    ----------
+    n_exposures : int
+        How many.
+    detections : tuple of int, of length n_exposures
+        Detections seen in exactly 1, 2, … exposures, over all exposures.
+    once, once_lo, once_hi : float
+        Share of the detections seen only once, with its Wilson interval; NaN
+        without a detection.
+    chance : float
+        Probability that a detection pairs by chance with one of another exposure.
+    purity_least : float
+        Purity if nothing that was seen once were real.
+    purity, purity_lo, purity_hi : float
+        Purity less the once-seen ones that must be real, given how many were seen
+        twice and three times; NaN for fewer than three exposures. Still a lower
+        limit, with its interval.
+    """
+
+    n_exposures: int
+    detections: tuple[int, ...]
+    once: float
+    once_lo: float
+    once_hi: float
+    chance: float
+    purity_least: float
+    purity: float
+    purity_lo: float
+    purity_hi: float
+
+
+def repeat_estimate(
+    exposures: Sequence[npt.ArrayLike],
+    radius_px: float,
+    *,
+    confidence: float = 0.95,
+    n_bootstrap: int = 2000,
+    seed: int = 0,
+) -> RepeatEstimate:
+    """Return how often detections repeat, and the purity that allows.
+
+    Parameters
+    ----------
+    exposures : sequence of array_like, each of shape (n_i, 2)
+        Positions [px] of one detector's detections in each exposure of the field,
+        in one frame of reference and of the area common to all; two or more.
+    radius_px : float
+        Largest distance of a pair [px], inclusive.
+    confidence : float
+        Level of the intervals.
+    n_bootstrap, seed : int
+        Resamples for the interval of the purity, and their seed.
+
+    Raises
+    ------
+    BadInputError
+        If there are fewer than two exposures.
+
+    Notes
+    -----
+    False detections are taken to fall anywhere, anew in each exposure; those that
+    recur (hot pixels, spikes, halos) pass for real. Of N detections, N₁ were seen
+    once and f_k = N_k/k sources k times. A false one is seen once with probability
+    (1 - c)^(n-1), c being `chance`, measured by pairing shifted exposures. So
+
+    - ``purity_least = 1 - N₁/(1 - c)^(n-1)/N``.
+
+    A source seen with probability p, whatever the distribution of p over sources,
+    adds to the moments m_k = E f_k / C(n, k) of its odds, for which m₂² ≤ m₁ m₃
+    (Cauchy and Schwarz): at least n·m₂²/m₃ of those seen once are real, as in
+    Chao's (1984, Scand. J. Statist. 11, 265) estimate of unseen species. Taking these off N₁
+    gives ``purity``, exact if all sources were equally likely to be seen.
+    Its interval draws every f_k from a Poisson distribution.
+    """
+    n = len(exposures)
+    if n < 2:
+        raise BadInputError("repeat_estimate", "at least two exposures", str(n))
+    positions = [np.asarray(e, dtype=np.float64).reshape(-1, 2) for e in exposures]
+    all_seen = np.concatenate(times_seen(positions, radius_px))
+    detections = np.bincount(all_seen, minlength=n + 1)[1:]
+    total = int(detections.sum())
+    chance = _chance(positions, radius_px)
+    once_lo, once_hi = wilson(detections[0], total, confidence)
+    alone = max((1 - chance) ** (n - 1), 1e-6)
+    sources = detections / np.arange(1, n + 1)
+    low = high = float("nan")
+    if n >= 3 and total:
+        drawn = np.random.default_rng(seed).poisson(sources, (n_bootstrap, n)).astype(np.float64)
+        tail = (1 - confidence) / 2
+        low, high = np.quantile(_purity(drawn, alone), [tail, 1 - tail])
+    return RepeatEstimate(
+        n_exposures=n,
+        detections=tuple(int(d) for d in detections),
+        once=detections[0] / total if total else float("nan"),
+        once_lo=float(once_lo),
+        once_hi=float(once_hi),
+        chance=chance,
+        purity_least=(
+            float(np.clip(1 - detections[0] / alone / total, 0, 1)) if total else float("nan")
+        ),
+        purity=float(_purity(sources[None], alone)[0]) if n >= 3 and total else float("nan"),
+        purity_lo=float(low),
+        purity_hi=float(high),
+    )
+
+
+def _purity(sources: npt.NDArray[np.float64], alone: float) -> npt.NDArray[np.float64]:
+    """Return the purity for sources seen 1, 2, … n times, shape (m, n) to (m,)."""
+    n = sources.shape[1]
+    total = np.maximum((sources * np.arange(1, n + 1)).sum(axis=1), 1.0)
+    twice, thrice = sources[:, 1] / comb(n, 2), sources[:, 2] / comb(n, 3)
+    # Nothing seen three times says nothing of how many seen once are real.
+    real = np.where(thrice > 0, n * twice**2 / np.where(thrice > 0, thrice, 1), 0)
+    false = np.maximum(sources[:, 0] - real, 0) / alone
+    return np.asarray(np.clip(1 - false / total, 0, 1))
+
+
+def _chance(positions: Sequence[npt.NDArray[np.float64]], radius_px: float) -> float:
+    """Return the share of detections that pair with another exposure shifted against theirs."""
+    hits = tries = 0
+    for a, b in combinations(range(len(positions)), 2):
+        for shift in _SHIFTS:
+            moved = positions[b] + np.array(shift) * radius_px
+            hits += 2 * len(pair(positions[a], moved, radius_px))
+            tries += len(positions[a]) + len(positions[b])
+    return hits / tries if tries else 0.0

@@ -1,0 +1,373 @@
+"""Figures along other axes: S/N, density, place; the ignore limit; migration between bins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from skyduel.reports.figures.plot_helpers import (
+    THIN,
+    beside,
+    bin_numbers,
+    dots,
+    group_title,
+    handles,
+    legend,
+    looks_of,
+    panels,
+    say,
+    thin_handle,
+)
+from skyduel.reports.style import QUANTITY_NAMES, Style, drawing, point_name, shorten
+from skyduel.run_folder.read_run import bin_label
+
+__all__ = [
+    "FACETS",
+    "edge_axis",
+    "facets_overview",
+    "ignore_limits",
+    "migrations",
+    "plot_facet",
+    "plot_ignore_limit",
+    "plot_migration",
+]
+
+#: Each panel of `facets_overview`: the table's facet, its quantity and the axis it stands on.
+FACETS: Final[tuple[tuple[str, str, str], ...]] = (
+    ("snr", "completeness", "ideal S/N"),
+    ("density", "completeness", "sources per 1000 px² around"),
+    ("neighbour", "completeness", "distance to the nearest source [FWHM]"),
+    ("radius", "completeness", "distance from the frame’s centre [half diagonals]"),
+    ("kind", "completeness", "kind of source"),
+    ("measured_snr", "purity", "measured S/N"),
+    ("radius", "purity", "distance from the frame’s centre [half diagonals]"),
+    ("kind", "purity", "kind of detection"),
+    ("score", "purity", "tenth of the detector’s own detections, by score"),
+)
+_IGNORE_COUNTED: Final = {"completeness": "truths", "purity": "detections"}
+#: A migration matrix with more bins than this has no counts written in it.
+_WRITTEN: Final = 16
+
+
+def edge_axis(ax: Axes, rows: pd.DataFrame) -> None:
+    """Put the bins' edges between bins that stand at 0, 1, 2 ..., whatever their widths."""
+    edges = rows.drop_duplicates("bin").sort_values("bin")
+    at = [float(b) - 0.5 for b in edges["bin"]] + [float(edges["bin"].iloc[-1]) + 0.5]
+    values = [*edges["bin_lo"].astype(float), float(edges["bin_hi"].iloc[-1])]
+    labels = ["∞" if np.isposinf(v) else "−∞" if np.isneginf(v) else f"{v:.3g}" for v in values]
+    ax.set_xticks(at, labels, fontsize=7.5, rotation=45 if len(labels) > 9 else 0)
+    ax.set_xlim(at[0] - 0.1, at[-1] + 0.1)
+
+
+def plot_facet(
+    ax: Axes,
+    facets: pd.DataFrame,
+    facet: str,
+    quantity: str,
+    *,
+    group: str = "all",
+    point: str = "default",
+    looks: Mapping[str, Style] | None = None,
+) -> pd.DataFrame:
+    """Draw completeness or purity along another axis; return what was drawn.
+
+    Parameters
+    ----------
+    ax : Axes
+        Where to draw.
+    facets : DataFrame
+        The run folder's `analyses/facets`.
+    facet, quantity : str
+        Which of its facets, and ``completeness`` or ``purity``.
+    group, point : str
+        Which frames, and at which operating point.
+    looks : mapping of str to Style, optional
+        As for `skyduel.reports.figures.score_axes.plot_score`.
+
+    Returns
+    -------
+    DataFrame
+        The rows that hold anything, with `x` and `thin`. Bins stand side by
+        side at 0, 1, 2 ... with their edges between them; what has no value
+        there is not drawn unless there is some, under ``unknown``.
+    """
+    looks = looks_of(facets, looks)
+    rows = facets[
+        (facets["facet"] == facet)
+        & (facets["quantity"] == quantity)
+        & (facets["group"] == group)
+        & (facets["point"] == point)
+    ].sort_values("bin", kind="stable")
+    unknown = rows["label"].astype(str) == "unknown"
+    rows = _trimmed(rows[~unknown | (rows["n"] > 0)])
+    parts = []
+    with drawing():
+        for i, (detector, look) in enumerate(looks.items()):
+            part = rows[rows["detector"] == detector]
+            part = part.assign(
+                x=part["bin"].astype(float) + beside(i, len(looks), 1.0), thin=part["n"] < THIN
+            )
+            known = part["label"].astype(str) != "unknown"
+            for piece, line in ((part[known], "" if facet == "kind" else "-"), (part[~known], "")):
+                dots(
+                    ax,
+                    piece["x"],
+                    piece["value"],
+                    look,
+                    lo=piece["lo"],
+                    hi=piece["hi"],
+                    thin=piece["thin"],
+                    line=line,
+                    size=4,
+                )
+            parts.append(part)
+        drawn = pd.concat(parts, ignore_index=True) if parts else rows.assign(x=[], thin=[])
+        _strip_axis(ax)
+        ax.set_ylabel(QUANTITY_NAMES[quantity])
+        if not len(drawn):
+            say(ax, "nothing of this in the run")
+            ax.set_xticks([])
+            return drawn
+        _facet_axis(ax, drawn, facet, sorted(set(facets.loc[facets["facet"] == facet, "bin"])))
+        bin_numbers(ax, drawn)
+    return drawn
+
+
+def facets_overview(
+    facets: pd.DataFrame,
+    *,
+    group: str = "all",
+    point: str = "default",
+    which: Sequence[tuple[str, str, str]] = FACETS,
+    looks: Mapping[str, Style] | None = None,
+) -> tuple[Figure, pd.DataFrame]:
+    """Return a figure of all other binnings, a panel each, and its numbers."""
+    looks = looks_of(facets, looks)
+    with drawing():
+        figure, axes = panels(len(which), width=3.7, height=2.75)
+        drawn = []
+        for ax, (facet, quantity, label) in zip(axes, which, strict=True):
+            drawn.append(
+                plot_facet(ax, facets, facet, quantity, group=group, point=point, looks=looks)
+            )
+            ax.set_xlabel(label)
+        figure.suptitle(
+            f"Completeness and purity along other axes: {group_title(group)}, operating point: "
+            f"{point_name(point)}"
+        )
+        legend(figure, [*handles(looks), thin_handle()])
+    columns = "detector point group facet quantity bin bin_lo bin_hi label unit value lo hi n k"
+    return figure, pd.concat(drawn, ignore_index=True)[[*columns.split(), "thin", "x"]]
+
+
+def plot_ignore_limit(
+    ax: Axes,
+    limits: pd.DataFrame,
+    quantity: str,
+    *,
+    group: str = "all",
+    point: str = "default",
+    looks: Mapping[str, Style] | None = None,
+) -> pd.DataFrame:
+    """Draw a score against the ignore limit; return what was drawn.
+
+    Parameters
+    ----------
+    ax : Axes
+        Where to draw.
+    limits : DataFrame
+        The run folder's `analyses/ignore_limit`.
+    quantity : str
+        ``completeness``, ``purity`` or ``f1``.
+    group, point : str
+        Which frames, and at which operating point.
+    looks : mapping of str to Style, optional
+        As for `skyduel.reports.figures.score_axes.plot_score`.
+    """
+    looks = looks_of(limits, looks)
+    rows = limits[(limits["group"] == group) & (limits["point"] == point)]
+    rows = rows.sort_values("min_snr", kind="stable")
+    parts = []
+    with drawing():
+        for detector, look in looks.items():
+            part = rows[rows["detector"] == detector]
+            dots(ax, part["min_snr"], part[quantity], look)
+            parts.append(part)
+        _strip_axis(ax)
+        ax.set_ylabel(QUANTITY_NAMES[quantity])
+        ax.set_xlabel("truths below this ideal S/N are ignored")
+        if not len(rows):
+            say(ax, "no truth states its S/N")
+        elif quantity in _IGNORE_COUNTED:
+            counted = _IGNORE_COUNTED[quantity]
+            bin_numbers(ax, rows.assign(bin=rows["min_snr"], n=rows[counted]))
+            ax.text(0.005, 0.2, f"n: {counted}", transform=ax.transAxes, fontsize=6, va="bottom")
+    return pd.concat(parts, ignore_index=True) if parts else rows
+
+
+def ignore_limits(
+    limits: pd.DataFrame,
+    *,
+    group: str = "all",
+    point: str = "default",
+    looks: Mapping[str, Style] | None = None,
+) -> tuple[Figure, pd.DataFrame]:
+    """Return a figure of completeness, purity and F1 against the ignore limit, and its numbers."""
+    looks = looks_of(limits, looks)
+    with drawing():
+        figure, axes = panels(3, width=3.6, height=3.0)
+        drawn = [
+            plot_ignore_limit(ax, limits, q, group=group, point=point, looks=looks)
+            for ax, q in zip(axes, ("completeness", "purity", "f1"), strict=True)
+        ]
+        figure.suptitle(
+            f"Scores against the ignore limit: {group_title(group)}, operating point: "
+            f"{point_name(point)}"
+        )
+        legend(figure, handles(looks))
+    columns = (
+        "detector point group min_snr completeness purity f1 truths truths_found truths_ignored"
+        " detections detections_right detections_ignored"
+    )
+    return figure, drawn[0][columns.split()]
+
+
+def plot_migration(
+    ax: Axes, migration: pd.DataFrame, detector: str, *, group: str = "all", point: str = "default"
+) -> pd.DataFrame:
+    """Draw how many found sources of a true bin were measured in which; return what was drawn.
+
+    Returns
+    -------
+    DataFrame
+        The detector's rows of `analyses/migration`. The shade is the number
+        on a logarithmic scale; on the outlined diagonal true and measured
+        magnitude share a bin.
+    """
+    here = migration[(migration["group"] == group) & (migration["point"] == point)]
+    rows = here[here["detector"] == detector].reset_index(drop=True)
+    with drawing():
+        ax.set_title(f"{shorten(detector)}: {int(rows['n'].sum())} found", fontsize=9)
+        if not len(rows):
+            say(ax, "nothing found")
+            return rows
+        of_true, of_measured = _named(here, "true"), _named(here, "measured")
+        first, last = min(of_true | of_measured), max(of_true | of_measured)
+        shape = (last - first + 1, last - first + 1)
+        grid = np.full(shape, np.nan)
+        grid[rows["true_bin"] - first, rows["measured_bin"] - first] = rows["n"]
+        extent = (first - 0.5, last + 0.5, last + 0.5, first - 0.5)
+        ax.imshow(
+            grid,
+            cmap="Blues",
+            norm=LogNorm(vmin=0.7, vmax=max(float(here["n"].max()), 2.0)),
+            extent=extent,
+            interpolation="nearest",
+        )
+        names = of_true | of_measured
+        for number in names:
+            ax.plot(
+                number + np.array([-0.5, 0.5, 0.5, -0.5, -0.5]),
+                number + np.array([-0.5, -0.5, 0.5, 0.5, -0.5]),
+                color="#777777",
+                linewidth=0.5,
+            )
+        if len(names) <= _WRITTEN:
+            dark = float(here["n"].max()) ** 0.55
+            for row in rows.to_dict("records"):
+                ax.text(
+                    row["measured_bin"],
+                    row["true_bin"],
+                    f"{row['n']:g}",
+                    fontsize=6,
+                    ha="center",
+                    va="center",
+                    color="white" if row["n"] > dark else "#222222",
+                )
+        ticks = sorted(names)
+        ax.set_xticks(ticks, [names[t] for t in ticks], rotation=90, fontsize=7)
+        ax.set_yticks(ticks, [names[t] for t in ticks], fontsize=7)
+        ax.set_xlabel("measured magnitude [mag]")
+        ax.set_ylabel("true magnitude [mag]")
+    return rows
+
+
+def migrations(
+    migration: pd.DataFrame, *, group: str = "all", point: str = "default"
+) -> tuple[Figure, pd.DataFrame]:
+    """Return a figure of the migration between bins, a panel a detector, and its numbers."""
+    detectors = list(dict.fromkeys(migration["detector"].astype(str)))
+    with drawing():
+        figure, axes = panels(len(detectors), width=3.9, height=3.9, extra=0.5)
+        drawn = []
+        for i, (ax, detector) in enumerate(zip(axes, detectors, strict=False)):
+            drawn.append(plot_migration(ax, migration, detector, group=group, point=point))
+            if i % 3:
+                ax.set_ylabel("")
+        figure.suptitle(
+            f"Found sources by true and measured magnitude: {group_title(group)}, operating "
+            f"point: {point_name(point)}"
+        )
+    return figure, pd.concat(drawn, ignore_index=True) if drawn else migration
+
+
+def _facet_axis(ax: Axes, drawn: pd.DataFrame, facet: str, every: Sequence[int]) -> None:
+    known = drawn[drawn["label"].astype(str) != "unknown"]
+    if facet == "kind":
+        first = drawn.drop_duplicates("bin").sort_values("bin")
+        ax.set_xticks(first["bin"].astype(float), first["label"].astype(str))
+        ax.set_xlim(-0.6, float(max(every)) - 0.4)
+        return
+    if facet == "score":  # every detector has edges of its own
+        numbers = sorted(set(known["bin"]))
+        ax.set_xticks(numbers, [str(int(b) + 1) for b in numbers])
+        ax.set_xlim(-0.6, max(drawn["bin"]) + 0.6)
+        return
+    if len(known):
+        edge_axis(ax, known)
+    if len(known) < len(drawn):
+        at = float(drawn["bin"].max())
+        labels = [t.get_text() for t in ax.get_xticklabels()]
+        ticks = [*map(float, ax.get_xticks()), at]
+        ax.set_xticks(ticks, [*labels, "unknown"], fontsize=7, rotation=45)
+        ax.set_xlim(ax.get_xlim()[0], at + 0.6)
+
+
+def _trimmed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows without the bins at either end that no detector has anything in."""
+    known = rows["label"].astype(str) != "unknown"
+    held = rows.loc[known & (rows["n"] > 0), "bin"]
+    if not len(held):
+        return rows[~known]
+    return rows[~known | rows["bin"].between(held.min(), held.max())]
+
+
+def _strip_axis(ax: Axes) -> None:
+    """Prepare an axis for a score, with room for numbers below zero."""
+    ax.set_ylim(-0.26, 1.04)
+    ax.set_yticks(np.linspace(0, 1, 6))
+    ax.axhline(0, color="#444444", linewidth=0.6)
+    ax.grid(True, axis="y")
+
+
+def _named(rows: pd.DataFrame, side: str) -> dict[int, str]:
+    """Return what the bins of one side are called."""
+    edges = rows.drop_duplicates(f"{side}_bin")
+    bins = edges[f"{side}_bin"].astype(int)
+    lo, hi = edges[f"{side}_lo"].astype(float), edges[f"{side}_hi"].astype(float)
+    fainter = bins[np.isfinite(lo) & ~np.isfinite(hi)]
+    inner = bins[np.isfinite(lo) & np.isfinite(hi)]
+    n_bins = int(fainter.iloc[0]) if len(fainter) else int(inner.max()) + 1 if len(inner) else 0
+    found: dict[int, str] = {}
+    for number, low, high in zip(bins, lo, hi, strict=True):
+        if number != n_bins + 1 or np.isfinite(low):
+            found[int(number)] = bin_label(int(number), low, high, n_bins)
+        else:
+            found[int(number)] = "no mag"
+    return found

@@ -1,0 +1,264 @@
+"""Figures of scores as probabilities: reliability, and the purity that was promised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from skyduel.reports.figures.plot_helpers import (
+    THIN,
+    bars,
+    beside,
+    dots,
+    group_title,
+    handle,
+    handles,
+    legend,
+    looks_of,
+    panels,
+    say,
+    shown_groups,
+    thin_handle,
+)
+from skyduel.reports.style import Style, drawing, shorten
+from skyduel.run_folder.read_run import ALL_BINS
+
+__all__ = ["plot_purity_choice", "plot_reliability", "purity_choices", "reliability_diagrams"]
+
+
+def plot_reliability(
+    ax: Axes,
+    reliability: pd.DataFrame,
+    errors: pd.DataFrame,
+    *,
+    group: str = "all",
+    binning: str = "equal width",
+    looks: Mapping[str, Style] | None = None,
+) -> pd.DataFrame:
+    """Draw the share that is right against the probability stated; return what was drawn.
+
+    Parameters
+    ----------
+    ax : Axes
+        Where to draw.
+    reliability, errors : DataFrame
+        The run folder's `analyses/reliability` and `analyses/calibration_error`.
+    group, binning : str
+        Which frames; ``equal width`` or ``equal count``.
+    looks : mapping of str to Style, optional
+        As for `skyduel.reports.figures.score_axes.plot_score`.
+
+    Returns
+    -------
+    DataFrame
+        The rows over all magnitudes whose scores are probabilities, with
+        `thin`. The legend holds each detector's expected calibration error.
+    """
+    looks = looks_of(reliability, looks)
+    rows = reliability[
+        (reliability["group"] == group)
+        & (reliability["binning"] == binning)
+        & (reliability["bin"] == ALL_BINS)
+        & (reliability["score_is"] != "unknown")
+    ]
+    rows = rows.sort_values("score_bin", kind="stable")
+    rows = rows.assign(thin=rows["n"] < THIN).reset_index(drop=True)
+    parts, entries = [], []
+    with drawing():
+        ax.plot([0, 1], [0, 1], color="#888888", linewidth=0.9, linestyle=":", zorder=1)
+        for detector, look in looks.items():
+            part = rows[rows["detector"] == detector]
+            if not len(part):
+                continue
+            dots(
+                ax,
+                part["predicted"],
+                part["right"],
+                look,
+                lo=part["lo"],
+                hi=part["hi"],
+                thin=part["thin"],
+            )
+            error = errors[
+                (errors["detector"] == detector)
+                & (errors["group"] == group)
+                & (errors["bin"] == ALL_BINS)
+            ]
+            said = "no ECE"
+            if len(error):
+                said = f"ECE {float(error['ece'].iloc[0]):.3f}, n {int(error['n'].iloc[0])}"
+            entries.append(handle(look, f"{shorten(detector, 18)}: {said}"))
+            parts.append(part)
+        ax.set_xlim(0, 1.02)
+        ax.set_ylim(0, 1.02)
+        ax.set_aspect("equal")
+        ax.grid(True)
+        ax.set_xlabel("probability stated (mean of the bin)")
+        ax.set_ylabel("share that is right")
+        if entries:
+            few = len(entries) <= 3  # more would hide what is drawn
+            ax.legend(
+                handles=entries,
+                loc="upper left" if few else "upper center",
+                bbox_to_anchor=None if few else (0.5, -0.2),
+                ncols=1 if few else 2,
+                fontsize=7.5 if few else 6,
+                framealpha=0.85,
+                edgecolor="none",
+            )
+        else:
+            say(ax, "no score here is a probability")
+    return pd.concat(parts, ignore_index=True) if parts else rows
+
+
+def reliability_diagrams(
+    reliability: pd.DataFrame,
+    errors: pd.DataFrame,
+    *,
+    binning: str = "equal width",
+    looks: Mapping[str, Style] | None = None,
+) -> tuple[Figure, pd.DataFrame]:
+    """Return a figure of reliability, a panel a group, and its numbers."""
+    looks = looks_of(reliability, looks)
+    groups = shown_groups(reliability)
+    with drawing():
+        figure, axes = panels(len(groups), width=3.5, height=3.5, extra=0.9)
+        drawn = []
+        for i, (ax, group) in enumerate(zip(axes, groups, strict=False)):
+            drawn.append(
+                plot_reliability(ax, reliability, errors, group=group, binning=binning, looks=looks)
+            )
+            ax.set_title(group_title(group))
+            if i % 3:
+                ax.set_ylabel("")
+            if i + 3 < len(groups):
+                ax.set_xlabel("")
+        figure.suptitle("How often a detection of a stated probability is right")
+        diagonal = Line2D(
+            [], [], color="#888888", linestyle=":", label="what a true probability would do"
+        )
+        legend(figure, [diagonal, thin_handle()])
+    columns = (
+        "detector group score_is binning score_bin score_lo score_hi predicted right lo hi n k thin"
+    )
+    if not drawn:
+        return figure, pd.DataFrame(columns=columns.split())
+    return figure, pd.concat(drawn, ignore_index=True)[columns.split()]
+
+
+def plot_purity_choice(
+    ax: Axes,
+    choices: pd.DataFrame,
+    *,
+    group: str = "all",
+    looks: Mapping[str, Style] | None = None,
+) -> pd.DataFrame:
+    """Draw the purity reached where one was wanted beforehand; return what was drawn.
+
+    Returns
+    -------
+    DataFrame
+        The group's rows of `analyses/purity_choice`, with `x`, where each
+        stands: the wanted purities are 0, 1, 2 ... from the left. Full where
+        the threshold came from calibration frames, hollow where from the score
+        itself. What was wanted is a dark bar.
+    """
+    looks = looks_of(choices, looks)
+    rows = choices[choices["group"] == group]
+    wanted = sorted(set(choices["wanted"].astype(float)))
+    series = [
+        (d, how)
+        for d in looks
+        for how in ("calibration", "score")
+        if len(rows[(rows["detector"] == d) & (rows["chosen_by"] == how)])
+    ]
+    parts = []
+    with drawing():
+        for i, value in enumerate(wanted):
+            ax.plot([i - 0.4, i + 0.4], [value, value], color="#222222", linewidth=1.6, zorder=2)
+        for i, (detector, how) in enumerate(series):
+            part = rows[(rows["detector"] == detector) & (rows["chosen_by"] == how)]
+            at = part["wanted"].map(lambda w: wanted.index(float(w))).astype(float)
+            part = part.assign(x=at + beside(i, len(series), 1.0, most=0.2))
+            look = looks[detector]
+            there = np.isfinite(part["purity"].to_numpy(dtype=float))
+            ax.errorbar(
+                part["x"][there],
+                part["purity"][there],
+                yerr=bars(part["purity"][there], part["lo"][there], part["hi"][there]),
+                color=look.color,
+                marker=look.marker,
+                markersize=6,
+                markerfacecolor=look.color if how == "calibration" else "white",
+                elinewidth=1.2,
+                linestyle="none",
+                zorder=3,
+            )
+            parts.append(part)
+        ax.set_xticks(range(len(wanted)), [f"{w:g}" for w in wanted])
+        ax.set_xlim(-0.6, max(len(wanted), 1) - 0.4)
+        ax.grid(True, axis="y")
+        ax.set_xlabel("purity wanted")
+        ax.set_ylabel("purity (precision) reached")
+        if not series:
+            say(ax, "no threshold to choose here")
+    return pd.concat(parts, ignore_index=True) if parts else rows.assign(x=np.nan)
+
+
+def purity_choices(
+    choices: pd.DataFrame, *, looks: Mapping[str, Style] | None = None
+) -> tuple[Figure, pd.DataFrame]:
+    """Return a figure of purity wanted and reached, a panel a group, and its numbers."""
+    looks = looks_of(choices, looks)
+    groups = shown_groups(choices)
+    with drawing():
+        figure, axes = panels(len(groups), width=3.5, height=2.6, sharey=True)
+        drawn = []
+        for ax, group in zip(axes, groups, strict=False):
+            drawn.append(plot_purity_choice(ax, choices, group=group, looks=looks))
+            ax.set_title(group_title(group))
+            ax.label_outer()
+        low, high = axes[0].get_ylim()
+        axes[0].set_ylim(max(low, 0.0), min(high, 1.01))
+        figure.suptitle("Purity wanted beforehand, and reached on the test frames")
+        there = {k: v for k, v in looks.items() if k in set(choices["detector"].astype(str))}
+        used = set(choices["chosen_by"].astype(str))
+        how = [
+            Line2D(
+                [],
+                [],
+                color="#555555",
+                marker="o",
+                linestyle="none",
+                markerfacecolor=face,
+                label=label,
+            )
+            for by, face, label in (
+                ("calibration", "#555555", "threshold from the calibration frames"),
+                ("score", "white", "threshold from the score itself"),
+            )
+            if by in used
+        ]
+        bar = Line2D([], [], color="#222222", linewidth=1.6, label="wanted")
+        legend(figure, [*handles(there), *how, bar])
+    columns = [
+        "detector",
+        "group",
+        "wanted",
+        "chosen_by",
+        "threshold",
+        "purity",
+        "lo",
+        "hi",
+        "n",
+        "k",
+        "x",
+    ]
+    if not drawn:
+        return figure, pd.DataFrame(columns=columns)
+    return figure, pd.concat(drawn, ignore_index=True)[columns]

@@ -1,0 +1,366 @@
+"""Figures of two detectors compared in pairs: differences with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import StrMethodFormatter
+
+from skyduel.reports.figures.plot_helpers import (
+    bars,
+    group_order,
+    group_title,
+    legend,
+    looks_of,
+    panels,
+    say,
+)
+from skyduel.reports.figures.score_axes import magnitude_axis
+from skyduel.reports.style import (
+    QUANTITY_NAMES,
+    Style,
+    drawing,
+    point_name,
+    shorten,
+    styles,
+)
+from skyduel.run_folder.read_run import ALL_BINS
+
+__all__ = [
+    "ALPHA",
+    "MOST_PAIRS",
+    "differences_by_group",
+    "differences_by_magnitude",
+    "overall_rows",
+    "pairs_shown",
+    "plot_differences",
+    "plot_forest",
+]
+
+#: A difference whose p after Holm's correction is below this is drawn full, and called shown.
+ALPHA: Final = 0.05
+#: So many pairs are all drawn; of more, only those of the first detector of the run.
+MOST_PAIRS: Final = 6
+_BY_MAGNITUDE: Final = ("completeness", "purity", "f1")
+_OVERALL: Final = ("completeness", "purity", "f1", "m50")
+_NAMES: Final[Mapping[str, str]] = {
+    **QUANTITY_NAMES,
+    "m50": "m50 [mag]",
+    "snr50": "S/N50",
+}
+#: A column whose values span more than this many of its median is drawn by a symmetric logarithm.
+_WIDE: Final = 8.0
+
+Pair = tuple[str, str]
+
+
+def pairs_shown(comparisons: pd.DataFrame) -> list[Pair]:
+    """Return the pairs that figures show: all, or of many those of the first detector."""
+    table = comparisons[["detector_a", "detector_b"]].astype(str).drop_duplicates()
+    pairs = [(a, b) for a, b in table.itertuples(index=False)]
+    return pairs if len(pairs) <= MOST_PAIRS else [p for p in pairs if p[0] == pairs[0][0]]
+
+
+def overall_rows(comparisons: pd.DataFrame, point: str) -> pd.DataFrame:
+    """Return the rows of all bins together at a point, one a pair, group and quantity.
+
+    Of the two intervals that completeness has, the one over frames (or blocks)
+    is taken: sources of one frame share its seeing and sky.
+    """
+    rows = comparisons[(comparisons["bin"] == ALL_BINS) & (comparisons["point"] == point)]
+    rows = rows.assign(_later=rows["interval"] == "newcombe")
+    rows = rows.sort_values("_later", kind="stable").drop(columns="_later")
+    rows = rows.drop_duplicates(["detector_a", "detector_b", "group", "quantity"])
+    ordered: pd.DataFrame = rows.sort_index()
+    return ordered
+
+
+def plot_differences(
+    ax: Axes,
+    comparisons: pd.DataFrame,
+    pair: Pair,
+    quantity: str,
+    *,
+    group: str = "all",
+    point: str = "default",
+    looks: Mapping[str, Style] | None = None,
+) -> pd.DataFrame:
+    """Draw one pair's difference against magnitude; return what was drawn.
+
+    Parameters
+    ----------
+    ax : Axes
+        Where to draw.
+    comparisons : DataFrame
+        The run folder's `comparisons`.
+    pair : tuple of str
+        Detectors A and B, in the table's order.
+    quantity : str
+        ``completeness``, ``purity``, ``f1`` or ``f2``.
+    group, point : str
+        Which frames, and at which operating point.
+    looks : mapping of str to Style, optional
+        As for `skyduel.reports.figures.score_axes.plot_score`.
+
+    Returns
+    -------
+    DataFrame
+        The table's rows with two finite edges, with `mag` and `shown`: whether
+        p after Holm's correction is below `ALPHA`. A point has the colour of
+        the detector that is better there, and is full where that is shown.
+    """
+    looks = _looks(comparisons, looks)
+    c = comparisons
+    with drawing():
+        rows: pd.DataFrame = c[
+            (c["detector_a"] == pair[0])
+            & (c["detector_b"] == pair[1])
+            & (c["quantity"] == quantity)
+            & (c["group"] == group)
+            & (c["point"] == point)
+            & (c["bin"] >= 0)
+            & np.isfinite(c["bin_lo"])
+            & np.isfinite(c["bin_hi"])
+        ].sort_values("bin", kind="stable")
+        rows = rows.assign(
+            mag=(rows["bin_lo"] + rows["bin_hi"]) / 2, shown=rows["p_holm"] < ALPHA
+        ).reset_index(drop=True)
+        ax.axhline(0, color="#444444", linewidth=0.8)
+        _points(ax, rows, rows["mag"], pair, looks, upright=True)
+        ax.grid(True, axis="y")
+        ax.set_ylabel(f"Δ {_NAMES[quantity]}")
+        which = {"completeness": "true", "purity": "measured"}.get(quantity, "true, measured")
+        ax.set_xlabel(f"{which} magnitude [mag]")
+        if len(rows):
+            magnitude_axis(ax, rows)
+            for mag, n in zip(rows["mag"], rows["n_frames"], strict=True):
+                ax.text(
+                    mag,
+                    0.01,
+                    f"{n:g}",
+                    fontsize=6,
+                    color="#555555",
+                    ha="center",
+                    transform=ax.get_xaxis_transform(),
+                )
+            ax.text(0.005, 0.09, "n: frames", fontsize=6, color="#555555", transform=ax.transAxes)
+        else:
+            say(ax, "not compared")
+    return rows
+
+
+def differences_by_magnitude(
+    comparisons: pd.DataFrame,
+    *,
+    group: str = "all",
+    point: str = "default",
+    quantities: Sequence[str] = _BY_MAGNITUDE,
+    looks: Mapping[str, Style] | None = None,
+) -> tuple[Figure, pd.DataFrame]:
+    """Return a figure of differences against magnitude, a row a pair; and its numbers."""
+    looks = _looks(comparisons, looks)
+    pairs = pairs_shown(comparisons)
+    with drawing():
+        n = len(quantities)
+        figure, axes = panels(
+            len(pairs) * n, columns=n, width=3.6, height=2.1, sharex=True, sharey="col"
+        )
+        drawn = []
+        for i, ax in enumerate(axes[: len(pairs) * n]):
+            pair, quantity = pairs[i // n], quantities[i % n]
+            drawn.append(
+                plot_differences(
+                    ax, comparisons, pair, quantity, group=group, point=point, looks=looks
+                )
+            )
+            if i % n == 0:
+                ax.set_title(_minus(pair), loc="left", fontsize=9, fontweight="bold")
+            if i + n < len(pairs) * n:
+                ax.set_xlabel("")
+        for i in range(n if pairs else 0):  # zero in the middle: neither side looks nearer
+            high = max(abs(y) for y in axes[i].get_ylim())
+            axes[i].set_ylim(-high, high)
+        figure.suptitle(
+            f"Paired differences by magnitude: {group_title(group)}, operating point: "
+            f"{point_name(point)}"
+        )
+        legend(figure, _legend_entries(comparisons, looks))
+    columns = [
+        "detector_a", "detector_b", "point", "group", "bin", "bin_lo", "bin_hi", "mag",
+        "quantity", "value_a", "value_b", "delta", "lo", "hi", "n_both", "n_a_only", "n_b_only",
+        "n_neither", "p", "p_holm", "shown", "interval", "n_frames",
+    ]  # fmt: skip
+    if not drawn:
+        return figure, pd.DataFrame(columns=columns)
+    return figure, pd.concat(drawn, ignore_index=True)[columns]
+
+
+def plot_forest(
+    ax: Axes,
+    comparisons: pd.DataFrame,
+    quantity: str,
+    *,
+    point: str = "default",
+    looks: Mapping[str, Style] | None = None,
+) -> pd.DataFrame:
+    """Draw one quantity's differences over all bins, a line a group and pair.
+
+    Returns
+    -------
+    DataFrame
+        The rows drawn, with `y`, the line, counted from the top, and `shown`,
+        as in `plot_differences`.
+    """
+    looks = _looks(comparisons, looks)
+    pairs, groups = pairs_shown(comparisons), group_order(comparisons["group"])
+    if len(groups) == 2:
+        groups = groups[:1]
+    rows = overall_rows(comparisons, point)
+    rows = rows[rows["quantity"] == quantity]
+    lines = [(g, p) for g in groups for p in pairs]
+    at = {(g, *p): float(i) for i, (g, p) in enumerate(lines)}
+    keys = list(zip(rows["group"], rows["detector_a"], rows["detector_b"], strict=True))
+    rows = rows.assign(y=[at.get(k, np.nan) for k in keys], shown=rows["p_holm"] < ALPHA)
+    rows = rows[rows["y"].notna()].sort_values("y").reset_index(drop=True)
+    with drawing():
+        for i in range(1, len(groups), 2):
+            ax.axhspan(
+                i * len(pairs) - 0.5, (i + 1) * len(pairs) - 0.5, color="#f3f3f3", linewidth=0
+            )
+        ax.axvline(0, color="#444444", linewidth=0.8)
+        for pair in pairs:
+            mine = rows[(rows["detector_a"] == pair[0]) & (rows["detector_b"] == pair[1])]
+            _points(ax, mine, mine["y"], pair, looks, upright=False)
+        ax.set_yticks(
+            range(len(lines)),
+            [
+                (f"{group_title(g)}:  " if i % len(pairs) == 0 else "") + _minus(p)
+                for i, (g, p) in enumerate(lines)
+            ],
+            fontsize=8,
+        )
+        ax.set_ylim(max(len(lines), 1) - 0.5, -0.5)
+        far = rows["delta"].abs()
+        if len(far) and far.max() > _WIDE * max(far.median(), 0.1):
+            ax.set_xscale("symlog", linthresh=0.5)
+            ax.set_xticks([-5, -1, 0, 1, 5])
+            ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            ax.set_xlim(-1.3 * far.max() - 0.1, 1.3 * far.max() + 0.1)
+        else:
+            high = max([abs(x) for x in ax.get_xlim()])
+            ax.set_xlim(-high, high)
+        ax.grid(True, axis="x")
+        ax.set_xlabel(f"Δ {_NAMES[quantity]}")
+    return rows
+
+
+def differences_by_group(
+    comparisons: pd.DataFrame,
+    *,
+    point: str = "default",
+    quantities: Sequence[str] = _OVERALL,
+    looks: Mapping[str, Style] | None = None,
+) -> tuple[Figure, pd.DataFrame]:
+    """Return a forest plot of all differences over all bins, and its numbers."""
+    looks = _looks(comparisons, looks)
+    n_lines = len(pairs_shown(comparisons)) * len(group_order(comparisons["group"]))
+    with drawing():
+        figure = Figure(figsize=(11.5, 1.6 + 0.21 * max(n_lines, 4)), layout="constrained")
+        axes = figure.subplots(1, len(quantities), sharey=True, squeeze=False).ravel()
+        drawn = [
+            plot_forest(ax, comparisons, q, point=point, looks=looks)
+            for ax, q in zip(axes, quantities, strict=True)
+        ]
+        for ax in axes[1:]:
+            ax.tick_params(left=False, labelleft=False)
+        figure.suptitle(
+            f"Paired differences over all magnitudes, operating point: {point_name(point)}"
+        )
+        legend(figure, _legend_entries(comparisons, looks))
+    columns = [
+        "detector_a", "detector_b", "point", "group", "quantity", "value_a", "value_b", "delta",
+        "lo", "hi", "p", "p_holm", "shown", "interval", "n_frames",
+    ]  # fmt: skip
+    return figure, pd.concat(drawn, ignore_index=True)[columns]
+
+
+def _looks(comparisons: pd.DataFrame, looks: Mapping[str, Style] | None) -> Mapping[str, Style]:
+    if looks is not None:
+        return looks_of(comparisons, looks)
+    names = [*comparisons["detector_a"].astype(str), *comparisons["detector_b"].astype(str)]
+    return styles(dict.fromkeys(names))
+
+
+def _minus(pair: Pair) -> str:
+    return f"{shorten(pair[0], 20)} − {shorten(pair[1], 20)}"
+
+
+def _points(
+    ax: Axes,
+    rows: pd.DataFrame,
+    at: pd.Series,
+    pair: Pair,
+    looks: Mapping[str, Style],
+    *,
+    upright: bool,
+) -> None:
+    """Draw differences along one axis: the better one's colour, full where it is shown."""
+    delta = rows["delta"].to_numpy(dtype=float)
+    # At m50 and every score more is better.
+    winner = np.where(delta > 0, 0, np.where(delta < 0, 1, 2))
+    shown = rows["shown"].to_numpy(dtype=bool)
+    for side in (0, 1, 2):
+        look = looks[pair[side]] if side < 2 else Style("#777777", "o")
+        for full in (True, False):
+            those = (winner == side) & (shown == full) & np.isfinite(delta)
+            if not those.any():
+                continue
+            error = bars(delta[those], rows["lo"][those], rows["hi"][those])
+            where = at.to_numpy(dtype=float)[those]
+            x, y = (where, delta[those]) if upright else (delta[those], where)
+            ax.errorbar(
+                x,
+                y,
+                xerr=None if upright else error,
+                yerr=error if upright else None,
+                color=look.color,
+                marker=look.marker,
+                markersize=5,
+                markerfacecolor=look.color if full else "white",
+                elinewidth=1.2,
+                linestyle="none",
+                zorder=3,
+            )
+
+
+def _legend_entries(comparisons: pd.DataFrame, looks: Mapping[str, Style]) -> list[Line2D]:
+    who = list(dict.fromkeys(x for pair in pairs_shown(comparisons) for x in pair))
+    entries = [
+        Line2D(
+            [],
+            [],
+            color=looks[d].color,
+            marker=looks[d].marker,
+            markersize=5,
+            label=f"{shorten(d)} better",
+        )
+        for d in who
+    ]
+    entries.append(
+        Line2D(
+            [],
+            [],
+            color="#555555",
+            marker="o",
+            markerfacecolor="white",
+            linestyle="none",
+            label=f"hollow: not shown (p after Holm ≥ {ALPHA:g})",
+        )
+    )
+    return entries

@@ -1,0 +1,215 @@
+"""What every figure shares: a point with its bar, a legend, a grid of panels, a hollow thin bin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from skyduel.reports.style import Style, shorten, styles
+
+__all__ = [
+    "MOST_PANELS",
+    "PALE",
+    "THIN",
+    "bars",
+    "beside",
+    "bin_numbers",
+    "dots",
+    "frames_said",
+    "group_order",
+    "group_title",
+    "handle",
+    "handles",
+    "legend",
+    "looks_of",
+    "panels",
+    "say",
+    "shown_groups",
+    "thin_handle",
+]
+
+#: A bin whose denominator is below this is drawn hollow and pale.
+THIN: Final = 10
+#: How opaque a thin bin is.
+PALE: Final = 0.45
+#: So many groups get a panel of their own; the tables hold all.
+MOST_PANELS: Final = 9
+
+
+def thin_handle() -> Line2D:
+    """Return the legend's entry for a thin bin."""
+    return Line2D(
+        [],
+        [],
+        color="#777777",
+        marker="o",
+        markerfacecolor="white",
+        linestyle="none",
+        label=f"hollow: n < {THIN}",
+    )
+
+
+def looks_of(table: pd.DataFrame, looks: Mapping[str, Style] | None) -> Mapping[str, Style]:
+    """Return `looks`, or by default `styles` of the detectors in the table."""
+    if looks is not None:
+        return looks
+    return styles(table["detector"].astype(str)) if "detector" in table else {}
+
+
+def group_order(groups: Iterable[Any]) -> list[str]:
+    """Return the groups with ``all`` first, the others by name."""
+    return sorted({str(g) for g in groups}, key=lambda g: (g != "all", g))
+
+
+def shown_groups(table: pd.DataFrame) -> list[str]:
+    """Return the groups that get a panel: ``all`` alone where there is only one other."""
+    groups = group_order(table["group"]) if "group" in table else []
+    return groups[:1] if len(groups) == 2 and groups[0] == "all" else groups[:MOST_PANELS]
+
+
+def group_title(group: str) -> str:
+    """Return what a group is called above a panel."""
+    return "all groups" if group == "all" else shorten(group)
+
+
+def frames_said(n: float) -> str:
+    """Return ``1 frame`` or ``7 frames``."""
+    return f"{int(n)} frame{'' if int(n) == 1 else 's'}"
+
+
+def say(ax: Axes, text: str) -> None:
+    """Write a sentence in the middle of an axis that has nothing to draw."""
+    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color="#555555")
+
+
+def bars(value: Any, lo: Any, hi: Any) -> npt.NDArray[np.float64]:
+    """Return the two bar lengths of intervals, shape (2, n); NaN where one is undefined."""
+    v, low, high = (np.atleast_1d(np.asarray(a, dtype=float)) for a in (value, lo, hi))
+    lengths = np.stack([v - low, high - v])
+    lengths[:, ~np.isfinite(lengths).all(axis=0)] = np.nan
+    return np.asarray(np.maximum(lengths, 0.0))
+
+
+def beside(i: int, n: int, width: float, most: float = 0.13) -> float:
+    """Return how far the i-th of n detectors stands from the middle of a bin of `width`."""
+    return (i - (n - 1) / 2) * min(most, 0.6 / max(n, 1)) * width
+
+
+def dots(
+    ax: Axes,
+    x: Any,
+    value: Any,
+    look: Style,
+    *,
+    lo: Any = None,
+    hi: Any = None,
+    thin: Any = None,
+    line: str = "-",
+    size: float = 5.0,
+) -> None:
+    """Draw points joined by a thin line, with their bars; the thin ones hollow and pale."""
+    x, value = np.asarray(x, dtype=float), np.asarray(value, dtype=float)
+    hollow = np.zeros(len(x), dtype=bool) if thin is None else np.asarray(thin, dtype=bool)
+    if line:
+        ax.plot(x, value, color=look.color, linewidth=1.0, linestyle=line, alpha=0.6, zorder=2)
+    for those, pale in ((~hollow, False), (hollow, True)):
+        at = those & np.isfinite(value)
+        if not at.any():
+            continue
+        error = (
+            None
+            if lo is None or hi is None
+            else bars(value[at], np.asarray(lo, dtype=float)[at], np.asarray(hi, dtype=float)[at])
+        )
+        ax.errorbar(
+            x[at],
+            value[at],
+            yerr=error,
+            color=look.color,
+            marker=look.marker,
+            markersize=size,
+            markerfacecolor="white" if pale else look.color,
+            elinewidth=1.1,
+            linestyle="none",
+            alpha=PALE if pale else 1.0,
+            zorder=3,
+        )
+
+
+def bin_numbers(ax: Axes, drawn: pd.DataFrame) -> None:
+    """Write each bin's `n` at the panel's lower edge: a range where detectors differ."""
+    by_bin = drawn.groupby("bin")["n"]
+    low, high = by_bin.min(), by_bin.max()
+    for number, least, most in zip(low.index, low, high, strict=True):
+        ax.text(
+            float(number),
+            0.012,
+            f"{least:g}" if least == most else f"{least:g}–{most:g}",
+            fontsize=6,
+            color="#555555",
+            ha="center",
+            va="bottom",
+            rotation=90 if len(low) > 4 else 0,
+            transform=ax.get_xaxis_transform(),
+            zorder=1,
+        )
+
+
+def handle(look: Style, label: str, **more: Any) -> Line2D:
+    """Return a legend's entry."""
+    settings: dict[str, Any] = {"color": look.color, "marker": look.marker, "markersize": 5} | more
+    return Line2D([], [], label=label, **settings)
+
+
+def handles(looks: Mapping[str, Style]) -> list[Line2D]:
+    """Return one entry a detector."""
+    return [handle(look, shorten(name)) for name, look in looks.items()]
+
+
+def legend(figure: Figure, entries: Sequence[Any], **more: Any) -> None:
+    """Put one legend below a figure, in as few lines as its width allows."""
+    lengths = [len(str(h.get_label())) + 7 for h in entries]
+    room = figure.get_figwidth() * 13  # about as many characters as a line holds
+    columns = len(entries)
+    while columns > 1 and sum(max(lengths[i::columns]) for i in range(columns)) > room:
+        columns -= 1
+    if entries:
+        figure.legend(
+            handles=list(entries),
+            loc="outside lower center",
+            ncols=max(columns, 1),
+            frameon=False,
+            **more,
+        )
+
+
+def panels(
+    n: int,
+    *,
+    columns: int = 3,
+    width: float = 3.6,
+    height: float = 2.9,
+    extra: float = 0.8,
+    **more: Any,
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with `n` panels (at least one) in rows, and their axes."""
+    n = max(n, 1)
+    columns = min(columns, n)
+    rows = -(-n // columns)
+    figure = Figure(
+        figsize=(max(width * columns, 5.4), height * rows + extra), layout="constrained"
+    )
+    axes = list(figure.subplots(rows, columns, squeeze=False, **more).ravel())
+    for ax in axes[n:]:
+        ax.remove()
+    for i, ax in enumerate(axes[:n]):  # whatever is shared, a panel at the edge has its labels
+        if i + columns >= n:
+            ax.tick_params(labelbottom=True)
+    return figure, axes[:n]

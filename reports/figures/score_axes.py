@@ -1,0 +1,406 @@
+"""Drawing scores and limits on an axis of one's own; each function returns what it drew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from skyduel.core.errors import BadInputError
+from skyduel.reports.figures.plot_helpers import (
+    THIN,
+    bars,
+    beside,
+    dots,
+    group_order,
+    looks_of,
+    say,
+)
+from skyduel.reports.style import POINT_FILLS, QUANTITY_NAMES, Style, drawing, shorten
+from skyduel.run_folder.read_run import ALL_BINS
+
+__all__ = [
+    "STRIP_FLOOR",
+    "bin_rows",
+    "draw_strip",
+    "magnitude_axis",
+    "plot_groups",
+    "plot_precision_recall",
+    "plot_score",
+]
+
+_MAGNITUDE_LABELS: Final[Mapping[str, str]] = {
+    "completeness": "true magnitude [mag]",
+    "purity": "measured magnitude [mag]",
+    "f1": "magnitude [mag] (joins two axes: true and measured)",
+    "f2": "magnitude [mag] (joins two axes: true and measured)",
+    "false_per_mpix": "measured magnitude [mag]",
+}
+_COUNTED: Final[Mapping[str, str]] = {
+    "completeness": "truths",
+    "purity": "detections",
+    "f1": "truths + detections",
+    "f2": "truths + detections",
+    "false_per_mpix": "detections",
+}
+# An F-score is no better founded than the weaker of the two scores it joins.
+_THIN_BY: Final = {"f1": ("completeness", "purity"), "f2": ("completeness", "purity")}
+#: The strip of counts lies between this and 0 on the axis of a score.
+STRIP_FLOOR: Final = -0.30
+_STRIP_TOP: Final = -0.06
+
+
+def bin_rows(
+    scores: pd.DataFrame, quantity: str, *, group: str = "all", point: str = "default"
+) -> pd.DataFrame:
+    """Return the rows of `scores` that a curve against magnitude draws.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        The run folder's `scores`.
+    quantity : str
+        ``completeness``, ``purity``, ``f1``, ``f2`` or ``false_per_mpix``.
+    group, point : str
+        Which frames, and at which operating point.
+
+    Returns
+    -------
+    DataFrame
+        Bins with two edges only, in order, with `mag`, the bin's centre
+        [mag], and `thin`, whether its denominator is below `THIN` (for F1 and
+        F2: that of completeness or of purity).
+
+    Raises
+    ------
+    BadInputError
+        If the quantity is unknown.
+    """
+    if quantity not in QUANTITY_NAMES:
+        raise BadInputError("quantity", f"one of {', '.join(QUANTITY_NAMES)}", repr(quantity))
+    lo, hi = scores["bin_lo"].astype(float), scores["bin_hi"].astype(float)
+    rows = scores[
+        (scores["group"] == group)
+        & (scores["point"] == point)
+        & (scores["bin"] >= 0)
+        & np.isfinite(lo)
+        & np.isfinite(hi)
+    ]
+    few = rows[(rows["n"] < THIN) & rows["quantity"].isin(_THIN_BY.get(quantity, (quantity,)))]
+    thin = pd.MultiIndex.from_frame(few[["detector", "bin"]])
+    rows = rows[rows["quantity"] == quantity]
+    rows = rows.sort_values(["bin"], kind="stable").reset_index(drop=True)
+    columns = ["detector", "point", "group", "quantity", "bin", "bin_lo", "bin_hi"]
+    return rows[columns].assign(
+        mag=(rows["bin_lo"] + rows["bin_hi"]) / 2,
+        value=rows["value"],
+        lo=rows["lo"],
+        hi=rows["hi"],
+        n=rows["n"],
+        thin=pd.MultiIndex.from_frame(rows[["detector", "bin"]]).isin(thin),
+    )
+
+
+def plot_score(
+    ax: Axes,
+    scores: pd.DataFrame,
+    quantity: str,
+    *,
+    group: str = "all",
+    point: str = "default",
+    looks: Mapping[str, Style] | None = None,
+) -> pd.DataFrame:
+    """Draw one score against magnitude for every detector; return what was drawn.
+
+    Parameters
+    ----------
+    ax : Axes
+        Where to draw.
+    scores : DataFrame
+        The run folder's `scores`.
+    quantity : str
+        ``completeness``, ``purity``, ``f1`` or ``f2``.
+    group, point : str
+        Which frames, and at which operating point.
+    looks : mapping of str to Style, optional
+        Style of each detector, in the order of drawing; by default `styles`
+        of those in the table.
+
+    Returns
+    -------
+    DataFrame
+        As `bin_rows`, with `x`, where the marker stands [mag]: detectors are
+        set apart sideways, so that none hides another.
+
+    Notes
+    -----
+    Bars are the table's intervals. Bins with fewer than `THIN` are hollow and
+    pale. The strip below zero holds the denominators.
+    """
+    looks = looks_of(scores, looks)
+    with drawing():
+        drawn = bin_rows(scores, quantity, group=group, point=point)
+        width = float((drawn["bin_hi"] - drawn["bin_lo"]).min()) if len(drawn) else 1.0
+        parts, undefined = [], []
+        for i, (detector, look) in enumerate(looks.items()):
+            rows = drawn[drawn["detector"] == detector]
+            rows = rows.assign(x=rows["mag"] + beside(i, len(looks), width))
+            dots(
+                ax,
+                rows["x"],
+                rows["value"],
+                look,
+                lo=rows["lo"],
+                hi=rows["hi"],
+                thin=rows["thin"],
+            )
+            if len(rows) and rows["value"].isna().all():
+                undefined.append(shorten(detector))
+            parts.append(rows)
+        drawn = pd.concat(parts, ignore_index=True) if parts else drawn.assign(x=drawn["mag"])
+        ax.set_ylim(STRIP_FLOOR, 1.04)
+        ax.set_yticks(np.linspace(0, 1, 6))
+        ax.axhline(0, color="#444444", linewidth=0.6)
+        ax.grid(True, axis="y")
+        ax.set_ylabel(QUANTITY_NAMES[quantity])
+        ax.set_xlabel(_MAGNITUDE_LABELS[quantity])
+        if len(drawn):
+            magnitude_axis(ax, drawn)
+            draw_strip(ax, drawn, looks, _COUNTED[quantity])
+        else:
+            say(ax, "no such scores in this run")
+        if undefined:
+            ax.text(
+                0.99,
+                0.99,
+                "undefined in every bin: " + ", ".join(undefined),
+                transform=ax.transAxes,
+                ha="right",
+                va="top",
+                fontsize=7,
+            )
+    return drawn
+
+
+def plot_precision_recall(
+    ax: Axes,
+    sweep: pd.DataFrame,
+    scores: pd.DataFrame,
+    *,
+    group: str = "all",
+    looks: Mapping[str, Style] | None = None,
+) -> pd.DataFrame:
+    """Draw purity against completeness as the score threshold is swept; return what was drawn.
+
+    Parameters
+    ----------
+    ax : Axes
+        Where to draw.
+    sweep, scores : DataFrame
+        The run folder's tables; the operating points come from `scores`.
+    group : str
+        Which frames.
+    looks : mapping of str to Style, optional
+        As for `plot_score`.
+
+    Returns
+    -------
+    DataFrame
+        `detector`, `group`, `point` (empty on the curve), `threshold`,
+        `completeness`, `purity` and, at the points, their intervals.
+    """
+    looks = looks_of(scores, looks)
+    parts: list[pd.DataFrame] = []
+    with drawing():
+        _draw_equal_f1(ax)
+        for detector, look in looks.items():
+            curve = sweep[(sweep["detector"] == detector) & (sweep["group"] == group)]
+            curve = curve.sort_values("threshold", kind="stable")
+            ax.plot(curve["completeness"], curve["purity"], color=look.color, linewidth=1.4)
+            columns = ["detector", "group", "threshold", "completeness", "purity"]
+            parts.append(curve[columns].assign(point=""))
+        for detector, look in looks.items():
+            marks = _operating_points(scores, detector, group)
+            for mark in marks.to_dict("records"):
+                ax.errorbar(
+                    mark["completeness"],
+                    mark["purity"],
+                    xerr=_bars(mark, "completeness"),
+                    yerr=_bars(mark, "purity"),
+                    color=look.color,
+                    marker=look.marker,
+                    fillstyle=POINT_FILLS.get(str(mark["point"]), "right"),
+                    markersize=8,
+                    markeredgewidth=1.4,
+                    markerfacecoloralt="white",
+                    elinewidth=1.0,
+                    linestyle="none",
+                    zorder=4,
+                )
+            parts.append(marks)
+        ax.set_xlim(0, 1.03)
+        ax.set_ylim(0, 1.03)
+        ax.grid(True)
+        ax.set_xlabel(QUANTITY_NAMES["completeness"])
+        ax.set_ylabel(QUANTITY_NAMES["purity"])
+    parts = [p for p in parts if len(p)]
+    columns = ["detector", "group", "point", "threshold"]
+    columns += ["completeness", "completeness_lo", "completeness_hi"]
+    columns += ["purity", "purity_lo", "purity_hi"]
+    if not parts:
+        return pd.DataFrame(columns=columns)
+    return pd.concat(parts, ignore_index=True).reindex(columns=columns)
+
+
+def plot_groups(
+    ax: Axes, table: pd.DataFrame, label: str, looks: Mapping[str, Style]
+) -> pd.DataFrame:
+    """Draw one dot and interval a group and detector; return what was drawn.
+
+    Parameters
+    ----------
+    ax : Axes
+        Where to draw.
+    table : DataFrame
+        `detector`, `group`, `value`, `lo`, `hi`.
+    label : str
+        The value's name and unit.
+    looks : mapping of str to Style
+        As for `plot_score`.
+    """
+    groups = group_order(table["group"])
+    rows_by_key = {(str(r["group"]), str(r["detector"])): r for r in table.to_dict("records")}
+    step = min(0.2, 0.7 / max(len(looks), 1))
+    with drawing():
+        for g, group in enumerate(groups):
+            if g % 2:
+                ax.axhspan(g - 0.5, g + 0.5, color="#f3f3f3", linewidth=0, zorder=0)
+            for i, (detector, look) in enumerate(looks.items()):
+                row = rows_by_key.get((group, detector))
+                if row is None:
+                    continue
+                y = g + (i - (len(looks) - 1) / 2) * step
+                if not np.isfinite(row["value"]):
+                    ax.text(
+                        0.005,
+                        y,
+                        f"{shorten(detector)}: undefined",
+                        transform=ax.get_yaxis_transform(),
+                        color=look.color,
+                        fontsize=7,
+                        va="center",
+                    )
+                    continue
+                ax.errorbar(
+                    row["value"],
+                    y,
+                    xerr=bars(row["value"], row["lo"], row["hi"]),
+                    color=look.color,
+                    marker=look.marker,
+                    markersize=6,
+                    elinewidth=1.2,
+                    linestyle="none",
+                    zorder=3,
+                )
+        ax.set_yticks(range(len(groups)), [shorten(g) for g in groups])
+        ax.set_ylim(max(len(groups), 1) - 0.5, -0.5)
+        ax.set_xlabel(label)
+        ax.grid(True, axis="x")
+        if not np.isfinite(table["value"].astype(float)).any():
+            ax.set_xticks([])
+    return table
+
+
+def _bars(mark: Mapping[Any, Any], quantity: str) -> Any:
+    return bars(mark[quantity], mark[f"{quantity}_lo"], mark[f"{quantity}_hi"])
+
+
+def magnitude_axis(ax: Axes, drawn: pd.DataFrame) -> None:
+    """Put ticks at the edges of the bins."""
+    edges = np.unique(np.concatenate([drawn["bin_lo"], drawn["bin_hi"]]).astype(float))
+    ax.set_xlim(edges[0], edges[-1])
+    every = -(-len(edges) // 13)
+    ax.set_xticks(edges[::every], [f"{e:g}" for e in edges[::every]])
+
+
+def draw_strip(ax: Axes, drawn: pd.DataFrame, looks: Mapping[str, Style], counted: str) -> None:
+    """Draw the denominators below zero: one histogram if all detectors share it, else one each."""
+    top = float(drawn["n"].max())
+    if not top > 0:
+        return
+    depth = _STRIP_TOP - STRIP_FLOOR
+    by_bin = drawn.groupby("bin")["n"]
+    shared = bool((by_bin.min() == by_bin.max()).all())
+    first = drawn.drop_duplicates("bin").sort_values("bin")
+    if shared:
+        bars = first["n"].to_numpy(dtype=float) / top * depth * 0.6
+        ax.bar(
+            first["mag"],
+            bars,
+            bottom=STRIP_FLOOR,
+            width=(first["bin_hi"] - first["bin_lo"]) * 0.96,
+            color="#cfcfcf",
+            linewidth=0,
+            zorder=1,
+        )
+        if len(first) <= 14:
+            for mag, n, height in zip(first["mag"], first["n"], bars, strict=True):
+                ax.text(
+                    mag,
+                    STRIP_FLOOR + height,
+                    f"{n:g}",
+                    fontsize=6.5,
+                    color="#444444",
+                    ha="center",
+                    va="bottom",
+                )
+    else:
+        for detector, look in looks.items():
+            rows = drawn[drawn["detector"] == detector]
+            if len(rows):
+                edges = [*rows["bin_lo"], rows["bin_hi"].iloc[-1]]
+                steps = rows["n"].to_numpy(dtype=float) / top * depth * 0.6 + STRIP_FLOOR
+                ax.stairs(
+                    steps, edges, baseline=STRIP_FLOOR, color=look.color, linewidth=0.9, zorder=1
+                )
+    ax.text(
+        0.006,
+        _STRIP_TOP + 0.045,
+        f"n: {counted}" + ("" if shared and len(first) <= 14 else f", up to {top:g} a bin"),
+        transform=ax.get_yaxis_transform(),
+        fontsize=6.5,
+        color="#444444",
+        va="top",
+    )
+
+
+def _draw_equal_f1(ax: Axes) -> None:
+    """Draw faint lines of equal F1, the frame of reference of a precision-recall plane."""
+    for f1 in (0.2, 0.4, 0.6, 0.8):
+        recall = np.linspace(f1 / (2 - f1), 1.0, 60)
+        ax.plot(
+            recall, f1 * recall / (2 * recall - f1), color="#bbbbbb", linewidth=0.7, linestyle=":"
+        )
+        ax.text(1.0, f1 / (2 - f1) + 0.005, f"F1 {f1:g}", fontsize=6.5, color="#777777", ha="right")
+
+
+def _operating_points(scores: pd.DataFrame, detector: str, group: str) -> pd.DataFrame:
+    """Return where a detector stands at each operating point, with intervals."""
+    rows = scores[
+        (scores["detector"] == detector)
+        & (scores["group"] == group)
+        & (scores["bin"] == ALL_BINS)
+        & scores["quantity"].isin(["completeness", "purity"])
+    ]
+    marks: list[dict[str, Any]] = []
+    for point in rows["point"].drop_duplicates():
+        mark: dict[str, Any] = {"detector": detector, "group": group, "point": point}
+        for quantity in ("completeness", "purity"):
+            row = rows[(rows["point"] == point) & (rows["quantity"] == quantity)]
+            values = [row[c].iloc[0] if len(row) else np.nan for c in ("value", "lo", "hi")]
+            mark |= dict(zip((quantity, f"{quantity}_lo", f"{quantity}_hi"), values, strict=True))
+        marks.append(mark)
+    return pd.DataFrame(marks)

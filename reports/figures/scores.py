@@ -1,0 +1,215 @@
+"""Whole figures of scores and limits, each returned with the numbers it draws.
+
+What goes on one axis is in `skyduel.reports.figures.score_axes`. Nothing here computes a score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+from skyduel.reports.figures.plot_helpers import (
+    frames_said,
+    group_title,
+    handles,
+    legend,
+    looks_of,
+    panels,
+    say,
+    shown_groups,
+    thin_handle,
+)
+from skyduel.reports.figures.score_axes import plot_groups, plot_precision_recall, plot_score
+from skyduel.reports.style import (
+    POINT_FILLS,
+    QUANTITY_NAMES,
+    Style,
+    drawing,
+    point_name,
+    shorten,
+)
+from skyduel.run_folder.read_run import ALL_BINS
+
+__all__ = [
+    "dots_by_group",
+    "limits_by_group",
+    "precision_recall",
+    "scores_by_group",
+    "scores_by_magnitude",
+]
+
+_WIDE: Final = 8.0
+_OVERVIEW: Final = ("completeness", "purity", "f1", "f2")
+
+
+def scores_by_magnitude(
+    scores: pd.DataFrame,
+    *,
+    group: str = "all",
+    point: str = "default",
+    looks: Mapping[str, Style] | None = None,
+) -> tuple[Figure, pd.DataFrame]:
+    """Return a figure of completeness, purity, F1 and F2 against magnitude, and its numbers."""
+    looks = looks_of(scores, looks)
+    with drawing():
+        figure = Figure(figsize=(10, 7.4), layout="constrained")
+        axes = figure.subplots(2, 2, sharex=True).ravel()
+        drawn = [
+            plot_score(ax, scores, quantity, group=group, point=point, looks=looks)
+            for ax, quantity in zip(axes, _OVERVIEW, strict=True)
+        ]
+        for ax in axes:  # which magnitude it is differs between the panels
+            ax.tick_params(labelbottom=True)
+        frames = scores.loc[(scores["group"] == group) & (scores["point"] == point), "n_frames"]
+        n_frames = int(frames.max()) if len(frames) and frames.notna().any() else 0
+        which = "all groups" if group == "all" else f"group {shorten(group)}"
+        figure.suptitle(
+            f"Scores by magnitude: {which}, operating point: {point_name(point)}, "
+            f"{frames_said(n_frames)}"
+        )
+        legend(figure, [*handles(looks), thin_handle()])
+    return figure, pd.concat(drawn, ignore_index=True)
+
+
+def precision_recall(
+    sweep: pd.DataFrame, scores: pd.DataFrame, *, looks: Mapping[str, Style] | None = None
+) -> tuple[Figure, pd.DataFrame]:
+    """Return a figure of purity against completeness, one panel a group, and its numbers."""
+    looks = looks_of(scores, looks)
+    groups = shown_groups(scores)
+    with drawing():
+        figure, axes = panels(len(groups), width=3.7, height=3.5, sharex=True, sharey=True)
+        drawn = []
+        for ax, group in zip(axes, groups, strict=False):
+            drawn.append(plot_precision_recall(ax, sweep, scores, group=group, looks=looks))
+            ax.set_title(group_title(group))
+            ax.label_outer()
+        figure.suptitle("Purity against completeness as the score threshold is swept")
+        points = [str(p) for p in scores["point"].drop_duplicates()]
+        entries = handles(looks) + [
+            Line2D(
+                [],
+                [],
+                color="#555555",
+                marker="o",
+                markersize=8,
+                fillstyle=POINT_FILLS.get(p, "right"),  # type: ignore[arg-type]
+                markerfacecoloralt="white",
+                linestyle="none",
+                label=point_name(p),
+            )
+            for p in points
+        ]
+        legend(figure, entries)
+    return figure, pd.concat(drawn, ignore_index=True) if drawn else pd.DataFrame()
+
+
+def limits_by_group(
+    limits: pd.DataFrame,
+    *,
+    points: Sequence[str] | None = None,
+    looks: Mapping[str, Style] | None = None,
+) -> tuple[Figure, pd.DataFrame]:
+    """Return a figure of the S/N of half completeness per group, and its numbers."""
+    table = limits.rename(columns={"snr50": "value", "snr50_lo": "lo", "snr50_hi": "hi"})
+    figure, drawn = dots_by_group(
+        table,
+        points,
+        looks_of(limits, looks),
+        "S/N at completeness (recall) 0.5 (lower is better)",
+        "Signal-to-noise at which half of the sources are found",
+        wide=True,
+    )
+    return figure, drawn.rename(columns={"value": "snr50", "lo": "snr50_lo", "hi": "snr50_hi"})
+
+
+def scores_by_group(
+    scores: pd.DataFrame,
+    quantity: str = "f1",
+    *,
+    points: Sequence[str] | None = None,
+    looks: Mapping[str, Style] | None = None,
+) -> tuple[Figure, pd.DataFrame]:
+    """Return a figure of one score over all bins per group, and its numbers."""
+    table = scores[(scores["quantity"] == quantity) & (scores["bin"] == ALL_BINS)]
+    name = QUANTITY_NAMES[quantity]
+    return dots_by_group(
+        table,
+        points,
+        looks_of(scores, looks),
+        f"{name} (higher is better)",
+        f"{name} over all bins",
+    )
+
+
+def dots_by_group(
+    table: pd.DataFrame,
+    points: Sequence[str] | None,
+    looks: Mapping[str, Style],
+    label: str,
+    title: str,
+    *,
+    wide: bool = False,
+    zero: bool = False,
+) -> tuple[Figure, pd.DataFrame]:
+    """Return one panel of dots for each operating point, sharing their axes; and its numbers.
+
+    Parameters
+    ----------
+    table : DataFrame
+        `detector`, `point`, `group`, `value`, `lo`, `hi`.
+    points : sequence of str, optional
+        Which operating points; all of the table's by default.
+    looks : mapping of str to Style
+        As for `skyduel.reports.figures.score_axes.plot_score`.
+    label, title : str
+        The value's name and unit, and what the figure shows.
+    wide : bool
+        Whether values that span more than a factor 8 stand on a logarithmic axis.
+    zero : bool
+        Whether zero is marked, and far values are drawn nearer (a symmetric
+        logarithm) where they would press the others together.
+    """
+    if points is None:
+        points = [str(p) for p in table["point"].drop_duplicates()]
+    table = table[table["point"].isin(list(points))].reset_index(drop=True)
+    n_groups = max(table["group"].nunique(), 1)
+    with drawing():
+        height = 1.7 + n_groups * max(0.45, 0.17 * len(looks))
+        panels = max(len(points), 1)
+        figure = Figure(figsize=(3.4 * panels + 1.2, height), layout="constrained")
+        axes = figure.subplots(1, panels, sharex=True, sharey=True, squeeze=False).ravel()
+        for ax, point in zip(axes, points, strict=False):
+            plot_groups(ax, table[table["point"] == point], "", looks)
+            ax.set_title(point_name(point))
+        if not len(table):
+            say(axes[0], "nothing of this in the run")
+        shown = table["value"].to_numpy(dtype=float)
+        shown = shown[np.isfinite(shown)]
+        if wide and len(shown) and shown.min() > 0 and shown.max() > _WIDE * shown.min():
+            # One far value would press all others together.
+            axes[0].set_xscale("log")
+            axes[0].xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axes[0].xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axes[0].xaxis.set_minor_formatter(NullFormatter())
+        if zero:
+            for ax in axes:
+                ax.axvline(0, color="#444444", linewidth=0.8)
+            if len(shown) and np.abs(shown).max() > _WIDE * max(np.median(np.abs(shown)), 0.1):
+                axes[0].set_xscale("symlog", linthresh=1.0)
+                ticks = [x for x in (-4, -2, -1, -0.5, 0, 0.5, 1, 2, 4, 8) if x < shown.max() * 1.6]
+                axes[0].set_xticks([x for x in ticks if x > min(shown.min(), 0) * 1.6 - 0.3])
+                axes[0].set_xticks([], minor=True)
+                axes[0].xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes[len(axes) // 2].set_xlabel(label)
+        figure.suptitle(title)
+        legend(figure, handles(looks))
+    keep = ["detector", "point", "group", "value", "lo", "hi"]
+    extra = [c for c in ("n", "n_truths", "n_frames") if c in table.columns]
+    return figure, table[keep + extra]

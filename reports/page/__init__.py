@@ -1,0 +1,1 @@
+"""The HTML page, its gallery and frame viewer, and its PDF."""

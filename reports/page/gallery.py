@@ -1,0 +1,254 @@
+"""Cut-outs of the most instructive misses and false detections of each detector, by kind."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from skyduel.evaluation.analyses.error_kinds import FALSE_KINDS, MISSED_KINDS
+from skyduel.reports.page.cutouts import CUT_PX, Cut, Marks, cut_out, sheet
+from skyduel.reports.page.preview_images import open_preview
+from skyduel.reports.style import point_name, shorten
+from skyduel.run_folder.read_run import ALL_BINS, Run
+
+__all__ = [
+    "KINDS",
+    "MOST_CUTS",
+    "PER_FRAME",
+    "PER_KIND",
+    "Gallery",
+    "Kind",
+    "choose_mistakes",
+    "gallery",
+]
+
+#: Cut-outs of one detector and kind at the most.
+PER_KIND: Final = 6
+#: Of these, from one frame, as long as other frames have some.
+PER_FRAME: Final = 2
+#: Cut-outs of the page; with more, each kind has fewer.
+MOST_CUTS: Final = 400
+
+#: What each kind of mistake is called, and the gist of its rule.
+KINDS: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
+    ("missed", "faint"): ("Faint", "ideal S/N below 5"),
+    ("missed", "blended"): ("Blended into a neighbour", "beside a brighter source, or on a streak"),
+    ("missed", "halo"): ("In a halo", "in the wings of a bright star"),
+    ("missed", "edge"): ("At the edge", "within one FWHM of the border"),
+    ("missed", "artefact"): ("Under an artefact", "on a cosmic ray, hot pixel or bad line"),
+    ("missed", "wrong_place"): ("Wrong place", "detected, but more than the radius away"),
+    ("missed", "wrong_kind"): ("Wrong kind", "a detection of the other kind lies on it"),
+    ("missed", "other"): ("Other", "visible, alone and clean: simply not found"),
+    ("false", "streak_fragment"): ("Streak fragment", "on a true streak"),
+    ("false", "split"): ("Split of one source", "a second detection of one source"),
+    ("false", "bad_line"): ("Bad line or smear", "a bad row or column, or readout smear"),
+    ("false", "cosmic_ray"): ("Cosmic ray or hot pixel", "sharper than the stars"),
+    ("false", "wrong_kind"): ("Wrong kind", "a source of the other kind lies there"),
+    ("false", "wrong_place"): ("Wrong place", "a source lies more than the radius away"),
+    ("false", "spike"): ("Spike or bleeding", "on the row or column of a very bright star"),
+    ("false", "halo"): ("In a halo", "in the wings of a bright star"),
+    ("false", "edge"): ("At the edge", "within one FWHM of the border"),
+    ("false", "noise"): ("Noise", "S/N below 5 in the common aperture"),
+    ("false", "other"): ("Other", "an unlisted source, or what no rule knows"),
+}
+#: Kinds for which nobody is to blame: they are not opened first.
+_BLAMELESS: Final = frozenset({("missed", "faint"), ("false", "noise")})
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The cut-outs of one kind of mistake, of every detector that made it.
+
+    `counts` has one entry a detector: its number, name and how many mistakes
+    of this kind it made (None where the run does not say).
+    """
+
+    side: str
+    kind: str
+    title: str
+    gist: str
+    opened: bool
+    counts: tuple[tuple[int, str, int | None], ...]
+    rows: tuple[tuple[int, str, tuple[Cut, ...]], ...]
+
+    @property
+    def name(self) -> str:
+        """Side and kind in one word."""
+        return f"{self.side}-{self.kind}"
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """What ``gallery.html.j2`` renders.
+
+    `sheets` has a detector's number, width and height [px] and picture,
+    `frames` how many cut-outs each frame has.
+    """
+
+    point: str
+    rule: str
+    per_kind: int
+    detectors: tuple[tuple[int, str], ...]
+    kinds: tuple[Kind, ...]
+    sheets: tuple[tuple[int, int, int, str], ...]
+    frames: Mapping[str, int]
+    cut_px: int = CUT_PX
+
+    @property
+    def n_cuts(self) -> int:
+        """How many cut-outs there are."""
+        return sum(len(cuts) for kind in self.kinds for _, _, cuts in kind.rows)
+
+
+def choose_mistakes(sources: pd.DataFrame, point: str, per_kind: int = PER_KIND) -> pd.DataFrame:
+    """Return the mistakes that are shown, chosen by rule and not by eye.
+
+    Parameters
+    ----------
+    sources : DataFrame
+        ``analyses/mistake_sources`` of a run.
+    point : str
+        The operating point.
+    per_kind : int
+        Of each detector, side and kind at the most.
+
+    Returns
+    -------
+    DataFrame
+        Rows of `sources`, each source once: of every detector, side and kind
+        the missed of highest S/N and the false of highest score, undefined
+        ones last, ties in the table's order. First come up to `PER_FRAME` of
+        each frame, then the rest.
+    """
+    rows = sources[sources["point"] == point]
+    if point not in ("default", "calibrated"):
+        # Here every group is cut at a threshold of its own, so that the same
+        # source may be a mistake of its group and none of all frames together.
+        rows = rows[rows["group"] == "all"]
+    keys = ["detector", "side", "kind"]
+    rows = rows.drop_duplicates([*keys, "frame", "truth_index", "found_index"])
+    clearness = np.where(rows["side"] == "missed", rows["snr"], rows["score"])
+    rows = rows.assign(_clear=clearness).sort_values(
+        "_clear", ascending=False, na_position="last", kind="stable"
+    )
+    rows["_late"] = rows.groupby([*keys, "frame"], sort=False).cumcount() >= PER_FRAME
+    rows = rows.sort_values("_late", kind="stable")
+    chosen = rows.groupby(keys, sort=False).head(per_kind)
+    order = ["_late", "_clear"]
+    return chosen.sort_values(order, ascending=[True, False], kind="stable")[sources.columns]
+
+
+def gallery(run: Run, point: str) -> Gallery | None:
+    """Return the gallery of a run; None where the run lists no mistakes.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    point : str
+        The operating point.
+
+    Raises
+    ------
+    BadInputError
+        If a preview is unreadable, or pairs point beyond their tables.
+    """
+    sources = run.analysis("mistake_sources")
+    if not len(sources):
+        return None
+    numbers = {name: i for i, name in enumerate(run.detectors)}
+    sources = sources[sources["detector"].isin(list(numbers))]
+    kinds = sources.loc[sources["point"] == point, ["detector", "side", "kind"]].drop_duplicates()
+    per_kind = max(1, min(PER_KIND, MOST_CUTS // max(len(kinds), 1)))
+    chosen = choose_mistakes(sources, point, per_kind)
+    if not len(chosen):
+        return None
+    cells: dict[int, list[Image.Image | None]] = {}
+    cuts: dict[tuple[str, str], dict[int, list[tuple[int, Cut]]]] = {}
+    # Frame by frame, so that one preview is in memory; then back into the order chosen.
+    ranked = chosen.reset_index(drop=True)
+    for frame, part in ranked.groupby("frame", sort=True):
+        picture = open_preview(run, str(frame))
+        for name, rows in part.groupby("detector", sort=True):
+            d = numbers[str(name)]
+            drawn = Marks(run, str(name), point, str(frame))
+            for rank, row in rows.iterrows():
+                title = KINDS.get((str(row["side"]), str(row["kind"])), (str(row["kind"]), ""))[0]
+                number = len(cells.setdefault(d, []))
+                cell, cut = cut_out(d, str(name), row, point, picture, drawn, number, title)
+                cells[d].append(cell)
+                place = cuts.setdefault((str(row["side"]), str(row["kind"])), {})
+                place.setdefault(d, []).append((int(str(rank)), cut))
+    names = tuple((i, shorten(name)) for name, i in numbers.items())
+    return Gallery(
+        point=point_name(point),
+        rule=_rule(per_kind),
+        per_kind=per_kind,
+        detectors=names,
+        kinds=_kinds(cuts, names, _totals(run, point, numbers)),
+        sheets=tuple((d, *sheet(cells[d])) for d in sorted(cells)),
+        frames=dict(Counter(chosen["frame"].astype(str))),
+    )
+
+
+def _rule(per_kind: int) -> str:
+    return (
+        f"Of each detector and kind up to {per_kind}: the missed sources of highest S/N and the "
+        f"false detections of highest score, the first {PER_FRAME} of each frame before any more "
+        "of it. No eye chose them."
+    )
+
+
+def _totals(
+    run: Run, point: str, numbers: Mapping[str, int]
+) -> dict[tuple[str, str], dict[int, int]]:
+    """Return how many mistakes of each side and kind each detector made in all frames."""
+    table = run.analysis("mistakes")
+    totals: dict[tuple[str, str], dict[int, int]] = {}
+    if not len(table):
+        return totals
+    rows = table[
+        (table["point"] == point)
+        & (table["group"] == "all")
+        & (table["bin"] == ALL_BINS)
+        & table["detector"].isin(list(numbers))
+    ]
+    for name, side, kind, n in rows[["detector", "side", "kind", "n"]].itertuples(index=False):
+        totals.setdefault((str(side), str(kind)), {})[numbers[str(name)]] = int(n)
+    return totals
+
+
+def _kinds(
+    cuts: Mapping[tuple[str, str], Mapping[int, list[tuple[int, Cut]]]],
+    names: Sequence[tuple[int, str]],
+    totals: Mapping[tuple[str, str], Mapping[int, int]],
+) -> tuple[Kind, ...]:
+    known = [("missed", k) for k in MISSED_KINDS] + [("false", k) for k in FALSE_KINDS]
+    order = [k for k in known if k in cuts] + [k for k in cuts if k not in known]
+
+    def size(key: tuple[str, str]) -> int:
+        return sum(totals.get(key, {}).values())
+
+    opened = set()
+    for side in ("missed", "false"):
+        blamed = [k for k in order if k[0] == side and k not in _BLAMELESS]
+        opened |= set(sorted(blamed, key=size, reverse=True)[:1])
+    out = []
+    for side, kind in order:
+        title, gist = KINDS.get((side, kind), (kind, ""))
+        of = cuts[side, kind]
+        rows = tuple(
+            (d, name, tuple(cut for _, cut in sorted(of[d], key=lambda pair: pair[0])))
+            for d, name in names
+            if d in of
+        )
+        counted = totals.get((side, kind))
+        counts = tuple((d, name, counted.get(d, 0) if counted else None) for d, name in names)
+        out.append(Kind(side, kind, title, gist, (side, kind) in opened, counts, rows))
+    return tuple(out)

@@ -1,0 +1,392 @@
+"""The report's tables as plain data: the page and the Markdown render the same cells."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from skyduel.reports.style import QUANTITY_NAMES, point_name
+from skyduel.run_folder.read_counts import COUNTED
+from skyduel.run_folder.read_run import ALL_BINS, Run, bin_label
+
+__all__ = [
+    "MOST_FRAMES",
+    "Cell",
+    "Table",
+    "bins_table",
+    "cost_table",
+    "counts_table",
+    "failures_table",
+    "format_number",
+    "frames_table",
+    "limits_table",
+    "number",
+    "scores_table",
+    "text",
+]
+
+#: The per-frame table ends after this many rows, and says so.
+MOST_FRAMES: Final = 500
+#: The `group` that stands for all frames together.
+ALL_GROUPS: Final = "all"
+#: What stands for an undefined value.
+UNDEFINED: Final = "–"
+
+_QUANTITIES: Final = ("completeness", "purity", "f1", "f2")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: the pieces of its text, each with the number it stands for or None."""
+
+    parts: tuple[tuple[str, float | None], ...]
+    is_number: bool = False
+
+    @property
+    def text(self) -> str:
+        """The cell as it is read."""
+        return "".join(piece for piece, _ in self.parts)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: caption, column heads, rows; the first `n_heads` columns name the row."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    n_heads: int = 1
+    note: str = ""
+
+
+def format_number(value: float, digits: int) -> str:
+    """Return a number with `digits` decimals; NaN as a dash, infinity as a word."""
+    if math.isnan(value):
+        return UNDEFINED
+    if math.isinf(value):
+        return "infinite" if value > 0 else "−infinite"
+    shown = f"{value:.{digits}f}"
+    if float(shown) == 0:
+        shown = shown.lstrip("-")
+    return shown.replace("-", "−")
+
+
+def text(value: Any) -> Cell:
+    """Return a cell of text; a dash for None."""
+    return Cell(((UNDEFINED if value is None else str(value), None),))
+
+
+def number(value: Any, digits: int = 0) -> Cell:
+    """Return a cell of one number; a dash for None and NaN."""
+    v = math.nan if value is None else float(value)
+    return Cell(((format_number(v, digits), v),), is_number=True)
+
+
+def interval(row: Mapping[Any, Any] | None, names: Sequence[str], digits: int) -> Cell:
+    """Return a cell ``value (lo–hi)`` from the three named columns of a row."""
+    value, lo, hi = (math.nan if row is None else float(row[n]) for n in names)
+    parts: list[tuple[str, float | None]] = [(format_number(value, digits), value)]
+    if math.isfinite(value) and math.isfinite(lo) and math.isfinite(hi):
+        parts += [(" (", None), (format_number(lo, digits), lo), ("–", None)]
+        parts += [(format_number(hi, digits), hi), (")", None)]
+    return Cell(tuple(parts), is_number=True)
+
+
+def scores_table(run: Run, groups: Iterable[str], caption: str) -> Table:
+    """Return scores over all bins: one row a group, operating point and detector."""
+    cells = _by_quantity(run.scores[run.scores["bin"] == ALL_BINS], ["group", "point", "detector"])
+    groups = list(groups)
+    several = groups != [ALL_GROUPS]
+    rows = []
+    for group in groups:
+        for point in run.points:
+            for detector in run.detectors:
+                found = cells.get((group, point, detector))
+                if found is None:
+                    continue
+                rows.append(
+                    (
+                        *((text(group),) if several else ()),
+                        text(point_name(point)),
+                        text(detector),
+                        *(interval(found.get(q), _VLH, 3) for q in _QUANTITIES),
+                        interval(found.get("false_per_mpix"), _VLH, 1),
+                        _n(found, "completeness"),
+                        _n(found, "purity"),
+                        number(max(r["n_frames"] for r in found.values())),
+                    )
+                )
+    return Table(
+        caption,
+        (
+            *(("Group",) if several else ()),
+            "Operating point",
+            "Detector",
+            *(QUANTITY_NAMES[q] for q in _QUANTITIES),
+            "False per Mpix",
+            "n truths",
+            "n detections",
+            "Frames",
+        ),
+        tuple(rows),
+        n_heads=3 if several else 2,
+        note="Value (interval). A dash is undefined: there was nothing to divide by.",
+    )
+
+
+def bins_table(run: Run, point: str, group: str = "all") -> Table:
+    """Return scores by magnitude bin: one row a bin and detector."""
+    part = run.scores[(run.scores["point"] == point) & (run.scores["group"] == group)]
+    part = part[part["bin"] != ALL_BINS]
+    cells = _by_quantity(part, ["bin", "detector"])
+    edges = part.drop_duplicates("bin").sort_values("bin")
+    both = edges[np.isfinite(edges["bin_lo"]) & np.isfinite(edges["bin_hi"]) & (edges["bin"] >= 0)]
+    n_bins = int(both["bin"].max()) + 1 if len(both) else 0
+    rows = []
+    for edge in edges.to_dict("records"):
+        label = bin_label(int(edge["bin"]), edge["bin_lo"], edge["bin_hi"], n_bins)
+        for detector in run.detectors:
+            found = cells.get((edge["bin"], detector))
+            if found is None:
+                continue
+            rows.append(
+                (
+                    text(label),
+                    text(detector),
+                    interval(found.get("completeness"), _VLH, 3),
+                    _n(found, "completeness"),
+                    interval(found.get("purity"), _VLH, 3),
+                    _n(found, "purity"),
+                    interval(found.get("f1"), _VLH, 3),
+                    interval(found.get("f2"), _VLH, 3),
+                )
+            )
+    return Table(
+        f"Scores by magnitude, operating point: {point_name(point)}",
+        (
+            "Magnitude [mag]",
+            "Detector",
+            QUANTITY_NAMES["completeness"],
+            "n truths",
+            QUANTITY_NAMES["purity"],
+            "n detections",
+            "F1",
+            "F2",
+        ),
+        tuple(rows),
+        n_heads=2,
+        note="Bins hold their lower edge and not their upper one. Completeness is binned by true "
+        "magnitude, purity by measured magnitude; F1 and F2 of a bin join the two.",
+    )
+
+
+def limits_table(run: Run) -> Table:
+    """Return the faint limits: one row a group, operating point and detector."""
+    found = {
+        (str(r["group"]), str(r["point"]), str(r["detector"])): r
+        for r in run.limits.to_dict("records")
+    }
+    points = list(dict.fromkeys([*run.points, *run.limits["point"].astype(str)]))
+    rows = []
+    for group in ["all", *run.groups] if len(run.groups) > 1 else ["all"]:
+        for point in points:
+            for detector in run.detectors:
+                row = found.get((group, point, detector))
+                if row is None:
+                    continue
+                rows.append(
+                    (
+                        text(group),
+                        text(point_name(point)),
+                        text(detector),
+                        interval(row, ("snr50", "snr50_lo", "snr50_hi"), 2),
+                        interval(row, ("m50", "m50_lo", "m50_hi"), 2),
+                        number(row["threshold"], 3),
+                        number(row["purity"], 3),
+                        number(row["completeness"], 3),
+                        number(row["false_per_mpix"], 1),
+                        number(row["n_truths"]),
+                        number(row["n_frames"]),
+                    )
+                )
+    return Table(
+        "Where completeness (recall) falls to one half",
+        (
+            "Group",
+            "Operating point",
+            "Detector",
+            "S/N",
+            "Magnitude [mag]",
+            "Threshold",
+            QUANTITY_NAMES["purity"],
+            QUANTITY_NAMES["completeness"],
+            "False per Mpix",
+            "n truths",
+            "Frames",
+        ),
+        tuple(rows),
+        n_heads=3,
+        note="Lower S/N and fainter magnitude are better. A dash: the curve does not reach one "
+        "half, or no threshold keeps the purity.",
+    )
+
+
+def counts_table(run: Run) -> Table:
+    """Return what was counted and what was ignored, summed over frames and bins."""
+    # Where a point cuts each group by itself, the frames stand once more under "all".
+    whole = run.counts["group"] == ALL_GROUPS
+    keys = ["point", "detector"]
+    twice = pd.MultiIndex.from_frame(run.counts[keys]).isin(
+        pd.MultiIndex.from_frame(run.counts.loc[whole, keys])
+    )
+    sums = _sums(run.counts[whole | ~twice], keys)
+    rows = []
+    for point in run.points:
+        for detector in run.detectors:
+            c = sums.get((point, detector))
+            if c is None:
+                continue
+            rows.append(
+                (
+                    text(point_name(point)),
+                    text(detector),
+                    number(c["truths"]),
+                    number(c["truths_found"]),
+                    number(c["truths"] - c["truths_found"]),
+                    number(c["detections"]),
+                    number(c["detections_right"]),
+                    number(c["detections"] - c["detections_right"]),
+                    number(c["duplicates"]),
+                    number(c["truths_ignored"]),
+                    number(c["detections_ignored"]),
+                )
+            )
+    return Table(
+        "What was counted, over all frames and bins",
+        (
+            "Operating point",
+            "Detector",
+            "Truths",
+            "Found",
+            "Missed",
+            "Detections",
+            "Right",
+            "False",
+            "of these duplicates",
+            "Truths ignored",
+            "Detections ignored",
+        ),
+        tuple(rows),
+        n_heads=2,
+    )
+
+
+def cost_table(run: Run) -> Table:
+    """Return what each detector cost, from the record."""
+    rows = [
+        (
+            text(d.get("name")),
+            number(d.get("mpix_per_s"), 2),
+            number(d.get("seconds"), 1),
+            number(d.get("mpix"), 2),
+            number(d.get("peak_memory_mib"), 0),
+            text(d.get("device")),
+            number(d.get("frames_done")),
+            number(d.get("frames_failed")),
+        )
+        for d in run.record.get("detectors", ())
+    ]
+    return Table(
+        "What each detector cost",
+        (
+            "Detector",
+            "Speed [Mpix/s]",
+            "Time [s]",
+            "Pixels [Mpix]",
+            "Peak memory [MiB]",
+            "Device",
+            "Frames done",
+            "Frames failed",
+        ),
+        tuple(rows),
+    )
+
+
+def frames_table(run: Run, point: str) -> Table:
+    """Return truths, finds and false detections of every frame at one operating point."""
+    part = run.counts[run.counts["point"] == point]
+    if (part["group"] != ALL_GROUPS).any():  # a point that cuts by group has each frame twice
+        part = part[part["group"] != ALL_GROUPS]
+    names = run.scored_frames
+    part = part[part["frame"].isin(names[:MOST_FRAMES])]
+    of = _sums(part, ["frame", "detector"])
+    groups = dict(zip(part["frame"].astype(str), part["group"].astype(str), strict=True))
+    rows = []
+    for frame in names[:MOST_FRAMES]:
+        there = [of[frame, d] for d in run.detectors if (frame, d) in of]
+        cells = [
+            text(frame),
+            text(groups.get(frame)),
+            number(max((r["truths"] for r in there), default=None)),
+        ]
+        for detector in run.detectors:
+            row = of.get((frame, detector))
+            cells.append(number(None if row is None else row["truths_found"]))
+            wrong = None if row is None else row["detections"] - row["detections_right"]
+            cells.append(number(wrong))
+        rows.append(tuple(cells))
+    heads = [f"{d}: {what}" for d in run.detectors for what in ("found", "false")]
+    note = "A dash: the detector has no counts on this frame."
+    if len(names) > MOST_FRAMES:
+        note += f" The first {MOST_FRAMES} of {len(names)} frames; the others are in counts.csv."
+    return Table(
+        f"Frame by frame, operating point: {point_name(point)}",
+        ("Frame", "Group", "Truths", *heads),
+        tuple(rows),
+        note=note,
+    )
+
+
+def failures_table(run: Run) -> Table:
+    """Return what failed and why."""
+    rows = [
+        (
+            text(f.get("frame")),
+            text("(the frame could not be read)" if f.get("detector") is None else f["detector"]),
+            text(f.get("reason")),
+        )
+        for f in run.failures
+    ]
+    return Table("Failures", ("Frame", "Detector", "Reason"), tuple(rows))
+
+
+_VLH: Final = ("value", "lo", "hi")
+
+
+def _sums(counts: pd.DataFrame, keys: list[str]) -> dict[tuple[str, ...], dict[str, int]]:
+    """Return the counts summed over what `keys` leaves out."""
+    sums = counts.groupby(keys, sort=False, observed=True)[list(COUNTED)].sum().reset_index()
+    return {
+        tuple(str(row[k]) for k in keys): {c: int(row[c]) for c in COUNTED}
+        for row in sums.to_dict("records")
+    }
+
+
+_Rows = dict[tuple[Any, ...], dict[str, dict[Any, Any]]]
+
+
+def _by_quantity(scores: pd.DataFrame, keys: list[str]) -> _Rows:
+    """Return the rows of `scores` by key, then by quantity."""
+    found: _Rows = {}
+    for row in scores.to_dict("records"):
+        found.setdefault(tuple(row[k] for k in keys), {})[str(row["quantity"])] = row
+    return found
+
+
+def _n(found: Mapping[str, Mapping[Any, Any]], quantity: str) -> Cell:
+    return number(found[quantity]["n"] if quantity in found else None)

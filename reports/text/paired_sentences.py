@@ -1,0 +1,116 @@
+"""What the paired comparisons of a run say: sentences for the verdict, and their table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+from skyduel.evaluation.comparison.headline import sentence
+from skyduel.reports.figures.differences import ALPHA, overall_rows, pairs_shown
+from skyduel.reports.style import QUANTITY_NAMES, point_name, shorten
+from skyduel.reports.tables.run_tables import Cell, Table, format_number, text
+from skyduel.run_folder.read_run import ALL_BINS, Run
+
+__all__ = ["PAIRED_RULE", "differences_table", "paired_sentences"]
+
+#: How the sentences about pairs come about.
+PAIRED_RULE: Final = (
+    "“Finds more” and “scores higher” rest on paired differences: both detectors on the same "
+    "truths and the same frames, resampled together. In a group a difference is called shown where "
+    f"p after Holm’s correction over the groups is below {ALPHA:g}; square brackets hold its "
+    "interval. No difference shown is not equality."
+)
+_COLUMNS: Final = (
+    ("completeness", f"Δ {QUANTITY_NAMES['completeness']}", 3),
+    ("purity", f"Δ {QUANTITY_NAMES['purity']}", 3),
+    ("f1", "Δ F1", 3),
+    ("f2", "Δ F2", 3),
+    ("m50", "Δ m50 [mag]", 2),
+    ("snr50", "Δ S/N50", 2),
+)
+
+
+def paired_sentences(run: Run, point: str, leaders: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return who is better where, by how much and how surely: one sentence a pair.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    point : str
+        The operating point.
+    leaders : sequence of str
+        Of more than three pairs, only those with one of these are told; the
+        table holds all.
+
+    Returns
+    -------
+    tuple of str
+        Empty where the run has no comparisons at that point.
+    """
+    table = run.comparisons
+    if not len(table):
+        return ()
+    table = table[table["point"] == point]
+    if not (table["group"] == "all").any():
+        return ()
+    pairs = pairs_shown(table)
+    if len(pairs) > 3 and leaders:
+        every = table[["detector_a", "detector_b"]].astype(str).drop_duplicates()
+        pairs = [(a, b) for a, b in every.itertuples(index=False) if a in leaders or b in leaders]
+    level = (run.record.get("rules") or {}).get("confidence")
+    confidence = float(level) if isinstance(level, int | float) else 0.95
+    said = []
+    for a, b in pairs:
+        rows = table[(table["detector_a"] == a) & (table["detector_b"] == b)]
+        if ((rows["bin"] == ALL_BINS) & (rows["group"] == "all")).any():
+            named = rows.assign(detector_a=shorten(a), detector_b=shorten(b))
+            words = sentence(named, point, confidence=confidence)
+            said.append(f"{words[0].upper() if words.startswith('no') else words[0]}{words[1:]}.")
+    return tuple(said)
+
+
+def differences_table(run: Run, point: str) -> Table:
+    """Return paired differences over all magnitudes: one row a group and pair."""
+    rows = overall_rows(run.comparisons, point)
+    of = {
+        (str(r["group"]), str(r["detector_a"]), str(r["detector_b"]), str(r["quantity"])): r
+        for r in rows.to_dict("records")
+    }
+    pairs = list(dict.fromkeys((a, b) for _, a, b, _ in of))
+    cells = []
+    for group in ["all", *run.groups] if len(run.groups) > 1 else ["all"]:
+        for a, b in pairs:
+            found = [of.get((group, a, b, q)) for q, _, _ in _COLUMNS]
+            if any(found):
+                cells.append(
+                    (
+                        text(group),
+                        text(f"{a} − {b}"),
+                        *(_difference(r, d) for r, (_, _, d) in zip(found, _COLUMNS, strict=True)),
+                    )
+                )
+    return Table(
+        f"Paired differences over all magnitudes, operating point: {point_name(point)}",
+        ("Group", "A − B", *(name for _, name, _ in _COLUMNS)),
+        tuple(cells),
+        n_heads=2,
+        note="A’s value minus B’s (interval), and p: after Holm’s correction over groups, or plain "
+        "over all frames. Fainter m50 and lower S/N50 are better. A dash is undefined. By "
+        "magnitude: comparisons.csv in the run folder.",
+    )
+
+
+def _difference(row: Any, digits: int) -> Cell:
+    if row is None:
+        return Cell(((format_number(math.nan, digits), math.nan),), is_number=True)
+    delta, lo, hi = (float(row[c]) for c in ("delta", "lo", "hi"))
+    parts: list[tuple[str, float | None]] = [(format_number(delta, digits), delta)]
+    if math.isfinite(delta) and math.isfinite(lo) and math.isfinite(hi):
+        parts += [(" (", None), (format_number(lo, digits), lo), (" to ", None)]
+        parts += [(format_number(hi, digits), hi), (")", None)]
+    p = float(row["p_holm"])
+    if math.isfinite(p):
+        parts += [(", p ", None), ("< 0.001" if p < 0.0005 else format_number(p, 3), p)]
+    return Cell(tuple(parts), is_number=True)

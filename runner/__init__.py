@@ -1,0 +1,1 @@
+"""Run detectors over data sets: compare, tune, inject, and estimate purity without truth."""

@@ -1,0 +1,147 @@
+"""Who takes part, as the command line and a TOML file say it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict
+
+from skyduel.core import BadInputError, Detector, nearest
+
+__all__ = [
+    "DEFAULT_CONTESTANTS",
+    "TUNED_CONTESTANTS",
+    "DetectorSpec",
+    "build",
+    "parse_contestants",
+]
+
+#: Who runs when nobody is named: the network, SExtractor's defaults, and SEP at its best form.
+DEFAULT_CONTESTANTS: Final = ("neural", "sep", "sep-matched")
+#: ... and when everybody is tuned: the classical answers to what SEP alone can't do as well.
+TUNED_CONTESTANTS: Final = (*DEFAULT_CONTESTANTS, "sep-cleaned", "daofind")
+
+
+class DetectorSpec(BaseModel):
+    """One detector under the name it has in this run.
+
+    ``per_frame`` holds settings of single frames, by their names, over ``settings``: those
+    chosen on other halves of a set.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    use: str
+    settings: dict[str, Any] = {}
+    per_frame: dict[str, dict[str, Any]] = {}
+
+    def on(self, frame: str) -> DetectorSpec:
+        """Return the contestant as it is on one frame."""
+        if not self.per_frame:
+            return self
+        settings = {**self.settings, **self.per_frame.get(frame, {})}
+        return self.model_copy(update={"settings": settings, "per_frame": {}})
+
+
+def parse_contestants(
+    names: Iterable[str],
+    changes: Iterable[str] = (),
+    tables: Mapping[str, Any] | None = None,
+    listed: Iterable[str] = (),
+) -> list[DetectorSpec]:
+    """Return the contestants in the order given.
+
+    Parameters
+    ----------
+    names : iterable of str
+        ``NAME`` of a registered detector, or ``LABEL=NAME`` to run it under another
+        label (for instance twice with different settings).
+    changes : iterable of str
+        ``LABEL.SETTING=VALUE``; the value is read as JSON, or as text if it is none.
+    tables : mapping, optional
+        Settings per label, as in the ``[detector.LABEL]`` tables of a TOML file; the key
+        ``use`` names the registered detector.
+    listed : iterable of str
+        Others that the file itself would run, as ``names``: their tables may stand there.
+
+    Raises
+    ------
+    BadInputError
+        If a label comes twice, a change is malformed or of a label that does not run, or a
+        table is of no label that one knows.
+    """
+    chosen: dict[str, DetectorSpec] = {}
+    tables = dict(tables or {})
+    for text in names:
+        label, _, use = text.partition("=")
+        if not label:
+            raise BadInputError("--with", "NAME or LABEL=NAME", repr(text))
+        if label in chosen:
+            raise BadInputError("--with", "each label once", f"{label!r} twice")
+        settings = dict(_table(label, tables.get(label, {})))
+        named = settings.pop("use", label)
+        chosen[label] = DetectorSpec(name=label, use=use or str(named), settings=settings)
+    _check_tables(tables, chosen, {text.partition("=")[0] for text in listed})
+    for text in changes:
+        target, equals, value = text.partition("=")
+        label, dot, key = target.rpartition(".")
+        if not (equals and dot and label and key):
+            raise BadInputError("--set", "LABEL.SETTING=VALUE", repr(text))
+        if label not in chosen:
+            close = nearest(label, chosen)
+            hint = f"; did you mean {close}?" if close else ""
+            raise BadInputError("--set", f"a label among {', '.join(chosen)}", f"{label!r}{hint}")
+        try:
+            parsed = json.loads(value)
+        except json.JSONDecodeError:
+            parsed = value
+        old = chosen[label]
+        chosen[label] = old.model_copy(update={"settings": {**old.settings, key: parsed}})
+    return list(chosen.values())
+
+
+def _table(label: str, table: object) -> Mapping[str, Any]:
+    if not isinstance(table, Mapping):
+        raise BadInputError(f"[detector.{label}]", "a table of settings", repr(table))
+    return table
+
+
+def _check_tables(
+    tables: Mapping[str, Any], chosen: Mapping[str, DetectorSpec], listed: set[str]
+) -> None:
+    """Refuse a table that nobody would ever use, rather than let its settings go unused.
+
+    Tables of registered detectors may stand by, and so may those that say what they ``use``,
+    unless one who runs has a like name and no table: that is a slip of the pen.
+    """
+    from skyduel.core.registry import available
+
+    others = [label for label in tables if label not in chosen and label not in listed]
+    if not others:
+        return
+    registered = available()
+    without = [label for label in chosen if label not in tables]
+    for label in others:
+        if label in registered:
+            continue
+        defined = "use" in _table(label, tables[label])
+        close = nearest(label, without) or (None if defined else nearest(label, registered))
+        if close or not defined:
+            hint = f"; did you mean {close}?" if close else ""
+            labels = ", ".join(dict.fromkeys([*chosen, *sorted(listed), *registered]))
+            raise BadInputError(
+                f"[detector.{label}]", f"a label that runs or is registered ({labels})",
+                f"{label!r}{hint}",
+            )  # fmt: skip
+
+
+def build(contestant: DetectorSpec) -> Detector:
+    """Return the detector of a contestant."""
+    from skyduel.core.registry import (
+        make_detector,  # SEP and torch load only where a detector is wanted
+    )
+
+    return make_detector(contestant.use, contestant.settings)

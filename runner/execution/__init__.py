@@ -1,0 +1,1 @@
+"""Where frames are processed: worker processes, Dask workers, time limits."""

@@ -1,0 +1,225 @@
+"""Real frames with sources injected, written as a data set that `skyduel run` scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from skyduel.core import (
+    BadInputError,
+    Catalog,
+    Dataset,
+    Detector,
+    Entry,
+    Frame,
+    estimate_background,
+    safe_name,
+    write_catalog,
+    write_frame,
+    write_manifest,
+)
+from skyduel.runner.detector_specs import DetectorSpec, build
+from skyduel.runner.read_region import read_piece
+from skyduel.simulation import (
+    InjectionSettings,
+    MeasuredPsf,
+    draw_injected,
+    holds_integers,
+    inject,
+    measure_psf,
+    read_psf,
+)
+
+__all__ = ["InjectedFrame", "InjectionPlan", "at_default", "frame_psf", "inject_frames"]
+
+
+_COLUMNS: Final = ("x", "y", "flux", "mag", "kind", "length", "theta")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InjectionPlan:
+    """What `inject_frames` does.
+
+    Parameters
+    ----------
+    frames : sequence of str
+        FITS images, as for `catalog.read_frame`.
+    folder : Path
+        Gets the frames, their truth and ``manifest.csv``.
+    contestants : sequence of DetectorSpec
+        Whose detections on the frames as they are say what is there already.
+    settings : InjectionSettings
+        What is put in.
+    copies : int
+        How many injected frames are made of each.
+    psf : str
+        ``auto`` to measure it on each frame, or as `simulation.read_psf` takes it.
+    seed : int
+        Of everything random; a copy depends on it, its frame's place and its own number.
+    facts : mapping
+        Facts of the frames that stand above their headers', such as ``gain``.
+    cutout : str, optional
+        The piece of every frame that is used, as `skyduel.runner.read_region.read_piece` takes it.
+    """
+
+    frames: Sequence[str]
+    folder: Path
+    contestants: Sequence[DetectorSpec]
+    settings: InjectionSettings = field(default_factory=InjectionSettings)
+    copies: int = 1
+    psf: str = "auto"
+    seed: int = 1
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    cutout: str | None = None
+
+
+@dataclass(frozen=True)
+class InjectedFrame:
+    """What was done to one frame: facts to show."""
+
+    name: str
+    psf: MeasuredPsf
+    gain: float | None
+    there: int
+    points: int
+    streaks: int
+    wanted: int
+
+
+def at_default(detector: Detector, found: Catalog) -> Catalog:
+    """Return the rows of a detector's default operating point."""
+    cut = getattr(detector.settings, "score_threshold", None)
+    return found if cut is None else found.select(found["score"] >= cut)
+
+
+def frame_psf(frame: Frame, text: str) -> MeasuredPsf:
+    """Return the PSF that ``auto`` or another text means for a frame."""
+    if text != "auto":
+        return read_psf(text)
+    from skyduel.core.registry import make_detector
+
+    return measure_psf(frame, make_detector("sep", {})(frame).xy)
+
+
+def inject_frames(
+    plan: InjectionPlan, on_frame: Callable[[InjectedFrame], None] | None = None
+) -> Dataset:
+    """Write injected frames with their truth and a manifest, and return the data set.
+
+    The truth of a frame holds the injected sources (``injected`` true) and, with
+    ``ignore`` set, whatever any contestant returns on the frame as it was, down to
+    its floor: real sources, artefacts and noise peaks alike. A contestant that
+    finds those again is neither right nor wrong; a detection that is neither near
+    an injected source nor was there before is false: the injection caused it.
+
+    Raises
+    ------
+    BadInputError
+        If a frame cannot be used, two have one name, or none of the sources has room.
+    """
+    detectors = [build(contestant) for contestant in plan.contestants]
+    entries: list[Entry] = []
+    for number, path in enumerate(plan.frames):
+        frame = read_piece(path, plan.cutout, **plan.facts)
+        sky = estimate_background(frame)
+        before = [(detector, detector(frame)) for detector in detectors]
+        seen = _joined([at_default(detector, found) for detector, found in before])
+        measured = frame_psf(frame, plan.psf)
+        points = streaks = 0
+        for copy in range(plan.copies):
+            rng = np.random.default_rng([plan.seed, number, copy])
+            sources = draw_injected(
+                frame, measured.psf, plan.settings, rng, there=seen, background=sky
+            )
+            wanted = plan.settings.number + plan.settings.streaks
+            if wanted and not len(sources):
+                required = "room for at least one source; lower --avoid or --separation"
+                raise BadInputError(frame.name, required, f"{len(seen)} sources there")
+            name = f"{safe_name(frame.name)}_{copy:03d}"
+            if any(entry.name == name for entry in entries):
+                raise BadInputError(str(path), "frames of different names", f"{name!r} twice")
+            image = inject(frame, sources, measured.psf, rng, background=sky)
+            facts = {
+                "INJ_FROM": frame.name,
+                "INJ_N": len(sources),
+                "INJ_PSF": measured.model[:60],
+                "INJ_SEED": f"{plan.seed},{number},{copy}",
+            }
+            image = image.with_(header={**frame.header, **facts}, name=name)
+            entry = Entry(
+                name=name,
+                frame=plan.folder / f"{name}.fits.fz",
+                truth=plan.folder / f"{name}.ecsv",
+                group=frame.name if len(plan.frames) > 1 else None,
+            )
+            write_frame(image, entry.frame, dtype=_pixel_type(image))
+            assert entry.truth is not None  # given just above
+            write_catalog(_truth(sources, before, f"truth of {name}", facts), entry.truth)
+            entries.append(entry)
+            points += int((~sources.is_streak).sum())
+            streaks += int(sources.is_streak.sum())
+        if on_frame is not None:
+            on_frame(
+                InjectedFrame(
+                    frame.name,
+                    measured,
+                    frame.gain,
+                    len(seen),
+                    points,
+                    streaks,
+                    plan.copies * (plan.settings.number + plan.settings.streaks),
+                )
+            )
+    dataset = Dataset(name=plan.folder.name, path=plan.folder, entries=tuple(entries))
+    write_manifest(dataset, plan.folder / "manifest.csv")
+    return dataset
+
+
+def _joined(catalogs: Sequence[Catalog]) -> Catalog:
+    """Return the rows of several catalogues, one below the other."""
+    if not catalogs:
+        return Catalog.empty("there before")
+    columns: dict[str, Any] = {
+        name: np.concatenate([c[name] for c in catalogs]) for name in _COLUMNS
+    }
+    return Catalog.build(source="there before", **columns)
+
+
+def _truth(
+    sources: Catalog,
+    before: Sequence[tuple[Detector, Catalog]],
+    source: str,
+    facts: Mapping[str, Any],
+) -> Catalog:
+    """Return the injected sources and, to be ignored, what was there."""
+    there = _joined([found for _, found in before])
+    n, m = len(sources), len(there)
+    names = np.concatenate(
+        [np.full(n, "", dtype="U1"), *[np.full(len(found), d.name) for d, found in before]]
+    )
+    columns: dict[str, Any] = {
+        name: np.concatenate([sources[name], there[name]]) for name in _COLUMNS
+    }
+    return Catalog.build(
+        source=source,
+        meta=dict(facts),
+        **columns,
+        snr=np.concatenate([sources["snr"], np.full(m, math.nan)]),
+        ignore=np.arange(n + m) >= n,
+        injected=np.arange(n + m) < n,
+        nearest_px=np.concatenate([sources["nearest_px"], np.full(m, math.nan)]),
+        found_by=names,
+    )
+
+
+def _pixel_type(frame: Frame) -> str:
+    """Return the smallest usual type that holds a frame's pixels."""
+    if not holds_integers(frame):
+        return "float32"
+    usable = frame.data[~frame.bad]
+    return "uint16" if usable.min() >= 0 and usable.max() <= 65535 else "int32"

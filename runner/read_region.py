@@ -1,0 +1,77 @@
+"""Frames for work on whole images: read at once, refused where that would take all memory."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from skyduel.core import (
+    BadInputError,
+    Entry,
+    Frame,
+    Section,
+    Sectioning,
+    frame_name,
+    open_large_image,
+    read_frame,
+)
+
+__all__ = ["read_piece"]
+
+
+def read_piece(path: str, cutout: str | None = None, **facts: Any) -> Frame:
+    """Return a frame, or a piece of it.
+
+    Parameters
+    ----------
+    path : str
+        A FITS image, as for `catalog.read_frame`.
+    cutout : str, optional
+        ``X0:X1,Y0:Y1``: columns and rows [px] from 0, the last ones not included. Of a
+        mosaic only the piece is read. The piece's name has its corner added.
+    **facts
+        Facts of the frame that stand above its header's.
+
+    Raises
+    ------
+    BadInputError
+        If the frame or the piece has more than 4096² pixels, or the piece does not lie
+        in the frame or has no usable pixel.
+    """
+    sectioning = Sectioning()
+    most = f"{sectioning.section_px} x {sectioning.section_px} px"
+    mosaic = open_large_image(Entry(frame_name(path), Path(path)), sectioning)
+    if mosaic is not None and cutout is None:
+        raise BadInputError(
+            path, f"a frame of at most {most}, or a --cutout X0:X1,Y0:Y1 of a larger one",
+            f"{mosaic.shape[1]} x {mosaic.shape[0]} px",
+        )  # fmt: skip
+    whole = read_frame(path, **facts) if mosaic is None else None
+    if whole is not None and cutout is None:
+        return whole
+    shape = whole.shape if whole is not None else mosaic.shape if mosaic is not None else (0, 0)
+    x0, x1, y0, y1 = _limits(cutout or "", shape)
+    if sectioning.cuts((y1 - y0, x1 - x0)):
+        raise BadInputError("--cutout", f"at most {most}", f"{x1 - x0} x {y1 - y0} px")
+    if whole is not None:
+        rows, columns = slice(y0, y1), slice(x0, x1)
+        wcs = None if whole.wcs is None else whole.wcs.slice((rows, columns))
+        mask = None if whole.mask is None else whole.mask[rows, columns]
+        piece: Frame | None = whole.with_(data=whole.data[rows, columns], mask=mask, wcs=wcs)
+    elif mosaic is not None:
+        piece = mosaic.read(Section(y0, y1, x0, x1, y0, y1, x0, x1))
+        piece = piece if piece is None or not facts else piece.with_(**facts)
+    if piece is None:
+        raise BadInputError(path, "a cutout with usable pixels", f"none in {cutout}")
+    return piece.with_(name=f"{piece.name}_{x0}_{y0}")
+
+
+def _limits(text: str, shape: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return first and last column and row of a cutout, the last not included."""
+    found = re.fullmatch(r"(\d{1,9}):(\d{1,9}),(\d{1,9}):(\d{1,9})", text)
+    ny, nx = shape
+    x0, x1, y0, y1 = (int(part) for part in found.groups()) if found else (0, 0, 0, 0)
+    if not (0 <= x0 < x1 <= nx and 0 <= y0 < y1 <= ny):
+        raise BadInputError("--cutout", f"X0:X1,Y0:Y1 within 0:{nx},0:{ny}", repr(text))
+    return x0, x1, y0, y1

@@ -1,0 +1,47 @@
+"""Sample the settings that tuning tries: a Latin hypercube over a detector's search space."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from skyduel.core.errors import BadInputError
+from skyduel.core.search_space import Space
+
+__all__ = ["draw_trials"]
+
+
+def draw_trials(space: Space | None, n: int, seed: int) -> list[dict[str, Any]]:
+    """Return n trials, changes of settings; the first changes nothing.
+
+    The others are a Latin hypercube over the space: each setting's range is
+    cut in as many parts as there are trials, and each part is tried once
+    (McKay, Beckman & Conover 1979, Technometrics 21, 239).
+
+    Parameters
+    ----------
+    space : mapping or None
+        What may be chosen; with None or nothing in it there is the first trial alone.
+    n : int
+        How many, the first included; at least 1.
+    seed : int
+        The same seed draws the same trials.
+
+    Raises
+    ------
+    BadInputError
+        If n is less than 1.
+    """
+    if n < 1:
+        raise BadInputError("--trials", "at least 1", repr(n))
+    trials: list[dict[str, Any]] = [{}]
+    if not space or n == 1:
+        return trials
+    from scipy.stats import qmc  # slow to load, and detecting does without
+
+    names = list(space)
+    sampler = qmc.LatinHypercube(len(names), seed=np.random.default_rng(seed))
+    for row in sampler.random(n - 1):
+        trials.append({name: space[name].at(float(u)) for name, u in zip(names, row, strict=True)})
+    return trials

@@ -1,0 +1,175 @@
+"""Detectors on real frames without a truth: upside down, and again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from skyduel.core import BadInputError, Catalog, Detector, Frame, pixel_positions, with_sky
+from skyduel.evaluation import FlipEstimate, flip_estimate, repeat_estimate
+from skyduel.runner.inject import at_default
+from skyduel.simulation import sign_flipped
+
+__all__ = ["ALL", "common_positions", "flip_table", "repeat_table"]
+
+#: Name of the rows that hold all frames together.
+ALL: Final = "all"
+
+Floats = npt.NDArray[np.float64]
+
+
+def flip_table(
+    frames: Sequence[Frame],
+    detectors: Mapping[str, Detector],
+    *,
+    mask_sigma: float = 5.0,
+    found: Mapping[tuple[str, str], Catalog] | None = None,
+    on_frame: Callable[[str], None] | None = None,
+) -> pd.DataFrame:
+    """Return what the sign-flipped frames say of each detector at its default threshold.
+
+    Parameters
+    ----------
+    frames : sequence of Frame
+        Of different names.
+    detectors : mapping of label to Detector
+        Who; each sees the frame and the flipped frame.
+    mask_sigma : float
+        As in `simulation.sign_flipped`.
+    found : mapping of (label, frame name) to Catalog, optional
+        Catalogues of the frames as they are, where they are at hand.
+    on_frame : callable, optional
+        Called with a label after each detector and frame.
+
+    Returns
+    -------
+    DataFrame
+        ``detector``, ``frame`` (``all`` for the sums) and the fields of
+        `evaluation.FlipEstimate`.
+    """
+    rows = []
+    upside_down = [sign_flipped(frame, mask_sigma=mask_sigma) for frame in frames]
+    for label, detector in detectors.items():
+        numbers: list[tuple[int, int, float, float]] = []
+        for frame, flipped in zip(frames, upside_down, strict=True):
+            given = None if found is None else found.get((label, frame.name))
+            n = len(at_default(detector, detector(frame) if given is None else given))
+            false = at_default(detector, detector(flipped))
+            n_flipped = int(_usable(false.xy, flipped).sum())
+            row = (n, n_flipped, _mpix(frame), _mpix(flipped))
+            numbers.append(row)
+            rows.append(_row(label, frame.name, flip_estimate(*row)))
+            if on_frame is not None:
+                on_frame(label)
+        if len(frames) > 1:
+            n, n_flipped, mpix, mpix_flipped = (
+                sum(column) for column in zip(*numbers, strict=True)
+            )
+            total = flip_estimate(int(n), int(n_flipped), float(mpix), float(mpix_flipped))
+            rows.append(_row(label, ALL, total))
+    return pd.DataFrame(rows)
+
+
+def repeat_table(
+    frames: Sequence[Frame],
+    detectors: Mapping[str, Detector],
+    radius_px: float,
+    *,
+    found: Mapping[tuple[str, str], Catalog] | None = None,
+) -> pd.DataFrame:
+    """Return how often each detector's detections repeat, at its default threshold.
+
+    Parameters
+    ----------
+    frames : sequence of Frame
+        Exposures of one field; aligned by WCS, or registered to the pixel.
+    detectors : mapping of label to Detector
+        Who.
+    radius_px : float
+        Largest distance of a pair, in px of the first frame.
+    found : mapping of (label, frame name) to Catalog, optional
+        Catalogues at hand.
+
+    Returns
+    -------
+    DataFrame
+        ``detector`` and the fields of `evaluation.RepeatEstimate`, ``detections`` as
+        columns ``seen_1``, ``seen_2``, ….
+    """
+    rows = []
+    for label, detector in detectors.items():
+        catalogs = []
+        for frame in frames:
+            given = None if found is None else found.get((label, frame.name))
+            catalogs.append(at_default(detector, detector(frame) if given is None else given))
+        estimate = repeat_estimate(common_positions(frames, catalogs), radius_px)
+        fields = asdict(estimate)
+        seen = {f"seen_{k}": n for k, n in enumerate(fields.pop("detections"), start=1)}
+        rows.append({"detector": label, **fields, **seen})
+    return pd.DataFrame(rows)
+
+
+def common_positions(frames: Sequence[Frame], catalogs: Sequence[Catalog]) -> list[Floats]:
+    """Return each catalogue's positions in px of the first frame, in the area common to all.
+
+    Parameters
+    ----------
+    frames : sequence of Frame
+        All with a WCS, or none: then they are taken as registered.
+    catalogs : sequence of Catalog
+        One a frame, positions in its own pixels.
+
+    Returns
+    -------
+    list of ndarray of float64, each of shape (n_i, 2)
+        Only of what lies on a usable pixel of every frame.
+
+    Raises
+    ------
+    BadInputError
+        If some frames have a WCS and some have not, or registered frames
+        differ in shape.
+    """
+    with_wcs = [frame.wcs is not None for frame in frames]
+    if any(with_wcs) and not all(with_wcs):
+        lone = frames[with_wcs.index(False)].name
+        raise BadInputError(lone, "a WCS, as the other exposures have", "none")
+    shapes = {frame.shape for frame in frames}
+    if not any(with_wcs) and len(shapes) > 1:
+        required = "exposures with a WCS, or of one shape"
+        raise BadInputError("repeats", required, " and ".join(str(s) for s in sorted(shapes)))
+    out = []
+    for own, catalog in zip(frames, catalogs, strict=True):
+        first = catalog.xy
+        usable = np.ones(len(catalog), dtype=bool)
+        placed = with_sky(catalog, own) if all(with_wcs) else catalog
+        for number, frame in enumerate(frames):
+            xy = catalog.xy
+            if all(with_wcs) and frame is not own:
+                xy = np.column_stack(pixel_positions(placed["ra"], placed["dec"], frame))
+            usable &= _usable(xy, frame)
+            first = xy if number == 0 else first
+        out.append(first[usable])
+    return out
+
+
+def _usable(xy: Floats, frame: Frame) -> npt.NDArray[np.bool_]:
+    """Return which positions lie on a usable pixel."""
+    ny, nx = frame.shape
+    column, row = (np.floor(np.nan_to_num(v, nan=-9.0) + 0.5) for v in xy.T)
+    on = (column >= 0) & (column < nx) & (row >= 0) & (row < ny)
+    on[on] = ~frame.bad[row[on].astype(int), column[on].astype(int)]
+    return np.asarray(on)
+
+
+def _mpix(frame: Frame) -> float:
+    return float(np.count_nonzero(~frame.bad)) / 1e6
+
+
+def _row(label: str, frame: str, estimate: FlipEstimate) -> dict[str, object]:
+    return {"detector": label, "frame": frame, **asdict(estimate)}

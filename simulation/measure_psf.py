@@ -1,0 +1,264 @@
+"""The point-spread function of a real frame, from its own stars."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from astropy.stats import mad_std
+from scipy import optimize, sparse
+from scipy.spatial import KDTree
+
+from skyduel.core.errors import BadInputError
+from skyduel.core.frame import Frame
+from skyduel.core.measure.background import Background, estimate_background
+from skyduel.simulation.measured_psf_model import MeasuredPsf, Moffat, combine
+
+__all__ = ["measure_psf"]
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+#: Stars that a fit takes at most, the brightest that qualify, and at least.
+_MOST_STARS: Final = 50
+_FEWEST_STARS: Final = 3
+#: Peak of a star over the noise, at least.
+_LEAST_PEAK_SIGMA: Final = 15.0
+#: A neighbour above this share of the star's peak, within the stamp, disqualifies the star.
+_NEIGHBOUR_SHARE: Final = 0.05
+#: Relative error of the model that is allowed for, so that no bright star decides alone.
+_MODEL_ERROR: Final = 0.02
+#: Beyond this many robust sigmas a star is unlike the others: blended, extended, a hot pixel.
+_CLIP: Final = 4.0
+
+
+class _Stamps(NamedTuple):
+    """Cut-outs of the stars: data and noise variance, each of shape (n, side, side)."""
+
+    data: Floats
+    variance: Floats
+
+    def of(self, rows: npt.NDArray[np.bool_]) -> _Stamps:
+        return _Stamps(self.data[rows], self.variance[rows])
+
+
+def measure_psf(
+    frame: Frame,
+    xy: npt.ArrayLike,
+    *,
+    radius: int = 24,
+    background: Background | None = None,
+) -> MeasuredPsf:
+    """Return the mean point-spread function of a frame, from its bright isolated stars.
+
+    Parameters
+    ----------
+    frame : Frame
+        With its mask, saturation level and gain where they are known.
+    xy : array_like, shape (n, 2)
+        Positions of the sources on the frame [px], good to a pixel; all of
+        them, for a star's neighbours are judged by this list.
+    radius : int
+        Half width of the table [px].
+    background : Background, optional
+        The frame's, if it is at hand.
+
+    Returns
+    -------
+    MeasuredPsf
+        The table for `simulation.inject`, and how good it is.
+
+    Raises
+    ------
+    BadInputError
+        If fewer than three stars qualify.
+
+    Notes
+    -----
+    A star qualifies if its peak is 15 times the noise, no pixel of its stamp is
+    masked, saturated or off the frame, no other source brighter than a
+    twentieth of it lies on the stamp, and its concentration is like that of the
+    rest (galaxies and hot pixels are not). Where no saturation level is known,
+    stars above three quarters of the brightest pixel are left out.
+
+    One elliptical Moffat profile (Moffat 1969, A&A 3, 455), integrated over
+    pixels, is fitted to all of them at once, each with its own centre, flux and
+    sky. What it leaves, scaled by flux and placed by sub-pixel offset, is
+    added as a smooth lookup table, as in DAOPHOT (Stetson 1987, PASP 99, 191),
+    if that foretells stars left out of it better than the profile alone does.
+    An under-sampled frame is served as well, since model and table are of light
+    per pixel at sub-pixel offsets. Variation over the frame is not modelled; it
+    shows in ``misfit``.
+    """
+    positions = np.asarray(xy, dtype=np.float64).reshape(-1, 2)
+    sky = estimate_background(frame) if background is None else background
+    image = frame.data.astype(np.float64) - sky.level
+    width = _rough_fwhm(frame, image, sky, positions)
+    half = int(np.clip(np.ceil(3.0 * width), 4, min(radius, 15)))
+    stamps = _stamps(frame, image, sky, positions, half)
+    if len(stamps.data) < _FEWEST_STARS:
+        raise BadInputError(
+            frame.name,
+            f"at least {_FEWEST_STARS} bright isolated unsaturated stars to measure the PSF from",
+            f"{len(stamps.data)} among {len(positions)} sources; give the PSF instead",
+        )
+    shape, centres, flux, residual, variance = _fit(stamps, width)
+    like = _alike(residual, variance)
+    if _FEWEST_STARS <= like.sum() < like.size:
+        stamps = stamps.of(like)
+        shape, centres, flux, residual, variance = _fit(stamps, width, shape)
+    return combine(shape, centres, flux, residual, variance, radius)
+
+
+def _rough_fwhm(frame: Frame, image: Floats, sky: Background, xy: Floats) -> float:
+    """Return the FWHM [px] to start from: the frame's own, or from areas above half the peak."""
+    if frame.fwhm is not None:
+        return float(np.clip(frame.fwhm, 0.8, 10))
+    ny, nx = frame.shape
+    half = 8
+    ix, iy = (np.floor(v + 0.5).astype(int) for v in xy.T)
+    inside = (ix >= half) & (ix < nx - half) & (iy >= half) & (iy < ny - half)
+    peaks = image[iy[inside], ix[inside]] / sky.rms[iy[inside], ix[inside]]
+    order = np.argsort(-peaks)[:400]
+    order = order[peaks[order] > _LEAST_PEAK_SIGMA]
+    saturated = frame.saturated() | frame.bad
+    widths = []
+    for x, y in zip(ix[inside][order], iy[inside][order], strict=True):
+        box = (slice(y - half, y + half + 1), slice(x - half, x + half + 1))
+        if not saturated[box].any():
+            stamp = image[box]
+            above = np.count_nonzero(
+                stamp > stamp[half - 1 : half + 2, half - 1 : half + 2].max() / 2
+            )
+            widths.append(2 * np.sqrt(above / np.pi))
+    return float(np.clip(np.median(widths), 1.0, 8.0)) if widths else 2.5
+
+
+def _stamps(frame: Frame, image: Floats, sky: Background, xy: Floats, half: int) -> _Stamps:
+    """Return the cut-outs of the stars that qualify, brightest first."""
+    ny, nx = frame.shape
+    ix, iy = (np.floor(v + 0.5).astype(np.int64) for v in xy.T)
+    inside = (ix > half) & (ix < nx - half - 1) & (iy > half) & (iy < ny - half - 1)
+    ix, iy = ix[inside], iy[inside]
+    side = np.arange(-half, half + 1)
+    # The brightest pixel nearby: a listed position may be a pixel off.
+    near = np.array([(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)])
+    values = image[iy[:, None] + near[:, 0], ix[:, None] + near[:, 1]]
+    best = np.argmax(values, axis=1) if len(values) else np.zeros(0, dtype=np.int64)
+    peak = values[np.arange(len(values)), best]
+    ix, iy = ix + near[best, 1], iy + near[best, 0]
+    fits = (ix >= half) & (ix < nx - half) & (iy >= half) & (iy < ny - half)
+    fits &= peak > _LEAST_PEAK_SIGMA * sky.rms[iy, ix]
+    if frame.saturation is None and peak.size:
+        usable = frame.data[~frame.bad]
+        level = float(np.median(usable))
+        fits &= peak < 0.75 * (float(usable.max()) - level)
+    lonely = _lonely(xy[inside], peak, 1.5 * half)
+    order = np.argsort(-peak, kind="stable")
+    order = order[(fits & lonely)[order]]
+    bad = frame.bad | frame.saturated()
+    rows, columns = iy[order, None, None] + side[:, None], ix[order, None, None] + side[None, :]
+    whole = ~bad[rows, columns].any(axis=(1, 2))
+    order, rows, columns = order[whole], rows[whole], columns[whole]
+    data = image[rows, columns]
+    total = data.sum(axis=(1, 2))
+    middle = data[:, half - 1 : half + 2, half - 1 : half + 2].sum(axis=(1, 2))
+    ratio = middle / np.where(total > 0, total, np.nan)
+    typical = _near_median(ratio, _CLIP)
+    keep = np.flatnonzero(typical)[:_MOST_STARS]
+    variance = np.square(sky.rms[rows, columns], dtype=np.float64)
+    if frame.gain is not None:
+        variance = variance + np.maximum(data, 0) / frame.gain
+    return _Stamps(data[keep], variance[keep])
+
+
+def _lonely(xy: Floats, peak: Floats, reach: float) -> npt.NDArray[np.bool_]:
+    """Return which sources have no neighbour that matters within the reach [px]."""
+    lonely = np.ones(len(xy), dtype=bool)
+    if len(xy) < 2:
+        return lonely
+    pairs = KDTree(xy).query_pairs(reach, output_type="ndarray")
+    # Closer than 1.5 px is the same source listed twice.
+    apart = np.hypot(*(xy[pairs[:, 0]] - xy[pairs[:, 1]]).T) > 1.5
+    for a, b in (pairs[apart].T, pairs[apart].T[::-1]):
+        lonely[a[peak[b] > _NEIGHBOUR_SHARE * peak[a]]] = False
+    return lonely
+
+
+def _near_median(values: Floats, clip: float) -> npt.NDArray[np.bool_]:
+    """Return which values are within so many robust sigmas of the median."""
+    finite = np.isfinite(values)
+    if not finite.any():
+        return finite
+    middle = np.median(values[finite])
+    spread = float(mad_std(values[finite]))
+    return np.asarray(finite & (np.abs(values - middle) <= clip * max(spread, 0.02 * abs(middle))))
+
+
+def _fit(
+    stamps: _Stamps, width: float, start: Moffat | None = None
+) -> tuple[Moffat, Floats, Floats, Floats, Floats]:
+    """Return the profile, centres (n, 2) [px from the stamp's], fluxes (n,), residuals, variances.
+
+    Flux and sky of each star enter linearly and are solved for exactly at every
+    step, so that the search is over the four numbers of the shape and the centres.
+    """
+    n, side = len(stamps.data), stamps.data.shape[1]
+    half = side // 2
+
+    def split(p: Floats) -> tuple[Moffat, Floats]:
+        return Moffat.from_vector(p[:4]), p[4:].reshape(n, 2)
+
+    def solve(p: Floats, variance: Floats) -> tuple[Floats, Floats]:
+        shape, centres = split(p)
+        model = shape.stamps(centres, half)
+        w = 1 / variance
+        s_w, s_m, s_mm = w.sum((1, 2)), (w * model).sum((1, 2)), (w * model**2).sum((1, 2))
+        s_d, s_md = (w * stamps.data).sum((1, 2)), (w * model * stamps.data).sum((1, 2))
+        determinant = s_mm * s_w - s_m**2
+        flux = (s_md * s_w - s_m * s_d) / determinant
+        sky = (s_mm * s_d - s_m * s_md) / determinant
+        residual = stamps.data - flux[:, None, None] * model - sky[:, None, None]
+        return flux, residual
+
+    def objective(p: Floats, variance: Floats) -> Floats:
+        return (solve(p, variance)[1] * np.sqrt(1 / variance)).ravel()
+
+    y, x = np.mgrid[-half : half + 1, -half : half + 1]
+    core = np.clip(stamps.data, 0, None) * (np.hypot(x, y) <= 1.6)
+    light = core.sum((1, 2))
+    centres = np.stack([(core * x).sum((1, 2)) / light, (core * y).sum((1, 2)) / light], axis=1)
+    shape = start or Moffat(fwhm=width, beta=3.0)
+    p = np.concatenate([shape.vector, centres.ravel()])
+    low = np.concatenate([[np.log(0.3), np.log(1.1), -0.8, -0.8], np.full(2 * n, -1.5)])
+    high = np.concatenate([[np.log(25.0), np.log(15.0), 0.8, 0.8], np.full(2 * n, 1.5)])
+    p = np.clip(p, low + 1e-6, high - 1e-6)
+    own = sparse.kron(sparse.eye_array(n), np.ones((side**2, 2)))
+    shared = sparse.csr_array(np.ones((n * side**2, 4)))
+    structure = sparse.hstack([shared, own])
+    variance = stamps.variance
+    for _ in range(2):
+        # A share of the model itself is allowed for as error, by the fit before.
+        flux, residual = solve(p, variance)
+        light_model = stamps.data - residual
+        variance = stamps.variance + (_MODEL_ERROR * light_model) ** 2
+        p = optimize.least_squares(
+            objective,
+            p,
+            bounds=(low, high),
+            jac_sparsity=structure,
+            args=(variance,),
+            max_nfev=30,
+            xtol=1e-6,
+            ftol=1e-7,
+        ).x
+    flux, residual = solve(p, variance)
+    shape, centres = split(p)
+    return shape, centres, flux, residual, stamps.variance
+
+
+def _alike(residual: Floats, variance: Floats) -> npt.NDArray[np.bool_]:
+    """Return which stars the common profile fits about as well as it fits the others."""
+    chi2 = (residual**2 / variance).mean((1, 2))
+    return _near_median(np.log(np.maximum(chi2, 1e-12)), 3.0)

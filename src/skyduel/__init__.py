@@ -1,0 +1,63 @@
+"""Compare source detectors on the same frames: completeness, purity, F1 and F2 per magnitude.
+
+The names below are loaded when they are first used, so that ``import skyduel`` is fast and
+loads neither torch nor matplotlib. Everything else is in the sub-packages.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from skyduel.core.catalog import Catalog
+    from skyduel.core.frame import Frame
+    from skyduel.core.io.fits_frames import read_frame
+    from skyduel.core.io.tables import read_catalog
+    from skyduel.core.registry import make_detector
+    from skyduel.evaluation.score_two_catalogs import score_catalogs
+    from skyduel.reports.report import write_report
+    from skyduel.run_folder.compare_runs import compare_detectors
+    from skyduel.run_folder.read_run import load_run
+    from skyduel.runner.run import RunPlan, run
+    from skyduel.simulation.scene import simulate
+
+_HOME = {
+    "Catalog": "core.catalog",
+    "Frame": "core.frame",
+    "RunPlan": "runner.run",
+    "compare_detectors": "run_folder.compare_runs",
+    "load_run": "run_folder.read_run",
+    "make_detector": "core.registry",
+    "read_catalog": "core.io.tables",
+    "read_frame": "core.io.fits_frames",
+    "run": "runner.run",
+    "score_catalogs": "evaluation.score_two_catalogs",
+    "simulate": "simulation.scene",
+    "write_report": "reports.report",
+}
+
+__all__ = [
+    "Catalog",
+    "Frame",
+    "RunPlan",
+    "compare_detectors",
+    "load_run",
+    "make_detector",
+    "read_catalog",
+    "read_frame",
+    "run",
+    "score_catalogs",
+    "simulate",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

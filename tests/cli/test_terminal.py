@@ -1,0 +1,44 @@
+"""Names from files are shown on the terminal, and do nothing there."""
+
+from __future__ import annotations
+
+import pytest
+from rich.table import Table
+from rich.text import Text
+
+from skyduel.cli.console import err, progress, shown, watcher, wide_out
+
+NAME = "a\x1b[2J\x9b1m\x07\u202eb"
+
+
+def acts(text: str) -> set[str]:
+    """Return the characters of a text that a terminal would obey, but for line ends."""
+    return {c for c in text if ord(c) < 32 or 127 <= ord(c) < 160 or c in "\u202e\u2066"} - {"\n"}
+
+
+def test_tables_and_lines_hold_nothing_that_acts(capsys) -> None:
+    table = Table(title=NAME)
+    table.add_column(Text(NAME))
+    table.add_row(NAME, NAME)
+    wide_out().print(table)
+    err.print(f"skyduel: {NAME}", markup=False, style="red", soft_wrap=True)
+    printed = capsys.readouterr()
+    assert acts(printed.out) == set()
+    assert acts(printed.err) == set()
+    assert "[2J" in printed.out
+    assert "[2J" in printed.err
+
+
+def test_a_stage_is_neither_obeyed_nor_markup(capsys) -> None:
+    with progress() as bar:
+        watch = watcher(bar)
+        watch("[red]evil\x1b[2J", "", 2)
+        watch("[red]evil\x1b[2J", "frame", 2)
+    said = capsys.readouterr().err
+    assert "[red]evil" in said
+    assert acts(said) == set()
+
+
+@pytest.mark.parametrize("text", ["plain", "é – ≥ 21.5", "two\nlines", ""])
+def test_other_text_stays(text: str) -> None:
+    assert shown(text) == text

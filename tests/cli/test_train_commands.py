@@ -1,0 +1,133 @@
+"""`skyduel train` and `skyduel finetune` hand on what they are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import skyduel.detect.calibration.fit_calibration
+import skyduel.detect.finetune
+import skyduel.detect.training.train
+from skyduel.cli.main import app
+from skyduel.core import write_catalog, write_frame
+from skyduel.detect.model.network import Network, NetworkSettings
+from skyduel.detect.model.weights import Calibration, load_weights, save_weights
+from skyduel.detect.training import tensorboard_log as board
+from skyduel.detect.training.train import Progress
+from skyduel.simulation import SceneSettings, simulate
+
+TINY = NetworkSettings(
+    stem=8, blocks=(1, 1, 1, 1), planes=(4, 8, 8, 8), pyramid=8, proposals=8, head=16
+)
+
+
+def invoke(*arguments: str) -> Any:
+    return CliRunner().invoke(app, [*arguments])
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """Stand in for the training and the calibration, noting what they are asked."""
+    seen: list[tuple[Any, ...]] = []
+
+    def train(settings: Any, folder: Path, on_step: Any, *rest: Any) -> Path:
+        seen.append((settings, folder, *rest))
+        if on_step is not None:
+            on_step(Progress(1, 2, {"point": 1.0, "kind": 0.5}, 0.1))
+            on_step(Progress(2, 2, {"point": 0.9, "kind": 0.4}, 0.1, 1.25))
+        return folder
+
+    monkeypatch.setattr(skyduel.detect.training.train, "train", train)
+    monkeypatch.setattr(
+        skyduel.detect.calibration.fit_calibration, "finish", lambda *a: seen.append(a)
+    )
+    monkeypatch.setattr(board, "available", lambda: False)
+    return seen
+
+
+def test_train_hands_on_settings_start_and_where_weights_go(
+    calls: list[tuple[Any, ...]], tmp_path: Path
+) -> None:
+    result = invoke(
+        "train", "--out", str(tmp_path), "--steps", "2", "--from", "some.safetensors",
+        "--learning-rate", "0.0008", "--warmup", "7", "--cooldown", "0.4", "--seed", "5",
+        "--device", "cpu", "--workers", "0",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    (settings, folder, start, tensorboard), finish = calls
+    assert (settings.steps, settings.learning_rate, settings.seed) == (2, 0.0008, 5)
+    assert (settings.warmup, settings.cooldown, settings.device) == (7, 0.4, "cpu")
+    assert (folder, start, tensorboard) == (tmp_path, Path("some.safetensors"), False)
+    assert finish == (tmp_path / "best.safetensors", tmp_path / "weights.safetensors")
+    assert result.stdout.strip() == str(tmp_path / "weights.safetensors")
+
+
+def test_tensorboard_that_is_not_there_is_an_error_only_if_asked_for(
+    calls: list[tuple[Any, ...]], tmp_path: Path
+) -> None:
+    assert invoke("train", "--out", str(tmp_path), "--no-tensorboard").exit_code == 0
+    result = invoke("train", "--out", str(tmp_path), "--tensorboard")
+    assert "pip install skyduel[train]" in str(result.exception)
+    assert len(calls) == 2
+
+
+def test_only_the_first_process_calibrates_and_talks(
+    calls: list[tuple[Any, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    result = invoke("train", "--out", str(tmp_path), "--device", "cpu")
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    assert len(calls) == 1
+
+
+def dataset(folder: Path, count: int) -> Path:
+    for i in range(count):
+        settings = SceneSettings(ny=200, nx=200, density=2e-3, max_snr=300)
+        frame, truth = simulate(settings, np.random.default_rng(i), f"night{i}")
+        write_frame(frame, folder / f"night{i}.fits")
+        write_catalog(truth, folder / f"night{i}.ecsv")
+    return folder
+
+
+@pytest.fixture
+def begin(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path / "begin.safetensors"
+    save_weights(path, Network(TINY).state_dict(), TINY, Calibration(), {"steps": 1})
+    return path
+
+
+def test_finetune_reads_frames_with_their_labels(
+    begin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        skyduel.detect.finetune, "fit_calibration", lambda *_: Calibration(1.5, 0.2)
+    )
+    folder = tmp_path / "night"
+    folder.mkdir()
+    target = tmp_path / "own.safetensors"
+    result = invoke(
+        "finetune", str(dataset(folder, 2)), "--from", str(begin), "--out", str(target),
+        "--steps", "2", "--batch", "2", "--backbone", "0", "--replay", "0",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip() == str(target)
+    facts = load_weights(target).facts["finetuned"]
+    assert facts["frames"] == ["night0", "night1"]
+    assert facts["injected"] is False
+    assert facts["settings"]["backbone"] == 0
+
+
+def test_finetune_without_labels_must_be_told(begin: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "night"
+    folder.mkdir()
+    dataset(folder, 1)
+    (folder / "night0.ecsv").unlink()
+    result = invoke("finetune", str(folder), "--from", str(begin))
+    assert "night0: required a truth table, or --unlabelled" in str(result.exception)

@@ -1,0 +1,47 @@
+"""Scores from logits: of points and of streaks, from old and new weights."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import expit
+
+from skyduel.detect.model.score_model import Calibration, ErrorLaw, streak_features
+
+FULL = Calibration(
+    1.2, -0.3, (0.7, 1.1, -2.0), placed=ErrorLaw(0.05, 1.2), windowed=ErrorLaw(0.01, 1.1)
+)
+
+
+@given(logits=st.lists(st.floats(-20, 20), min_size=2, max_size=9))
+@settings(max_examples=50, deadline=None)
+def test_scores_rise_with_the_logit_and_are_probabilities(logits: list[float]) -> None:
+    z = np.sort(np.array(logits))
+    score = FULL.score(z)
+    assert (np.diff(score) >= 0).all()
+    assert ((score >= 0) & (score <= 1)).all()
+
+
+def test_without_the_new_numbers_it_is_a_logistic_function() -> None:
+    z = np.linspace(-5, 5, 11)
+    old = Calibration.from_dict({"slope": 1.1, "offset": 0.4})
+    np.testing.assert_allclose(old.score(z), expit(1.1 * z + 0.4))
+    np.testing.assert_array_equal(old.streak_score(np.array([0.4, 0.9]), np.ones(2)), [0.4, 0.9])
+
+
+def test_numbers_travel_as_json() -> None:
+    assert Calibration.from_dict(json.loads(json.dumps(FULL.as_dict()))) == FULL
+    with pytest.raises(KeyError, match="offset"):
+        Calibration.from_dict({"slope": 1.0})
+
+
+def test_longer_and_surer_streaks_score_higher() -> None:
+    p, length = np.array([0.5, 0.9, 0.5, 1.0]), np.array([20.0, 20.0, 90.0, 1e4])
+    score = FULL.streak_score(p, length)
+    assert score[1] > score[0]
+    assert score[2] > score[0]
+    assert np.isfinite(streak_features(p, np.array([0.0, 1, 2, 3]))).all()

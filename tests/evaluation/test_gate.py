@@ -1,0 +1,402 @@
+"""The gate: its verdicts, what it writes, and how often it is right on simulated versions."""
+
+from __future__ import annotations
+
+from functools import cache
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import t
+
+from skyduel.core.errors import BadInputError
+from skyduel.evaluation import ScoringRules, fit_half
+from skyduel.evaluation.comparison.compare import ComparisonSample, compare_all
+from skyduel.evaluation.comparison.gate import (
+    Allowance,
+    GateReport,
+    Judged,
+    Speed,
+    decide_speed,
+    judge,
+    parse_allowances,
+)
+from skyduel.evaluation.comparison.gate_report import gate_junit, gate_markdown, gate_sentence
+from skyduel.evaluation.scoring.depth import Limit
+from skyduel.evaluation.statistics.intervals import frame_weights
+
+EDGES = (16.0, 18.0, 20.0, 22.0)
+RULES = ScoringRules(n_bootstrap=400)
+NOWHERE = Limit(np.nan, np.nan, np.nan)
+
+
+# --- a simulator of versions ----------------------------------------------------
+
+
+def versions(
+    rng: np.random.Generator,
+    n_frames: int,
+    *,
+    deeper: float = 0.0,
+    redrawn: float = 0.0,
+    n_truths: int = 200,
+    limits: bool = False,
+) -> tuple[ComparisonSample, ComparisonSample]:
+    """Return a reference and a candidate on the same simulated frames.
+
+    Every frame has a limit of its own (sigma 0.3 mag) and Poisson false detections. The
+    candidate's limit is ``deeper`` [mag]; of its truths and false detections a share
+    ``redrawn`` is drawn anew, the others turn out as the reference's would at that depth.
+    """
+    n = rng.poisson(n_truths, n_frames)
+    frame = np.repeat(np.arange(n_frames), n)
+    mag = 16 + 6 * np.sqrt(rng.random(frame.size))  # more faint than bright
+    m50 = (20.5 + rng.normal(0, 0.3, n_frames))[frame]
+    entry = 1 + np.searchsorted(EDGES[1:-1], mag, side="right")
+    u = rng.random(frame.size)
+    again = rng.random(frame.size) < redrawn
+    false = rng.poisson(0.05 * n_truths, n_frames)
+    kept = rng.binomial(false, 1 - redrawn)
+    out = []
+    for luck, limit, n_false in (
+        (u, m50, false),
+        (np.where(again, rng.random(frame.size), u), m50 + deeper,
+         kept + rng.poisson(0.05 * n_truths * redrawn, n_frames)),
+    ):  # fmt: skip
+        found = luck < 0.98 / (1 + np.exp((mag - limit) / 0.25))
+        cell = frame * (len(EDGES) + 2) + entry
+        shape = (n_frames, len(EDGES) + 2)
+        truths, hits = (
+            np.bincount(cell, weights=w, minlength=shape[0] * shape[1]).reshape(shape)
+            for w in (np.ones(frame.size), found)
+        )
+        detections = hits.copy()
+        detections[:, 3] += n_false
+        counts = np.stack([truths, hits, detections, hits], axis=1).astype(np.int64)
+        where = NOWHERE
+        if limits:
+            by = fit_half(-mag, found, frame, n_frames, RULES)
+            where = Limit(-by.value, -by.hi, -by.lo, -by.samples)
+        names = tuple(f"f{k}" for k in range(n_frames))
+        out.append(ComparisonSample(names, EDGES, counts, entry, found, m50=where, snr50=NOWHERE))
+    return out[0], out[1]
+
+
+def gate(pair: tuple[ComparisonSample, ComparisonSample], allow: str) -> GateReport:
+    allowances = parse_allowances(allow, "default")
+    named = {(n, "default", "all"): s for n, s in zip(("old", "new"), pair, strict=True)}
+    judged = judge(compare_all(named, RULES), allowances)
+    return GateReport("old", "new", judged, RULES.confidence)
+
+
+def loss_in_f1(deeper: float) -> float:
+    """Return the expected loss in F1 of a version so much shallower (hence -deeper)."""
+    a, b = versions(np.random.default_rng(9), 400, deeper=deeper, n_truths=400)
+    f = []
+    for s in (a, b):
+        truths, found, detections, _ = s.counts.sum(axis=(0, 2))
+        f.append(2 * found / (truths + detections))
+    return float(f[0] - f[1])
+
+
+#: Shallower by so much costs twice 0.01 in F1; found once by `loss_in_f1`.
+TWICE = -0.104
+MARGIN = 0.01
+
+
+def test_the_planted_loss_is_twice_the_margin() -> None:
+    assert loss_in_f1(TWICE) == pytest.approx(2 * MARGIN, abs=0.0015)
+
+
+@cache
+def weights(n_frames: int) -> np.ndarray:
+    return frame_weights(n_frames, RULES.n_bootstrap, RULES.seed)
+
+
+def quick_verdict(pair: tuple[ComparisonSample, ComparisonSample], margin: float) -> str:
+    """Return what the gate says of F1, without its tables: an oracle, and far faster."""
+    n = len(pair[0].frames)
+    once, drawn = np.ones((1, n)), weights(n)
+    sums = [s.counts.sum(axis=2).astype(float) for s in pair]
+    losses = []
+    for w in (once, drawn):
+        f = [2 * (w @ c)[:, 1] / ((w @ c)[:, 0] + (w @ c)[:, 2]) for c in sums]
+        losses.append(f[0] - f[1])
+    loss, spread = float(losses[0][0]), losses[1].std(ddof=1) * np.sqrt(n / (n - 1))
+    half = t.ppf(0.5 + RULES.confidence / 2, n - 1) * spread
+    if loss + half <= margin:
+        return "pass"
+    return "worse" if loss - half > margin else "undecided"
+
+
+def rates(
+    n_repeats: int, n_frames: int, margin: float, seed: int, **changes
+) -> tuple[float, float, float]:
+    """Return how often a candidate passes in F1, is worse, is undecided."""
+    rng = np.random.default_rng(seed)
+    seen = [quick_verdict(versions(rng, n_frames, **changes), margin) for _ in range(n_repeats)]
+    return tuple(seen.count(v) / n_repeats for v in ("pass", "worse", "undecided"))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_gate_agrees_with_its_oracle(seed) -> None:
+    rng = np.random.default_rng(seed)
+    pair = versions(rng, 3 + 4 * seed, redrawn=0.3, deeper=-0.03 * seed)
+    for margin in (0.0, 0.01, 0.03):
+        assert gate(pair, f"f1={margin}").verdict == quick_verdict(pair, margin)
+
+
+@pytest.mark.parametrize("n_frames", [2, 5, 20])
+def test_identical_versions_pass_even_without_allowance(n_frames) -> None:
+    pair = versions(np.random.default_rng(n_frames), n_frames)
+    assert gate(pair, "completeness=0,purity=0,f1=0,f2=0").verdict == "pass"
+    assert rates(40, n_frames, 0.0, n_frames)[0] == 1
+
+
+def test_equal_versions_pass() -> None:
+    """Detections of the same quality, one in twenty of them drawn anew."""
+    assert rates(300, 20, MARGIN, 1, redrawn=0.05)[0] >= 0.99
+
+
+@pytest.mark.parametrize("n_frames", [3, 20])
+def test_twice_the_margin_is_caught(n_frames) -> None:
+    passed, worse, _ = rates(300, n_frames, MARGIN, 2, redrawn=0.05, deeper=TWICE)
+    assert passed <= 0.05
+    assert worse >= (0.95 if n_frames == 20 else 0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n_frames", "redrawn"), [(20, 0.05), (20, 0.1), (40, 0.2)])
+def test_equal_versions_pass_in_99_of_100(n_frames, redrawn) -> None:
+    assert rates(5000, n_frames, MARGIN, 3, redrawn=redrawn)[0] >= 0.99
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_frames", [3, 5, 20, 40])
+def test_twice_the_margin_is_caught_in_95_of_100(n_frames) -> None:
+    assert rates(5000, n_frames, MARGIN, 4, redrawn=0.1, deeper=TWICE)[0] <= 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_frames", [4, 10, 20])
+def test_a_loss_just_at_the_margin_passes_no_more_often_than_the_level(n_frames) -> None:
+    """The size of the test: 2.5 % on either side."""
+    margin = loss_in_f1(TWICE / 2)
+    passed, worse, _ = rates(5000, n_frames, margin, 5, redrawn=0.2, deeper=TWICE / 2)
+    assert passed <= 0.04
+    assert worse <= 0.04
+
+
+@pytest.mark.slow
+def test_the_limit_is_gated_as_well() -> None:
+    for seed, deeper, least, most in ((6, 0.0, 0.99, 1.0), (7, -0.1, 0.0, 0.05)):
+        rng = np.random.default_rng(seed)
+        seen = [
+            gate(versions(rng, 20, redrawn=0.02, limits=True, deeper=deeper), "m50=0.05").passed
+            for _ in range(200)
+        ]
+        assert least <= np.mean(seen) <= most
+
+
+def test_few_frames_are_undecided_and_say_how_many_would_do() -> None:
+    pair = versions(np.random.default_rng(0), 4, redrawn=0.5, n_truths=60)
+    report = gate(pair, "f1=0.01")
+    (judged,) = report.criteria
+    assert report.verdict == "undecided"
+    assert judged.n_frames == 4
+    assert judged.n_needed > 4
+    assert f"about {judged.n_needed} frames" in judged.reason
+
+
+# --- verdicts -------------------------------------------------------------------
+
+
+def row(delta: float, half: float, quantity: str = "f1", group: str = "all", **changes):
+    return {
+        "detector_a": "old", "detector_b": "new", "point": "default", "group": group, "bin": -2,
+        "quantity": quantity, "value_a": 0.8, "value_b": 0.8 - delta, "delta": delta,
+        "lo": delta - half, "hi": delta + half, "interval": "bootstrap", "n_frames": 9, **changes,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("delta", "half", "verdict", "needed"),
+    [
+        (0.0, 0.009, "pass", None),
+        (-0.5, 0.4, "pass", None),
+        (0.009, 0.001, "pass", None),
+        (0.0, 0.02, "undecided", 36),  # half the width is wanted
+        (0.005, 0.02, "undecided", 144),
+        (0.03, 0.01, "worse", None),
+        (0.02, 0.02, "undecided", 36),
+        (0.01, 0.02, "undecided", None),  # at the margin no number tells
+        (0.0, 0.0, "pass", None),
+    ],
+)
+def test_three_verdicts(delta, half, verdict, needed) -> None:
+    (judged,) = judge(pd.DataFrame([row(delta, half)]), parse_allowances("f1=0.01"))
+    assert judged.verdict == verdict
+    assert judged.n_needed == needed
+    assert judged.loss == pytest.approx(delta)
+
+
+def test_a_smaller_snr50_is_better() -> None:
+    table = pd.DataFrame([row(0.5, 0.1, "snr50")])  # the candidate's is lower
+    (judged,) = judge(table, parse_allowances("snr50=0.1", "default"))
+    assert judged.verdict == "pass"
+    assert (judged.loss, judged.lo, judged.hi) == pytest.approx((-0.5, -0.6, -0.4))
+    table = pd.DataFrame([row(-0.5, 0.1, "snr50")])
+    assert judge(table, parse_allowances("snr50=0.1", "default"))[0].verdict == "worse"
+
+
+@given(
+    delta=st.floats(-0.1, 0.1), half=st.floats(0, 0.1), margins=st.tuples(*[st.floats(0, 0.1)] * 2)
+)
+@settings(max_examples=60, deadline=None)
+def test_a_larger_allowance_never_turns_a_pass(delta, half, margins) -> None:
+    order = {"worse": 0, "undecided": 1, "pass": 2}
+    table = pd.DataFrame([row(delta, half)])
+    seen = [
+        order[judge(table, [Allowance("f1", "default", m)])[0].verdict] for m in sorted(margins)
+    ]
+    assert seen[0] <= seen[1]
+
+
+def test_what_is_undefined_does_not_pass() -> None:
+    nan = float("nan")
+    lost = row(nan, nan, value_a=0.8, value_b=nan, n_frames=0)
+    (judged,) = judge(pd.DataFrame([lost]), parse_allowances("f1=0.5"))
+    assert judged.verdict == "undecided"
+    assert "of the candidate is undefined" in judged.reason
+    single = row(0.0, nan, n_frames=1)
+    (judged,) = judge(pd.DataFrame([single]), parse_allowances("f1=0.5"))
+    assert judged.verdict == "undecided"
+    assert "two are needed" in judged.reason
+
+
+def test_groups_are_judged_by_themselves_if_asked() -> None:
+    nan = float("nan")
+    rows = [
+        row(0.0, 0.001, group="dark"),
+        row(0.1, 0.01, group="full"),
+        row(nan, nan, group="void", value_a=nan, value_b=nan, n_frames=0),
+        row(0.0, 0.001),
+    ]
+    table, asked = pd.DataFrame(rows), parse_allowances("f1=0.01")
+    assert [j.name for j in judge(table, asked)] == ["f1@default"]
+    judged = judge(table, asked, per_group=True)
+    assert [(j.group, j.verdict) for j in judged] == [
+        ("all", "pass"), ("dark", "pass"), ("full", "worse"), ("void", "not comparable"),
+    ]  # fmt: skip
+    assert judged[2].name == "f1@default[full]"
+    assert GateReport("a", "b", judged, 0.95).verdict == "worse"
+    with pytest.raises(BadInputError, match="f2 at default"):
+        judge(table, parse_allowances("f2=0.1"))
+    two = pd.concat([table, table.assign(detector_b="third")])
+    with pytest.raises(BadInputError, match="2 pairs"):
+        judge(two, asked)
+
+
+def test_speed_is_compared_on_one_machine_only() -> None:
+    here, there = {"cpu": "x", "cores": 2, "device": "cpu"}, {"cpu": "y", "cores": 2}
+    (allowed,) = parse_allowances("speed=0.2")
+
+    def verdict(a: float, b: float, where=here) -> str:
+        return decide_speed(Speed(a, here), Speed(b, where), allowed).verdict
+
+    assert verdict(10, 8.1) == "pass"
+    assert verdict(10, 30) == "pass"
+    assert verdict(10, 7.9) == "worse"
+    assert verdict(10, 1, there) == "not comparable"
+    assert verdict(float("nan"), 1) == "not comparable"
+    reason = decide_speed(Speed(10, here), Speed(8, there), allowed).reason
+    assert reason == "another cpu, device"
+
+
+def made(*verdicts: str) -> GateReport:
+    asked = Allowance("f1", "default", 0.01)
+    judged = [
+        Judged(asked, f"g<{k}>|&", 0.8, 0.7, 0.1, 0.05, 0.15, v, "because \x0b & so", 9)
+        for k, v in enumerate(verdicts)
+    ]
+    return GateReport('old "1"', "new|<2>", tuple(judged), 0.95)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "whole"),
+    [
+        (["pass", "pass"], "pass"),
+        (["pass", "not comparable"], "pass"),
+        (["pass", "undecided"], "undecided"),
+        (["undecided", "worse", "pass"], "worse"),
+        (["not comparable"], "undecided"),  # nothing was judged
+        ([], "undecided"),
+    ],
+)
+def test_all_criteria_must_pass(verdicts, whole) -> None:
+    report = made(*verdicts)
+    assert report.verdict == whole
+    assert report.passed == (whole == "pass")
+    assert gate_sentence(report).startswith(f"{whole}:")
+
+
+def test_junit_tells_worse_from_undecided_and_survives_any_name() -> None:
+    report = made("pass", "worse", "undecided", "not comparable")
+    root = ElementTree.fromstring(gate_junit(report))
+    suite = root.find("testsuite")
+    assert {k: suite.get(k) for k in ("tests", "failures", "errors", "skipped")} == {
+        "tests": "4", "failures": "1", "errors": "1", "skipped": "1",
+    }  # fmt: skip
+    cases = suite.findall("testcase")
+    assert [c[0].tag for c in cases] == ["system-out", "failure", "error", "skipped"]
+    assert cases[1].get("name") == "f1@default[g<1>|&]"
+    assert "because ? & so" in cases[1][0].text
+    assert suite.find("properties")[0].get("value") == 'old "1"'
+
+
+def test_markdown_has_a_row_for_each_criterion() -> None:
+    text = gate_markdown(made("pass", "worse"))
+    rows = [line for line in text.splitlines() if line.startswith("| f1")]
+    assert len(rows) == 2
+    cells = {len(r.replace(r"\|", "").split("|")) for r in text.splitlines() if r.startswith("|")}
+    assert cells == {10}
+    assert r"new\|<2>" in text
+    assert "Fewer than 20 frames (9)" in text
+
+
+# --- allowances -----------------------------------------------------------------
+
+
+def test_allowances_have_their_points() -> None:
+    assert parse_allowances(" f1=0.01, m50=0.05 ,f2@calibrated=1e-2,speed=0.2,") == (
+        Allowance("f1", "default", 0.01),
+        Allowance("m50", "purity95", 0.05),
+        Allowance("f2", "calibrated", 0.01),
+        Allowance("speed", "", 0.2),
+    )
+    assert [a.point for a in parse_allowances("m50=1,f1=1,f2@default=1", "calibrated")] == [
+        "calibrated", "calibrated", "default",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "at least one"),
+        ("f3=0.1", "did you mean f"),
+        ("f1", "a number >= 0"),
+        ("f1=-0.1", "a number >= 0"),
+        ("f1=nan", "a number >= 0"),
+        ("f1=inf", "a number >= 0"),
+        ("f1=a bit", "a number >= 0"),
+        ("f1=0.1,f1@default=0.2", "twice"),
+        ("speed@default=0.2", "without a point"),
+        ("speed=1.5", "below 1"),
+    ],
+)
+def test_allowances_that_cannot_be(text, message) -> None:
+    with pytest.raises(BadInputError, match=message):
+        parse_allowances(text)

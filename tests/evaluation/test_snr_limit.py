@@ -1,0 +1,88 @@
+"""Scores at other ignore limits equal those of a run with that limit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skyduel.core import Catalog
+from skyduel.evaluation import FrameInput, FrameScore, ScoringRules, apply_ignore, score_frame
+from skyduel.evaluation.analyses.snr_limit import (
+    IGNORE_LIMIT_COLUMNS,
+    SNR_LIMITS,
+    ignore_limit_table,
+)
+
+EDGES = (14.0, 24.0)
+SHAPE = (45, 60)
+
+
+def frame(seed: int, rules: ScoringRules, n: int, *, reasons: bool = True) -> FrameScore:
+    rng = np.random.default_rng(seed)
+    m = int(rng.integers(0, 2 * n + 1))
+    kind = np.where(rng.random(n) < 0.1, "streak", "point")
+    truth = Catalog.build(
+        x=rng.uniform(-1, 61, n), y=rng.uniform(0, 45, n), kind=kind,
+        length=np.where(kind == "streak", 15.0, 0.0), theta=rng.uniform(-1.5, 1.5, n),
+        snr=np.where(rng.random(n) < 0.1, np.nan, 10 ** rng.uniform(-0.5, 1, n)),
+    )  # fmt: skip
+    truth = apply_ignore(truth, SHAPE, None, None, rules)
+    if not reasons:
+        truth = Catalog.build(**{c: truth[c] for c in truth.table.colnames if c != "ignore_reason"})
+    found = Catalog.build(
+        x=rng.uniform(0, 60, m), y=rng.uniform(0, 45, m), score=rng.exponential(5, m),
+        ignore=rng.random(m) < 0.1,
+    )  # fmt: skip
+    source = FrameInput(frame=f"f{seed}", truth=truth, found=found, shape=SHAPE)
+    return score_frame(source, rules, EDGES, threshold=2.0)
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    n=st.integers(1, 60),
+    reasons=st.booleans(),
+    pairing=st.sampled_from(["most-pairs", "score-first"]),
+)
+@settings(max_examples=6, deadline=None)
+def test_each_row_is_what_a_run_with_that_limit_counts(
+    seed: int, n: int, reasons: bool, pairing: str
+) -> None:
+    rules = ScoringRules(edge_px=2.0, pairing=pairing)
+    frames = [frame(seed, rules, n, reasons=reasons), frame(seed + 1, rules, 9, reasons=reasons)]
+    table = ignore_limit_table(frames, rules, EDGES)
+    if not any(np.isfinite(f.source.truth["snr"]).any() for f in frames):
+        assert len(table) == 0
+        return
+    assert list(table.columns) == list(IGNORE_LIMIT_COLUMNS)
+    assert tuple(table["min_snr"]) == SNR_LIMITS
+    for row in table.itertuples():
+        again = rules.model_copy(update={"min_snr": row.min_snr})
+        sums = dict.fromkeys(("truths", "truths_found", "truths_ignored", "detections",
+                              "detections_right", "detections_ignored"), 0)  # fmt: skip
+        for f in frames:
+            truth = f.source.truth
+            if reasons:
+                truth = apply_ignore(truth, SHAPE, None, None, again)
+            else:  # what is faint and also ignored for another reason cannot be told
+                faint = truth["snr"] < np.array([rules.min_snr, row.min_snr])[:, None]
+                truth = truth.with_columns(ignore=(truth["ignore"] & ~faint[0]) | faint[1])
+            source = FrameInput(frame="f", truth=truth, found=f.source.found, shape=SHAPE)
+            counts = score_frame(source, again, EDGES, threshold=2.0).counts.sums()
+            for name in sums:
+                sums[name] += counts[name]
+        for name, value in sums.items():
+            assert getattr(row, name) == value, name
+        assert row.completeness == pytest.approx(
+            sums["truths_found"] / sums["truths"] if sums["truths"] else np.nan, nan_ok=True
+        )
+
+
+def test_without_sn_there_are_no_rows() -> None:
+    rules = ScoringRules()
+    source = FrameInput(frame="f", truth=Catalog.build(x=[1.0], y=[2.0]), found=Catalog.empty())
+    table = ignore_limit_table([score_frame(source, rules, EDGES)], rules, EDGES)
+    assert list(table.columns) == list(IGNORE_LIMIT_COLUMNS)
+    assert len(table) == 0
+    assert len(ignore_limit_table([], rules, EDGES)) == 0

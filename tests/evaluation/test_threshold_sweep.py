@@ -1,0 +1,106 @@
+"""The exact sweep against pairing anew at every threshold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skyduel.core.catalog import Catalog
+from skyduel.evaluation import (
+    Curve,
+    FrameInput,
+    ScoringRules,
+    best_f1_threshold,
+    curve,
+    purity_threshold,
+    score_frame,
+    sweep,
+)
+from skyduel.evaluation.scoring import threshold_sweep as module
+
+RULES = ScoringRules()
+EDGES = (0.0, 1.0)
+
+
+def random_frame(seed: int, n: int = 25, m: int = 31) -> FrameInput:
+    """A crowded frame: competition, streaks, ignored truths and regions, equal and no scores."""
+    rng = np.random.default_rng(seed)
+
+    def some(k: int, **more) -> Catalog:
+        streak = rng.random(k) < 0.15
+        return Catalog.build(
+            x=rng.uniform(0, 24, k),
+            y=rng.uniform(0, 11, k),
+            kind=np.where(streak, "streak", "point"),
+            length=np.where(streak, rng.uniform(3, 20, k), 0),
+            theta=np.where(streak, rng.choice([0, 0.1, 1.5], k), 0),
+            ignore=rng.random(k) < 0.25,
+            **more,
+        )
+
+    score = np.where(rng.random(m) < 0.1, np.nan, rng.integers(0, 15, m) / 10)
+    return FrameInput(frame=f"f{seed}", truth=some(n), found=some(m, score=score), mpix=0.3)
+
+
+@given(st.integers(0, 2**32 - 2))
+@settings(deadline=None, max_examples=15)
+def test_every_threshold_equals_pairing_anew(seed: int) -> None:
+    frames = [random_frame(seed), random_frame(seed + 1, 12, 7)]
+    c = curve(frames, RULES)
+    assert (np.diff(c.threshold) < 0).all()
+    for k, threshold in enumerate(c.threshold):
+        sums = [score_frame(f, RULES, EDGES, threshold=threshold).counts.sums() for f in frames]
+        assert c.truths_found[k] == sum(s["truths_found"] for s in sums)
+        assert c.detections[k] == sum(s["detections"] for s in sums)
+        assert c.truths == sum(s["truths"] for s in sums)
+
+
+def test_working_in_pieces_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = [random_frame(3, 60, 70)]
+    whole = curve(frames, RULES)
+    monkeypatch.setattr(module, "_CHUNK", 5)
+    pieces = curve(frames, RULES)
+    np.testing.assert_array_equal(whole.truths_found, pieces.truths_found)
+    np.testing.assert_array_equal(whole.detections, pieces.detections)
+
+
+def test_counts_between_scores_are_those_of_the_next_score_up() -> None:
+    c = Curve(np.array([0.9, 0.5, 0.2]), np.array([1, 2, 2]), np.array([1, 2, 4]), 4, 2.0)
+    table = sweep(c, [0.1, 0.2, 0.3, 0.5, 0.95])
+    assert table["detections"].tolist() == [4, 4, 2, 2, 0]
+    assert table["truths_found"].tolist() == [2, 2, 2, 2, 0]
+    assert table["purity"].tolist()[:4] == [0.5, 0.5, 1.0, 1.0]
+    assert np.isnan(table["purity"].iloc[4])
+    assert table["completeness"].iloc[4] == 0
+    assert table["false_per_mpix"].tolist() == [1, 1, 0, 0, 0]
+    assert list(table.columns) == [
+        "threshold", "truths", "truths_found", "detections", "detections_right",
+        "completeness", "purity", "f1", "f2", "false_per_mpix",
+    ]  # fmt: skip
+
+
+def test_the_best_f1_takes_the_higher_of_equals() -> None:
+    c = Curve(np.array([0.9, 0.5, 0.2]), np.array([1, 2, 3]), np.array([1, 2, 5]), 4, 1.0)
+    assert c.f(1)[1] == c.f(1)[2] == pytest.approx(2 / 3)
+    assert best_f1_threshold(c) == 0.5
+
+
+def test_the_purity_threshold_is_the_lowest_wherever_it_lies() -> None:
+    # Purity falls, rises and falls: 0, 0.5, 0.67, 0.75, 0.6.
+    found, detections = np.array([0, 1, 2, 3, 3]), np.array([1, 2, 3, 4, 5])
+    c = Curve(np.array([0.9, 0.8, 0.7, 0.6, 0.5]), found, detections, 9, 1.0)
+    assert purity_threshold(c, 0.5) == 0.5
+    assert purity_threshold(c, 0.65) == 0.6
+    assert np.isnan(purity_threshold(c, 0.95))
+
+
+def test_nothing_found_and_nothing_there() -> None:
+    nothing = FrameInput(frame="a", truth=Catalog.empty(), found=Catalog.empty(), mpix=1.0)
+    for frames in ([], [nothing]):
+        c = curve(frames, RULES)
+        assert c.threshold.size == 0
+        assert np.isnan(best_f1_threshold(c))
+        assert np.isnan(purity_threshold(c))
+        assert len(sweep(c, [])) == 0

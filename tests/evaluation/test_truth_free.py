@@ -1,0 +1,138 @@
+"""Purity without a truth, held to frames whose truth is known."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skyduel.core import BadInputError
+from skyduel.evaluation import flip_estimate, repeat_estimate, times_seen
+
+SIZE = np.array([900.0, 700.0])
+
+
+def test_flip_numbers_by_hand() -> None:
+    e = flip_estimate(200, 8, 1.0, 0.8)
+    assert e.false_per_mpix == pytest.approx(10.0)
+    assert e.purity == pytest.approx(1 - 10 / 200)
+    assert e.purity_lo < e.purity < e.purity_hi <= 1
+    # Garwood's interval of 8: 3.454 to 15.763.
+    assert (e.false_lo, e.false_hi) == pytest.approx((3.4538 / 0.8, 15.7632 / 0.8), rel=1e-4)
+
+
+def test_flip_without_detections_is_undefined_and_without_false_ones_not_certain() -> None:
+    assert np.isnan(flip_estimate(0, 3, 1.0, 1.0).purity)
+    none = flip_estimate(100, 0, 1.0, 1.0)
+    assert none.purity == none.purity_hi == 1.0
+    assert 0.9 < none.purity_lo < 1.0
+    assert flip_estimate(5, 50, 1.0, 1.0).purity == 0.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [((1, 1, 0.0, 1.0), "areas > 0"), ((-1, 1, 1.0, 1.0), "numbers >= 0")],
+)
+def test_flip_refuses_what_cannot_be(arguments: tuple, match: str) -> None:
+    with pytest.raises(BadInputError, match=match):
+        flip_estimate(*arguments)
+
+
+def test_flip_interval_covers_the_purity() -> None:
+    rng = np.random.default_rng(1)
+    inside = 0
+    for _ in range(800):
+        rate, mpix, flipped, real = rng.uniform(5, 40), 1.0, 0.7, 150
+        false = rng.poisson(rate * mpix)
+        e = flip_estimate(real + false, int(rng.poisson(rate * flipped)), mpix, flipped)
+        inside += e.purity_lo <= real / (real + false) <= e.purity_hi
+    assert 0.93 <= inside / 800 <= 0.985  # whole numbers: a little more than 95 %
+
+
+positions = st.lists(
+    st.tuples(st.floats(0, 30, allow_nan=False), st.floats(0, 20, allow_nan=False)), max_size=12
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(exposures=st.lists(positions, min_size=1, max_size=4))
+def test_times_seen_is_symmetric_and_bounded(exposures: list) -> None:
+    arrays = [np.array(e, dtype=float).reshape(-1, 2) for e in exposures]
+    seen = times_seen(arrays, 2.0)
+    assert [len(s) for s in seen] == [len(a) for a in arrays]
+    for s in seen:
+        assert ((s >= 1) & (s <= len(arrays))).all()
+    turned = times_seen(arrays[::-1], 2.0)[::-1]
+    assert sum(int(s.sum()) for s in seen) == sum(int(s.sum()) for s in turned)
+    # A detection without another exposure's within the radius is alone.
+    for k, a in enumerate(arrays):
+        others = [b for j, b in enumerate(arrays) if j != k and len(b)]
+        for row in range(len(a)):
+            near = any(np.hypot(*(b - a[row]).T).min() <= 2.0 for b in others)
+            assert near or seen[k][row] == 1
+
+
+def test_times_seen_by_hand() -> None:
+    one = [[10.0, 10.0], [50.0, 10.0], [80.0, 40.0]]
+    two = [[10.5, 10.0], [80.0, 41.0]]
+    three = [[10.0, 11.0]]
+    assert [s.tolist() for s in times_seen([one, two, three], 2.0)] == [[3, 1, 2], [3, 2], [3]]
+
+
+def repeats(n: int, probabilities: np.ndarray, false: float, seed: int) -> tuple[list, float]:
+    """Positions of n exposures, and the purity of them together."""
+    rng = np.random.default_rng(seed)
+    real = rng.uniform(0, SIZE, (len(probabilities), 2))
+    out, right, total = [], 0, 0
+    for _ in range(n):
+        seen = real[rng.random(len(real)) < probabilities]
+        wrong = rng.uniform(0, SIZE, (rng.poisson(false), 2))
+        out.append(np.concatenate([seen + rng.normal(0, 0.2, seen.shape), wrong]))
+        right, total = right + len(seen), total + len(seen) + len(wrong)
+    return out, right / total
+
+
+@pytest.mark.parametrize("n", [3, 5])
+@pytest.mark.parametrize("false", [0.0, 20.0, 120.0])
+def test_repeats_come_near_the_purity_from_below(n: int, false: float) -> None:
+    # Bright sources always seen, faint ones at every probability.
+    rng = np.random.default_rng(7)
+    probabilities = np.concatenate([np.ones(350), rng.uniform(0.05, 1, 250)])
+    exposures, purity = repeats(n, probabilities, false, seed=n)
+    e = repeat_estimate(exposures, 2.0)
+    assert sum(e.detections) == sum(len(x) for x in exposures)
+    assert e.purity_least <= e.purity
+    assert e.purity <= purity + 0.015
+    assert e.purity > purity - 0.05
+    assert e.purity_lo <= e.purity <= e.purity_hi
+
+
+def test_equal_sources_make_the_estimate_exact_and_the_interval_cover() -> None:
+    inside = 0
+    for seed in range(30):
+        exposures, purity = repeats(4, np.full(400, 0.6), 40.0, seed)
+        e = repeat_estimate(exposures, 1.5, n_bootstrap=400)
+        inside += e.purity_lo - 0.005 <= purity <= e.purity_hi + 0.005
+        assert e.purity == pytest.approx(purity, abs=0.06)
+    assert inside >= 26
+
+
+def test_chance_is_the_share_of_sky_within_the_radius() -> None:
+    rng = np.random.default_rng(3)
+    exposures = [rng.uniform(0, SIZE, (1500, 2)) for _ in range(3)]
+    e = repeat_estimate(exposures, 2.0)
+    covered = 1 - np.exp(-1500 * np.pi * 4 / np.prod(SIZE))
+    assert e.chance == pytest.approx(covered, rel=0.15)
+    assert e.purity_least < 0.04  # nothing is real, and what coincides is known to
+
+
+def test_two_exposures_and_none_at_all() -> None:
+    exposures, purity = repeats(2, np.ones(200), 20.0, 1)
+    e = repeat_estimate(exposures, 2.0)
+    assert np.isnan(e.purity)
+    assert e.purity_least == pytest.approx(purity, abs=0.03)
+    empty = repeat_estimate([np.zeros((0, 2))] * 3, 2.0)
+    assert np.isnan(empty.once)
+    assert np.isnan(empty.purity)
+    assert empty.detections == (0, 0, 0)
+    with pytest.raises(BadInputError, match="at least two exposures; got 1"):
+        repeat_estimate(exposures[:1], 2.0)

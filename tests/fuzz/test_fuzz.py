@@ -1,0 +1,37 @@
+"""The short form of the campaigns in ``fuzz/``; docs/robustness.md has the long ones."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers.paths import ROOT
+
+# Slow to start or to read: the campaign itself has them.
+SHORT = ("fits-image", "fits-table", "ecsv", "votable", "text", "sextractor", "parquet", "coco",
+         "manifest", "sex", "conv", "param")  # fmt: skip
+
+
+def campaign(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, ROOT / "fuzz" / "campaign.py", "--keep", tmp_path / "kept", *words],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+def test_damaged_files_are_read_or_refused(tmp_path) -> None:
+    readers = [word for name in SHORT for word in ("--reader", name)]
+    done = campaign(tmp_path, "--cases", "25", *readers)
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    assert done.stdout.count(" 0 findings") == len(SHORT)
+
+
+@pytest.mark.slow
+def test_every_reader_with_many_cases(tmp_path) -> None:
+    done = campaign(tmp_path, "--cases", "1000", "--seed", "1")
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]

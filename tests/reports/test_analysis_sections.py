@@ -1,0 +1,354 @@
+"""Figures and tables of a run's analyses: what is drawn and written is what its tables hold."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers.synthetic_analyses import FALSE, MISSED, write_analyses
+from helpers.synthetic_run import DETECTORS, GROUPS, N_BINS, write_run
+from matplotlib.figure import Figure
+
+from skyduel.reports import (
+    completeness_and_ideal,
+    completeness_curves,
+    differences_by_group,
+    differences_by_magnitude,
+    facets_overview,
+    fitted_completeness,
+    ideal_distance,
+    ignore_limits,
+    migrations,
+    mistakes_by_group,
+    mistakes_by_magnitude,
+    original_layout,
+    plot_differences,
+    plot_forest,
+    plot_ideal,
+    plot_mistakes,
+    plot_reliability,
+    purity_choices,
+    reliability_diagrams,
+    styles,
+)
+from skyduel.reports.figures import residuals
+from skyduel.reports.figures.differences import overall_rows, pairs_shown
+from skyduel.reports.figures.error_kinds import KINDS
+from skyduel.reports.figures.figure_list import drawings
+from skyduel.reports.tables.analysis_tables import (
+    calibration_table,
+    chance_table,
+    facets_table,
+    ideal_table,
+    ignore_table,
+    mistakes_table,
+    precision_table,
+    purity_table,
+    residuals_table,
+    shape_table,
+)
+from skyduel.reports.text import verdict
+from skyduel.reports.text.paired_sentences import differences_table, paired_sentences
+from skyduel.run_folder import load_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    path = write_run(tmp_path_factory.mktemp("runs") / "all", frames_per_group=1, n_truth=9)
+    return load_run(write_analyses(path))
+
+
+def _axis():
+    return Figure().subplots()
+
+
+def _marks(ax):
+    """Return every marker that stands on an axis, rounded."""
+    return {
+        (round(float(x), 6), round(float(y), 6))
+        for line in ax.get_lines()
+        if line.get_marker() not in ("None", "", None)
+        for x, y in np.asarray(line.get_xydata(), dtype=float)
+    }
+
+
+def _held(ax, x, y):
+    wanted = {
+        (round(a, 6), round(b, 6))
+        for a, b in zip(x.astype(float), y.astype(float), strict=True)
+        if np.isfinite([a, b]).all()
+    }
+    assert wanted
+    assert wanted <= _marks(ax)
+
+
+def test_completeness_stands_beside_the_ideal_observer(run):
+    ideal, ax = run.analysis("ideal"), _axis()
+    drawn = plot_ideal(ax, ideal, group="dirty", point="calibrated")
+    table = ideal[
+        (ideal["group"] == "dirty")
+        & (ideal["point"] == "calibrated")
+        & (ideal["match"] == "false_rate")
+        & (ideal["bin"] >= 0)
+    ]
+    assert len(drawn) == len(table) == 3 * N_BINS
+    merged = drawn.merge(table, on=["detector", "bin"], suffixes=("", "_table"))
+    for column in ("found", "found_lo", "ideal", "n"):
+        np.testing.assert_array_equal(merged[column], merged[f"{column}_table"])
+    _held(ax, drawn["x"], drawn["found"])
+    dashed = [line for line in ax.get_lines() if line.get_linestyle() == "--"]
+    assert len(dashed) == 3
+    for line, (name, look) in zip(dashed, styles(DETECTORS).items(), strict=True):
+        mine = drawn[drawn["detector"] == name]
+        np.testing.assert_array_equal(line.get_ydata(), mine["ideal"])
+        assert line.get_color() == look.color
+    figure, data = completeness_and_ideal(ideal, point="default")
+    assert [ax.get_title() for ax in figure.axes] == ["all groups", *GROUPS]
+    assert len(data) == 4 * 3 * N_BINS
+
+
+def test_the_distance_from_the_ideal_is_the_tables(run):
+    ideal = run.analysis("ideal")
+    _, data = ideal_distance(ideal, points=["default"])
+    table = ideal[
+        (ideal["bin"] == -2) & (ideal["match"] == "false_rate") & (ideal["point"] == "default")
+    ]
+    np.testing.assert_array_equal(data["distance_mag"], table["distance_mag"])
+    np.testing.assert_array_equal(data["distance_hi"], table["distance_hi"])
+
+
+def test_a_fitted_curve_goes_through_what_the_limits_state():
+    for floor, ceiling, width in ((0.0, 1.0, 0.3), (0.2, 0.95, 0.5), (0.01, 0.6, 0.1)):
+        shape = {"m50": 21.3, "width_mag": width, "floor": floor, "ceiling": ceiling}
+        assert fitted_completeness(21.3, **shape) == pytest.approx(0.5)
+        assert fitted_completeness(-50.0, **shape) == pytest.approx(ceiling)
+        assert fitted_completeness(90.0, **shape) == pytest.approx(floor)
+    # A fit of a run: the curve that its m50, width, floor and ceiling give crosses 0.9 at its m90.
+    fit = {"m50": 19.607744, "width_mag": 0.389117, "floor": 0.079533, "ceiling": 0.992569}
+    assert fitted_completeness(18.697138, **fit) == pytest.approx(0.9, abs=1e-5)
+    never = {"m50": np.nan, "width_mag": 0.3, "floor": 0.0, "ceiling": 0.4}
+    assert np.isnan(fitted_completeness([20.0, 21.0], **never)).all()
+
+
+def test_completeness_curves_hold_bins_and_limits(run):
+    figure, data = completeness_curves(run.scores, run.limits, point="default")
+    assert len(figure.axes) == 4
+    m50 = data[data["what"] == "m50"].merge(
+        run.limits, on=["detector", "point", "group"], suffixes=("", "_table")
+    )
+    assert len(m50) == 12
+    np.testing.assert_array_equal(m50["mag"], m50["m50"])
+    np.testing.assert_array_equal(m50["lo"], m50["m50_lo"])
+    assert (data["what"] == "bin").sum() == 4 * 3 * N_BINS
+
+
+def test_a_difference_has_the_better_ones_colour_and_is_full_where_shown(run):
+    ax, pair = _axis(), ("neural", "sep")
+    drawn = plot_differences(ax, run.comparisons, pair, "f1", point="default")
+    assert len(drawn) == N_BINS
+    _held(ax, drawn["mag"], drawn["delta"])
+    looks = styles(DETECTORS)
+    for line in ax.get_lines():
+        if line.get_marker() not in ("o", "s"):
+            continue
+        for y in np.atleast_1d(line.get_ydata()):
+            row = drawn[np.isclose(drawn["delta"], y)].iloc[0]
+            look = looks["neural" if y > 0 else "sep"]
+            assert line.get_color() == look.color
+            assert (line.get_markerfacecolor() == look.color) == (row["p_holm"] < 0.05)
+
+
+def test_the_forest_takes_the_interval_over_frames(run):
+    rows = overall_rows(run.comparisons, "default")
+    assert len(rows) == 3 * 4 * 6
+    assert set(rows["interval"]) == {"bootstrap"}
+    ax = _axis()
+    drawn = plot_forest(ax, run.comparisons, "completeness", point="default")
+    assert drawn["y"].tolist() == list(range(12))
+    _held(ax, drawn["delta"], drawn["y"])
+    _, data = differences_by_group(run.comparisons, point="default")
+    assert set(data["quantity"]) == {"completeness", "purity", "f1", "m50"}
+    _, data = differences_by_magnitude(run.comparisons, point="default")
+    assert len(data) == 3 * 3 * N_BINS
+
+
+def test_of_many_pairs_those_of_the_first_are_shown():
+    names = [f"d{i}" for i in range(8)]
+    table = pd.DataFrame(
+        [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]],
+        columns=["detector_a", "detector_b"],
+    )
+    assert pairs_shown(table) == [("d0", n) for n in names[1:]]
+    assert len(pairs_shown(table[table["detector_a"].isin(["d5", "d6"])])) == 3
+
+
+def test_mistakes_are_stacked_in_one_order_and_end_at_one(run):
+    ax = _axis()
+    drawn = plot_mistakes(ax, run.analysis("mistakes"), "false", point="calibrated")
+    assert len(drawn) == 4 * 3 * len(FALSE)
+    ends = drawn["left"] + drawn["share"]
+    np.testing.assert_allclose(ends.groupby(drawn["y"]).max(), 1.0)
+    order = list(KINDS)
+    for _, bar in drawn.groupby("y"):
+        kinds = bar.sort_values("left")["kind"]
+        assert list(kinds) == sorted(kinds, key=order.index)
+    widths = sorted(round(p.get_width(), 6) for p in ax.patches if 0 < p.get_width() < 0.9)
+    assert widths[: len(drawn)] == sorted(drawn["share"].round(6))
+    figure, _ = mistakes_by_group(run.analysis("mistakes"), point="default")
+    labels = [t.get_text() for t in figure.legends[0].get_texts()]
+    assert labels == [KINDS[k].label for k in KINDS if k in {*MISSED, *FALSE}]
+    _, data = mistakes_by_magnitude(run.analysis("mistakes"), point="default")
+    assert len(data) == 2 * 2 * 3 * 4
+    assert data["n"].sum() == 2 * 2 * 3 * 100
+
+
+def test_reliability_leaves_out_scores_that_are_no_probability(run):
+    ax, errors = _axis(), run.analysis("calibration_error")
+    drawn = plot_reliability(ax, run.analysis("reliability"), errors, group="dirty")
+    assert set(drawn["detector"]) == {"neural", "sep-matched"}
+    _held(ax, drawn["predicted"], drawn["right"])
+    said = [t.get_text() for t in ax.get_legend().get_texts()]
+    ece = errors[(errors["group"] == "dirty") & (errors["detector"] == "neural")]["ece"].iloc[0]
+    assert said[0] == f"neural: ECE {ece:.3f}, n 400"
+    _, data = reliability_diagrams(run.analysis("reliability"), errors)
+    assert len(data) == 4 * 2 * 10
+
+
+@pytest.mark.parametrize(
+    ("draw", "name", "n"),
+    [
+        (purity_choices, "purity_choice", 4 * 3 * 3 * 2),
+        (lambda t: ignore_limits(t, point="default"), "ignore_limit", 3 * 4),
+        (lambda t: migrations(t, point="default"), "migration", 3 * 4),
+        (lambda t: residuals(t, point="default"), "astrometry", 2 * 3 * 3 * 3),
+        (lambda t: facets_overview(t, point="default"), "facets", 3 * (3 + 2 + 3 + 3 + 2)),
+    ],
+)
+def test_a_figure_returns_the_rows_of_its_table(run, draw, name, n):
+    table = run.analysis(name)
+    figure, data = draw(table)
+    assert len(data) == n
+    assert figure.get_suptitle()
+    value = next(c for c in ("value", "purity", "n") if c in data)
+    numbers = table.select_dtypes("number").to_numpy(dtype=float).ravel()
+    assert set(data[value].dropna().astype(float)) <= set(numbers)
+    for ax in figure.axes:
+        assert ax.get_xlabel() or ax.get_title() or not ax.get_visible()
+
+
+def test_a_facets_points_are_its_values(run):
+    from skyduel.reports import plot_facet
+
+    ax = _axis()
+    drawn = plot_facet(ax, run.analysis("facets"), "snr", "completeness", point="default")
+    _held(ax, drawn["x"], drawn["value"])
+    drawn = plot_facet(_axis(), run.analysis("facets"), "kind", "purity", point="default")
+    assert "unknown" not in set(drawn["label"])
+
+
+def test_the_papers_layout_has_published_values_and_says_it_is_unsound(run):
+    figure, data = original_layout(run.analysis("jia2020"), run.scores, point="default")
+    assert len(figure.axes) == 4
+    assert "unsound" in figure.get_suptitle()
+    published = [
+        line
+        for ax in figure.axes[:2]
+        for line in ax.get_lines()
+        if line.get_marker() in ("*", "P") and np.isfinite(line.get_ydata()).any()
+    ]
+    assert len(published) == 2 * 2 * 2
+    paper = data[data["measure"] == "jia2020"]
+    assert (paper["mag"] == paper["bin_hi"]).all()
+    sound = data[data["measure"] == "sound"]
+    assert len(sound) == 4 * 3 * N_BINS
+
+
+def test_every_figure_of_a_full_run_can_be_drawn_and_an_empty_one_lacks_them(run, tmp_path):
+    there = {d.name for d in drawings(run)}
+    assert len(there) == len(list(drawings(run)))
+    assert {"ideal_distance", "reliability", "purity_choice"} <= there
+    bare = load_run(write_run(tmp_path / "bare", frames_per_group=1, n_truth=5, previews=False))
+    few = {d.name for d in drawings(bare)}
+    assert few < there
+    assert "reliability" not in few
+    assert paired_sentences(bare, "default") == ()
+
+
+def test_the_verdict_tells_pairs_first_and_how_surely(run):
+    told = paired_sentences(run, "calibrated", ("neural",))
+    assert len(told) == 3
+    assert all(s.endswith(".") for s in told)
+    assert all("12 frames" in s for s in told)
+    answer = verdict(run)[0].sentences
+    assert answer[0].startswith(("neural", "sep"))
+    assert "highest overall F1" in answer[0]
+    assert answer[1:] == told
+
+
+def _numbers(table):
+    return [
+        (value, piece)
+        for row in table.rows
+        for cell in row
+        for piece, value in cell.parts
+        if value is not None and np.isfinite(value)
+    ]
+
+
+def test_the_tables_hold_the_analyses_numbers_and_no_other(run):
+    tables = {
+        "comparisons": [differences_table(run, "default")],
+        "ideal": [ideal_table(run)],
+        "mistakes": [mistakes_table(run, "default", s) for s in ("missed", "false")],
+        "calibration_error": [calibration_table(run)],
+        "purity_choice": [purity_table(run)],
+        "astrometry": [residuals_table(run, "default")],
+        "facets": [facets_table(run, "default", q) for q in ("completeness", "purity")],
+        "ignore_limit": [ignore_table(run, "default")],
+        "chance": [chance_table(run)],
+        "average_precision": [precision_table(run)],
+        "limits": [shape_table(run)],
+    }
+    of = {"comparisons": run.comparisons, "limits": run.limits}
+    for name, made in tables.items():
+        source = of.get(name, run.analysis(name))
+        held = set(source.select_dtypes("number").to_numpy(dtype=float).ravel())
+        for table in made:
+            shown = _numbers(table)
+            assert shown, name
+            assert {v for v, _ in shown} <= held
+            assert all(len(row) == len(table.columns) for row in table.rows)
+
+
+def test_a_tables_number_stands_in_its_row_and_column(run):
+    table = differences_table(run, "default")
+    row = next(r for r in table.rows if [c.text for c in r[:2]] == ["dirty", "neural − sep"])
+    source = overall_rows(run.comparisons, "default")
+    for quantity, cell in zip(
+        ("completeness", "purity", "f1", "f2", "m50", "snr50"), row[2:], strict=True
+    ):
+        line = source[
+            (source["detector_a"] == "neural")
+            & (source["detector_b"] == "sep")
+            & (source["group"] == "dirty")
+            & (source["quantity"] == quantity)
+        ].iloc[0]
+        values = [v for _, v in cell.parts if v is not None]
+        assert values == [line[c] for c in ("delta", "lo", "hi", "p_holm")]
+    table = mistakes_table(run, "default", "false")
+    at = table.columns.index("Cosmic ray or hot pixel")
+    assert {row[at].text for row in table.rows} == {"10"}
+    table = precision_table(run)
+    row = next(r for r in table.rows if [c.text for c in r[:2]] == ["dirty", "boxes, IoU 0.5"])
+    ap = run.analysis("average_precision")
+    line = ap[
+        (ap["group"] == "dirty") & (ap["method"] == "coco50") & (ap["detector"] == "sep")
+    ].iloc[0]
+    assert row[table.columns.index("sep")].parts[0][1] == line["value"]
+
+
+def test_a_run_without_an_analysis_has_no_table(tmp_path):
+    path = write_run(tmp_path / "r", groups=("a",), frames_per_group=1, n_truth=5, previews=False)
+    bare = load_run(path)
+    for make in (ideal_table, calibration_table, purity_table, chance_table, shape_table):
+        assert make(bare) is None
+    assert mistakes_table(bare, "default", "missed") is None
+    assert facets_table(bare, "default", "purity") is None

@@ -1,0 +1,227 @@
+"""`skyduel inject` and `skyduel blind` on frames whose truth is known."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from astropy.wcs import WCS
+
+from skyduel.cli.main import main
+from skyduel.core import (
+    BadInputError,
+    Catalog,
+    Frame,
+    open_dataset,
+    read_catalog,
+    read_frame,
+    write_frame,
+)
+from skyduel.evaluation import ScoringRules, pair, score_catalogs
+from skyduel.runner.detector_specs import DetectorSpec, build
+from skyduel.runner.truth_free import common_positions, repeat_table
+from skyduel.simulation import SceneSettings, inject, make_psf, simulate
+
+NY, NX = 240, 330
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as leaving:
+        main([str(a) for a in arguments])
+    return int(leaving.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def sky(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Catalog]:
+    """A frame of stars as an observatory would hand it over, and its truth."""
+    settings = SceneSettings(ny=NY, nx=NX, sky=200.0, density=80 / (NY * NX), min_snr=6.0)
+    frame, truth = simulate(settings, np.random.default_rng(5), "field")
+    path = tmp_path_factory.mktemp("sky") / "field.fits"
+    write_frame(frame.with_(header={"OBSERVER": "nobody"}), path, dtype="uint16")
+    return path, truth
+
+
+def test_inject_writes_a_data_set_in_which_real_sources_are_no_false_ones(
+    sky: tuple[Path, Catalog], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, _ = sky
+    out = tmp_path / "injected"
+    arguments = ("--number", 25, "--copies", 2, "--streaks", 1, "--snr", "8:60", "--with", "sep")
+    assert run("inject", path, "--out", out, *arguments) == 0
+    said = capsys.readouterr()
+    assert "Moffat" in said.out
+    assert said.out.strip().endswith("manifest.csv")
+    dataset = open_dataset(out)
+    assert [e.name for e in dataset] == ["field_000", "field_001"]
+    original = read_frame(path)
+    detector = build(DetectorSpec(name="sep", use="sep"))
+    there = detector(original)
+    shares = []
+    for entry in dataset:
+        frame = read_frame(entry.frame)
+        assert (frame.data == np.rint(frame.data)).all()
+        assert frame.header["INJ_FROM"] == "field"
+        assert frame.header["OBSERVER"] == "nobody"
+        assert (frame.gain, frame.saturation) == (original.gain, original.saturation)
+        assert entry.truth is not None
+        truth = read_catalog(entry.truth, frame=frame)
+        injected = np.asarray(truth["injected"], dtype=bool)
+        assert injected.sum() == 26
+        assert (truth["ignore"] == ~injected).all()
+        assert (~injected).sum() == len(there)
+        found = detector(frame)
+        report = score_catalogs(truth, found, ScoringRules(), frame_shape=frame.shape)
+        counts = report.counts.sums()
+        assert counts["truths"] == 26
+        # What the frame held already is excused: nearly every one of it is found again.
+        assert counts["detections_ignored"] >= 0.95 * len(there)
+        false = counts["detections"] - counts["detections_right"]
+        assert false <= 6  # pieces of the streak, at most a split star
+        shares.append(counts["truths_found"] / 26)
+    assert min(shares) > 0.8
+    first, second = (read_catalog(e.truth)["x"][:20] for e in dataset if e.truth)
+    assert not np.isin(first, second).any()
+
+
+def test_inject_is_the_same_for_the_same_seed(sky: tuple[Path, Catalog], tmp_path: Path) -> None:
+    path, _ = sky
+    pixels = []
+    for name, seed in (("a", 7), ("b", 7), ("c", 8)):
+        arguments = ("--number", 5, "--psf", "moffat:2.5,3", "--seed", seed, "--with", "sep")
+        assert run("inject", path, "--out", tmp_path / name, *arguments) == 0
+        pixels.append(read_frame(tmp_path / name / "field_000.fits.fz").data.tobytes())
+    assert pixels[0] == pixels[1] != pixels[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--snr", "3-9"), "--snr: required LO:HI"),
+        (("--snr", "9:3"), "from low to high"),
+        (("--snr", "3:9", "--mag", "14:18"), "either --snr or --mag"),
+        (("--psf", "airy"), "auto, moffat:FWHM,BETA"),
+        (("--psf", "moffat:2.5,3", "--avoid", 5000), "room for at least one source"),
+        (("--with", "sap"), "sap"),
+    ],
+)
+def test_inject_refuses_in_one_line(
+    sky: tuple[Path, Catalog],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple,
+    message: str,
+) -> None:
+    with_ = () if "--with" in arguments else ("--with", "sep")
+    assert run("inject", sky[0], "--out", tmp_path / "out", *arguments, *with_) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_inject_says_what_it_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = np.random.default_rng(1).normal(100, 5, (80, 90)).astype(np.float32)
+    path = tmp_path / "bare.fits"
+    write_frame(Frame(data=data, name="bare"), path)
+    arguments = ("--number", 400, "--psf", "gaussian:2", "--with", "sep")
+    assert run("inject", path, "--out", tmp_path / "out", *arguments) == 0
+    said = capsys.readouterr().err
+    assert "gain unknown" in said
+    assert "of 400 sources" in said
+
+
+def test_blind_counts_noise_on_the_flipped_frame(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Nothing but noise: the frame and the flipped frame give as many false detections.
+    data = np.random.default_rng(3).normal(1000, 10, (600, 700)).astype(np.float32)
+    path = tmp_path / "noise.fits"
+    write_frame(Frame(data=data, name="noise", fwhm=2.5), path)
+    out = tmp_path / "out"
+    low = ("--set", "sep-matched.score_threshold=3.5")
+    assert run("blind", path, "--with", "sep-matched", *low, "--out", out) == 0
+    assert "sign-flipped: noise" in capsys.readouterr().out
+    (row,) = pd.read_csv(out / "flipped.csv").to_dict("records")
+    n, m = row["n_found"], row["n_flipped"]
+    assert min(n, m) > 30
+    assert abs(n - m) < 4 * np.sqrt(n + m)
+    assert row["mpix_flipped"] > 0.99 * row["mpix"]
+    assert row["purity_lo"] <= 0.05  # nothing there is real
+
+
+def exposures(n: int, jitter: float = 0.0) -> tuple[list[Frame], Catalog]:
+    """Exposures of one field: the same stars, noise of its own in each."""
+    rng = np.random.default_rng(11)
+    psf = make_psf(2.5)
+    k = 160
+    flux = 10 ** rng.uniform(2.1, 4.0, k)
+    xy = np.column_stack([rng.uniform(8, NX - 8, k), rng.uniform(8, NY - 8, k)])
+    frames = []
+    for number in range(n):
+        shift = np.array([12 * number, -9 * number]) * jitter
+        noise = rng.normal(1000, 10, (NY, NX)).astype(np.float32)
+        frame = Frame(data=noise, name=f"exposure {number}", gain=1e4, fwhm=2.6)
+        sources = Catalog.build(x=xy[:, 0] + shift[0], y=xy[:, 1] + shift[1], flux=flux)
+        frame = inject(frame, sources, psf, rng)
+        if jitter:
+            wcs = WCS(naxis=2)
+            wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+            wcs.wcs.crval, wcs.wcs.cdelt = [150.0, 40.0], [-5e-4, 5e-4]
+            wcs.wcs.crpix = np.array([NX / 2, NY / 2]) + shift
+            frame = frame.with_(wcs=wcs)
+        frames.append(frame)
+    return frames, Catalog.build(x=xy[:, 0], y=xy[:, 1], flux=flux)
+
+
+def test_purity_from_repeats_is_near_the_true_one() -> None:
+    frames, truth = exposures(5)
+    settings = {"score_threshold": 3.0}
+    detector = build(DetectorSpec(name="m", use="sep-matched", settings=settings))
+    found = {("m", f.name): detector(f) for f in frames}
+    row = repeat_table(frames, {"m": detector}, 1.5, found=found).to_dict("records")[0]
+    cut = [c.select(c["score"] >= 3.0) for c in found.values()]
+    right = sum(len(pair(truth.xy, c.xy, 1.5)) for c in cut)
+    purity = right / sum(len(c) for c in cut)
+    assert 0.5 < purity < 0.97  # the case is one where there is something to find out
+    assert row["purity"] == pytest.approx(purity, abs=0.06)
+    assert row["purity_least"] <= row["purity"]
+    assert row["seen_5"] > 300
+
+
+def test_repeats_through_the_wcs_are_those_of_the_sky() -> None:
+    frames, _ = exposures(3, jitter=1.0)
+    detector = build(DetectorSpec(name="sep", use="sep"))
+    catalogs = [detector(f) for f in frames]
+    positions = common_positions(frames, catalogs)
+    # What falls off a later exposure is left out of the first.
+    assert len(positions[0]) < len(catalogs[0]) - 5
+    table = repeat_table(frames, {"sep": detector}, 1.5)
+    assert float(table["once"][0]) < 0.1
+    astray = [f.with_(wcs=None) for f in frames]
+    assert float(repeat_table(astray, {"sep": detector}, 1.5)["once"][0]) > 0.5
+
+
+def test_exposures_that_cannot_be_aligned_are_refused() -> None:
+    frames, truth = exposures(2, jitter=1.0)
+    with pytest.raises(BadInputError, match="a WCS, as the other exposures have"):
+        common_positions([frames[0], frames[1].with_(wcs=None)], [truth, truth])
+    small = Frame(data=frames[1].data[:100], name="small")
+    with pytest.raises(BadInputError, match="of one shape"):
+        common_positions([frames[0].with_(wcs=None), small], [truth, truth])
+
+
+def test_blind_shows_repeats_and_refuses_a_single_frame(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = []
+    for number, frame in enumerate(exposures(3)[0]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        paths.append(folder / "same.fits")
+        write_frame(frame, paths[-1])
+    assert run("blind", paths[0], "--repeats", "--with", "sep") == 2
+    assert "at least two frames" in capsys.readouterr().err
+    assert run("blind", *paths, "--repeats", "--with", "sep", "--out", tmp_path / "o") == 0
+    said = capsys.readouterr()
+    assert "repeats within 2 px" in said.out
+    assert "registered to the pixel" in said.err
+    rows = pd.read_csv(tmp_path / "o" / "repeats.csv")
+    assert rows["n_exposures"].tolist() == [3]
+    assert sorted(pd.read_csv(tmp_path / "o" / "flipped.csv")["frame"])[-1] == "all"
