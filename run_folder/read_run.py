@@ -11,10 +11,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib import image as mpl_image
 
 from skyduel.core.errors import BadInputError
 from skyduel.core.io.atomic_files import safe_name
+from skyduel.run_folder.previews import read_picture
 from skyduel.run_folder.read_counts import COUNT_COLUMNS, NAMES, check_kinds, read_counts
 from skyduel.run_folder.record import check_record
 
@@ -162,16 +162,15 @@ class Run:
 
     def preview(self, frame: str) -> npt.NDArray[np.float32] | None:
         """Return a frame's preview in [0, 1], shape (ny, nx), row 0 first; None if absent."""
-        path = self.path / "previews" / f"{safe_name(frame)}.png"
-        if not path.is_file():
+        picture = read_picture(self.preview_path(frame))
+        if picture is None:
             return None
-        try:
-            picture = np.asarray(mpl_image.imread(path), dtype=np.float32)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise BadInputError(str(path), "a readable PNG picture", str(error)) from error
-        if picture.ndim == 3:
-            picture = picture[..., : min(3, picture.shape[2])].mean(axis=2, dtype=np.float32)
-        return picture[::-1]  # the file has the frame's first row at the bottom
+        # The file has the frame's first row at the bottom.
+        return np.asarray(picture, dtype=np.float32)[::-1] / np.float32(255)
+
+    def preview_path(self, frame: str) -> Path:
+        """Path of a frame's preview, whether or not it is there."""
+        return self.path / "previews" / f"{safe_name(frame)}.png"
 
 
 def load_run(path: str | Path) -> Run:

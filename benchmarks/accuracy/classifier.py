@@ -1,6 +1,8 @@
 """Train the shape classifier and measure it on held-out frames.
 
-``python benchmarks/accuracy/classifier.py TRAIN HELD-OUT``: TRAIN and HELD-OUT are folders that ``skyduel simulate`` made, with different seeds.
+``python benchmarks/accuracy/classifier.py TRAIN HELD-OUT``
+
+TRAIN and HELD-OUT are folders made by ``skyduel simulate`` with different seeds.
 Detections of `sep-matched` within 2 px of a point's truth, or within 2 px of a streak's
 segment, have a known kind; others are left out. Prints, for the rule of two limits and
 for the trained trees, how many detections of each kind were called what on HELD-OUT.

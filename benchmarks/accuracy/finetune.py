@@ -7,8 +7,8 @@ nobody saw: at the lowest threshold with 95 % purity, how many of the sources of
 10-100 are found; and what the same weights find on ordinary frames (what was forgotten).
 
 ``python benchmarks/accuracy/finetune.py --lens DATA`` adapts them to a real camera instead: to
-two of four frames behind a 35 mm lens, without labels, and prints what is found on the other two of the
-stars of G < 8, at so many detections per Mpix that no catalogue knows.
+two of four frames behind a 35 mm lens, without labels, and prints what is found on the other
+two of the stars of G < 8, at so many detections per Mpix that no catalogue knows.
 """
 
 from __future__ import annotations

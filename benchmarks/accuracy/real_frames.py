@@ -1,6 +1,8 @@
 """Compare detectors on real frames.
 
-``python benchmarks/accuracy/real_frames.py DATA --doc docs/real-frames.md``: DATA holds the folders ``sdss_s82``, ``widefield_lens``, ``panoptes_cygnus``,
+``python benchmarks/accuracy/real_frames.py DATA --doc docs/real-frames.md``
+
+DATA holds the folders ``sdss_s82``, ``widefield_lens``, ``panoptes_cygnus``,
 ``wfsat_crops`` and ``ystar_streak``. Draws one figure each into ``figures/real-*.png``
 beside the document, writes the numbers as ``figures/real-*.csv``, and puts the tables between the
 document's ``<!-- NAME -->`` and ``<!-- /NAME -->`` lines.

@@ -13,8 +13,8 @@ from PIL import Image
 
 from skyduel.evaluation.analyses.error_kinds import FALSE_KINDS, MISSED_KINDS
 from skyduel.reports.page.cutouts import CUT_PX, Cut, Marks, cut_out, sheet
-from skyduel.reports.page.preview_images import open_preview
 from skyduel.reports.style import point_name, shorten
+from skyduel.run_folder.previews import read_picture
 from skyduel.run_folder.read_run import ALL_BINS, Run
 
 __all__ = [
@@ -174,7 +174,7 @@ def gallery(run: Run, point: str) -> Gallery | None:
     # Frame by frame, so that one preview is in memory; then back into the order chosen.
     ranked = chosen.reset_index(drop=True)
     for frame, part in ranked.groupby("frame", sort=True):
-        picture = open_preview(run, str(frame))
+        picture = read_picture(run.preview_path(str(frame)))
         for name, rows in part.groupby("detector", sort=True):
             d = numbers[str(name)]
             drawn = Marks(run, str(name), point, str(frame))

@@ -15,15 +15,10 @@ import pandas as pd
 from markupsafe import Markup
 
 from skyduel.reports.page.gallery import KINDS
-from skyduel.reports.page.preview_images import (
-    LOSS_NOTE,
-    STRETCH,
-    has_preview,
-    open_preview,
-    small_uri,
-)
+from skyduel.reports.page.preview_images import LOSS_NOTE, small_uri
 from skyduel.reports.style import point_name
 from skyduel.run_folder.match_outcomes import ABSENT, Outcomes, column, is_streak, outcomes_of
+from skyduel.run_folder.previews import STRETCH, read_picture
 from skyduel.run_folder.read_run import Run
 
 __all__ = [
@@ -143,7 +138,9 @@ def viewer(run: Run, point: str, wanted: Mapping[str, int] | None = None) -> Vie
     names, choice = choose_frames(run, wanted or {})
     detectors, points = run.detectors, run.points
     read = {name: _read(run, name, detectors, points) for name in names}
-    there = [n for n in names if has_preview(run, n) or any(len(t) for t in read[n].tables())]
+    there = [
+        n for n in names if run.preview_path(n).is_file() or any(len(t) for t in read[n].tables())
+    ]
     if not there:
         return None
     cap = even_cap([len(t) for n in there for t in read[n].tables()], MOST_ROWS)
@@ -152,7 +149,7 @@ def viewer(run: Run, point: str, wanted: Mapping[str, int] | None = None) -> Vie
     mistakes = _mistakes(run, detectors, points)
     frames, left_out, reduced = [], 0, 0
     for name in there:
-        picture = open_preview(run, name)
+        picture = read_picture(run.preview_path(name))
         shape = _shape(run.frame(name), picture.size if picture else None, read[name].tables())
         factor = int(max(1, np.ceil(np.sqrt(shape[0] * shape[1] / share))))
         factor = max(factor, -(-max(shape) // _LONGEST))

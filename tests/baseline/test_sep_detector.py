@@ -518,8 +518,9 @@ def test_stellar_sigma_is_undefined_for_few_stars():
 
 
 def shared_frames():
-    return sorted(p for p in DATA.glob("*/*.fits*") if "photoObj" not in p.name
-                  and "coadd" not in p.name)  # fmt: skip
+    others = ("photoObj", "coadd", "_mask.")
+    paths = sorted(DATA.glob("*/*.fits*"))
+    return [path for path in paths if not any(word in path.name for word in others)]
 
 
 @needs_data

@@ -113,7 +113,7 @@ def test_two_packages_under_one_name_are_refused(registered):
     assert list(available()) == ["sep"]
     registered(("sep", OURS["sep"]), ("sep", "elsewhere:sep"))
     with pytest.raises(
-        BadInputError, match=r"baseline\.sep_detector:sep_default and elsewhere:sep"
+        BadInputError, match=r"baseline\.sep\.detector:sep_default and elsewhere:sep"
     ):
         available()
 

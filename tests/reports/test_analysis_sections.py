@@ -29,10 +29,10 @@ from skyduel.reports import (
     reliability_diagrams,
     styles,
 )
-from skyduel.reports.figures import residuals
 from skyduel.reports.figures.differences import overall_rows, pairs_shown
 from skyduel.reports.figures.error_kinds import KINDS
 from skyduel.reports.figures.figure_list import drawings
+from skyduel.reports.figures.residuals import residuals
 from skyduel.reports.tables.analysis_tables import (
     calibration_table,
     chance_table,
@@ -45,8 +45,8 @@ from skyduel.reports.tables.analysis_tables import (
     residuals_table,
     shape_table,
 )
-from skyduel.reports.text import verdict
 from skyduel.reports.text.paired_sentences import differences_table, paired_sentences
+from skyduel.reports.text.verdict import verdict
 from skyduel.run_folder import load_run
 
 

@@ -20,9 +20,8 @@ from skyduel.reports.tables.run_tables import (
     frames_table,
     scores_table,
 )
-from skyduel.reports.text import verdict
 from skyduel.reports.text.markdown_summary import markdown_cell
-from skyduel.reports.text.verdict import leaders_table, rank, ranking_sentence
+from skyduel.reports.text.verdict import leaders_table, rank, ranking_sentence, verdict
 from skyduel.run_folder import load_run
 
 EVIL = "<script>alert('x')</script>"

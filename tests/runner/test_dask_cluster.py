@@ -186,7 +186,8 @@ class Cluster:
         return f"tcp://127.0.0.1:{self.port}"
 
     def start(self, module: str, *words: str) -> subprocess.Popen[bytes]:
-        paths = os.pathsep.join([str(ROOT / "src"), str(Path(__file__).parent)])
+        folders = (ROOT / "src", ROOT / "tests", Path(__file__).parent)
+        paths = os.pathsep.join(map(str, folders))
         return subprocess.Popen(
             [sys.executable, "-m", f"distributed.cli.{module}", *words],
             cwd=self.place, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

@@ -10,7 +10,6 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-import skyduel.runner.tune_frame
 from skyduel.cli import main as cli
 from skyduel.core import (
     BadInputError,
@@ -22,6 +21,7 @@ from skyduel.core import (
     write_frame,
 )
 from skyduel.evaluation import ScoringRules
+from skyduel.runner import tune_frame
 from skyduel.runner.builtin_dataset import make_frames
 from skyduel.runner.detector_specs import parse_contestants
 from skyduel.runner.read_region import read_piece
@@ -194,5 +194,5 @@ def test_more_frames_than_memory_holds_are_refused_at_the_first(tmp_path, monkey
 
 
 def test_the_default_of_trials_is_the_default_of_runs() -> None:
-    assert Sectioning() == skyduel.runner.tune_frame._SECTIONING
+    assert Sectioning() == tune_frame._SECTIONING
     assert entry_of("a.fits").name == "a"
