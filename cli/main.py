@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import typer
 
@@ -18,14 +21,14 @@ from skyduel.cli.commands import (
     score,
     simulate,
     train,
+    truth_free,
     tune,
 )
-from skyduel.cli.commands import truth_free as blind
 from skyduel.cli.commands.examples import epilog
 from skyduel.cli.console import err
 from skyduel.core.errors import SkyduelError
 
-__all__ = ["app", "main"]
+__all__ = ["ALIASES", "app", "main"]
 
 app = typer.Typer(
     name="skyduel",
@@ -39,9 +42,28 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
-    run, init, simulate, inject, detect, score, tune, blind, compare, gate, report, train, finetune,
+    run, init, simulate, inject, detect, score, tune, truth_free, compare, gate, report, train,
+    finetune,
 ):  # fmt: skip
     app.command(module.NAME, epilog=epilog(module.NAME))(module.command)
+
+
+def _alias(old: str, module: Any) -> Callable[..., None]:
+    """Return a command that says its new name on stderr and then runs."""
+
+    @functools.wraps(module.command)
+    def renamed(*args: Any, **options: Any) -> None:
+        line = f"skyduel: `{old}` is an old name; the command is now `{module.NAME}`"
+        err.print(line, markup=False, highlight=False, style="yellow", soft_wrap=True)
+        module.command(*args, **options)
+
+    return renamed
+
+
+#: Old names of commands that still work, hidden from the help.
+ALIASES = {"blind": truth_free}
+for _old, _module in ALIASES.items():
+    app.command(_old, hidden=True, epilog=epilog(_module.NAME))(_alias(_old, _module))
 
 
 @app.callback(invoke_without_command=True)

@@ -24,7 +24,7 @@ __all__ = ["explain", "limits_of", "settings_file", "toml_value"]
 
 _WIDTH: Final = 96
 _HEAD: Final = """\
-Settings of `skyduel run --config FILE`; inject, detect, score, tune and blind take the
+Settings of `skyduel run --config FILE`; inject, detect, score, tune and truth-free take the
 same file. A line that begins with #NAME = is a default: take the # away to change it. An
 empty value is not set, which the explanations call None. Options of the command line stand
 above this file.

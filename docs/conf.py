@@ -60,6 +60,7 @@ def command_line() -> str:
     """Return the reference of every command as Markdown, from the program's own help."""
     group: Any = typer.main.get_command(program)
     group.epilog = ""
+    group.commands = {n: c for n, c in group.commands.items() if not c.hidden}
     for name, command in group.commands.items():
         lines = "\n".join(f"$ skyduel {line}" for line in EXAMPLES[name])
         command.short_help = command.help.partition("\n")[0]  # not cut short

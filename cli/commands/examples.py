@@ -42,9 +42,9 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "tune night --with sep --with daofind --trials 20 --objective f1",
         "run night --config tuned.toml",
     ),
-    "blind": (
-        "blind night/a.fits --with neural --with sep",
-        "blind night/a.fits night/b.fits night/c.fits --repeats --radius-px 2",
+    "truth-free": (
+        "truth-free night/a.fits --with neural --with sep",
+        "truth-free night/a.fits night/b.fits night/c.fits --repeats --radius-px 2",
     ),
     "compare": (
         "compare runs/old runs/new --detector neural",

@@ -75,7 +75,7 @@ def command(
     named here finds on the frame as it is, so that real sources do not count as
     false. Name the contestants that will run: neural, sep and sep-matched by default.
     What a run then measures is completeness; its purity knows only of false
-    detections that the injection caused. For those from noise: `skyduel blind`.
+    detections that the injection caused. For those from noise: `skyduel truth-free`.
     """
     from skyduel.runner.inject import InjectedFrame, InjectionPlan, inject_frames
     from skyduel.simulation import InjectionSettings

@@ -1,4 +1,4 @@
-"""`skyduel blind`: purity on real frames without a truth."""
+"""The command `skyduel truth-free`: estimate purity on real frames that have no truth."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from skyduel.runner.read_region import read_piece
 
 __all__ = ["NAME", "command"]
 
-NAME = "blind"
+NAME = "truth-free"
 
 
 def command(

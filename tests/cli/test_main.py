@@ -48,6 +48,19 @@ def test_each_command_explains_itself(name, capsys) -> None:
     assert len(capsys.readouterr().out) > 300
 
 
+def test_an_old_command_name_works_and_says_its_new_name(capsys) -> None:
+    assert skyduel("--help") == 0
+    text = capsys.readouterr().out
+    assert "truth-free" in text
+    assert "blind" not in text
+    assert skyduel("blind", "nowhere.fits", "--repeats") == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "skyduel: `blind` is an old name; the command is now `truth-free`"
+    assert "at least two frames" in lines[1]
+    assert skyduel("truth-free", "nowhere.fits", "--repeats") == 2
+    assert "old name" not in capsys.readouterr().err
+
+
 def test_version(capsys) -> None:
     assert skyduel("--version") == 0
     assert capsys.readouterr().out.startswith("skyduel ")

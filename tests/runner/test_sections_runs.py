@@ -161,7 +161,7 @@ def test_what_is_too_large_or_no_piece_is_refused(large, cutout, message) -> Non
         read_piece(str(large), cutout)
 
 
-def test_inject_and_blind_take_pieces(large, tmp_path, capsys) -> None:
+def test_inject_and_truth_free_take_pieces(large, tmp_path, capsys) -> None:
     out = tmp_path / "injected"
     words = ("inject", large, "--with", "sep", "--number", 5, "--out", out)
     assert skyduel(*words) == 2
@@ -170,9 +170,9 @@ def test_inject_and_blind_take_pieces(large, tmp_path, capsys) -> None:
     (entry,) = open_dataset(out).entries
     assert (entry.name, entry.read().shape) == ("large_1000_2000_000", (300, 500))
     capsys.readouterr()
-    assert skyduel("blind", large, "--with", "sep") == 2
+    assert skyduel("truth-free", large, "--with", "sep") == 2
     assert "a --cutout" in capsys.readouterr().err
-    assert skyduel("blind", large, "--with", "sep", "--cutout", "1000:1500,2000:2300") == 0
+    assert skyduel("truth-free", large, "--with", "sep", "--cutout", "1000:1500,2000:2300") == 0
     assert "sign-flipped: large_1000_2000" in capsys.readouterr().out
 
 
@@ -183,13 +183,13 @@ def test_more_frames_than_memory_holds_are_refused_at_the_first(tmp_path, monkey
     for name in names:
         write_frame(frame, name)
     monkeypatch.setattr("skyduel.cli.commands.truth_free.most_bytes", lambda: 3 * 2 * 60 * 80 * 5)
-    assert skyduel("blind", *names[:3], "--with", "sep") == 0
+    assert skyduel("truth-free", *names[:3], "--with", "sep") == 0
     seen: list[str] = []
     monkeypatch.setattr(
         "skyduel.cli.commands.truth_free.read_piece",
         lambda path, cutout: seen.append(path) or frame,
     )
-    assert skyduel("blind", *names, "--with", "sep") == 2
+    assert skyduel("truth-free", *names, "--with", "sep") == 2
     assert len(seen) == 1
 
 

@@ -1,4 +1,4 @@
-"""`skyduel inject` and `skyduel blind` on frames whose truth is known."""
+"""`skyduel inject` and `skyduel truth-free` on frames whose truth is known."""
 
 from pathlib import Path
 
@@ -127,7 +127,7 @@ def test_inject_says_what_it_lacks(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "of 400 sources" in said
 
 
-def test_blind_counts_noise_on_the_flipped_frame(
+def test_truth_free_counts_noise_on_the_flipped_frame(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Nothing but noise: the frame and the flipped frame give as many false detections.
@@ -136,7 +136,7 @@ def test_blind_counts_noise_on_the_flipped_frame(
     write_frame(Frame(data=data, name="noise", fwhm=2.5), path)
     out = tmp_path / "out"
     low = ("--set", "sep-matched.score_threshold=3.5")
-    assert run("blind", path, "--with", "sep-matched", *low, "--out", out) == 0
+    assert run("truth-free", path, "--with", "sep-matched", *low, "--out", out) == 0
     assert "sign-flipped: noise" in capsys.readouterr().out
     (row,) = pd.read_csv(out / "flipped.csv").to_dict("records")
     n, m = row["n_found"], row["n_flipped"]
@@ -207,7 +207,7 @@ def test_exposures_that_cannot_be_aligned_are_refused() -> None:
         common_positions([frames[0].with_(wcs=None), small], [truth, truth])
 
 
-def test_blind_shows_repeats_and_refuses_a_single_frame(
+def test_truth_free_shows_repeats_and_refuses_a_single_frame(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     paths = []
@@ -216,9 +216,9 @@ def test_blind_shows_repeats_and_refuses_a_single_frame(
         folder.mkdir()
         paths.append(folder / "same.fits")
         write_frame(frame, paths[-1])
-    assert run("blind", paths[0], "--repeats", "--with", "sep") == 2
+    assert run("truth-free", paths[0], "--repeats", "--with", "sep") == 2
     assert "at least two frames" in capsys.readouterr().err
-    assert run("blind", *paths, "--repeats", "--with", "sep", "--out", tmp_path / "o") == 0
+    assert run("truth-free", *paths, "--repeats", "--with", "sep", "--out", tmp_path / "o") == 0
     said = capsys.readouterr()
     assert "repeats within 2 px" in said.out
     assert "registered to the pixel" in said.err
