@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from skyduel.core.catalog import Catalog
+from skyduel.core.detector import DetectorInfo
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
 from skyduel.core.io.atomic_files import safe_name
@@ -56,13 +57,16 @@ class CatalogFiles:
     """
 
     settings: FileSettings
-    #: A mosaic is handed in whole, without its pixels.
-    needs_pixels: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
         """Name shown in tables and figures."""
         return self.settings.name
+
+    @property
+    def info(self) -> DetectorInfo:
+        """States that a large image is handed in whole, without its pixels."""
+        return DetectorInfo(needs_pixels=False)
 
     def __call__(self, frame: Frame) -> Catalog:
         """Return the catalogue of one frame.

@@ -6,7 +6,7 @@ row; whatever a file counts from 1 is converted when it is read or written.
 
 from skyduel.core.catalog import KINDS, SCHEMA, Catalog
 from skyduel.core.columnar_catalogs import pack_catalogs
-from skyduel.core.detector import Detector
+from skyduel.core.detector import Detector, DetectorInfo, detector_info
 from skyduel.core.errors import BadInputError, SkyduelError
 from skyduel.core.frame import Frame
 from skyduel.core.io.atomic_files import atomic_path, safe_name
@@ -48,6 +48,7 @@ __all__ = [
     "Catalog",
     "Dataset",
     "Detector",
+    "DetectorInfo",
     "Entry",
     "Frame",
     "LargeImage",
@@ -61,6 +62,7 @@ __all__ = [
     "available",
     "build_settings",
     "capsule_sums",
+    "detector_info",
     "entry_of",
     "estimate_background",
     "forced_photometry",

@@ -1,4 +1,4 @@
-"""Detectors by name: ours, and everybody's who registers an entry point."""
+"""Registry of detectors by name: the ones of this package and plug-ins with an entry point."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ GROUP: Final = "skyduel.detectors"
 
 
 def available() -> dict[str, EntryPoint]:
-    """Return the registered detectors by name, sorted; none of them is imported.
+    """Return the entry points of the registered detectors, sorted by name.
+
+    No detector is imported.
 
     Raises
     ------
@@ -38,22 +40,22 @@ def available() -> dict[str, EntryPoint]:
 
 
 def make_detector(spec: str, overrides: Mapping[str, Any] | None = None) -> Detector:
-    """Return a detector by its registered name.
+    """Build a detector from its registered name.
 
     Parameters
     ----------
     spec : str
-        Name of an entry point of the group ``skyduel.detectors``, which is a
-        factory ``factory(**settings) -> Detector``.
+        Name of an entry point of the group ``skyduel.detectors``. The entry point is
+        a factory ``factory(**settings) -> Detector``.
     overrides : mapping, optional
-        Settings handed to the factory.
+        Keyword arguments of the factory.
 
     Raises
     ------
     BadInputError
         If the name is unknown (the nearest is suggested), the plug-in cannot
-        be imported, a setting is unknown or not allowed, or what the factory
-        returns is no detector.
+        be imported, a setting is unknown or not allowed, or the factory does not
+        return a detector.
     """
     known = available()
     source = f"detector {spec!r}"
@@ -65,7 +67,7 @@ def make_detector(spec: str, overrides: Mapping[str, Any] | None = None) -> Dete
     entry = known[spec]
     try:
         factory = entry.load()
-    except Exception as error:  # whatever a plug-in does while it is imported
+    except Exception as error:  # importing a plug-in may raise anything
         raise BadInputError(
             source, f"an importable {entry.value}", f"{type(error).__name__}: {one_line(error)}"
         ) from error
@@ -84,10 +86,10 @@ def make_detector(spec: str, overrides: Mapping[str, Any] | None = None) -> Dete
 
 
 def _check_call(source: str, factory: Any, settings: Mapping[str, Any]) -> None:
-    """Raise BadInputError where a factory does not take these settings."""
+    """Raise BadInputError if a factory does not accept these settings."""
     try:
         signature = inspect.signature(factory)
-    except (TypeError, ValueError):  # compiled callables need not have one
+    except (TypeError, ValueError):  # compiled callables may have no signature
         return
     try:
         signature.bind(**settings)

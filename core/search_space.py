@@ -1,4 +1,10 @@
-"""What a detector says of the settings that may be chosen for it, and how."""
+"""Search spaces of settings, and the two protocols of a detector that can be tuned.
+
+They are optional parts of the contract in `skyduel.core.detector`. `Tunable` names the settings
+that ``skyduel run --tune`` may choose and their ranges. `TunesInOnePass` also runs several
+settings on one frame and shares the work between them; without it the runner builds the
+detector once for each trial.
+"""
 
 from __future__ import annotations
 
@@ -17,21 +23,21 @@ __all__ = ["Choice", "Range", "Space", "Tunable", "TunesInOnePass"]
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from ``low`` to ``high``, both included.
+    """A range of numbers from ``low`` to ``high``, both included.
 
     Parameters
     ----------
     low, high : float
         The bounds, ``low < high``.
     log : bool
-        Spread evenly in the logarithm; then ``low > 0``.
+        Sample uniformly in the logarithm; then ``low > 0``.
     integer : bool
-        Whole numbers, each as likely as the next.
+        Sample integers, all with equal probability.
 
     Raises
     ------
     BadInputError
-        If the bounds are none.
+        If the bounds are not finite or not in order.
     """
 
     low: float
@@ -57,18 +63,18 @@ class Range:
             value = low + u * (high - low)
         if self.integer:
             return int(np.clip(np.floor(value + 0.5), self.low, self.high))
-        # Four digits are more than a setting is known to, and can be read.
+        # Four significant digits: more than a setting is known to, and readable in a table.
         return float(np.clip(float(f"{value:.4g}"), self.low, self.high))
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several values, each as likely as the next.
+    """A choice among several values, all with equal probability.
 
     Raises
     ------
     BadInputError
-        If there is none.
+        If the list of values is empty.
     """
 
     values: tuple[Any, ...]
@@ -83,27 +89,37 @@ class Choice:
         return self.values[min(int(u * len(self.values)), len(self.values) - 1)]
 
 
-#: Settings that may be chosen, by name. A score threshold is not among them: it is
-#: chosen exactly, for every trial, from the scores that come back.
+#: Settings to tune, by name. A score threshold does not belong here: for every trial the
+#: runner chooses it exactly, from the scores of the returned catalogues.
 Space = Mapping[str, Range | Choice]
 
 
 @runtime_checkable
 class Tunable(Protocol):
-    """A detector that says which of its settings may be chosen for it."""
+    """A detector whose settings can be tuned.
+
+    Its settings must be a pydantic model, and the factory must take them as keyword arguments.
+    """
 
     @property
     def tuning_space(self) -> Space:
-        """Names of fields of ``settings`` with the values worth trying."""
+        """Fields of ``settings`` to tune, by name, with the values to try."""
 
 
 @runtime_checkable
 class TunesInOnePass(Protocol):
-    """A detector that can share work between settings tried on one frame."""
+    """A detector that tries several settings on one frame and shares work between them."""
 
     def variants(self, frame: Frame, changes: Sequence[Mapping[str, Any]]) -> Iterator[Catalog]:
-        """Yield the catalogue under each change of settings, in order.
+        """Yield one catalogue for each change of settings, in order.
 
-        Positions, kinds, lengths, angles and scores must be those of a detector
-        made with the change; fluxes may be missing.
+        Positions, kinds, lengths, angles and scores must equal those of a detector
+        built with the change; fluxes may be missing.
+
+        Parameters
+        ----------
+        frame : Frame
+            The frame to search.
+        changes : sequence of mapping
+            Settings that differ from the detector's own, by name.
         """

@@ -11,6 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from skyduel.core.catalog import Catalog
+from skyduel.core.detector import DetectorInfo
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
 from skyduel.core.measure.aperture_photometry import forced_photometry
@@ -105,8 +106,13 @@ class NeuralDetector:
 
     @property
     def weights_sha256(self) -> str:
-        """Hash of the weights file, for the run record."""
+        """Hash of the weights file."""
         return self.loaded.sha256
+
+    @property
+    def info(self) -> DetectorInfo:
+        """Weights and device, for the run record. The weights are read on first use."""
+        return DetectorInfo(weights_sha256=self.weights_sha256, device=str(self.device))
 
     def __getstate__(self) -> dict[str, Any]:
         return {"settings": self.settings, "name": self.name, "_loaded": None}

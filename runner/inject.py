@@ -17,6 +17,7 @@ from skyduel.core import (
     Detector,
     Entry,
     Frame,
+    detector_info,
     estimate_background,
     safe_name,
     write_catalog,
@@ -93,7 +94,7 @@ class InjectedFrame:
 
 def at_default(detector: Detector, found: Catalog) -> Catalog:
     """Return the rows of a detector's default operating point."""
-    cut = getattr(detector.settings, "score_threshold", None)
+    cut = detector_info(detector).default_threshold
     return found if cut is None else found.select(found["score"] >= cut)
 
 

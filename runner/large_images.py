@@ -20,6 +20,7 @@ from skyduel.core import (
     Section,
     aperture_radius,
     capsule_sums,
+    detector_info,
     estimate_background,
     forced_photometry,
     merge_sections,
@@ -67,7 +68,7 @@ def find_by_sections(detector: Detector, mosaic: LargeImage) -> Catalog:
     BadInputError
         If a section cannot be read, or the detector does not return a catalogue.
     """
-    if not getattr(detector, "needs_pixels", True):
+    if not detector_info(detector).needs_pixels:
         return checked(detector(mosaic), detector)  # type: ignore[arg-type]
     parts = []
     for section, frame in mosaic.frames():

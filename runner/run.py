@@ -24,6 +24,7 @@ from skyduel.core import (
     Entry,
     Sectioning,
     atomic_path,
+    detector_info,
     pack_catalogs,
     read_catalog,
     safe_name,
@@ -218,14 +219,15 @@ def _clear(folder: Path) -> None:
 def _open_folder(plan: RunPlan, detectors: Mapping[str, Any]) -> dict[str, Any]:
     """Return the record of a new run, or of the interrupted one that this plan completes."""
     revision, dirty = git_state()
+    infos = {name: detector_info(d) for name, d in detectors.items()}
     identity = {
         # What other code or weights found is not to be mixed with what these find.
         "versions": versions(),
         "git_revision": revision,
-        "weights": {n: getattr(d, "weights_sha256", None) for n, d in detectors.items()},
+        "weights": {n: info.weights_sha256 for n, info in infos.items()},
         # Settings as resolved: a file that they name may have changed.
         "settings": {n: d.settings.model_dump(mode="json") for n, d in detectors.items()},
-        "programs": {n: getattr(d, "program_version", None) for n, d in detectors.items()},
+        "programs": {n: info.program_version for n, info in infos.items()},
         "dataset": str(Path(plan.dataset.path).resolve()),
         "frames": [[e.name, e.split, e.group] for e in plan.dataset.entries],
         "contestants": [c.model_dump(mode="json") for c in plan.contestants],
@@ -388,18 +390,16 @@ def _cost(
 ) -> dict[str, Any]:
     facts = [o.facts for o in outcomes.values() if o.reason is None]
     seconds, mpix = sum(f["seconds"] for f in facts), sum(f["mpix"] for f in facts)
-    device = getattr(detector, "device", None)
+    info = detector_info(detector)
     return {
         "name": contestant.name,
         "use": contestant.use,
         "settings": detector.settings.model_dump(mode="json"),
-        "default_threshold": None
-        if contestant.per_frame
-        else getattr(detector.settings, "score_threshold", None),
+        "default_threshold": None if contestant.per_frame else info.default_threshold,
         "calibrated_threshold": None,
-        "weights_sha256": getattr(detector, "weights_sha256", None),
-        "program_version": getattr(detector, "program_version", None),
-        "device": "cpu" if device is None else str(device),
+        "weights_sha256": info.weights_sha256,
+        "program_version": info.program_version,
+        "device": info.device,
         "seconds": round(seconds, 4),
         "mpix": round(mpix, 6),
         "mpix_per_s": round(mpix / seconds, 4) if seconds else None,
@@ -463,14 +463,13 @@ def _evaluate(
         for contestant in plan.contestants:
             frames = inputs(contestant)
             edges = edges or choose_edges(frames, plan.rules)
-            settings = detectors[contestant.name].settings
             parts.append(
                 evaluate_detector(
                     contestant.name,
                     frames,
                     plan.rules,
                     edges,
-                    default_threshold=getattr(settings, "score_threshold", None),
+                    default_threshold=detector_info(detectors[contestant.name]).default_threshold,
                     sink=results,
                 )
             )

@@ -27,6 +27,7 @@ from skyduel.core import (
     Sectioning,
     SkyduelError,
     atomic_path,
+    detector_info,
     merge_sections,
     open_large_image,
     read_catalog,
@@ -197,7 +198,7 @@ def _by_sections(
     parts: list[list[tuple[Section, Catalog]]] = [[] for _ in trials]
     reasons: dict[int, str] = {}
     usable = 0
-    looks = getattr(_detector(contestant.model_dump_json()), "needs_pixels", True)
+    looks = detector_info(_detector(contestant.model_dump_json())).needs_pixels
     for section, frame in mosaic.frames():
         bad.put(section, frame.bad)
         saturated.put(section, frame.saturated())

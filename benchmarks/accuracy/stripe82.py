@@ -16,7 +16,7 @@ import numpy as np
 from astropy.table import Table
 from scipy.stats import binomtest
 
-from skyduel.core import pixel_positions, read_catalog, read_frame
+from skyduel.core import detector_info, pixel_positions, read_catalog, read_frame
 from skyduel.core.registry import make_detector
 from skyduel.evaluation import pair
 
@@ -46,7 +46,7 @@ def main() -> None:
     for name in options.names:
         detector = make_detector(name)
         found = detector(frame)
-        cut = getattr(detector.settings, "score_threshold", None)
+        cut = detector_info(detector).default_threshold
         if cut is not None:
             found = found.select(found["score"] >= cut)
         cells = []

@@ -9,7 +9,14 @@ import typer
 
 from skyduel.cli.commands.options import Config, Set, contestants_from, read_config
 from skyduel.cli.console import err, out, progress
-from skyduel.core import TABLE_ENDINGS, BadInputError, entry_of, frame_name, safe_name
+from skyduel.core import (
+    TABLE_ENDINGS,
+    BadInputError,
+    detector_info,
+    entry_of,
+    frame_name,
+    safe_name,
+)
 from skyduel.runner.detect_frame import detect_frame
 from skyduel.runner.detector_specs import DetectorSpec, build
 
@@ -99,7 +106,7 @@ def command(
 
 
 def _reservations(contestant: DetectorSpec) -> tuple[str, ...]:
-    """Return what a detector says it cannot do of a file that its settings name."""
+    """Return what a detector does not reproduce of the configuration file its settings name."""
     if "config" not in contestant.settings:
         return ()
-    return tuple(getattr(build(contestant).settings, "not_reproduced", ()))
+    return detector_info(build(contestant)).not_reproduced

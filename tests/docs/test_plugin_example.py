@@ -8,6 +8,7 @@ import pytest
 from helpers.paths import ROOT
 
 import skyduel.core.registry
+from skyduel.core.detector import detector_info
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
 from skyduel.core.registry import make_detector
@@ -23,7 +24,12 @@ def plugged_in(tmp_path, monkeypatch):
     (name, value) = re.search(
         r'"skyduel\.detectors"\]\n(\w+) = "([\w:]+)"', text
     ).groups()  # fmt: skip
-    (tmp_path / "peaks.py").write_text(code)
+    (more,) = re.findall(
+        r"```python\n(from skyduel\.core import DetectorInfo.*?)```", text, re.DOTALL
+    )
+    optional = more.replace("class Peaks:", "class Optional:").replace("    ...\n", "")
+    code = code.replace("class Peaks:", "class Peaks(Optional):")
+    (tmp_path / "peaks.py").write_text(optional + code)
     monkeypatch.syspath_prepend(tmp_path)
     entry = EntryPoint(name, value, skyduel.core.registry.GROUP)
     monkeypatch.setattr(skyduel.core.registry, "entry_points", lambda group: EntryPoints([entry]))
@@ -38,6 +44,8 @@ def test_the_example_detects(plugged_in):
     found = make_detector(plugged_in)(Frame(data=image, name="two"))
     assert found.xy.tolist() == [[10, 12], [45, 30]]
     assert (found["score"] > 300).all()
+    info = detector_info(make_detector(plugged_in))
+    assert (info.device, info.program_version) == ("cuda", "1.2")
     assert len(make_detector(plugged_in, {"min_adu": 1000})(Frame(data=image, name="two"))) == 0
 
 
