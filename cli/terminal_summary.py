@@ -11,6 +11,13 @@ from rich.text import Text
 
 from skyduel.reports import summary_table
 from skyduel.run_folder import Run
+from skyduel.run_folder.schema import (
+    ALL_GROUPS,
+    CALIBRATED_POINT,
+    DEFAULT_POINT,
+    EQUAL_PURITY_POINT,
+    NOMINAL_PURITY,
+)
 
 __all__ = ["run_summary"]
 
@@ -44,7 +51,7 @@ def _number(value: float, digits: int = 3) -> str:
 
 def _overall(run: Run) -> Table:
     caption = "± half the 95 % interval (Wilson; for F bootstrapped over frames)."
-    if "calibrated" in run.points:
+    if CALIBRATED_POINT in run.points:
         caption += " calibrated: cut at the score of best F1 on the calibration frames."
     table = _new(f"{run.name}: all magnitudes, {len(run.scored_frames)} test frames", caption)
     table.add_column("detector", no_wrap=True)
@@ -52,7 +59,7 @@ def _overall(run: Run) -> Table:
     for name in ("completeness", "purity", "F1", "F2", "false/Mpix", "Mpix/s"):
         table.add_column(name, justify="right", no_wrap=True)
     rows = summary_table(run)
-    for row in rows[rows["point"] != "purity95"].to_dict("records"):
+    for row in rows[rows["point"] != EQUAL_PURITY_POINT].to_dict("records"):
         cells = []
         for quantity in ("completeness", "purity", "f1", "f2"):
             value = _number(row[quantity])
@@ -64,9 +71,11 @@ def _overall(run: Run) -> Table:
 
 
 def _per_magnitude(run: Run) -> Table:
-    point = "calibrated" if "calibrated" in run.points else "default"
+    point = CALIBRATED_POINT if CALIBRATED_POINT in run.points else DEFAULT_POINT
     scores = run.scores[
-        (run.scores["group"] == "all") & (run.scores["point"] == point) & (run.scores["bin"] >= 0)
+        (run.scores["group"] == ALL_GROUPS)
+        & (run.scores["point"] == point)
+        & (run.scores["bin"] >= 0)
     ]
     table = _new(
         f"per magnitude, {point} point: completeness / purity / F1",
@@ -93,19 +102,19 @@ def _per_magnitude(run: Run) -> Table:
 
 
 def _limits(run: Run) -> Table:
-    rows = run.limits[run.limits["point"] == "purity95"].to_dict("records")
+    rows = run.limits[run.limits["point"] == EQUAL_PURITY_POINT].to_dict("records")
     limits: dict[tuple[str, str], dict[Any, Any]] = {
         (str(row["group"]), str(row["detector"])): row for row in rows
     }
     table = _new(
-        "S/N found half the time at 95 % purity (lower is better)",
+        f"S/N found half the time at {100 * NOMINAL_PURITY:g} % purity (lower is better)",
         "For points, thresholds chosen on these very frames: a comparison at equal purity, not a "
-        "promise. – : never both 95 % pure and half complete.",
+        f"promise. – : never both {100 * NOMINAL_PURITY:g} % pure and half complete.",
     )
     table.add_column("frames", no_wrap=True)
     for detector in run.detectors:
         table.add_column(Text(detector), justify="right", no_wrap=True)
-    for group in [*run.groups, "all"]:
+    for group in [*run.groups, ALL_GROUPS]:
         cells = []
         for detector in run.detectors:
             row = limits.get((group, detector))

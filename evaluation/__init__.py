@@ -38,7 +38,6 @@ from skyduel.evaluation.comparison.gate import (
     parse_allowances,
 )
 from skyduel.evaluation.evaluate_detectors import (
-    POINTS,
     Evaluation,
     Sink,
     evaluate,
@@ -110,6 +109,7 @@ from skyduel.evaluation.scoring.tuning_objective import (
     trial_frame,
 )
 from skyduel.evaluation.statistics.intervals import jeffreys, poisson, proportion, wilson
+from skyduel.evaluation.table_keys import POINTS
 from skyduel.evaluation.truth_free import (
     FlipEstimate,
     RepeatEstimate,

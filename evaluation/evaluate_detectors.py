@@ -33,11 +33,16 @@ from skyduel.evaluation.scoring.threshold_sweep import (
     purity_threshold,
     sweep,
 )
+from skyduel.evaluation.table_keys import (
+    ALL_GROUPS,
+    CALIBRATED_POINT,
+    DEFAULT_POINT,
+    EQUAL_PURITY_POINT,
+    NOMINAL_PURITY,
+)
 
-__all__ = ["ALL_GROUPS", "POINTS", "Evaluation", "Sink", "evaluate", "evaluate_detector", "merge"]
+__all__ = ["Evaluation", "Sink", "evaluate", "evaluate_detector", "merge"]
 
-POINTS: Final = ("default", "calibrated", "purity95")
-ALL_GROUPS: Final = "all"
 #: Frames whose counts are handed over at a time.
 _TOGETHER: Final = 4096
 
@@ -225,14 +230,14 @@ def evaluate_detector(
         groups[group] = test.part([k for k, g in enumerate(own) if g == group])
     curves = {group: pool_frames(members) for group, members in groups.items()}
 
-    thresholds: dict[str, float | None] = {"default": default_threshold}
+    thresholds: dict[str, float | None] = {DEFAULT_POINT: default_threshold}
     calibrated: float | None = None
     if calibration:
         best = best_f1_threshold(pool_frames(calibration))
         if not np.isnan(best):
-            calibrated = thresholds["calibrated"] = best
-    if test and all("calibrated" in p.source.cuts for p in test):
-        thresholds.setdefault("calibrated", None)
+            calibrated = thresholds[CALIBRATED_POINT] = best
+    if test and all(CALIBRATED_POINT in p.source.cuts for p in test):
+        thresholds.setdefault(CALIBRATED_POINT, None)
 
     scores, limits = [], []
     analyses: dict[str, list[pd.DataFrame]] = {name: [] for name in _ANALYSIS_COLUMNS}
@@ -272,16 +277,16 @@ def evaluate_detector(
     pure: dict[str, FrameSequence[FrameScore]] = {}
     members: FrameSequence[FrameScore] | None = None
     for group, prepared in groups.items():
-        threshold = purity_threshold(curves[group], 0.95)
+        threshold = purity_threshold(curves[group], NOMINAL_PURITY)
         reached = not np.isnan(threshold)
         cut = [threshold] * len(prepared) if reached else []
         if members is None or prepared is not test:  # a group that is all frames has their scores
             members = score_all(prepared if reached else prepared.part([]), rules, kept, cut)
-        _count_frames(keep, members, name, "purity95", group)
-        tell(members, len(prepared), "purity95", group, threshold)
+        _count_frames(keep, members, name, EQUAL_PURITY_POINT, group)
+        tell(members, len(prepared), EQUAL_PURITY_POINT, group, threshold)
         if reached and group in own:
             pure[group] = members
-    keep.frames(name, "purity95", _joined(pure, own))
+    keep.frames(name, EQUAL_PURITY_POINT, _joined(pure, own))
 
     swept = [
         sweep(c, grid(c, rules.n_thresholds)).assign(group=group) for group, c in curves.items()

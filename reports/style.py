@@ -10,6 +10,13 @@ from typing import Final
 
 import matplotlib as mpl
 
+from skyduel.run_folder.schema import (
+    CALIBRATED_POINT,
+    DEFAULT_POINT,
+    EQUAL_PURITY_POINT,
+    NOMINAL_PURITY,
+)
+
 __all__ = [
     "POINT_FILLS",
     "POINT_NAMES",
@@ -56,16 +63,16 @@ QUANTITY_NAMES: Final[Mapping[str, str]] = {
 
 #: What an operating point is called in a sentence.
 POINT_NAMES: Final[Mapping[str, str]] = {
-    "default": "own default",
-    "calibrated": "calibrated",
-    "purity95": "equal purity 0.95",
+    DEFAULT_POINT: "own default",
+    CALIBRATED_POINT: "calibrated",
+    EQUAL_PURITY_POINT: f"equal purity {NOMINAL_PURITY:g}",
 }
 
 #: How the marker of an operating point is filled where several are drawn.
 POINT_FILLS: Final[Mapping[str, str]] = {
-    "default": "full",
-    "calibrated": "none",
-    "purity95": "left",
+    DEFAULT_POINT: "full",
+    CALIBRATED_POINT: "none",
+    EQUAL_PURITY_POINT: "left",
 }
 
 

@@ -22,6 +22,7 @@ from skyduel.evaluation.comparison.gate import Speed
 from skyduel.evaluation.scoring.candidate_store import pool_frames, prepare
 from skyduel.evaluation.scoring.threshold_sweep import purity_threshold
 from skyduel.run_folder import Run, load_run
+from skyduel.run_folder.schema import ALL_GROUPS, EQUAL_PURITY_POINT, NOMINAL_PURITY
 
 __all__ = ["PairedComparison", "RunDetector", "compare_detectors", "run_detector"]
 
@@ -224,7 +225,7 @@ def _inputs(one: RunDetector, frames: Sequence[str]) -> list[FrameInput]:
                 truth=read_catalog(run.path / "truth" / file),
                 found=read_catalog(run.path / "catalogs" / safe_name(one.detector) / file),
                 mpix=float("nan") if mpix is None else float(mpix),
-                group=str(facts.get("group") or "all"),
+                group=str(facts.get("group") or ALL_GROUPS),
                 fwhm=facts.get("fwhm"),
                 shape=None if None in shape else (int(facts["ny"]), int(facts["nx"])),
             )
@@ -267,16 +268,16 @@ def _scores(
 ) -> dict[tuple[str, str], tuple[FrameScore, ...]]:
     """Return the scored frames of each operating point and group; none without a threshold."""
     candidates = [f.candidates(rules) for f in inputs]
-    names = ["all", *sorted({f.group for f in inputs} - {"all"})]
+    names = [ALL_GROUPS, *sorted({f.group for f in inputs} - {ALL_GROUPS})]
     out: dict[tuple[str, str], tuple[FrameScore, ...]] = {}
     for point in points:
         for group in names:
-            members = [k for k, f in enumerate(inputs) if group in ("all", f.group)]
+            members = [k for k, f in enumerate(inputs) if group in (ALL_GROUPS, f.group)]
             wrote = [one.run.pairs(one.detector, point, inputs[k].frame) for k in members]
-            if point == "purity95" and partial:  # of fewer frames the purity is another
+            if point == EQUAL_PURITY_POINT and partial:  # of fewer frames the purity is another
                 pooled = pool_frames([prepare(inputs[k], rules) for k in members])
-                cuts, wrote = [purity_threshold(pooled, 0.95)] * len(members), []
-            elif point == "purity95" and group == "all" and names != ["all"]:
+                cuts, wrote = [purity_threshold(pooled, NOMINAL_PURITY)] * len(members), []
+            elif point == EQUAL_PURITY_POINT and group == ALL_GROUPS and names != [ALL_GROUPS]:
                 cuts, wrote = [_pooled_cut(one)] * len(members), []
             else:
                 cuts = [_cut(one, point, inputs[k], w) for k, w in zip(members, wrote, strict=True)]
@@ -311,7 +312,7 @@ def _cut(one: RunDetector, point: str, source: FrameInput, wrote: pd.DataFrame |
     frame's is in the pairs. NaN where the point does not exist for the frame.
     """
     if wrote is None:
-        if point == "purity95":
+        if point == EQUAL_PURITY_POINT:
             return float("nan")
         raise BadInputError(
             str(one.run.path / "pairs"), f"the pairs of {source.frame!r} at {point}", "no such file"

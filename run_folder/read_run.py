@@ -17,13 +17,12 @@ from skyduel.core.io.atomic_files import safe_name
 from skyduel.run_folder.previews import read_picture
 from skyduel.run_folder.read_counts import COUNT_COLUMNS, NAMES, check_kinds, read_counts
 from skyduel.run_folder.record import check_record
+from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS, CALIBRATED_POINT, DEFAULT_POINT
 
-__all__ = ["ALL_BINS", "SCHEMA", "Run", "bin_label", "load_run"]
+__all__ = ["SCHEMA", "Run", "bin_label", "load_run"]
 
 #: The run folder's format that this code reads.
 SCHEMA: Final = 1
-#: The `bin` that stands for all bins together.
-ALL_BINS: Final = -2
 
 _COLUMNS: Final[Mapping[str, str]] = {
     "counts": " ".join(COUNT_COLUMNS),
@@ -100,12 +99,14 @@ class Run:
     def headline_point(self) -> str:
         """The point that the verdict rests on: ``calibrated``, else ``default``, else the first."""
         there = self.points
-        return next((p for p in ("calibrated", "default") if p in there), (*there, "default")[0])
+        return next(
+            (p for p in (CALIBRATED_POINT, DEFAULT_POINT) if p in there), (*there, DEFAULT_POINT)[0]
+        )
 
     @property
     def groups(self) -> tuple[str, ...]:
         """The groups' names in alphabetical order, without ``all``."""
-        return tuple(sorted(set(self.scores["group"].astype(str)) - {"all"}))
+        return tuple(sorted(set(self.scores["group"].astype(str)) - {ALL_GROUPS}))
 
     @property
     def frames(self) -> tuple[Mapping[str, Any], ...]:

@@ -41,6 +41,7 @@ from skyduel.evaluation import (
 from skyduel.evaluation.comparison.compare import compare_all
 from skyduel.run_folder.lock import lock_folder
 from skyduel.run_folder.provenance import PROMISES, git_state, machine, now_utc, versions
+from skyduel.run_folder.schema import ALL_GROUPS
 from skyduel.run_folder.write_tables import Results, write_table
 from skyduel.runner.detect_frame import detect_frame, fingerprint, prepare_truth
 from skyduel.runner.detector_specs import DetectorSpec, build
@@ -415,7 +416,7 @@ def _frame_record(entry: Entry, truth: Outcome) -> dict[str, Any]:
         "path": str(entry.frame),
         "truth": None if entry.truth is None else str(entry.truth),
         "split": entry.split,
-        "group": entry.group or "all",
+        "group": entry.group or ALL_GROUPS,
         **{key: truth.facts.get(key) for key in ("ny", "nx", "mpix", "fwhm", "n_truth")},
     }
 
@@ -448,7 +449,7 @@ def _evaluate(
                 truth=tables[e.name],
                 found=catalog,
                 mpix=truths[e.name].facts["mpix"],
-                group=e.group or "all",
+                group=e.group or ALL_GROUPS,
                 split=e.split,
                 fwhm=truths[e.name].facts["fwhm"],
                 shape=(truths[e.name].facts["ny"], truths[e.name].facts["nx"]),

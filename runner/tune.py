@@ -29,6 +29,7 @@ from skyduel.evaluation import (
     best_value,
     evaluate_objective,
 )
+from skyduel.run_folder.schema import ALL_GROUPS, CALIBRATED_POINT, DEFAULT_POINT
 from skyduel.runner.detector_specs import DetectorSpec, build
 from skyduel.runner.execution.process_pool import process_pool, threads_each
 from skyduel.runner.tune_frame import TriedFrame, load_tried, trials_digest, try_on_frame
@@ -151,9 +152,9 @@ class Tuned:
                 continue
             cut: dict[str, float | None] = {}
             if np.isfinite(goal.best_f1_threshold):
-                cut["calibrated"] = float(goal.best_f1_threshold)
+                cut[CALIBRATED_POINT] = float(goal.best_f1_threshold)
             if tuned and self.has_threshold and np.isfinite(goal.threshold):
-                cut["default"] = float(goal.threshold)
+                cut[DEFAULT_POINT] = float(goal.threshold)
             out |= dict.fromkeys(part.applied_to, cut)
         return out
 
@@ -165,7 +166,7 @@ class Tuned:
                 row: dict[str, Any] = {
                     "detector": self.contestant.name,
                     "fold": -1 if part.fold is None else part.fold,
-                    "group": part.group or "all",
+                    "group": part.group or ALL_GROUPS,
                     "trial": k,
                     "chosen": k == part.trial,
                     "failed": goal is None,
@@ -223,7 +224,7 @@ def folds_of(entries: Sequence[Entry]) -> dict[str, int] | None:
         )
     groups: dict[str, list[str]] = defaultdict(list)
     for entry in sorted(entries, key=lambda entry: entry.name):
-        groups[entry.group or "all"].append(entry.name)
+        groups[entry.group or ALL_GROUPS].append(entry.name)
     folds: dict[str, int] = {}
     for _, names in sorted(groups.items()):
         counts = [list(folds.values()).count(k) for k in (0, 1)]
@@ -366,8 +367,8 @@ def _parts(
     usable = [entry for entry in used if entry.name in tried]
     groups: list[str | None] = [None]
     if tuning.per_group:
-        groups = list(dict.fromkeys(entry.group or "all" for entry in entries))
-    group_of = {entry.name: entry.group or "all" for entry in entries}
+        groups = list(dict.fromkeys(entry.group or ALL_GROUPS for entry in entries))
+    group_of = {entry.name: entry.group or ALL_GROUPS for entry in entries}
     parts = []
     for fold in (None,) if folds is None else (0, 1):
         others = [e for e in usable if folds is None or folds[e.name] != fold]
@@ -376,9 +377,9 @@ def _parts(
                 e.name
                 for e in entries
                 if (folds is None or folds[e.name] == fold)
-                and (group is None or (e.group or "all") == group)
+                and (group is None or (e.group or ALL_GROUPS) == group)
             )
-            own = [e for e in others if group is None or (e.group or "all") == group]
+            own = [e for e in others if group is None or (e.group or ALL_GROUPS) == group]
             # A group with nothing to choose on is served by all of them.
             names = tuple(e.name for e in own or others)
             goals = _goals([tried[name] for name in names], group_of, n_trials, tuning.objective)

@@ -26,7 +26,8 @@ MAY_IMPORT = {
 ORDER = {
     "core": ("errors settings catalog frame wcs detector search_space registry columnar_catalogs",
              "io", "measure", "sections"),
-    "evaluation": ("rules", "statistics", "matching", "scoring", "analyses", "comparison"),
+    "evaluation": ("rules table_keys", "statistics", "matching", "scoring", "analyses",
+                   "comparison"),
     "baseline": ("errors filters shapes sextractor_files", "sep"),
     "detect": ("model", "inference", "training", "calibration"),
     "reports": ("style", "figures", "tables", "text", "page"),

@@ -15,7 +15,7 @@ from rich.text import Text
 from skyduel.cli.console import shown, wide_out
 from skyduel.core import BadInputError
 from skyduel.evaluation.comparison.headline import sentence
-from skyduel.evaluation.scoring.scores import ALL_BINS
+from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS, EQUAL_PURITY_POINT
 
 __all__ = ["NAME", "Common", "Detector", "NameA", "NameB", "command", "pick"]
 
@@ -57,7 +57,7 @@ def command(
     b: NameB = None,
     point: Annotated[
         str, typer.Option(help="Operating point: purity95, default or calibrated.")
-    ] = "purity95",
+    ] = EQUAL_PURITY_POINT,
     common_frames: Common = False,
     json_: Annotated[bool, typer.Option("--json", help="Print stable JSON instead.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown instead.")] = False,
@@ -126,7 +126,7 @@ def _groups(table: pd.DataFrame, names: tuple[str, str], alpha: float) -> Grid:
     """Return the differences over all bins, one row a group."""
     rows = table[(table["bin"] == ALL_BINS) & (table["interval"] != "newcombe")]
     cells = {(r["group"], r["quantity"]): r for r in rows.to_dict("records")}
-    groups = [*sorted(set(rows["group"]) - {"all"}), "all"]
+    groups = [*sorted(set(rows["group"]) - {ALL_GROUPS}), ALL_GROUPS]
     out = []
     for group in groups:
         n = max(int(cells[group, q]["n_frames"]) for q in _SHOWN)
@@ -141,7 +141,7 @@ def _groups(table: pd.DataFrame, names: tuple[str, str], alpha: float) -> Grid:
 
 def _bins(table: pd.DataFrame, alpha: float) -> Grid:
     """Return the outcomes per truth and the differences, one row a bin."""
-    rows = table[table["group"] == "all"]
+    rows = table[table["group"] == ALL_GROUPS]
     out = []
     cells: dict[tuple[int, str], dict[Any, Any]] = {}
     for r in rows.to_dict("records"):

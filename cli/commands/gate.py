@@ -28,6 +28,7 @@ from skyduel.evaluation.comparison.gate_report import (
     loss_text,
     number,
 )
+from skyduel.run_folder.schema import DEFAULT_POINT
 
 __all__ = ["NAME", "command", "run_gate"]
 
@@ -128,7 +129,7 @@ def run_gate(
     points = list(dict.fromkeys(a.point for a in allowances if a.quantity != SPEED))
     judged = []
     made = compare_detectors(
-        reference, candidate, points or ["default"], common_frames=common_frames
+        reference, candidate, points or [DEFAULT_POINT], common_frames=common_frames
     )
     for allowance in allowances:
         if allowance.quantity == SPEED:

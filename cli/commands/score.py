@@ -29,6 +29,7 @@ from skyduel.evaluation import (
     score_catalogs,
 )
 from skyduel.evaluation.analyses.jia2020 import jia2020_table
+from skyduel.evaluation.table_keys import ALL_BINS
 
 __all__ = ["NAME", "command"]
 
@@ -154,7 +155,7 @@ def _table(report: ScoreReport) -> Table:
     n_bins = len(report.counts.edges) - 1
     first_edge, last_edge = report.counts.edges[0], report.counts.edges[-1]
     names = {
-        -2: "all",
+        ALL_BINS: "all",
         -1: f"< {first_edge:g}",
         n_bins: f"≥ {last_edge:g}",
         n_bins + 1: "unmeasured",
@@ -164,7 +165,7 @@ def _table(report: ScoreReport) -> Table:
         bins.setdefault(int(row["bin"]), {})[str(row["quantity"])] = row
     for number in sorted(bins):
         quantities = bins[number]
-        outside = number not in range(n_bins) and number != -2
+        outside = number not in range(n_bins) and number != ALL_BINS
         if outside and not any(quantities[q]["n"] > 0 for q in _SHOWN):
             continue
         first = quantities[_SHOWN[0]]

@@ -15,6 +15,7 @@ from skyduel.evaluation.analyses.truth_properties import FACETS, truth_facts
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.counts import bin_index, bin_table, measured_mag
 from skyduel.evaluation.scoring.frame_score import FrameScore
+from skyduel.evaluation.table_keys import ALL_BINS
 
 __all__ = ["ASTROMETRY_COLUMNS", "astrometry_table"]
 
@@ -121,7 +122,7 @@ def _rows(
     groups = [values[a:b] for a, b in pairwise(ends)]
     number, lo, hi = (list(b) for b in bins)
     if by:
-        groups, number = [*groups, values], [*number, -2]
+        groups, number = [*groups, values], [*number, ALL_BINS]
         lo, hi = [*lo, np.nan], [*hi, np.nan]
     stats = [_stats(g, right) for g in groups]
     size = len(groups)

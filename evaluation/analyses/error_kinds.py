@@ -33,8 +33,9 @@ from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.counts import bin_index, bin_table, measured_mag
 from skyduel.evaluation.scoring.frame_score import FrameScore
 from skyduel.evaluation.scoring.ragged import for_each
-from skyduel.evaluation.scoring.scores import ALL_BINS, ratio
+from skyduel.evaluation.scoring.scores import ratio
 from skyduel.evaluation.statistics.intervals import wilson
+from skyduel.evaluation.table_keys import ALL_BINS
 
 __all__ = [
     "FALSE_KINDS",

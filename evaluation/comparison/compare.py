@@ -17,9 +17,10 @@ from skyduel.evaluation.scoring.counts import bin_index, bin_table
 from skyduel.evaluation.scoring.depth import Limit, completeness_limits
 from skyduel.evaluation.scoring.frame_score import FrameScore
 from skyduel.evaluation.scoring.resampling_units import resampling_units
-from skyduel.evaluation.scoring.scores import ALL_BINS, f_beta, f_from_counts, ratio
+from skyduel.evaluation.scoring.scores import f_beta, f_from_counts, ratio
 from skyduel.evaluation.statistics.intervals import resampled
 from skyduel.evaluation.statistics.paired_tests import frame_interval, holm, mcnemar, newcombe
+from skyduel.evaluation.table_keys import ALL_BINS, ALL_GROUPS
 
 __all__ = [
     "COMPARISON_COLUMNS",
@@ -199,7 +200,7 @@ def compare_all(
 
 
 def _holm_over_groups(table: pd.DataFrame) -> pd.DataFrame:
-    grouped = (table["bin"] == ALL_BINS) & (table["group"] != "all")
+    grouped = (table["bin"] == ALL_BINS) & (table["group"] != ALL_GROUPS)
     keys = ["detector_a", "detector_b", "point", "quantity", "interval"]
     for _, rows in table[grouped].groupby(keys, sort=False):
         table.loc[rows.index, "p_holm"] = holm(rows["p"])

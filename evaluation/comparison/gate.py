@@ -18,7 +18,7 @@ import pandas as pd
 
 from skyduel.core.errors import BadInputError
 from skyduel.core.settings import nearest
-from skyduel.evaluation.scoring.scores import ALL_BINS
+from skyduel.evaluation.table_keys import ALL_BINS, ALL_GROUPS, DEFAULT_POINT, EQUAL_PURITY_POINT
 
 __all__ = [
     "GATED",
@@ -103,7 +103,7 @@ def parse_allowances(text: str, point: str | None = None) -> tuple[Allowance, ..
                 raise BadInputError("allowance of speed", "a fraction below 1", repr(value))
             where = ""
         elif not where:
-            where = point or ("purity95" if quantity in _AT_EQUAL_PURITY else "default")
+            where = point or (EQUAL_PURITY_POINT if quantity in _AT_EQUAL_PURITY else DEFAULT_POINT)
         if any((a.quantity, a.point) == (quantity, where) for a in out):
             raise BadInputError("allowances", "each criterion once", f"{name!r} twice")
         out.append(Allowance(quantity, where, margin))
@@ -153,7 +153,7 @@ class Judged:
     def name(self) -> str:
         """The criterion, as in ``f1@default``; with its group unless that is ``all``."""
         at = f"@{self.allowance.point}" if self.allowance.point else ""
-        group = "" if self.group == "all" else f"[{self.group}]"
+        group = "" if self.group == ALL_GROUPS else f"[{self.group}]"
         return f"{self.allowance.quantity}{at}{group}"
 
 
@@ -217,8 +217,8 @@ def judge(
     n_pairs = len(rows[["detector_a", "detector_b"]].drop_duplicates())
     if n_pairs != 1:
         raise BadInputError("gate", "one reference and one candidate", f"{n_pairs} pairs")
-    groups = [g for g in dict.fromkeys(rows["group"]) if g == "all" or per_group]
-    groups.sort(key=lambda g: g != "all")
+    groups = [g for g in dict.fromkeys(rows["group"]) if g == ALL_GROUPS or per_group]
+    groups.sort(key=lambda g: g != ALL_GROUPS)
     for allowance in allowances:
         if allowance.quantity == SPEED:
             continue
@@ -243,7 +243,7 @@ def _judge_row(row: dict[Any, Any], allowance: Allowance, group: str) -> Judged:
     verdict: Verdict = "undecided"
     if math.isnan(loss):
         reason = _undefined(allowance, reference, candidate, n)
-        if group != "all" and math.isnan(reference) and math.isnan(candidate):
+        if group != ALL_GROUPS and math.isnan(reference) and math.isnan(candidate):
             verdict = "not comparable"
     elif math.isnan(lo):
         few = "one frame" if n == 1 else f"{n} frames"
@@ -319,4 +319,4 @@ def decide_speed(reference: Speed, candidate: Speed, allowance: Allowance) -> Ju
         verdict = "pass" if loss <= allowance.margin else "worse"
         word = "slower" if loss > 0 else "faster"
         reason = f"{abs(loss):.0%} {word} on the same machine; {allowance.margin:.0%} is allowed"
-    return Judged(allowance, "all", a, b, loss, math.nan, math.nan, verdict, reason, 0)
+    return Judged(allowance, ALL_GROUPS, a, b, loss, math.nan, math.nan, verdict, reason, 0)

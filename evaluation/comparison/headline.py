@@ -8,15 +8,22 @@ import pandas as pd
 
 from skyduel.core.errors import BadInputError
 from skyduel.evaluation.comparison.compare import FEW_FRAMES
-from skyduel.evaluation.scoring.scores import ALL_BINS
+from skyduel.evaluation.table_keys import (
+    ALL_BINS,
+    ALL_GROUPS,
+    CALIBRATED_POINT,
+    DEFAULT_POINT,
+    EQUAL_PURITY_POINT,
+    NOMINAL_PURITY,
+)
 
 __all__ = ["headline", "sentence"]
 
 _SYMBOL: Final = {"m50": "Δm50", "f1": "ΔF1"}
 _POINT: Final = {
-    "default": "at each one's own threshold",
-    "calibrated": "at each one's best threshold of the calibration frames",
-    "purity95": "at 95 % purity",
+    DEFAULT_POINT: "at each one's own threshold",
+    CALIBRATED_POINT: "at each one's best threshold of the calibration frames",
+    EQUAL_PURITY_POINT: f"at {100 * NOMINAL_PURITY:g} % purity",
 }
 
 
@@ -43,9 +50,9 @@ def headline(table: pd.DataFrame, point: str) -> pd.DataFrame:
     if n_pairs != 1:
         raise BadInputError("comparison", f"one pair of detectors at {point!r}", f"{n_pairs}")
     m50 = rows[rows["quantity"] == "m50"]
-    if point != "purity95" or m50["delta"].isna().all():
+    if point != EQUAL_PURITY_POINT or m50["delta"].isna().all():
         m50 = rows[rows["quantity"] == "f1"]
-    return m50.assign(_last=m50["group"] == "all").sort_values(
+    return m50.assign(_last=m50["group"] == ALL_GROUPS).sort_values(
         ["_last", "group"], kind="stable"
     ).drop(columns="_last")  # fmt: skip
 
@@ -69,9 +76,9 @@ def sentence(table: pd.DataFrame, point: str, *, confidence: float = 0.95) -> st
     name_a, name_b = str(rows["detector_a"].iloc[0]), str(rows["detector_b"].iloc[0])
     quantity = str(rows["quantity"].iloc[0])
     verb = "finds more than" if quantity == "m50" else "scores higher than"
-    overall = rows[rows["group"] == "all"].iloc[-1]
-    groups = rows[rows["group"] != "all"]
-    many = groups if len(groups) > 1 else rows[rows["group"] == "all"]
+    overall = rows[rows["group"] == ALL_GROUPS].iloc[-1]
+    groups = rows[rows["group"] != ALL_GROUPS]
+    many = groups if len(groups) > 1 else rows[rows["group"] == ALL_GROUPS]
     shown = many[many["p_holm"] < 1 - confidence]
     untold = [str(g) for g in many.loc[many["p"].isna(), "group"]]
     n_frames = int(overall["n_frames"])

@@ -12,6 +12,7 @@ from skyduel.evaluation.matching.candidates import Candidates, find_candidates
 from skyduel.evaluation.matching.matching import Pairing, pair_candidates, rows_at
 from skyduel.evaluation.rules import ScoringRules, auto_bins
 from skyduel.evaluation.scoring.counts import Counts, ZeroPoint, count, zero_point_offset
+from skyduel.evaluation.table_keys import ALL_GROUPS
 
 __all__ = ["CALIBRATION", "TEST", "FrameInput", "FrameScore", "choose_edges", "score_frame"]
 
@@ -54,7 +55,7 @@ class FrameInput:
     truth: Catalog
     found: Catalog
     mpix: float = float("nan")
-    group: str = "all"
+    group: str = ALL_GROUPS
     split: str = TEST
     fwhm: float | None = None
     shape: tuple[int, int] | None = None

@@ -12,13 +12,12 @@ import pandas as pd
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.counts import COUNT_COLUMNS, Counts, bin_table, total
 from skyduel.evaluation.statistics.intervals import percentile, poisson, proportion, resampled
+from skyduel.evaluation.table_keys import ALL_BINS
 
-__all__ = ["ALL_BINS", "QUANTITIES", "f_beta", "f_from_counts", "ratio", "score_table"]
+__all__ = ["QUANTITIES", "f_beta", "f_from_counts", "ratio", "score_table"]
 
 Floats = npt.NDArray[np.float64]
 
-#: ``bin`` of the rows for all bins together.
-ALL_BINS: Final = -2
 QUANTITIES: Final = ("completeness", "purity", "f1", "f2", "false_per_mpix")
 
 

@@ -22,6 +22,7 @@ from skyduel.evaluation.matching.matching import resolve
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.frame_score import FrameInput
 from skyduel.evaluation.scoring.scores import f_from_counts, ratio
+from skyduel.evaluation.table_keys import NOMINAL_PURITY
 
 __all__ = ["Curve", "best_f1_threshold", "curve", "grid", "purity_threshold", "sweep"]
 
@@ -241,7 +242,7 @@ def best_f1_threshold(curve: Curve) -> float:
     return float(curve.threshold[int(np.nanargmax(f1))])
 
 
-def purity_threshold(curve: Curve, purity: float = 0.95) -> float:
+def purity_threshold(curve: Curve, purity: float = NOMINAL_PURITY) -> float:
     """Return the lowest score at which pooled purity is at least ``purity``, NaN if none is.
 
     Exact over all distinct scores. Purity need not rise with the threshold:

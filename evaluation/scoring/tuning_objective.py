@@ -19,6 +19,7 @@ from skyduel.evaluation.scoring.threshold_sweep import (
     pool,
     purity_threshold,
 )
+from skyduel.evaluation.table_keys import ALL_GROUPS, NOMINAL_PURITY
 
 __all__ = [
     "OBJECTIVES",
@@ -33,8 +34,6 @@ __all__ = [
 Objective = Literal["purity95", "purity95-groups", "f1", "f2"]
 #: What settings may be chosen for.
 OBJECTIVES: Final[tuple[Objective, ...]] = get_args(Objective)
-
-_PURITY: Final = 0.95
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +139,7 @@ def evaluate_objective(
     swept = _pooled(frames)
     at_f1 = best_f1_threshold(swept)
     if objective == "purity95":
-        threshold = purity_threshold(swept, _PURITY)
+        threshold = purity_threshold(swept, NOMINAL_PURITY)
     else:
         threshold = _best_f2_threshold(swept) if objective == "f2" else at_f1
     reached = not np.isnan(threshold)
@@ -149,7 +148,7 @@ def evaluate_objective(
     completeness, purity, f1, f2 = _scores(swept, threshold)
     value = {"purity95": completeness, "f1": f1, "f2": f2}.get(objective, np.nan)
     if objective == "purity95-groups":
-        value = _mean_over_groups(frames, groups or ["all"] * len(frames))
+        value = _mean_over_groups(frames, groups or [ALL_GROUPS] * len(frames))
         reached = value > 0
     return ObjectiveValue(
         objective=objective,
@@ -184,7 +183,7 @@ def _mean_over_groups(frames: Sequence[TrialFrame], groups: Sequence[str]) -> fl
     values = []
     for group in sorted(set(groups)):
         own = _pooled([f for f, g in zip(frames, groups, strict=True) if g == group])
-        completeness = _scores(own, purity_threshold(own, _PURITY))[0]
+        completeness = _scores(own, purity_threshold(own, NOMINAL_PURITY))[0]
         if own.truths:
             values.append(0.0 if np.isnan(completeness) else completeness)
     return float(np.mean(values)) if values else 0.0

@@ -26,6 +26,7 @@ from skyduel.reports.figures.plot_helpers import (
 )
 from skyduel.reports.style import QUANTITY_NAMES, Style, drawing, point_name, shorten
 from skyduel.run_folder.read_run import bin_label
+from skyduel.run_folder.schema import ALL_GROUPS, DEFAULT_POINT
 
 __all__ = [
     "FACETS",
@@ -71,8 +72,8 @@ def plot_facet(
     facet: str,
     quantity: str,
     *,
-    group: str = "all",
-    point: str = "default",
+    group: str = ALL_GROUPS,
+    point: str = DEFAULT_POINT,
     looks: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
     """Draw completeness or purity along another axis; return what was drawn.
@@ -142,8 +143,8 @@ def plot_facet(
 def facets_overview(
     facets: pd.DataFrame,
     *,
-    group: str = "all",
-    point: str = "default",
+    group: str = ALL_GROUPS,
+    point: str = DEFAULT_POINT,
     which: Sequence[tuple[str, str, str]] = FACETS,
     looks: Mapping[str, Style] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
@@ -171,8 +172,8 @@ def plot_ignore_limit(
     limits: pd.DataFrame,
     quantity: str,
     *,
-    group: str = "all",
-    point: str = "default",
+    group: str = ALL_GROUPS,
+    point: str = DEFAULT_POINT,
     looks: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
     """Draw a score against the ignore limit; return what was drawn.
@@ -214,8 +215,8 @@ def plot_ignore_limit(
 def ignore_limits(
     limits: pd.DataFrame,
     *,
-    group: str = "all",
-    point: str = "default",
+    group: str = ALL_GROUPS,
+    point: str = DEFAULT_POINT,
     looks: Mapping[str, Style] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
     """Return a figure of completeness, purity and F1 against the ignore limit, and its numbers."""
@@ -239,7 +240,12 @@ def ignore_limits(
 
 
 def plot_migration(
-    ax: Axes, migration: pd.DataFrame, detector: str, *, group: str = "all", point: str = "default"
+    ax: Axes,
+    migration: pd.DataFrame,
+    detector: str,
+    *,
+    group: str = ALL_GROUPS,
+    point: str = DEFAULT_POINT,
 ) -> pd.DataFrame:
     """Draw how many found sources of a true bin were measured in which; return what was drawn.
 
@@ -299,7 +305,7 @@ def plot_migration(
 
 
 def migrations(
-    migration: pd.DataFrame, *, group: str = "all", point: str = "default"
+    migration: pd.DataFrame, *, group: str = ALL_GROUPS, point: str = DEFAULT_POINT
 ) -> tuple[Figure, pd.DataFrame]:
     """Return a figure of the migration between bins, a panel a detector, and its numbers."""
     detectors = list(dict.fromkeys(migration["detector"].astype(str)))

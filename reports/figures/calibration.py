@@ -26,7 +26,7 @@ from skyduel.reports.figures.plot_helpers import (
     thin_handle,
 )
 from skyduel.reports.style import Style, drawing, shorten
-from skyduel.run_folder.read_run import ALL_BINS
+from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS
 
 __all__ = ["plot_purity_choice", "plot_reliability", "purity_choices", "reliability_diagrams"]
 
@@ -36,7 +36,7 @@ def plot_reliability(
     reliability: pd.DataFrame,
     errors: pd.DataFrame,
     *,
-    group: str = "all",
+    group: str = ALL_GROUPS,
     binning: str = "equal width",
     looks: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
@@ -155,7 +155,7 @@ def plot_purity_choice(
     ax: Axes,
     choices: pd.DataFrame,
     *,
-    group: str = "all",
+    group: str = ALL_GROUPS,
     looks: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
     """Draw the purity reached where one was wanted beforehand; return what was drawn.

@@ -30,7 +30,7 @@ from skyduel.reports.style import (
     shorten,
     styles,
 )
-from skyduel.run_folder.read_run import ALL_BINS
+from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS, DEFAULT_POINT
 
 __all__ = [
     "ALPHA",
@@ -87,8 +87,8 @@ def plot_differences(
     pair: Pair,
     quantity: str,
     *,
-    group: str = "all",
-    point: str = "default",
+    group: str = ALL_GROUPS,
+    point: str = DEFAULT_POINT,
     looks: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
     """Draw one pair's difference against magnitude; return what was drawn.
@@ -158,8 +158,8 @@ def plot_differences(
 def differences_by_magnitude(
     comparisons: pd.DataFrame,
     *,
-    group: str = "all",
-    point: str = "default",
+    group: str = ALL_GROUPS,
+    point: str = DEFAULT_POINT,
     quantities: Sequence[str] = _BY_MAGNITUDE,
     looks: Mapping[str, Style] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
@@ -206,7 +206,7 @@ def plot_forest(
     comparisons: pd.DataFrame,
     quantity: str,
     *,
-    point: str = "default",
+    point: str = DEFAULT_POINT,
     looks: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
     """Draw one quantity's differences over all bins, a line a group and pair.
@@ -263,7 +263,7 @@ def plot_forest(
 def differences_by_group(
     comparisons: pd.DataFrame,
     *,
-    point: str = "default",
+    point: str = DEFAULT_POINT,
     quantities: Sequence[str] = _OVERALL,
     looks: Mapping[str, Style] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:

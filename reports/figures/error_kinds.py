@@ -13,7 +13,8 @@ from matplotlib.patches import Patch
 
 from skyduel.reports.figures.plot_helpers import group_order, group_title, legend, say
 from skyduel.reports.style import drawing, point_name, shorten
-from skyduel.run_folder.read_run import ALL_BINS, bin_label
+from skyduel.run_folder.read_run import bin_label
+from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS, DEFAULT_POINT
 
 __all__ = [
     "KINDS",
@@ -64,7 +65,7 @@ def kind_look(kind: str) -> KindLook:
 
 
 def plot_mistakes(
-    ax: Axes, mistakes: pd.DataFrame, side: str, *, point: str = "default"
+    ax: Axes, mistakes: pd.DataFrame, side: str, *, point: str = DEFAULT_POINT
 ) -> pd.DataFrame:
     """Draw the shares of the kinds as stacked bars, one a group and detector.
 
@@ -147,7 +148,7 @@ def plot_mistakes(
 
 
 def mistakes_by_group(
-    mistakes: pd.DataFrame, *, point: str = "default"
+    mistakes: pd.DataFrame, *, point: str = DEFAULT_POINT
 ) -> tuple[Figure, pd.DataFrame]:
     """Return a figure of the kinds of mistake per group and detector, and its numbers."""
     n_lines = mistakes.loc[mistakes["point"] == point, ["group", "detector"]].drop_duplicates()
@@ -172,8 +173,8 @@ def plot_mistakes_by_magnitude(
     detector: str,
     side: str,
     *,
-    group: str = "all",
-    point: str = "default",
+    group: str = ALL_GROUPS,
+    point: str = DEFAULT_POINT,
 ) -> pd.DataFrame:
     """Draw how many mistakes of each kind a magnitude bin holds, stacked.
 
@@ -230,7 +231,7 @@ def plot_mistakes_by_magnitude(
 
 
 def mistakes_by_magnitude(
-    mistakes: pd.DataFrame, *, group: str = "all", point: str = "default"
+    mistakes: pd.DataFrame, *, group: str = ALL_GROUPS, point: str = DEFAULT_POINT
 ) -> tuple[Figure, pd.DataFrame]:
     """Return a figure of the kinds of mistake against magnitude, and its numbers."""
     detectors = list(dict.fromkeys(mistakes["detector"].astype(str)))

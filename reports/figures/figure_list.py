@@ -30,6 +30,7 @@ from skyduel.reports.figures.scores import (
 )
 from skyduel.reports.style import point_name, shorten, styles
 from skyduel.run_folder.read_run import Run
+from skyduel.run_folder.schema import ALL_GROUPS
 
 __all__ = ["FRAMES_CHOICE", "MOST_GROUPS", "Drawing", "drawings"]
 
@@ -95,7 +96,7 @@ def _scores(run: Run) -> Iterator[Drawing]:
         lambda: precision_recall(run.sweep, run.scores, looks=looks),
     )
     for point in run.points:
-        yield _by_magnitude(run, "magnitude", "all", point, f"scores_by_magnitude-{point}")
+        yield _by_magnitude(run, "magnitude", ALL_GROUPS, point, f"scores_by_magnitude-{point}")
     if len(run.groups) > 1:
         point = run.headline_point
         for group in run.groups[:MOST_GROUPS]:
@@ -105,7 +106,7 @@ def _scores(run: Run) -> Iterator[Drawing]:
 
 def _by_magnitude(run: Run, section: str, group: str, point: str, name: str) -> Drawing:
     looks = styles(run.detectors)
-    where = "all frames" if group == "all" else f"group {shorten(group)}"
+    where = "all frames" if group == ALL_GROUPS else f"group {shorten(group)}"
     return Drawing(
         safe_name(name),
         section,

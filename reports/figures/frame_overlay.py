@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 from skyduel.core.errors import BadInputError
 from skyduel.reports.style import drawing, point_name, shorten
 from skyduel.run_folder.read_run import Run
+from skyduel.run_folder.schema import DEFAULT_POINT
 
 __all__ = ["CUT_PX", "MOST_MARKS", "frame_figure", "frame_marks", "plot_marks"]
 
@@ -116,7 +117,7 @@ def plot_marks(ax: Axes, marks: pd.DataFrame) -> None:
             )
 
 
-def frame_figure(run: Run, frame: str, point: str = "default") -> tuple[Figure, pd.DataFrame]:
+def frame_figure(run: Run, frame: str, point: str = DEFAULT_POINT) -> tuple[Figure, pd.DataFrame]:
     """Return a figure of one frame, and the marks drawn in it.
 
     Parameters

@@ -28,7 +28,7 @@ from skyduel.reports.figures.plot_helpers import (
 from skyduel.reports.figures.score_axes import STRIP_FLOOR, bin_rows, draw_strip, magnitude_axis
 from skyduel.reports.figures.scores import dots_by_group
 from skyduel.reports.style import QUANTITY_NAMES, Style, drawing, point_name
-from skyduel.run_folder.read_run import ALL_BINS
+from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS, DEFAULT_POINT
 
 __all__ = [
     "completeness_and_ideal",
@@ -50,8 +50,8 @@ def plot_ideal(
     ax: Axes,
     ideal: pd.DataFrame,
     *,
-    group: str = "all",
-    point: str = "default",
+    group: str = ALL_GROUPS,
+    point: str = DEFAULT_POINT,
     match: str = "false_rate",
     looks: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
@@ -124,7 +124,7 @@ def plot_ideal(
 def completeness_and_ideal(
     ideal: pd.DataFrame,
     *,
-    point: str = "default",
+    point: str = DEFAULT_POINT,
     match: str = "false_rate",
     looks: Mapping[str, Style] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
@@ -196,8 +196,8 @@ def plot_completeness_curve(
     scores: pd.DataFrame,
     limits: pd.DataFrame,
     *,
-    group: str = "all",
-    point: str = "default",
+    group: str = ALL_GROUPS,
+    point: str = DEFAULT_POINT,
     looks: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
     """Draw binned completeness, the fitted curve, and where it is 0.5 and 0.9.
@@ -260,7 +260,7 @@ def completeness_curves(
     scores: pd.DataFrame,
     limits: pd.DataFrame,
     *,
-    point: str = "default",
+    point: str = DEFAULT_POINT,
     looks: Mapping[str, Style] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
     """Return a figure of the fitted completeness curves, a panel a group, and its numbers."""

@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from skyduel.reports.figures.plot_helpers import group_title, handles, legend, looks_of, say
 from skyduel.reports.figures.score_axes import bin_rows
 from skyduel.reports.style import Style, drawing, point_name
+from skyduel.run_folder.schema import ALL_GROUPS, DEFAULT_POINT
 
 __all__ = ["FAULTS", "original_layout", "plot_original"]
 
@@ -43,8 +44,8 @@ def plot_original(
     jia2020: pd.DataFrame,
     pair: tuple[str, str] = ("f1", "f2"),
     *,
-    group: str = "all",
-    point: str = "default",
+    group: str = ALL_GROUPS,
+    point: str = DEFAULT_POINT,
     looks: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
     """Draw two of that paper's quantities in one panel, as it does; return what was drawn.
@@ -104,8 +105,8 @@ def original_layout(
     jia2020: pd.DataFrame,
     scores: pd.DataFrame,
     *,
-    group: str = "all",
-    point: str = "default",
+    group: str = ALL_GROUPS,
+    point: str = DEFAULT_POINT,
     looks: Mapping[str, Style] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
     """Return that paper's figure above the same layout with this program's measures; its numbers.

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from skyduel.reports.style import Style, shorten, styles
+from skyduel.run_folder.schema import ALL_GROUPS
 
 __all__ = [
     "MOST_PANELS",
@@ -65,18 +66,18 @@ def looks_of(table: pd.DataFrame, looks: Mapping[str, Style] | None) -> Mapping[
 
 def group_order(groups: Iterable[Any]) -> list[str]:
     """Return the groups with ``all`` first, the others by name."""
-    return sorted({str(g) for g in groups}, key=lambda g: (g != "all", g))
+    return sorted({str(g) for g in groups}, key=lambda g: (g != ALL_GROUPS, g))
 
 
 def shown_groups(table: pd.DataFrame) -> list[str]:
     """Return the groups that get a panel: ``all`` alone where there is only one other."""
     groups = group_order(table["group"]) if "group" in table else []
-    return groups[:1] if len(groups) == 2 and groups[0] == "all" else groups[:MOST_PANELS]
+    return groups[:1] if len(groups) == 2 and groups[0] == ALL_GROUPS else groups[:MOST_PANELS]
 
 
 def group_title(group: str) -> str:
     """Return what a group is called above a panel."""
-    return "all groups" if group == "all" else shorten(group)
+    return "all groups" if group == ALL_GROUPS else shorten(group)
 
 
 def frames_said(n: float) -> str:

@@ -25,7 +25,7 @@ from skyduel.reports.figures.plot_helpers import (
     thin_handle,
 )
 from skyduel.reports.style import Style, drawing, point_name
-from skyduel.run_folder.read_run import ALL_BINS
+from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS, DEFAULT_POINT
 
 __all__ = ["plot_residuals", "residuals"]
 
@@ -48,8 +48,8 @@ def plot_residuals(
     quantity: str,
     statistic: str,
     *,
-    group: str = "all",
-    point: str = "default",
+    group: str = ALL_GROUPS,
+    point: str = DEFAULT_POINT,
     looks: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
     """Draw the bias or scatter of a measurement against S/N or magnitude; return what was drawn.
@@ -115,8 +115,8 @@ def plot_residuals(
 def residuals(
     astrometry: pd.DataFrame,
     *,
-    group: str = "all",
-    point: str = "default",
+    group: str = ALL_GROUPS,
+    point: str = DEFAULT_POINT,
     looks: Mapping[str, Style] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
     """Return a figure of scatter and bias of x, y and magnitude, and its numbers."""

@@ -20,7 +20,7 @@ from skyduel.reports.figures.plot_helpers import (
     say,
 )
 from skyduel.reports.style import POINT_FILLS, QUANTITY_NAMES, Style, drawing, shorten
-from skyduel.run_folder.read_run import ALL_BINS
+from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS, DEFAULT_POINT
 
 __all__ = [
     "STRIP_FLOOR",
@@ -54,7 +54,7 @@ _STRIP_TOP: Final = -0.06
 
 
 def bin_rows(
-    scores: pd.DataFrame, quantity: str, *, group: str = "all", point: str = "default"
+    scores: pd.DataFrame, quantity: str, *, group: str = ALL_GROUPS, point: str = DEFAULT_POINT
 ) -> pd.DataFrame:
     """Return the rows of `scores` that a curve against magnitude draws.
 
@@ -109,8 +109,8 @@ def plot_score(
     scores: pd.DataFrame,
     quantity: str,
     *,
-    group: str = "all",
-    point: str = "default",
+    group: str = ALL_GROUPS,
+    point: str = DEFAULT_POINT,
     looks: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
     """Draw one score against magnitude for every detector; return what was drawn.
@@ -190,7 +190,7 @@ def plot_precision_recall(
     sweep: pd.DataFrame,
     scores: pd.DataFrame,
     *,
-    group: str = "all",
+    group: str = ALL_GROUPS,
     looks: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
     """Draw purity against completeness as the score threshold is swept; return what was drawn.

@@ -34,7 +34,7 @@ from skyduel.reports.style import (
     point_name,
     shorten,
 )
-from skyduel.run_folder.read_run import ALL_BINS
+from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS, DEFAULT_POINT
 
 __all__ = [
     "dots_by_group",
@@ -51,8 +51,8 @@ _OVERVIEW: Final = ("completeness", "purity", "f1", "f2")
 def scores_by_magnitude(
     scores: pd.DataFrame,
     *,
-    group: str = "all",
-    point: str = "default",
+    group: str = ALL_GROUPS,
+    point: str = DEFAULT_POINT,
     looks: Mapping[str, Style] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
     """Return a figure of completeness, purity, F1 and F2 against magnitude, and its numbers."""
@@ -68,7 +68,7 @@ def scores_by_magnitude(
             ax.tick_params(labelbottom=True)
         frames = scores.loc[(scores["group"] == group) & (scores["point"] == point), "n_frames"]
         n_frames = int(frames.max()) if len(frames) and frames.notna().any() else 0
-        which = "all groups" if group == "all" else f"group {shorten(group)}"
+        which = "all groups" if group == ALL_GROUPS else f"group {shorten(group)}"
         figure.suptitle(
             f"Scores by magnitude: {which}, operating point: {point_name(point)}, "
             f"{frames_said(n_frames)}"

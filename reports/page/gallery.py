@@ -15,7 +15,8 @@ from skyduel.evaluation.analyses.error_kinds import FALSE_KINDS, MISSED_KINDS
 from skyduel.reports.page.cutouts import CUT_PX, Cut, Marks, cut_out, sheet
 from skyduel.reports.style import point_name, shorten
 from skyduel.run_folder.previews import read_picture
-from skyduel.run_folder.read_run import ALL_BINS, Run
+from skyduel.run_folder.read_run import Run
+from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS, CALIBRATED_POINT, DEFAULT_POINT
 
 __all__ = [
     "KINDS",
@@ -127,10 +128,10 @@ def choose_mistakes(sources: pd.DataFrame, point: str, per_kind: int = PER_KIND)
         each frame, then the rest.
     """
     rows = sources[sources["point"] == point]
-    if point not in ("default", "calibrated"):
+    if point not in (DEFAULT_POINT, CALIBRATED_POINT):
         # Here every group is cut at a threshold of its own, so that the same
         # source may be a mistake of its group and none of all frames together.
-        rows = rows[rows["group"] == "all"]
+        rows = rows[rows["group"] == ALL_GROUPS]
     keys = ["detector", "side", "kind"]
     rows = rows.drop_duplicates([*keys, "frame", "truth_index", "found_index"])
     clearness = np.where(rows["side"] == "missed", rows["snr"], rows["score"])
@@ -215,7 +216,7 @@ def _totals(
         return totals
     rows = table[
         (table["point"] == point)
-        & (table["group"] == "all")
+        & (table["group"] == ALL_GROUPS)
         & (table["bin"] == ALL_BINS)
         & table["detector"].isin(list(numbers))
     ]

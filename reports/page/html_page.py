@@ -45,6 +45,7 @@ from skyduel.reports.text.glossary import GLOSSARY
 from skyduel.reports.text.paired_sentences import differences_table
 from skyduel.reports.text.verdict import cautions, confidence, leaders_table, rules, verdict
 from skyduel.run_folder.read_run import Run
+from skyduel.run_folder.schema import ALL_GROUPS
 
 __all__ = ["TITLES", "PageFigure", "inline_picture", "inline_svg", "page_html"]
 
@@ -175,7 +176,7 @@ def page_html(
         ),
         tables=tables,
         differences=[t for t in differences if t.rows],
-        overall=scores_table(run, ["all"], "Scores over all frames and magnitudes"),
+        overall=scores_table(run, [ALL_GROUPS], "Scores over all frames and magnitudes"),
         counts=counts_table(run),
         bins=[bins_table(run, p) for p in run.points],
         by_group=scores_table(run, run.groups, "Scores by group") if several else None,

@@ -11,7 +11,8 @@ import pandas as pd
 from skyduel.reports.figures.error_kinds import KINDS, SIDES, kind_look
 from skyduel.reports.style import QUANTITY_NAMES, point_name
 from skyduel.reports.tables.run_tables import Cell, Table, interval, number, text
-from skyduel.run_folder.read_run import ALL_BINS, Run
+from skyduel.run_folder.read_run import Run
+from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS
 
 __all__ = [
     "calibration_table",
@@ -258,7 +259,7 @@ def facets_table(run: Run, point: str, quantity: str) -> Table | None:
         return None
     part = facets[
         (facets["point"] == point)
-        & (facets["group"] == "all")
+        & (facets["group"] == ALL_GROUPS)
         & (facets["quantity"] == quantity)
         & facets["facet"].isin(list(_FACETS))
         & (facets["n"] > 0)
@@ -291,7 +292,7 @@ def ignore_table(run: Run, point: str) -> Table | None:
     table = run.analysis("ignore_limit")
     if not len(table):
         return None
-    part = table[(table["point"] == point) & (table["group"] == "all")]
+    part = table[(table["point"] == point) & (table["group"] == ALL_GROUPS)]
     rows = [
         (
             number(row["min_snr"], 1),
@@ -390,7 +391,7 @@ _HEADS: Final = ("Group", "Operating point", "Detector")
 
 
 def _groups(run: Run) -> Sequence[str]:
-    return ["all", *run.groups] if len(run.groups) > 1 else ["all"]
+    return [ALL_GROUPS, *run.groups] if len(run.groups) > 1 else [ALL_GROUPS]
 
 
 def _heads(run: Run, row: Mapping[Any, Any]) -> tuple[Cell, Cell, Cell]:

@@ -12,7 +12,8 @@ import pandas as pd
 
 from skyduel.reports.style import QUANTITY_NAMES, point_name
 from skyduel.run_folder.read_counts import COUNTED
-from skyduel.run_folder.read_run import ALL_BINS, Run, bin_label
+from skyduel.run_folder.read_run import Run, bin_label
+from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS
 
 __all__ = [
     "MOST_FRAMES",
@@ -32,8 +33,6 @@ __all__ = [
 
 #: The per-frame table ends after this many rows, and says so.
 MOST_FRAMES: Final = 500
-#: The `group` that stands for all frames together.
-ALL_GROUPS: Final = "all"
 #: What stands for an undefined value.
 UNDEFINED: Final = "–"
 
@@ -139,7 +138,7 @@ def scores_table(run: Run, groups: Iterable[str], caption: str) -> Table:
     )
 
 
-def bins_table(run: Run, point: str, group: str = "all") -> Table:
+def bins_table(run: Run, point: str, group: str = ALL_GROUPS) -> Table:
     """Return scores by magnitude bin: one row a bin and detector."""
     part = run.scores[(run.scores["point"] == point) & (run.scores["group"] == group)]
     part = part[part["bin"] != ALL_BINS]
@@ -193,7 +192,7 @@ def limits_table(run: Run) -> Table:
     }
     points = list(dict.fromkeys([*run.points, *run.limits["point"].astype(str)]))
     rows = []
-    for group in ["all", *run.groups] if len(run.groups) > 1 else ["all"]:
+    for group in [ALL_GROUPS, *run.groups] if len(run.groups) > 1 else [ALL_GROUPS]:
         for point in points:
             for detector in run.detectors:
                 row = found.get((group, point, detector))
@@ -238,7 +237,7 @@ def limits_table(run: Run) -> Table:
 
 def counts_table(run: Run) -> Table:
     """Return what was counted and what was ignored, summed over frames and bins."""
-    # Where a point cuts each group by itself, the frames stand once more under "all".
+    # Where a point cuts each group by itself, the frames stand once more under ALL_GROUPS.
     whole = run.counts["group"] == ALL_GROUPS
     keys = ["point", "detector"]
     twice = pd.MultiIndex.from_frame(run.counts[keys]).isin(

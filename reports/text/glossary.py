@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from skyduel.run_folder.schema import NOMINAL_PURITY
+
 __all__ = ["GLOSSARY"]
 
 #: What each term on the page means.
@@ -27,7 +29,8 @@ GLOSSARY: Final[tuple[tuple[str, str], ...]] = (
         "Operating point",
         "The score threshold at which a detector’s catalogue is cut. “Own default” is the "
         "detector’s own threshold; “calibrated” is the one of highest F1 on frames set apart for "
-        "that; “equal purity 0.95” is the lowest at which purity is at least 0.95 on the scored "
+        f"that; “equal purity {NOMINAL_PURITY:g}” is the lowest at which purity is at least "
+        f"{NOMINAL_PURITY:g} on the scored "
         "frames themselves: good for comparing, but not a threshold anyone could have known.",
     ),
     (

@@ -20,14 +20,15 @@ from skyduel.reports.tables.run_tables import (
 )
 from skyduel.reports.text.paired_sentences import differences_table
 from skyduel.reports.text.verdict import cautions, confidence, leaders_table, verdict
-from skyduel.run_folder.read_run import ALL_BINS, Run
+from skyduel.run_folder.read_run import Run
+from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS
 
 __all__ = ["markdown", "markdown_cell", "summary_table"]
 
 _QUANTITIES = ("completeness", "purity", "f1", "f2", "false_per_mpix")
 
 
-def summary_table(run: Run, group: str = "all") -> pd.DataFrame:
+def summary_table(run: Run, group: str = ALL_GROUPS) -> pd.DataFrame:
     """Return the scores over all bins of one group, one row a detector and operating point.
 
     Returns
@@ -88,7 +89,7 @@ def markdown(run: Run) -> str:
     tables = [failures_table(run)] if run.failures else []
     if _several(run):
         tables.append(leaders_table(run))
-    tables.append(scores_table(run, ["all", *_several(run)], "Scores over all magnitudes"))
+    tables.append(scores_table(run, [ALL_GROUPS, *_several(run)], "Scores over all magnitudes"))
     if len(run.comparisons):
         tables.append(differences_table(run, run.headline_point))
     if len(run.limits):
@@ -112,7 +113,7 @@ def _several(run: Run) -> tuple[str, ...]:
 
 def _whole(table: Table) -> Table:
     """Return a table's rows of all groups together; the page has the others."""
-    return replace(table, rows=tuple(r for r in table.rows if r[0].text == "all"))
+    return replace(table, rows=tuple(r for r in table.rows if r[0].text == ALL_GROUPS))
 
 
 def _table(table: Table) -> list[str]:

@@ -10,7 +10,8 @@ from skyduel.evaluation.comparison.headline import sentence
 from skyduel.reports.figures.differences import ALPHA, overall_rows, pairs_shown
 from skyduel.reports.style import QUANTITY_NAMES, point_name, shorten
 from skyduel.reports.tables.run_tables import Cell, Table, format_number, text
-from skyduel.run_folder.read_run import ALL_BINS, Run
+from skyduel.run_folder.read_run import Run
+from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS
 
 __all__ = ["PAIRED_RULE", "differences_table", "paired_sentences"]
 
@@ -53,7 +54,7 @@ def paired_sentences(run: Run, point: str, leaders: Sequence[str] = ()) -> tuple
     if not len(table):
         return ()
     table = table[table["point"] == point]
-    if not (table["group"] == "all").any():
+    if not (table["group"] == ALL_GROUPS).any():
         return ()
     pairs = pairs_shown(table)
     if len(pairs) > 3 and leaders:
@@ -64,7 +65,7 @@ def paired_sentences(run: Run, point: str, leaders: Sequence[str] = ()) -> tuple
     said = []
     for a, b in pairs:
         rows = table[(table["detector_a"] == a) & (table["detector_b"] == b)]
-        if ((rows["bin"] == ALL_BINS) & (rows["group"] == "all")).any():
+        if ((rows["bin"] == ALL_BINS) & (rows["group"] == ALL_GROUPS)).any():
             named = rows.assign(detector_a=shorten(a), detector_b=shorten(b))
             words = sentence(named, point, confidence=confidence)
             said.append(f"{words[0].upper() if words.startswith('no') else words[0]}{words[1:]}.")
@@ -80,7 +81,7 @@ def differences_table(run: Run, point: str) -> Table:
     }
     pairs = list(dict.fromkeys((a, b) for _, a, b, _ in of))
     cells = []
-    for group in ["all", *run.groups] if len(run.groups) > 1 else ["all"]:
+    for group in [ALL_GROUPS, *run.groups] if len(run.groups) > 1 else [ALL_GROUPS]:
         for a, b in pairs:
             found = [of.get((group, a, b, q)) for q, _, _ in _COLUMNS]
             if any(found):

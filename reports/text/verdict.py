@@ -16,7 +16,15 @@ import pandas as pd
 from skyduel.reports.style import point_name, shorten
 from skyduel.reports.tables.run_tables import Cell, Table, format_number, text
 from skyduel.reports.text.paired_sentences import PAIRED_RULE, paired_sentences
-from skyduel.run_folder.read_run import ALL_BINS, Run
+from skyduel.run_folder.read_run import Run
+from skyduel.run_folder.schema import (
+    ALL_BINS,
+    ALL_GROUPS,
+    CALIBRATED_POINT,
+    DEFAULT_POINT,
+    EQUAL_PURITY_POINT,
+    NOMINAL_PURITY,
+)
 
 __all__ = [
     "FEW_FRAMES",
@@ -153,20 +161,24 @@ def verdict(run: Run) -> tuple[Section, ...]:
     if len(run.detectors) < 2:
         only = ", ".join(map(shorten, run.detectors)) or "none"
         return (Section("Verdict", (f"Detectors in this run: {only}. Nothing to compare.",)),)
-    points = [p for p in run.points if p in {"calibrated", "default"}] or list(run.points[:1])
-    points.sort(key=lambda p: p != "calibrated")
+    points = [p for p in run.points if p in {CALIBRATED_POINT, DEFAULT_POINT}] or list(
+        run.points[:1]
+    )
+    points.sort(key=lambda p: p != CALIBRATED_POINT)
     sections: list[Section] = []
     leaders: tuple[str, ...] = ()
     if points:
-        leaders = rank(_overall(run, "f1", "all", points[0])).leaders
+        leaders = rank(_overall(run, "f1", ALL_GROUPS, points[0])).leaders
         told = paired_sentences(run, points[0], leaders)
         first, *others = _headline(run, points[0])
         sections.append(Section("The answer", (first, *(told or others))))
     if len(run.limits):
         sections.append(
             Section(
-                "Faint limit at equal purity 0.95: S/N at which half is found",
-                _limit_sentences(run, "purity95", paired_sentences(run, "purity95", leaders)),
+                f"Faint limit at equal purity {NOMINAL_PURITY:g}: S/N at which half is found",
+                _limit_sentences(
+                    run, EQUAL_PURITY_POINT, paired_sentences(run, EQUAL_PURITY_POINT, leaders)
+                ),
             )
         )
     for point in points:
@@ -174,7 +186,7 @@ def verdict(run: Run) -> tuple[Section, ...]:
             Section(
                 f"All groups together, operating point: {point_name(point)}",
                 tuple(
-                    ranking_sentence(rank(_overall(run, q, "all", point)), f"Highest {name}")
+                    ranking_sentence(rank(_overall(run, q, ALL_GROUPS, point)), f"Highest {name}")
                     for q, name in _SCORES
                 ),
             )
@@ -219,8 +231,10 @@ def cautions(run: Run) -> tuple[str, ...]:
             f"{n} failure{'' if n == 1 else 's'} happened (listed below). A detector that failed "
             "on a frame was scored without that frame."
         )
-    overall = run.scores[(run.scores["bin"] == ALL_BINS) & (run.scores["group"] == "all")]
-    overall = overall[overall["point"] == "default"]  # a point that is never reached has no frames
+    overall = run.scores[(run.scores["bin"] == ALL_BINS) & (run.scores["group"] == ALL_GROUPS)]
+    overall = overall[
+        overall["point"] == DEFAULT_POINT
+    ]  # a point that is never reached has no frames
     if len(overall) and overall["n_frames"].min() != overall["n_frames"].max():
         per = overall.groupby("detector", sort=False)["n_frames"].max()
         said.append(
@@ -235,7 +249,7 @@ def cautions(run: Run) -> tuple[str, ...]:
             f"Only {frames} scored, fewer than {FEW_FRAMES}: sources of one frame share its "
             "seeing and sky, so intervals from so few frames are rough."
         )
-    if "calibrated" not in run.points:
+    if CALIBRATED_POINT not in run.points:
         said.append(
             "There is no calibrated operating point (the set had no calibration split): each "
             "detector is judged at its own default threshold, which may not be its best."
@@ -255,7 +269,7 @@ def confidence(run: Run) -> str:
 
 
 def _headline(run: Run, point: str) -> tuple[str, ...]:
-    overall = rank(_overall(run, "f1", "all", point))
+    overall = rank(_overall(run, "f1", ALL_GROUPS, point))
     if not overall.ranked:
         return (f"F1 is undefined for every detector (operating point: {point_name(point)}).",)
     first = " and ".join(map(shorten, overall.leaders))
@@ -283,7 +297,7 @@ def _limit_sentences(run: Run, point: str, told: Sequence[str] = ()) -> tuple[st
     limits = run.limits[run.limits["point"] == point]
     if not len(limits):
         return ("The run has no limits at equal purity.",)
-    ranking = rank(_limits(run, "all", point), "snr50", higher=False)
+    ranking = rank(_limits(run, ALL_GROUPS, point), "snr50", higher=False)
     first = ranking_sentence(
         ranking, "All groups together, lowest S/N at which half of the sources are found", digits=2
     )

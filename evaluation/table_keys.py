@@ -1,0 +1,29 @@
+"""Keys of the result tables: operating points, all magnitude bins together, all groups together."""
+
+from typing import Final
+
+__all__ = [
+    "ALL_BINS",
+    "ALL_GROUPS",
+    "CALIBRATED_POINT",
+    "DEFAULT_POINT",
+    "EQUAL_PURITY_POINT",
+    "NOMINAL_PURITY",
+    "POINTS",
+]
+
+#: ``bin`` of the rows for all magnitude bins together.
+ALL_BINS: Final = -2
+#: ``group`` of the rows for all frames together, and of frames without a group.
+ALL_GROUPS: Final = "all"
+
+#: Operating point at the detector's own ``score_threshold``; every row where it has none.
+DEFAULT_POINT: Final = "default"
+#: Operating point at the score of highest F1 on the calibration split.
+CALIBRATED_POINT: Final = "calibrated"
+#: Operating point at the lowest score at which the scored frames reach `NOMINAL_PURITY`.
+EQUAL_PURITY_POINT: Final = "purity95"
+#: Purity that defines `EQUAL_PURITY_POINT`.
+NOMINAL_PURITY: Final = 0.95
+#: The operating points, in the order of the tables.
+POINTS: Final = (DEFAULT_POINT, CALIBRATED_POINT, EQUAL_PURITY_POINT)
