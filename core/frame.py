@@ -163,6 +163,44 @@ class Frame:
             return np.zeros(self.shape, dtype=bool)
         return np.asarray(self.data >= self.saturation)
 
+    def usable_at(
+        self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.bool_]:
+        """Return True for positions on an unmasked pixel of the frame.
+
+        Parameters
+        ----------
+        x, y : ndarray of float64, shape (n,)
+            Positions [px, 0-based]; NaN lies on no pixel.
+        """
+        return self._pixel_is(~self.bad, x, y)
+
+    def masked_at(
+        self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.bool_]:
+        """Return True for positions on a masked pixel; those off the frame are on none.
+
+        Parameters
+        ----------
+        x, y : ndarray of float64, shape (n,)
+            Positions [px, 0-based].
+        """
+        return self._pixel_is(self.bad, x, y)
+
+    def _pixel_is(
+        self,
+        image: npt.NDArray[np.bool_],
+        x: npt.NDArray[np.float64],
+        y: npt.NDArray[np.float64],
+    ) -> npt.NDArray[np.bool_]:
+        """Return an image's values at positions, False off the frame."""
+        ny, nx = self.shape
+        # Compared before they become integers, which far away would overflow.
+        on = np.asarray((x >= -0.5) & (x < nx - 0.5) & (y >= -0.5) & (y < ny - 0.5))
+        row, column = (np.floor(v[on] + 0.5).astype(np.int64) for v in (y, x))
+        on[on] = image[row, column]
+        return on
+
     def with_(self, **changes: Any) -> Frame:
         """Return a copy with some facts replaced (validated anew)."""
         return replace(self, **changes)

@@ -49,6 +49,8 @@ __all__ = [
 #: second for doubtful; what is less sure is taken for noise.
 _SURE, _DOUBTFUL = 0.8, 0.1
 _CROP_STREAM: Final = 7
+#: Places drawn for a crop in search of one that is not mostly masked.
+_CROP_TRIES: Final = 20
 
 
 class FinetuneSettings(BaseModel):
@@ -161,9 +163,7 @@ class _FrameCrops(Dataset[dict[str, Tensor]]):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([self.seed, _CROP_STREAM, self.stream, index])
         frame, truth, psf = self.frames[int(rng.integers(len(self.frames)))]
-        ny, nx = frame.shape
-        y0 = int(rng.integers(0, ny - self.size + 1))
-        x0 = int(rng.integers(0, nx - self.size + 1))
+        y0, x0 = _corner(frame, self.size, rng)
         frame, truth = _cut(frame, truth, x0, y0, self.size)
         if psf is not None:
             density = 10 ** rng.uniform(-3.8, -2.6)
@@ -177,6 +177,24 @@ class _FrameCrops(Dataset[dict[str, Tensor]]):
             more = draw_injected(frame, psf, settings, rng, there=truth)
             frame, truth = inject(frame, more, psf, rng), _joined(truth, more)
         return item(*_turned(frame, truth, int(rng.integers(8))))
+
+
+def _corner(frame: Frame, size: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Draw the first row and column of a crop, preferring those at most half masked."""
+    ny, nx = frame.shape
+    best, least = (0, 0), np.inf
+    for _ in range(_CROP_TRIES):
+        y0, x0 = int(rng.integers(0, ny - size + 1)), int(rng.integers(0, nx - size + 1))
+        masked = float(frame.bad[y0 : y0 + size, x0 : x0 + size].mean())
+        if masked <= 0.5:
+            return y0, x0
+        if masked < least:
+            best, least = (y0, x0), masked
+    if least < 1:
+        return best
+    rows, columns = np.nonzero(~frame.bad)  # a frame has a usable pixel
+    k = int(rng.integers(rows.size))
+    return min(int(rows[k]), ny - size), min(int(columns[k]), nx - size)
 
 
 def _cut(frame: Frame, truth: Catalog, x0: int, y0: int, size: int) -> tuple[Frame, Catalog]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from skyduel.core.catalog import Catalog
@@ -18,6 +19,8 @@ from skyduel.evaluation.scoring.resampling_units import resampling_units
 from skyduel.evaluation.scoring.scores import score_table
 
 __all__ = ["SCHEMA_VERSION", "ScoreReport", "score_catalogs"]
+
+Bools = npt.NDArray[np.bool_]
 
 #: Of the JSON; raised whenever a field changes its meaning.
 SCHEMA_VERSION: Final = 1
@@ -77,6 +80,8 @@ def score_catalogs(
     frame_shape: tuple[int, int] | None = None,
     mpix: float | None = None,
     fwhm: float | None = None,
+    mask: Bools | None = None,
+    saturated: Bools | None = None,
     threshold: float | None = None,
     radius_arcsec: float | None = None,
 ) -> ScoreReport:
@@ -97,6 +102,9 @@ def score_catalogs(
         Usable area [Mpix]; else that of ``frame_shape``, else unknown.
     fwhm : float, optional
         Of the frame [px]; needed if the radius is in units of it.
+    mask, saturated : ndarray of bool, shape (ny, nx), optional
+        Pixels of the frame on which truths are ignored, as the rules say; needs
+        ``frame_shape``. Detections there are marked by `mark_ignored_regions` beforehand.
     threshold : float, optional
         Only detections with ``score >= threshold`` take part.
     radius_arcsec : float, optional
@@ -107,7 +115,7 @@ def score_catalogs(
         mpix = float("nan") if frame_shape is None else frame_shape[0] * frame_shape[1] / 1e6
     source = FrameInput(
         frame=found.source,
-        truth=apply_ignore(truth, frame_shape, None, None, rules),
+        truth=apply_ignore(truth, frame_shape, mask, saturated, rules),
         found=found,
         mpix=mpix,
         fwhm=fwhm,

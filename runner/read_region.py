@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 from skyduel.core import (
     BadInputError,
-    Entry,
     Frame,
     Section,
     Sectioning,
-    frame_name,
+    entry_of,
     open_large_image,
-    read_frame,
 )
 
 __all__ = ["read_piece"]
@@ -26,7 +23,7 @@ def read_piece(path: str, cutout: str | None = None, **facts: Any) -> Frame:
     Parameters
     ----------
     path : str
-        A FITS image, as for `catalog.read_frame`.
+        An image, as for `core.read_frame`; a mask or weight map beside it is used.
     cutout : str, optional
         ``X0:X1,Y0:Y1``: columns and rows [px] from 0, the last ones not included. Of a
         mosaic only the piece is read. The piece's name has its corner added.
@@ -41,13 +38,14 @@ def read_piece(path: str, cutout: str | None = None, **facts: Any) -> Frame:
     """
     sectioning = Sectioning()
     most = f"{sectioning.section_px} x {sectioning.section_px} px"
-    mosaic = open_large_image(Entry(frame_name(path), Path(path)), sectioning)
+    entry = entry_of(path)
+    mosaic = open_large_image(entry, sectioning)
     if mosaic is not None and cutout is None:
         raise BadInputError(
             path, f"a frame of at most {most}, or a --cutout X0:X1,Y0:Y1 of a larger one",
             f"{mosaic.shape[1]} x {mosaic.shape[0]} px",
         )  # fmt: skip
-    whole = read_frame(path, **facts) if mosaic is None else None
+    whole = entry.read(**facts) if mosaic is None else None
     if whole is not None and cutout is None:
         return whole
     shape = whole.shape if whole is not None else mosaic.shape if mosaic is not None else (0, 0)

@@ -58,9 +58,9 @@ def flip_table(
         numbers: list[tuple[int, int, float, float]] = []
         for frame, flipped in zip(frames, upside_down, strict=True):
             given = None if found is None else found.get((label, frame.name))
-            n = len(at_default(detector, detector(frame) if given is None else given))
+            kept = at_default(detector, detector(frame) if given is None else given)
             false = at_default(detector, detector(flipped))
-            n_flipped = int(_usable(false.xy, flipped).sum())
+            n, n_flipped = _n_usable(kept, frame), _n_usable(false, flipped)
             row = (n, n_flipped, _mpix(frame), _mpix(flipped))
             numbers.append(row)
             rows.append(_row(label, frame.name, flip_estimate(*row)))
@@ -152,19 +152,15 @@ def common_positions(frames: Sequence[Frame], catalogs: Sequence[Catalog]) -> li
             xy = catalog.xy
             if all(with_wcs) and frame is not own:
                 xy = np.column_stack(pixel_positions(placed["ra"], placed["dec"], frame))
-            usable &= _usable(xy, frame)
+            usable &= frame.usable_at(*xy.T)
             first = xy if number == 0 else first
         out.append(first[usable])
     return out
 
 
-def _usable(xy: Floats, frame: Frame) -> npt.NDArray[np.bool_]:
-    """Return which positions lie on a usable pixel."""
-    ny, nx = frame.shape
-    column, row = (np.floor(np.nan_to_num(v, nan=-9.0) + 0.5) for v in xy.T)
-    on = (column >= 0) & (column < nx) & (row >= 0) & (row < ny)
-    on[on] = ~frame.bad[row[on].astype(int), column[on].astype(int)]
-    return np.asarray(on)
+def _n_usable(found: Catalog, frame: Frame) -> int:
+    """Count the detections on usable pixels: a masked region counts neither way."""
+    return int(np.count_nonzero(frame.usable_at(found["x"], found["y"])))
 
 
 def _mpix(frame: Frame) -> float:

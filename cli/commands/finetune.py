@@ -68,7 +68,7 @@ def command(
     lower than that of the weights begun with, those are written again. Use the
     result with --set neural.weights=FILE.
     """
-    from skyduel.core import BadInputError, open_dataset, read_catalog, read_frame
+    from skyduel.core import BadInputError, open_dataset, read_catalog
     from skyduel.detect import neural
     from skyduel.detect.finetune import FinetuneSettings, finetune, labelled, self_labelled
     from skyduel.detect.model.weights import SHIPPED
@@ -87,7 +87,7 @@ def command(
     detector = neural(weights=begin)
     frames = []
     for entry in entries:
-        frame = read_frame(entry.frame)
+        frame = entry.read()
         if unlabelled:
             frames.append(self_labelled(frame, detector(frame)))
         elif entry.truth is None:

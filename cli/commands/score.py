@@ -16,15 +16,14 @@ from skyduel.core import (
     BadInputError,
     Catalog,
     Frame,
+    entry_of,
     forced_photometry,
     read_catalog,
-    read_frame,
     with_sky,
 )
 from skyduel.evaluation import (
     ScoreReport,
     ScoringRules,
-    apply_ignore,
     mark_ignored_regions,
     score_catalogs,
 )
@@ -55,7 +54,10 @@ def command(
     ] = None,
     frame: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="Their FITS frame: its WCS, mask and area; a common aperture for both."),
+        typer.Option(
+            help="Their frame: its WCS, its mask (also one beside it) and its area; fluxes of both "
+            "are measured on it in one aperture."
+        ),
     ] = None,
     metric: Annotated[
         str,
@@ -80,7 +82,7 @@ def command(
     if metric == "jia2020" and radius_arcsec is not None:
         raise BadInputError("--metric jia2020", "positions in px", "--radius-arcsec")
     rules = rules_from(read_config(config), radius_px=radius_px, bins=bins, pairing=pairing)
-    image = None if frame is None else read_frame(frame)
+    image = None if frame is None else entry_of(frame).read()
     detections, sources = _prepared(found, truth, image, rules, radius_arcsec is not None)
     report = score_catalogs(
         sources,
@@ -89,6 +91,8 @@ def command(
         frame_shape=None if image is None else image.shape,
         mpix=None if image is None else float((~image.bad).sum()) / 1e6,
         fwhm=None if image is None else image.fwhm,
+        mask=None if image is None else image.bad,
+        saturated=None if image is None else image.saturated(),
         threshold=threshold,
         radius_arcsec=radius_arcsec,
     )
@@ -127,7 +131,7 @@ def _print_jia2020(report: ScoreReport, as_json: bool) -> None:
 def _prepared(
     found: Path, truth: Path, image: Frame | None, rules: ScoringRules, on_sky: bool
 ) -> tuple[Catalog, Catalog]:
-    """Return both catalogues; with their frame, measured and marked as in a run."""
+    """Read both catalogues; with their frame, measure them and mark the detections to ignore."""
     detections = read_catalog(found, frame=image, on_sky=on_sky)
     sources = read_catalog(truth, frame=image, on_sky=on_sky)
     if on_sky and image is not None and image.wcs is not None:
@@ -138,7 +142,6 @@ def _prepared(
         detections = forced_photometry(image, detections)
         sources = forced_photometry(image, sources)
         detections = mark_ignored_regions(detections, image.shape, image.bad, rules)
-        sources = apply_ignore(sources, image.shape, image.bad, image.saturated(), rules)
     return detections, sources
 
 

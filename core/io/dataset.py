@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from astropy.table import Table
 
@@ -108,9 +108,22 @@ class Entry:
         """The frame's file, its mask's and its weight's, as many as there are."""
         return tuple(p for p in (self.frame, self.mask, self.weight) if p is not None)
 
-    def read(self) -> Frame:
-        """Return the frame with its mask and weight (`catalog.read_frame`)."""
-        return read_frame(self.frame, mask=self.mask, mask_bits=self.mask_bits, weight=self.weight)
+    def read(self, **overrides: Any) -> Frame:
+        """Read the frame with its mask and weight map.
+
+        Parameters
+        ----------
+        **overrides
+            Facts of the frame that replace those of its header, as for `core.read_frame`.
+
+        Raises
+        ------
+        BadInputError
+            As `core.read_frame`.
+        """
+        return read_frame(
+            self.frame, mask=self.mask, mask_bits=self.mask_bits, weight=self.weight, **overrides
+        )
 
 
 @dataclass(frozen=True)
@@ -210,7 +223,20 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
 
 
 def entry_of(path: str | os.PathLike[str]) -> Entry:
-    """Return a frame with the truth, mask and weight map that lie beside it under its name."""
+    """Make the entry of a lone frame, with the truth, mask and weight map found beside it.
+
+    Every command that takes frames opens them by this, so that a mask counts everywhere.
+
+    Parameters
+    ----------
+    path : path
+        The frame, as for `core.read_frame`.
+
+    Returns
+    -------
+    Entry
+        ``NAME_mask``, ``NAME_weight`` and the truth are looked for as in `open_dataset`.
+    """
     file = Path(path)
     name = frame_name(file)
     place = file.parent

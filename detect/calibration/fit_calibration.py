@@ -174,6 +174,8 @@ def _judged(network: Network, known: KnownFrame) -> _Judged:
         background=sky,
     )
     kept, logit = suppress(raw.xy, raw.logit)
+    usable = known.frame.usable_at(*raw.xy[kept].T)  # the detector drops the others too
+    kept, logit = kept[usable], logit[usable]
     xy, truth = raw.xy[kept], known.truth
     points = truth.select(~truth.is_streak)
     ignored = points["ignore"] if "ignore" in points else np.zeros(len(points), dtype=bool)
@@ -181,15 +183,18 @@ def _judged(network: Network, known: KnownFrame) -> _Judged:
     if "radius" in points:
         # Training leaves it open whether a galaxy is a source; one that is seen is.
         counted |= (points["radius"] > 0) & (points["snr"] >= _GALAXY_SNR)
+    counted &= ~known.frame.masked_at(points["x"], points["y"])
     hit, counts = judge(xy, points.xy, counted)
     counts &= ~_in_galaxies(xy, points) | hit
+    lines = judge_streaks(raw.streaks, truth.select(truth.is_streak))
+    seen = lines | ~known.frame.masked_at(raw.streaks[:, 0], raw.streaks[:, 1])
     return _Judged(
         known.kind,
         logit[counts],
         raw.evidence[kept][counts],
         hit[counts],
-        raw.streaks,
-        judge_streaks(raw.streaks, truth.select(truth.is_streak)),
+        raw.streaks[seen],
+        lines[seen],
         *_deviations(known.frame, sky, xy[hit], raw.evidence[kept][hit], points.xy),
     )
 

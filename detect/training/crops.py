@@ -41,8 +41,13 @@ class SimulatedCrops(Dataset[dict[str, Tensor]]):
 
 
 def item(frame: Frame, truth: Catalog) -> dict[str, Tensor]:
-    """Return one frame as input and labels."""
-    labels = make_labels(truth, frame.shape)
+    """Return one frame as input and labels; nothing masked is labelled."""
+    if frame.bad.any():
+        given = truth["ignore"] if "ignore" in truth else np.zeros(len(truth), dtype=bool)
+        # A streak loses its masked cells instead.
+        masked = frame.masked_at(truth["x"], truth["y"]) & ~truth.is_streak
+        truth = truth.with_columns(ignore=given | masked)
+    labels = make_labels(truth, frame.shape, masked=frame.bad)
     return {
         "image": torch.from_numpy(frame_channels(frame)),
         "maps": torch.from_numpy(labels.maps),

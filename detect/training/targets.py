@@ -63,7 +63,13 @@ class Labels:
 _RULES: Final = LabelRules()
 
 
-def make_labels(truth: Catalog, shape: tuple[int, int], rules: LabelRules = _RULES) -> Labels:
+def make_labels(
+    truth: Catalog,
+    shape: tuple[int, int],
+    rules: LabelRules = _RULES,
+    *,
+    masked: npt.NDArray[np.bool_] | None = None,
+) -> Labels:
     """Return the targets for one frame.
 
     Parameters
@@ -74,6 +80,8 @@ def make_labels(truth: Catalog, shape: tuple[int, int], rules: LabelRules = _RUL
         Shape of the frame; even numbers.
     rules : LabelRules
         Where labels begin and end.
+    masked : ndarray of bool, shape (ny, nx), optional
+        Unusable pixels. A cell that touches one has no label and no weight.
 
     Raises
     ------
@@ -111,6 +119,10 @@ def make_labels(truth: Catalog, shape: tuple[int, int], rules: LabelRules = _RUL
         flat[1, positive] = xy[which[positive], 0] - cells[positive, 0]
         flat[2, positive] = xy[which[positive], 1] - cells[positive, 1]
     _label_streaks(maps, lessons.streaks, xx, yy, rules)
+    if masked is not None:
+        cut = masked.reshape(ny, STRIDE, nx, STRIDE).any(axis=(1, 3))
+        for channel in (0, 3, 8, 9):  # neither a source nor none, and no weight
+            maps[channel, cut] = 0.0
     return Labels(maps, lessons.points)
 
 

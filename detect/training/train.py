@@ -19,6 +19,7 @@ from skyduel.core.io.atomic_files import atomic_path
 from skyduel.core.measure.background import MESH_PX
 from skyduel.detect.inference.decode import propose_each
 from skyduel.detect.inference.roi_features import region_features
+from skyduel.detect.model.inputs import CHANNELS
 from skyduel.detect.model.network import STRIDE, Network, NetworkSettings
 from skyduel.detect.model.pruning import slimmed
 from skyduel.detect.model.weights import StoredWeights, read_weights
@@ -113,6 +114,7 @@ def compute_losses(
         row = cell[:, 1].clamp(0, target.shape[2] - 1)
         on_streak = target[i, 3, row, col] > 0
         kind, offset, weight = roi_labels(xy, points.to(device), on_streak)
+        weight[_on_masked(image[i], xy)] = 0.0
         positions.append(xy)
         kinds.append(kind)
         offsets.append(offset)
@@ -129,6 +131,14 @@ def compute_losses(
             torch.cat(weights),
         )
     return losses
+
+
+def _on_masked(image: Tensor, xy: Tensor) -> Tensor:
+    """Return True for the proposals whose centre is on a masked pixel, shape (k,)."""
+    unusable = image[CHANNELS.index("unusable")]
+    column, row = (xy + 0.5).floor().long().unbind(1)
+    column, row = column.clamp(0, unusable.shape[1] - 1), row.clamp(0, unusable.shape[0] - 1)
+    return unusable[row, column] == 1  # saturated pixels are half unusable
 
 
 #: Weight of each loss in the sum.

@@ -125,3 +125,15 @@ def test_errors_travel_between_processes() -> None:
     error = pickle.loads(pickle.dumps(BadInputError("a", "b", "c")))
     assert (error.source, error.required, error.got) == ("a", "b", "c")
     assert str(error) == "a: required b; got c"
+
+
+def test_positions_are_usable_masked_or_on_no_pixel() -> None:
+    mask = np.zeros((3, 4), dtype=bool)
+    mask[1, 2] = True
+    frame = Frame(data=np.ones((3, 4), np.float32), mask=mask, name="a")
+    x = np.array([2.0, 1.49, 1.5, 2.49, -0.5, -0.51, 3.5, 3.49, np.nan, 1e30, 0.0])
+    y = np.array([1.0, 1.0, 0.5, 1.49, 2.49, 0.0, 0.0, 0.0, 1.0, 1.0, 2.5])
+    masked = [True, False, True, True, *[False] * 7]
+    usable = [False, True, False, False, True, False, False, True, False, False, False]
+    assert frame.masked_at(x, y).tolist() == masked
+    assert frame.usable_at(x, y).tolist() == usable

@@ -177,6 +177,31 @@ def peaks(frame: Frame, network: Network, **_: object) -> RawSources:
     )
 
 
+def test_nothing_on_masked_pixels_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "find_sources", peaks)
+    known = next(calibration_frames(3, per_kind=1))
+    mask = np.zeros(known.frame.shape, dtype=bool)
+    mask[:, :192] = True
+    network = Network(TINY).eval().requires_grad_(False)
+    network.fold()
+    judged = []
+    for frame in (known.frame, known.frame.with_(mask=mask)):
+        judged.append(calibration._judged(network, known._replace(frame=frame)))
+    whole, half = judged
+    assert 0.3 * len(whole.logit) < len(half.logit) < 0.7 * len(whole.logit)
+    assert half.right.sum() < 0.8 * whole.right.sum()
+    # A truth under the mask is not counted, though a detection beside the mask is near it.
+    truth = Catalog.build(x=[191.0], y=[100.0], snr=[50.0])
+    found = RawSources(
+        np.array([[192.2, 100.0], [100.0, 100.0]]), np.array([3.0, 2.0]), np.zeros((0, 5)),
+        np.zeros((2, len(CONTEXT_FEATURES)), np.float32),
+    )  # fmt: skip
+    monkeypatch.setattr(calibration, "find_sources", lambda *_, **__: found)
+    assert not len(calibration._judged(network, known._replace(frame=frame, truth=truth)).logit)
+    bare = calibration._judged(network, known._replace(truth=truth))
+    assert bare.right.tolist() == [True, False]
+
+
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = TrainingSettings(

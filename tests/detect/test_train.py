@@ -240,3 +240,22 @@ def test_regions_take_the_label_of_the_cell_they_lie_in(monkeypatch: pytest.Monk
     one["maps"][0, 3, 10, 4] = 1.0
     compute_losses(Network(TINY), one, SHORT, torch.Generator())
     assert seen == [[True, False, False, True]]
+
+
+def test_regions_on_masked_pixels_have_no_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = torch.tensor([[8.4, 20.0], [8.6, 20.0], [9.4, 20.4], [9.4, 20.6], [8.0, 19.0]])
+    monkeypatch.setattr(training, "propose_each", lambda *_: [(places, torch.zeros(5))])
+    seen = []
+
+    def keep(*arguments: torch.Tensor) -> dict[str, torch.Tensor]:
+        seen.append(arguments[-1].tolist())
+        return {}
+
+    monkeypatch.setattr(training, "roi_losses", keep)
+    one = batch(1)
+    one["points"] = [torch.zeros(0, 4)]
+    one["image"][0, 3] = 0.0
+    one["image"][0, 3, 20, 9] = 1.0
+    one["image"][0, 3, 19, 8] = 0.5  # saturated, not masked
+    compute_losses(Network(TINY), one, SHORT, torch.Generator())
+    assert seen == [[1.0, 0.0, 0.0, 1.0, 1.0]]
