@@ -8,10 +8,10 @@ one's own axis, and every function that draws returns the numbers it drew.
 from __future__ import annotations
 
 from skyduel.reports.figures.binned_scores import (
-    facets_overview,
+    binned_scores_overview,
     ignore_limits,
     migrations,
-    plot_facet,
+    plot_binned_scores,
     plot_ignore_limit,
     plot_migration,
 )
@@ -28,10 +28,10 @@ from skyduel.reports.figures.differences import (
     plot_forest,
 )
 from skyduel.reports.figures.error_kinds import (
-    mistakes_by_group,
-    mistakes_by_magnitude,
-    plot_mistakes,
-    plot_mistakes_by_magnitude,
+    error_kinds_by_group,
+    error_kinds_by_magnitude,
+    plot_error_kinds,
+    plot_error_kinds_by_magnitude,
 )
 from skyduel.reports.figures.frame_overlay import frame_figure, frame_marks, plot_marks
 from skyduel.reports.figures.ideal_observer import (
@@ -42,7 +42,7 @@ from skyduel.reports.figures.ideal_observer import (
     plot_completeness_curve,
     plot_ideal,
 )
-from skyduel.reports.figures.jia2020 import original_layout, plot_original
+from skyduel.reports.figures.jia2020 import jia2020_layout, plot_jia2020
 from skyduel.reports.figures.residuals import plot_residuals, residuals
 from skyduel.reports.figures.score_axes import plot_groups, plot_precision_recall, plot_score
 from skyduel.reports.figures.scores import (
@@ -53,42 +53,43 @@ from skyduel.reports.figures.scores import (
 )
 from skyduel.reports.page.pdf import find_browser, write_pdf
 from skyduel.reports.report import write_report
-from skyduel.reports.style import Style, styles
+from skyduel.reports.style import Style, detector_styles
 from skyduel.reports.text.markdown_summary import markdown, summary_table
 from skyduel.reports.text.verdict import cautions, verdict
 
 __all__ = [
     "Style",
+    "binned_scores_overview",
     "cautions",
     "completeness_and_ideal",
     "completeness_curves",
+    "detector_styles",
     "differences_by_group",
     "differences_by_magnitude",
-    "facets_overview",
+    "error_kinds_by_group",
+    "error_kinds_by_magnitude",
     "find_browser",
     "fitted_completeness",
     "frame_figure",
     "frame_marks",
     "ideal_distance",
     "ignore_limits",
+    "jia2020_layout",
     "limits_by_group",
     "markdown",
     "migrations",
-    "mistakes_by_group",
-    "mistakes_by_magnitude",
-    "original_layout",
+    "plot_binned_scores",
     "plot_completeness_curve",
     "plot_differences",
-    "plot_facet",
+    "plot_error_kinds",
+    "plot_error_kinds_by_magnitude",
     "plot_forest",
     "plot_groups",
     "plot_ideal",
     "plot_ignore_limit",
+    "plot_jia2020",
     "plot_marks",
     "plot_migration",
-    "plot_mistakes",
-    "plot_mistakes_by_magnitude",
-    "plot_original",
     "plot_precision_recall",
     "plot_purity_choice",
     "plot_reliability",
@@ -100,7 +101,6 @@ __all__ = [
     "residuals",
     "scores_by_group",
     "scores_by_magnitude",
-    "styles",
     "summary_table",
     "verdict",
     "write_pdf",

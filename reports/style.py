@@ -1,4 +1,4 @@
-"""How everything drawn looks: one colour and one marker a detector, in every figure."""
+"""Colours and markers of the figures: one colour and one marker a detector, in every figure."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ __all__ = [
     "POINT_NAMES",
     "QUANTITY_NAMES",
     "Style",
-    "drawing",
+    "detector_styles",
+    "plot_style",
     "point_name",
     "shorten",
-    "styles",
 ]
 
 
@@ -81,7 +81,7 @@ def point_name(point: str) -> str:
     return POINT_NAMES.get(point, point)
 
 
-def styles(detectors: Iterable[str]) -> dict[str, Style]:
+def detector_styles(detectors: Iterable[str]) -> dict[str, Style]:
     """Return one `Style` for each detector, no two alike up to 88 of them.
 
     Known names have theirs reserved; the others take what is left, in the
@@ -115,7 +115,7 @@ def shorten(name: str, limit: int = 28) -> str:
     return f" {clean}" if clean.startswith("_") else clean
 
 
-def drawing() -> AbstractContextManager[None]:
+def plot_style() -> AbstractContextManager[None]:
     """Return a context in which figures look the same whatever the user's own defaults are."""
     return mpl.rc_context(
         {

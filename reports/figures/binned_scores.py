@@ -12,34 +12,34 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from skyduel.reports.figures.plot_helpers import (
-    THIN,
-    beside,
+    LOW_COUNT,
+    annotate_empty,
     bin_numbers,
-    dots,
+    dodge,
+    errorbar_points,
     group_title,
     handles,
     legend,
-    looks_of,
+    low_count_handle,
     panels,
-    say,
-    thin_handle,
+    styles_of,
 )
-from skyduel.reports.style import QUANTITY_NAMES, Style, drawing, point_name, shorten
+from skyduel.reports.style import QUANTITY_NAMES, Style, plot_style, point_name, shorten
 from skyduel.run_folder.read_run import bin_label
 from skyduel.run_folder.schema import ALL_GROUPS, DEFAULT_POINT
 
 __all__ = [
     "FACETS",
+    "binned_scores_overview",
     "edge_axis",
-    "facets_overview",
     "ignore_limits",
     "migrations",
-    "plot_facet",
+    "plot_binned_scores",
     "plot_ignore_limit",
     "plot_migration",
 ]
 
-#: Each panel of `facets_overview`: the table's facet, its quantity and the axis it stands on.
+#: Each panel of `binned_scores_overview`: facet of the table, quantity, label of the axis.
 FACETS: Final[tuple[tuple[str, str, str], ...]] = (
     ("snr", "completeness", "ideal S/N"),
     ("density", "completeness", "sources per 1000 px² around"),
@@ -66,7 +66,7 @@ def edge_axis(ax: Axes, rows: pd.DataFrame) -> None:
     ax.set_xlim(at[0] - 0.1, at[-1] + 0.1)
 
 
-def plot_facet(
+def plot_binned_scores(
     ax: Axes,
     facets: pd.DataFrame,
     facet: str,
@@ -74,7 +74,7 @@ def plot_facet(
     *,
     group: str = ALL_GROUPS,
     point: str = DEFAULT_POINT,
-    looks: Mapping[str, Style] | None = None,
+    styles: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
     """Draw completeness or purity along another axis; return what was drawn.
 
@@ -88,7 +88,7 @@ def plot_facet(
         Which of its facets, and ``completeness`` or ``purity``.
     group, point : str
         Which frames, and at which operating point.
-    looks : mapping of str to Style, optional
+    styles : mapping of str to Style, optional
         As for `skyduel.reports.figures.score_axes.plot_score`.
 
     Returns
@@ -98,7 +98,7 @@ def plot_facet(
         side at 0, 1, 2 ... with their edges between them; what has no value
         there is not drawn unless there is some, under ``unknown``.
     """
-    looks = looks_of(facets, looks)
+    styles = styles_of(facets, styles)
     rows = facets[
         (facets["facet"] == facet)
         & (facets["quantity"] == quantity)
@@ -108,22 +108,22 @@ def plot_facet(
     unknown = rows["label"].astype(str) == "unknown"
     rows = _trimmed(rows[~unknown | (rows["n"] > 0)])
     parts = []
-    with drawing():
-        for i, (detector, look) in enumerate(looks.items()):
+    with plot_style():
+        for i, (detector, style) in enumerate(styles.items()):
             part = rows[rows["detector"] == detector]
             part = part.assign(
-                x=part["bin"].astype(float) + beside(i, len(looks), 1.0), thin=part["n"] < THIN
+                x=part["bin"].astype(float) + dodge(i, len(styles), 1.0), thin=part["n"] < LOW_COUNT
             )
             known = part["label"].astype(str) != "unknown"
             for piece, line in ((part[known], "" if facet == "kind" else "-"), (part[~known], "")):
-                dots(
+                errorbar_points(
                     ax,
                     piece["x"],
                     piece["value"],
-                    look,
+                    style,
                     lo=piece["lo"],
                     hi=piece["hi"],
-                    thin=piece["thin"],
+                    low_count=piece["thin"],
                     line=line,
                     size=4,
                 )
@@ -132,37 +132,39 @@ def plot_facet(
         _strip_axis(ax)
         ax.set_ylabel(QUANTITY_NAMES[quantity])
         if not len(drawn):
-            say(ax, "nothing of this in the run")
+            annotate_empty(ax, "nothing of this in the run")
             ax.set_xticks([])
             return drawn
-        _facet_axis(ax, drawn, facet, sorted(set(facets.loc[facets["facet"] == facet, "bin"])))
+        _bin_axis(ax, drawn, facet, sorted(set(facets.loc[facets["facet"] == facet, "bin"])))
         bin_numbers(ax, drawn)
     return drawn
 
 
-def facets_overview(
+def binned_scores_overview(
     facets: pd.DataFrame,
     *,
     group: str = ALL_GROUPS,
     point: str = DEFAULT_POINT,
     which: Sequence[tuple[str, str, str]] = FACETS,
-    looks: Mapping[str, Style] | None = None,
+    styles: Mapping[str, Style] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
     """Return a figure of all other binnings, a panel each, and its numbers."""
-    looks = looks_of(facets, looks)
-    with drawing():
+    styles = styles_of(facets, styles)
+    with plot_style():
         figure, axes = panels(len(which), width=3.7, height=2.75)
         drawn = []
         for ax, (facet, quantity, label) in zip(axes, which, strict=True):
             drawn.append(
-                plot_facet(ax, facets, facet, quantity, group=group, point=point, looks=looks)
+                plot_binned_scores(
+                    ax, facets, facet, quantity, group=group, point=point, styles=styles
+                )
             )
             ax.set_xlabel(label)
         figure.suptitle(
             f"Completeness and purity along other axes: {group_title(group)}, operating point: "
             f"{point_name(point)}"
         )
-        legend(figure, [*handles(looks), thin_handle()])
+        legend(figure, [*handles(styles), low_count_handle()])
     columns = "detector point group facet quantity bin bin_lo bin_hi label unit value lo hi n k"
     return figure, pd.concat(drawn, ignore_index=True)[[*columns.split(), "thin", "x"]]
 
@@ -174,7 +176,7 @@ def plot_ignore_limit(
     *,
     group: str = ALL_GROUPS,
     point: str = DEFAULT_POINT,
-    looks: Mapping[str, Style] | None = None,
+    styles: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
     """Draw a score against the ignore limit; return what was drawn.
 
@@ -188,23 +190,23 @@ def plot_ignore_limit(
         ``completeness``, ``purity`` or ``f1``.
     group, point : str
         Which frames, and at which operating point.
-    looks : mapping of str to Style, optional
+    styles : mapping of str to Style, optional
         As for `skyduel.reports.figures.score_axes.plot_score`.
     """
-    looks = looks_of(limits, looks)
+    styles = styles_of(limits, styles)
     rows = limits[(limits["group"] == group) & (limits["point"] == point)]
     rows = rows.sort_values("min_snr", kind="stable")
     parts = []
-    with drawing():
-        for detector, look in looks.items():
+    with plot_style():
+        for detector, style in styles.items():
             part = rows[rows["detector"] == detector]
-            dots(ax, part["min_snr"], part[quantity], look)
+            errorbar_points(ax, part["min_snr"], part[quantity], style)
             parts.append(part)
         _strip_axis(ax)
         ax.set_ylabel(QUANTITY_NAMES[quantity])
         ax.set_xlabel("truths below this ideal S/N are ignored")
         if not len(rows):
-            say(ax, "no truth states its S/N")
+            annotate_empty(ax, "no truth states its S/N")
         elif quantity in _IGNORE_COUNTED:
             counted = _IGNORE_COUNTED[quantity]
             bin_numbers(ax, rows.assign(bin=rows["min_snr"], n=rows[counted]))
@@ -217,21 +219,21 @@ def ignore_limits(
     *,
     group: str = ALL_GROUPS,
     point: str = DEFAULT_POINT,
-    looks: Mapping[str, Style] | None = None,
+    styles: Mapping[str, Style] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
     """Return a figure of completeness, purity and F1 against the ignore limit, and its numbers."""
-    looks = looks_of(limits, looks)
-    with drawing():
+    styles = styles_of(limits, styles)
+    with plot_style():
         figure, axes = panels(3, width=3.6, height=3.0)
         drawn = [
-            plot_ignore_limit(ax, limits, q, group=group, point=point, looks=looks)
+            plot_ignore_limit(ax, limits, q, group=group, point=point, styles=styles)
             for ax, q in zip(axes, ("completeness", "purity", "f1"), strict=True)
         ]
         figure.suptitle(
             f"Scores against the ignore limit: {group_title(group)}, operating point: "
             f"{point_name(point)}"
         )
-        legend(figure, handles(looks))
+        legend(figure, handles(styles))
     columns = (
         "detector point group min_snr completeness purity f1 truths truths_found truths_ignored"
         " detections detections_right detections_ignored"
@@ -258,10 +260,10 @@ def plot_migration(
     """
     here = migration[(migration["group"] == group) & (migration["point"] == point)]
     rows = here[here["detector"] == detector].reset_index(drop=True)
-    with drawing():
+    with plot_style():
         ax.set_title(f"{shorten(detector)}: {int(rows['n'].sum())} found", fontsize=9)
         if not len(rows):
-            say(ax, "nothing found")
+            annotate_empty(ax, "nothing found")
             return rows
         of_true, of_measured = _named(here, "true"), _named(here, "measured")
         first, last = min(of_true | of_measured), max(of_true | of_measured)
@@ -309,7 +311,7 @@ def migrations(
 ) -> tuple[Figure, pd.DataFrame]:
     """Return a figure of the migration between bins, a panel a detector, and its numbers."""
     detectors = list(dict.fromkeys(migration["detector"].astype(str)))
-    with drawing():
+    with plot_style():
         figure, axes = panels(len(detectors), width=3.9, height=3.9, extra=0.5)
         drawn = []
         for i, (ax, detector) in enumerate(zip(axes, detectors, strict=False)):
@@ -323,7 +325,7 @@ def migrations(
     return figure, pd.concat(drawn, ignore_index=True) if drawn else migration
 
 
-def _facet_axis(ax: Axes, drawn: pd.DataFrame, facet: str, every: Sequence[int]) -> None:
+def _bin_axis(ax: Axes, drawn: pd.DataFrame, facet: str, every: Sequence[int]) -> None:
     known = drawn[drawn["label"].astype(str) != "unknown"]
     if facet == "kind":
         first = drawn.drop_duplicates("bin").sort_values("bin")

@@ -11,21 +11,21 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from skyduel.reports.figures.plot_helpers import (
-    THIN,
+    LOW_COUNT,
+    annotate_empty,
     bars,
-    beside,
-    dots,
+    dodge,
+    errorbar_points,
     group_title,
     handle,
     handles,
     legend,
-    looks_of,
+    low_count_handle,
     panels,
-    say,
     shown_groups,
-    thin_handle,
+    styles_of,
 )
-from skyduel.reports.style import Style, drawing, shorten
+from skyduel.reports.style import Style, plot_style, shorten
 from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS
 
 __all__ = ["plot_purity_choice", "plot_reliability", "purity_choices", "reliability_diagrams"]
@@ -38,7 +38,7 @@ def plot_reliability(
     *,
     group: str = ALL_GROUPS,
     binning: str = "equal width",
-    looks: Mapping[str, Style] | None = None,
+    styles: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
     """Draw the share that is right against the probability stated; return what was drawn.
 
@@ -50,7 +50,7 @@ def plot_reliability(
         The run folder's `analyses/reliability` and `analyses/calibration_error`.
     group, binning : str
         Which frames; ``equal width`` or ``equal count``.
-    looks : mapping of str to Style, optional
+    styles : mapping of str to Style, optional
         As for `skyduel.reports.figures.score_axes.plot_score`.
 
     Returns
@@ -59,7 +59,7 @@ def plot_reliability(
         The rows over all magnitudes whose scores are probabilities, with
         `thin`. The legend holds each detector's expected calibration error.
     """
-    looks = looks_of(reliability, looks)
+    styles = styles_of(reliability, styles)
     rows = reliability[
         (reliability["group"] == group)
         & (reliability["binning"] == binning)
@@ -67,22 +67,22 @@ def plot_reliability(
         & (reliability["score_is"] != "unknown")
     ]
     rows = rows.sort_values("score_bin", kind="stable")
-    rows = rows.assign(thin=rows["n"] < THIN).reset_index(drop=True)
+    rows = rows.assign(thin=rows["n"] < LOW_COUNT).reset_index(drop=True)
     parts, entries = [], []
-    with drawing():
+    with plot_style():
         ax.plot([0, 1], [0, 1], color="#888888", linewidth=0.9, linestyle=":", zorder=1)
-        for detector, look in looks.items():
+        for detector, style in styles.items():
             part = rows[rows["detector"] == detector]
             if not len(part):
                 continue
-            dots(
+            errorbar_points(
                 ax,
                 part["predicted"],
                 part["right"],
-                look,
+                style,
                 lo=part["lo"],
                 hi=part["hi"],
-                thin=part["thin"],
+                low_count=part["thin"],
             )
             error = errors[
                 (errors["detector"] == detector)
@@ -92,7 +92,7 @@ def plot_reliability(
             said = "no ECE"
             if len(error):
                 said = f"ECE {float(error['ece'].iloc[0]):.3f}, n {int(error['n'].iloc[0])}"
-            entries.append(handle(look, f"{shorten(detector, 18)}: {said}"))
+            entries.append(handle(style, f"{shorten(detector, 18)}: {said}"))
             parts.append(part)
         ax.set_xlim(0, 1.02)
         ax.set_ylim(0, 1.02)
@@ -112,7 +112,7 @@ def plot_reliability(
                 edgecolor="none",
             )
         else:
-            say(ax, "no score here is a probability")
+            annotate_empty(ax, "no score here is a probability")
     return pd.concat(parts, ignore_index=True) if parts else rows
 
 
@@ -121,17 +121,19 @@ def reliability_diagrams(
     errors: pd.DataFrame,
     *,
     binning: str = "equal width",
-    looks: Mapping[str, Style] | None = None,
+    styles: Mapping[str, Style] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
     """Return a figure of reliability, a panel a group, and its numbers."""
-    looks = looks_of(reliability, looks)
+    styles = styles_of(reliability, styles)
     groups = shown_groups(reliability)
-    with drawing():
+    with plot_style():
         figure, axes = panels(len(groups), width=3.5, height=3.5, extra=0.9)
         drawn = []
         for i, (ax, group) in enumerate(zip(axes, groups, strict=False)):
             drawn.append(
-                plot_reliability(ax, reliability, errors, group=group, binning=binning, looks=looks)
+                plot_reliability(
+                    ax, reliability, errors, group=group, binning=binning, styles=styles
+                )
             )
             ax.set_title(group_title(group))
             if i % 3:
@@ -142,7 +144,7 @@ def reliability_diagrams(
         diagonal = Line2D(
             [], [], color="#888888", linestyle=":", label="what a true probability would do"
         )
-        legend(figure, [diagonal, thin_handle()])
+        legend(figure, [diagonal, low_count_handle()])
     columns = (
         "detector group score_is binning score_bin score_lo score_hi predicted right lo hi n k thin"
     )
@@ -156,7 +158,7 @@ def plot_purity_choice(
     choices: pd.DataFrame,
     *,
     group: str = ALL_GROUPS,
-    looks: Mapping[str, Style] | None = None,
+    styles: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
     """Draw the purity reached where one was wanted beforehand; return what was drawn.
 
@@ -168,33 +170,33 @@ def plot_purity_choice(
         the threshold came from calibration frames, hollow where from the score
         itself. What was wanted is a dark bar.
     """
-    looks = looks_of(choices, looks)
+    styles = styles_of(choices, styles)
     rows = choices[choices["group"] == group]
     wanted = sorted(set(choices["wanted"].astype(float)))
     series = [
         (d, how)
-        for d in looks
+        for d in styles
         for how in ("calibration", "score")
         if len(rows[(rows["detector"] == d) & (rows["chosen_by"] == how)])
     ]
     parts = []
-    with drawing():
+    with plot_style():
         for i, value in enumerate(wanted):
             ax.plot([i - 0.4, i + 0.4], [value, value], color="#222222", linewidth=1.6, zorder=2)
         for i, (detector, how) in enumerate(series):
             part = rows[(rows["detector"] == detector) & (rows["chosen_by"] == how)]
             at = part["wanted"].map(lambda w: wanted.index(float(w))).astype(float)
-            part = part.assign(x=at + beside(i, len(series), 1.0, most=0.2))
-            look = looks[detector]
+            part = part.assign(x=at + dodge(i, len(series), 1.0, most=0.2))
+            style = styles[detector]
             there = np.isfinite(part["purity"].to_numpy(dtype=float))
             ax.errorbar(
                 part["x"][there],
                 part["purity"][there],
                 yerr=bars(part["purity"][there], part["lo"][there], part["hi"][there]),
-                color=look.color,
-                marker=look.marker,
+                color=style.color,
+                marker=style.marker,
                 markersize=6,
-                markerfacecolor=look.color if how == "calibration" else "white",
+                markerfacecolor=style.color if how == "calibration" else "white",
                 elinewidth=1.2,
                 linestyle="none",
                 zorder=3,
@@ -206,27 +208,27 @@ def plot_purity_choice(
         ax.set_xlabel("purity wanted")
         ax.set_ylabel("purity (precision) reached")
         if not series:
-            say(ax, "no threshold to choose here")
+            annotate_empty(ax, "no threshold to choose here")
     return pd.concat(parts, ignore_index=True) if parts else rows.assign(x=np.nan)
 
 
 def purity_choices(
-    choices: pd.DataFrame, *, looks: Mapping[str, Style] | None = None
+    choices: pd.DataFrame, *, styles: Mapping[str, Style] | None = None
 ) -> tuple[Figure, pd.DataFrame]:
     """Return a figure of purity wanted and reached, a panel a group, and its numbers."""
-    looks = looks_of(choices, looks)
+    styles = styles_of(choices, styles)
     groups = shown_groups(choices)
-    with drawing():
+    with plot_style():
         figure, axes = panels(len(groups), width=3.5, height=2.6, sharey=True)
         drawn = []
         for ax, group in zip(axes, groups, strict=False):
-            drawn.append(plot_purity_choice(ax, choices, group=group, looks=looks))
+            drawn.append(plot_purity_choice(ax, choices, group=group, styles=styles))
             ax.set_title(group_title(group))
             ax.label_outer()
         low, high = axes[0].get_ylim()
         axes[0].set_ylim(max(low, 0.0), min(high, 1.01))
         figure.suptitle("Purity wanted beforehand, and reached on the test frames")
-        there = {k: v for k, v in looks.items() if k in set(choices["detector"].astype(str))}
+        there = {k: v for k, v in styles.items() if k in set(choices["detector"].astype(str))}
         used = set(choices["chosen_by"].astype(str))
         how = [
             Line2D(

@@ -13,22 +13,22 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import StrMethodFormatter
 
 from skyduel.reports.figures.plot_helpers import (
+    annotate_empty,
     bars,
     group_order,
     group_title,
     legend,
-    looks_of,
     panels,
-    say,
+    styles_of,
 )
 from skyduel.reports.figures.score_axes import magnitude_axis
 from skyduel.reports.style import (
     QUANTITY_NAMES,
     Style,
-    drawing,
+    detector_styles,
+    plot_style,
     point_name,
     shorten,
-    styles,
 )
 from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS, DEFAULT_POINT
 
@@ -89,7 +89,7 @@ def plot_differences(
     *,
     group: str = ALL_GROUPS,
     point: str = DEFAULT_POINT,
-    looks: Mapping[str, Style] | None = None,
+    styles: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
     """Draw one pair's difference against magnitude; return what was drawn.
 
@@ -105,7 +105,7 @@ def plot_differences(
         ``completeness``, ``purity``, ``f1`` or ``f2``.
     group, point : str
         Which frames, and at which operating point.
-    looks : mapping of str to Style, optional
+    styles : mapping of str to Style, optional
         As for `skyduel.reports.figures.score_axes.plot_score`.
 
     Returns
@@ -115,9 +115,9 @@ def plot_differences(
         p after Holm's correction is below `ALPHA`. A point has the colour of
         the detector that is better there, and is full where that is shown.
     """
-    looks = _looks(comparisons, looks)
+    styles = _pair_styles(comparisons, styles)
     c = comparisons
-    with drawing():
+    with plot_style():
         rows: pd.DataFrame = c[
             (c["detector_a"] == pair[0])
             & (c["detector_b"] == pair[1])
@@ -132,7 +132,7 @@ def plot_differences(
             mag=(rows["bin_lo"] + rows["bin_hi"]) / 2, shown=rows["p_holm"] < ALPHA
         ).reset_index(drop=True)
         ax.axhline(0, color="#444444", linewidth=0.8)
-        _points(ax, rows, rows["mag"], pair, looks, upright=True)
+        _points(ax, rows, rows["mag"], pair, styles, upright=True)
         ax.grid(True, axis="y")
         ax.set_ylabel(f"Δ {_NAMES[quantity]}")
         which = {"completeness": "true", "purity": "measured"}.get(quantity, "true, measured")
@@ -151,7 +151,7 @@ def plot_differences(
                 )
             ax.text(0.005, 0.09, "n: frames", fontsize=6, color="#555555", transform=ax.transAxes)
         else:
-            say(ax, "not compared")
+            annotate_empty(ax, "not compared")
     return rows
 
 
@@ -161,12 +161,12 @@ def differences_by_magnitude(
     group: str = ALL_GROUPS,
     point: str = DEFAULT_POINT,
     quantities: Sequence[str] = _BY_MAGNITUDE,
-    looks: Mapping[str, Style] | None = None,
+    styles: Mapping[str, Style] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
     """Return a figure of differences against magnitude, a row a pair; and its numbers."""
-    looks = _looks(comparisons, looks)
+    styles = _pair_styles(comparisons, styles)
     pairs = pairs_shown(comparisons)
-    with drawing():
+    with plot_style():
         n = len(quantities)
         figure, axes = panels(
             len(pairs) * n, columns=n, width=3.6, height=2.1, sharex=True, sharey="col"
@@ -176,7 +176,7 @@ def differences_by_magnitude(
             pair, quantity = pairs[i // n], quantities[i % n]
             drawn.append(
                 plot_differences(
-                    ax, comparisons, pair, quantity, group=group, point=point, looks=looks
+                    ax, comparisons, pair, quantity, group=group, point=point, styles=styles
                 )
             )
             if i % n == 0:
@@ -190,7 +190,7 @@ def differences_by_magnitude(
             f"Paired differences by magnitude: {group_title(group)}, operating point: "
             f"{point_name(point)}"
         )
-        legend(figure, _legend_entries(comparisons, looks))
+        legend(figure, _legend_entries(comparisons, styles))
     columns = [
         "detector_a", "detector_b", "point", "group", "bin", "bin_lo", "bin_hi", "mag",
         "quantity", "value_a", "value_b", "delta", "lo", "hi", "n_both", "n_a_only", "n_b_only",
@@ -207,7 +207,7 @@ def plot_forest(
     quantity: str,
     *,
     point: str = DEFAULT_POINT,
-    looks: Mapping[str, Style] | None = None,
+    styles: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
     """Draw one quantity's differences over all bins, a line a group and pair.
 
@@ -217,7 +217,7 @@ def plot_forest(
         The rows drawn, with `y`, the line, counted from the top, and `shown`,
         as in `plot_differences`.
     """
-    looks = _looks(comparisons, looks)
+    styles = _pair_styles(comparisons, styles)
     pairs, groups = pairs_shown(comparisons), group_order(comparisons["group"])
     if len(groups) == 2:
         groups = groups[:1]
@@ -228,7 +228,7 @@ def plot_forest(
     keys = list(zip(rows["group"], rows["detector_a"], rows["detector_b"], strict=True))
     rows = rows.assign(y=[at.get(k, np.nan) for k in keys], shown=rows["p_holm"] < ALPHA)
     rows = rows[rows["y"].notna()].sort_values("y").reset_index(drop=True)
-    with drawing():
+    with plot_style():
         for i in range(1, len(groups), 2):
             ax.axhspan(
                 i * len(pairs) - 0.5, (i + 1) * len(pairs) - 0.5, color="#f3f3f3", linewidth=0
@@ -236,7 +236,7 @@ def plot_forest(
         ax.axvline(0, color="#444444", linewidth=0.8)
         for pair in pairs:
             mine = rows[(rows["detector_a"] == pair[0]) & (rows["detector_b"] == pair[1])]
-            _points(ax, mine, mine["y"], pair, looks, upright=False)
+            _points(ax, mine, mine["y"], pair, styles, upright=False)
         ax.set_yticks(
             range(len(lines)),
             [
@@ -265,16 +265,16 @@ def differences_by_group(
     *,
     point: str = DEFAULT_POINT,
     quantities: Sequence[str] = _OVERALL,
-    looks: Mapping[str, Style] | None = None,
+    styles: Mapping[str, Style] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
     """Return a forest plot of all differences over all bins, and its numbers."""
-    looks = _looks(comparisons, looks)
+    styles = _pair_styles(comparisons, styles)
     n_lines = len(pairs_shown(comparisons)) * len(group_order(comparisons["group"]))
-    with drawing():
+    with plot_style():
         figure = Figure(figsize=(11.5, 1.6 + 0.21 * max(n_lines, 4)), layout="constrained")
         axes = figure.subplots(1, len(quantities), sharey=True, squeeze=False).ravel()
         drawn = [
-            plot_forest(ax, comparisons, q, point=point, looks=looks)
+            plot_forest(ax, comparisons, q, point=point, styles=styles)
             for ax, q in zip(axes, quantities, strict=True)
         ]
         for ax in axes[1:]:
@@ -282,7 +282,7 @@ def differences_by_group(
         figure.suptitle(
             f"Paired differences over all magnitudes, operating point: {point_name(point)}"
         )
-        legend(figure, _legend_entries(comparisons, looks))
+        legend(figure, _legend_entries(comparisons, styles))
     columns = [
         "detector_a", "detector_b", "point", "group", "quantity", "value_a", "value_b", "delta",
         "lo", "hi", "p", "p_holm", "shown", "interval", "n_frames",
@@ -290,11 +290,13 @@ def differences_by_group(
     return figure, pd.concat(drawn, ignore_index=True)[columns]
 
 
-def _looks(comparisons: pd.DataFrame, looks: Mapping[str, Style] | None) -> Mapping[str, Style]:
-    if looks is not None:
-        return looks_of(comparisons, looks)
+def _pair_styles(
+    comparisons: pd.DataFrame, styles: Mapping[str, Style] | None
+) -> Mapping[str, Style]:
+    if styles is not None:
+        return styles_of(comparisons, styles)
     names = [*comparisons["detector_a"].astype(str), *comparisons["detector_b"].astype(str)]
-    return styles(dict.fromkeys(names))
+    return detector_styles(dict.fromkeys(names))
 
 
 def _minus(pair: Pair) -> str:
@@ -306,7 +308,7 @@ def _points(
     rows: pd.DataFrame,
     at: pd.Series,
     pair: Pair,
-    looks: Mapping[str, Style],
+    styles: Mapping[str, Style],
     *,
     upright: bool,
 ) -> None:
@@ -316,7 +318,7 @@ def _points(
     winner = np.where(delta > 0, 0, np.where(delta < 0, 1, 2))
     shown = rows["shown"].to_numpy(dtype=bool)
     for side in (0, 1, 2):
-        look = looks[pair[side]] if side < 2 else Style("#777777", "o")
+        style = styles[pair[side]] if side < 2 else Style("#777777", "o")
         for full in (True, False):
             those = (winner == side) & (shown == full) & np.isfinite(delta)
             if not those.any():
@@ -329,24 +331,24 @@ def _points(
                 y,
                 xerr=None if upright else error,
                 yerr=error if upright else None,
-                color=look.color,
-                marker=look.marker,
+                color=style.color,
+                marker=style.marker,
                 markersize=5,
-                markerfacecolor=look.color if full else "white",
+                markerfacecolor=style.color if full else "white",
                 elinewidth=1.2,
                 linestyle="none",
                 zorder=3,
             )
 
 
-def _legend_entries(comparisons: pd.DataFrame, looks: Mapping[str, Style]) -> list[Line2D]:
+def _legend_entries(comparisons: pd.DataFrame, styles: Mapping[str, Style]) -> list[Line2D]:
     who = list(dict.fromkeys(x for pair in pairs_shown(comparisons) for x in pair))
     entries = [
         Line2D(
             [],
             [],
-            color=looks[d].color,
-            marker=looks[d].marker,
+            color=styles[d].color,
+            marker=styles[d].marker,
             markersize=5,
             label=f"{shorten(d)} better",
         )

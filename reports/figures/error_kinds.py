@@ -11,25 +11,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from skyduel.reports.figures.plot_helpers import group_order, group_title, legend, say
-from skyduel.reports.style import drawing, point_name, shorten
+from skyduel.reports.figures.plot_helpers import annotate_empty, group_order, group_title, legend
+from skyduel.reports.style import plot_style, point_name, shorten
 from skyduel.run_folder.read_run import bin_label
 from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS, DEFAULT_POINT
 
 __all__ = [
     "KINDS",
     "SIDES",
-    "KindLook",
-    "kind_look",
-    "mistakes_by_group",
-    "mistakes_by_magnitude",
-    "plot_mistakes",
-    "plot_mistakes_by_magnitude",
+    "KindStyle",
+    "error_kinds_by_group",
+    "error_kinds_by_magnitude",
+    "kind_style",
+    "plot_error_kinds",
+    "plot_error_kinds_by_magnitude",
 ]
 
 
-class KindLook(NamedTuple):
-    """What a kind is called and how its bars look."""
+class KindStyle(NamedTuple):
+    """What a kind is called and how its bars are drawn."""
 
     label: str
     color: str
@@ -39,32 +39,32 @@ class KindLook(NamedTuple):
 # Fifteen kinds are more than colours that everyone can tell apart: hatches help, and the
 # kinds that both sides have look the same on both.
 #: Every kind in the order of drawing.
-KINDS: Final[Mapping[str, KindLook]] = {
-    "faint": KindLook("faint", "#c9d3dc"),
-    "noise": KindLook("noise", "#9aa9b8"),
-    "blended": KindLook("blended into a neighbour", "#0072B2"),
-    "split": KindLook("split of one source", "#0072B2", "////"),
-    "halo": KindLook("in a halo", "#56B4E9"),
-    "artefact": KindLook("under an artefact", "#D55E00"),
-    "cosmic_ray": KindLook("cosmic ray or hot pixel", "#D55E00", "...."),
-    "bad_line": KindLook("bad line or smear", "#D55E00", "----"),
-    "spike": KindLook("spike or bleeding", "#E69F00"),
-    "streak_fragment": KindLook("streak fragment", "#E69F00", "\\\\\\\\"),
-    "edge": KindLook("at the edge", "#F0E442"),
-    "wrong_place": KindLook("wrong place", "#009E73"),
-    "wrong_kind": KindLook("wrong kind", "#CC79A7"),
-    "other": KindLook("other", "#4d4d4d"),
+KINDS: Final[Mapping[str, KindStyle]] = {
+    "faint": KindStyle("faint", "#c9d3dc"),
+    "noise": KindStyle("noise", "#9aa9b8"),
+    "blended": KindStyle("blended into a neighbour", "#0072B2"),
+    "split": KindStyle("split of one source", "#0072B2", "////"),
+    "halo": KindStyle("in a halo", "#56B4E9"),
+    "artefact": KindStyle("under an artefact", "#D55E00"),
+    "cosmic_ray": KindStyle("cosmic ray or hot pixel", "#D55E00", "...."),
+    "bad_line": KindStyle("bad line or smear", "#D55E00", "----"),
+    "spike": KindStyle("spike or bleeding", "#E69F00"),
+    "streak_fragment": KindStyle("streak fragment", "#E69F00", "\\\\\\\\"),
+    "edge": KindStyle("at the edge", "#F0E442"),
+    "wrong_place": KindStyle("wrong place", "#009E73"),
+    "wrong_kind": KindStyle("wrong kind", "#CC79A7"),
+    "other": KindStyle("other", "#4d4d4d"),
 }
 #: The sides and what they are called.
 SIDES: Final[Mapping[str, str]] = {"missed": "Missed sources", "false": "False detections"}
 
 
-def kind_look(kind: str) -> KindLook:
-    """Return how a kind looks; an unknown one is white under its own name."""
-    return KINDS.get(kind, KindLook(shorten(kind), "#ffffff"))
+def kind_style(kind: str) -> KindStyle:
+    """Return the style of a kind; an unknown one is white, under its own name."""
+    return KINDS.get(kind, KindStyle(shorten(kind), "#ffffff"))
 
 
-def plot_mistakes(
+def plot_error_kinds(
     ax: Axes, mistakes: pd.DataFrame, side: str, *, point: str = DEFAULT_POINT
 ) -> pd.DataFrame:
     """Draw the shares of the kinds as stacked bars, one a group and detector.
@@ -103,7 +103,7 @@ def plot_mistakes(
     y = [lines[str(g), str(d)] for g, d in zip(rows["group"], rows["detector"], strict=True)]
     rows = rows.assign(y=y)
     rows = rows.assign(left=rows.groupby("y")["share"].cumsum() - rows["share"])
-    with drawing():
+    with plot_style():
         for i in range(1, len(groups), 2):
             ax.axhspan(
                 i * len(detectors) - 0.5,
@@ -112,14 +112,14 @@ def plot_mistakes(
                 linewidth=0,
             )
         for kind, part in rows.groupby("kind", sort=False):
-            look = kind_look(str(kind))
+            style = kind_style(str(kind))
             ax.barh(
                 part["y"],
                 part["share"],
                 left=part["left"],
                 height=0.74,
-                color=look.color,
-                hatch=look.hatch,
+                color=style.color,
+                hatch=style.hatch,
                 edgecolor="white",
                 linewidth=0.4,
                 zorder=2,
@@ -143,20 +143,20 @@ def plot_mistakes(
         ax.set_xlabel("share of them")
         ax.set_title(SIDES[side])
         if not lines:
-            say(ax, "no kinds of mistake in this run")
+            annotate_empty(ax, "no kinds of mistake in this run")
     return rows.reset_index(drop=True)
 
 
-def mistakes_by_group(
+def error_kinds_by_group(
     mistakes: pd.DataFrame, *, point: str = DEFAULT_POINT
 ) -> tuple[Figure, pd.DataFrame]:
     """Return a figure of the kinds of mistake per group and detector, and its numbers."""
     n_lines = mistakes.loc[mistakes["point"] == point, ["group", "detector"]].drop_duplicates()
-    with drawing():
+    with plot_style():
         figure = Figure(figsize=(11, 1.9 + 0.2 * max(len(n_lines), 3)), layout="constrained")
         axes = figure.subplots(1, 2, sharey=True)
         drawn = [
-            plot_mistakes(ax, mistakes, side, point=point)
+            plot_error_kinds(ax, mistakes, side, point=point)
             for ax, side in zip(axes, SIDES, strict=True)
         ]
         axes[1].tick_params(labelleft=False)
@@ -167,7 +167,7 @@ def mistakes_by_group(
     return figure, table[columns]
 
 
-def plot_mistakes_by_magnitude(
+def plot_error_kinds_by_magnitude(
     ax: Axes,
     mistakes: pd.DataFrame,
     detector: str,
@@ -200,16 +200,16 @@ def plot_mistakes_by_magnitude(
     rows = _ordered(here[here["detector"] == detector])
     rows = rows.assign(x=rows["bin"].astype(float))
     rows = rows.assign(bottom=rows.groupby("x")["n"].cumsum() - rows["n"])
-    with drawing():
+    with plot_style():
         for kind, part in rows.groupby("kind", sort=False):
-            look = kind_look(str(kind))
+            style = kind_style(str(kind))
             ax.bar(
                 part["x"],
                 part["n"],
                 bottom=part["bottom"],
                 width=0.84,
-                color=look.color,
-                hatch=look.hatch,
+                color=style.color,
+                hatch=style.hatch,
                 edgecolor="white",
                 linewidth=0.4,
                 zorder=2,
@@ -226,18 +226,18 @@ def plot_mistakes_by_magnitude(
         ax.set_ylabel("number")
         ax.set_xlabel(("true" if side == "missed" else "measured") + " magnitude [mag]")
         if not len(rows):
-            say(ax, "none")
+            annotate_empty(ax, "none")
     return rows.reset_index(drop=True)
 
 
-def mistakes_by_magnitude(
+def error_kinds_by_magnitude(
     mistakes: pd.DataFrame, *, group: str = ALL_GROUPS, point: str = DEFAULT_POINT
 ) -> tuple[Figure, pd.DataFrame]:
     """Return a figure of the kinds of mistake against magnitude, and its numbers."""
     detectors = list(dict.fromkeys(mistakes["detector"].astype(str)))
     columns = max(min(4, len(detectors)), 1)
     rows = -(-max(len(detectors), 1) // columns)
-    with drawing():
+    with plot_style():
         figure = Figure(figsize=(3.1 * columns + 1.0, 5.6 * rows + 1.0), layout="constrained")
         axes = figure.subplots(2 * rows, columns, squeeze=False, sharey=False)
         drawn = []
@@ -247,7 +247,7 @@ def mistakes_by_magnitude(
                 ax = axes[s * rows + i // columns][i % columns]
                 mine.append(ax)
                 drawn.append(
-                    plot_mistakes_by_magnitude(
+                    plot_error_kinds_by_magnitude(
                         ax, mistakes, detector, side, group=group, point=point
                     )
                 )
@@ -285,10 +285,10 @@ def _patches(table: pd.DataFrame) -> list[Patch]:
     kinds = [k for k in KINDS if k in there] + sorted(there - set(KINDS))
     return [
         Patch(
-            facecolor=kind_look(k).color,
-            hatch=kind_look(k).hatch,
+            facecolor=kind_style(k).color,
+            hatch=kind_style(k).hatch,
             edgecolor="white",
-            label=kind_look(k).label,
+            label=kind_style(k).label,
         )
         for k in kinds
     ]

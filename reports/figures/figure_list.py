@@ -10,17 +10,17 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from skyduel.core.io.atomic_files import safe_name
-from skyduel.reports.figures.binned_scores import facets_overview, ignore_limits, migrations
+from skyduel.reports.figures.binned_scores import binned_scores_overview, ignore_limits, migrations
 from skyduel.reports.figures.calibration import purity_choices, reliability_diagrams
 from skyduel.reports.figures.differences import differences_by_group, differences_by_magnitude
-from skyduel.reports.figures.error_kinds import mistakes_by_group, mistakes_by_magnitude
+from skyduel.reports.figures.error_kinds import error_kinds_by_group, error_kinds_by_magnitude
 from skyduel.reports.figures.frame_overlay import frame_figure
 from skyduel.reports.figures.ideal_observer import (
     completeness_and_ideal,
     completeness_curves,
     ideal_distance,
 )
-from skyduel.reports.figures.jia2020 import FAULTS, original_layout
+from skyduel.reports.figures.jia2020 import FAULTS, jia2020_layout
 from skyduel.reports.figures.residuals import residuals
 from skyduel.reports.figures.scores import (
     limits_by_group,
@@ -28,7 +28,7 @@ from skyduel.reports.figures.scores import (
     scores_by_group,
     scores_by_magnitude,
 )
-from skyduel.reports.style import point_name, shorten, styles
+from skyduel.reports.style import detector_styles, point_name, shorten
 from skyduel.run_folder.read_run import Run
 from skyduel.run_folder.schema import ALL_GROUPS
 
@@ -76,14 +76,14 @@ def _at(point: str) -> str:
 
 
 def _scores(run: Run) -> Iterator[Drawing]:
-    looks, who = styles(run.detectors), _who(run)
+    styles, who = detector_styles(run.detectors), _who(run)
     yield Drawing(
         "f1_by_group",
         "scores",
         "F1 of all magnitudes together",
         "One panel an operating point; bars are intervals.",
         f"Dots with interval bars: F1 per group for {who}. The numbers are in the tables.",
-        lambda: scores_by_group(run.scores, "f1", points=run.points, looks=looks),
+        lambda: scores_by_group(run.scores, "f1", points=run.points, styles=styles),
     )
     yield Drawing(
         "precision_recall",
@@ -93,7 +93,7 @@ def _scores(run: Run) -> Iterator[Drawing]:
         "operating points, with intervals.",
         f"Curves of purity against completeness for {who}, one panel a group, the operating points "
         "marked.",
-        lambda: precision_recall(run.sweep, run.scores, looks=looks),
+        lambda: precision_recall(run.sweep, run.scores, styles=styles),
     )
     for point in run.points:
         yield _by_magnitude(run, "magnitude", ALL_GROUPS, point, f"scores_by_magnitude-{point}")
@@ -105,7 +105,7 @@ def _scores(run: Run) -> Iterator[Drawing]:
 
 
 def _by_magnitude(run: Run, section: str, group: str, point: str, name: str) -> Drawing:
-    looks = styles(run.detectors)
+    styles = detector_styles(run.detectors)
     where = "all frames" if group == ALL_GROUPS else f"group {shorten(group)}"
     return Drawing(
         safe_name(name),
@@ -115,12 +115,12 @@ def _by_magnitude(run: Run, section: str, group: str, point: str, name: str) -> 
         "holds the numbers in each bin.",
         f"Four panels against magnitude: completeness, purity, F1 and F2 for {_who(run)}, with "
         "interval bars.",
-        lambda: scores_by_magnitude(run.scores, group=group, point=point, looks=looks),
+        lambda: scores_by_magnitude(run.scores, group=group, point=point, styles=styles),
     )
 
 
 def _limits(run: Run) -> Iterator[Drawing]:
-    looks, who, point = styles(run.detectors), _who(run), run.headline_point
+    styles, who, point = detector_styles(run.detectors), _who(run), run.headline_point
     if len(run.limits):
         yield Drawing(
             "snr50_by_group",
@@ -129,7 +129,7 @@ def _limits(run: Run) -> Iterator[Drawing]:
             "Further left is better. Only the panel of equal purity compares like with like.",
             f"Dots with interval bars: S/N of half completeness per group for {who}. The numbers "
             "are in the table of limits.",
-            lambda: limits_by_group(run.limits, points=run.points, looks=looks),
+            lambda: limits_by_group(run.limits, points=run.points, styles=styles),
         )
     if run.limits["width_mag"].notna().any():
         yield Drawing(
@@ -141,7 +141,7 @@ def _limits(run: Run) -> Iterator[Drawing]:
             "set apart upwards so that none covers another. The curve is of point sources alone.",
             f"Binned completeness against true magnitude with fitted curves for {who}, one panel a "
             "group. The limits are in the tables.",
-            lambda: completeness_curves(run.scores, run.limits, point=point, looks=looks),
+            lambda: completeness_curves(run.scores, run.limits, point=point, styles=styles),
         )
     ideal = run.analysis("ideal")
     if not len(ideal):
@@ -155,7 +155,7 @@ def _limits(run: Run) -> Iterator[Drawing]:
         "between is left to win; beyond it lies a bug or a leak.",
         f"Completeness of point sources against true magnitude for {who} below the curves of the "
         "ideal observer, one panel a group.",
-        lambda: completeness_and_ideal(ideal, point=point, looks=looks),
+        lambda: completeness_and_ideal(ideal, point=point, styles=styles),
     )
     yield Drawing(
         "ideal_distance",
@@ -166,12 +166,12 @@ def _limits(run: Run) -> Iterator[Drawing]:
         "logarithm.",
         f"Dots with interval bars: distance from the ideal observer per group for {who}. The "
         "numbers are in the table.",
-        lambda: ideal_distance(ideal, points=run.points, looks=looks),
+        lambda: ideal_distance(ideal, points=run.points, styles=styles),
     )
 
 
 def _comparisons(run: Run) -> Iterator[Drawing]:
-    table, looks, who = run.comparisons, styles(run.detectors), _who(run)
+    table, styles, who = run.comparisons, detector_styles(run.detectors), _who(run)
     if not len(table):
         return
     there = set(table["point"].astype(str))
@@ -185,7 +185,7 @@ def _comparisons(run: Run) -> Iterator[Drawing]:
             "correction over groups.",
             f"Forest plot of the differences between {who} in completeness, purity, F1 and m50, "
             "with intervals. The numbers are in the table.",
-            lambda point=point: differences_by_group(table, point=point, looks=looks),  # type: ignore[misc]
+            lambda point=point: differences_by_group(table, point=point, styles=styles),  # type: ignore[misc]
         )
     point = run.headline_point
     if point in there:
@@ -198,7 +198,7 @@ def _comparisons(run: Run) -> Iterator[Drawing]:
             "shown after Holm’s correction over bins. Neighbouring bins share frames.",
             f"Differences between {who} in completeness, purity and F1 against magnitude, with "
             "intervals, one row a pair.",
-            lambda: differences_by_magnitude(table, point=point, looks=looks),
+            lambda: differences_by_magnitude(table, point=point, styles=styles),
         )
 
 
@@ -214,7 +214,7 @@ def _mistakes(run: Run) -> Iterator[Drawing]:
         "the right of each bar.",
         f"Stacked bars: the shares of the kinds of mistake of {_who(run)} in each group. The "
         "numbers are in the tables.",
-        lambda: mistakes_by_group(table, point=point),
+        lambda: error_kinds_by_group(table, point=point),
     )
     yield Drawing(
         f"mistakes_by_magnitude-{safe_name(point)}",
@@ -223,12 +223,12 @@ def _mistakes(run: Run) -> Iterator[Drawing]:
         "Missed sources by true magnitude, false detections by measured magnitude; each row of "
         "panels shares its scale.",
         f"Stacked bars: the numbers of each kind of mistake of {_who(run)} in each magnitude bin.",
-        lambda: mistakes_by_magnitude(table, point=point),
+        lambda: error_kinds_by_magnitude(table, point=point),
     )
 
 
 def _calibration(run: Run) -> Iterator[Drawing]:
-    looks = styles(run.detectors)
+    styles = detector_styles(run.detectors)
     table, errors = run.analysis("reliability"), run.analysis("calibration_error")
     if len(table) and (table["score_is"] != "unknown").any():
         yield Drawing(
@@ -240,7 +240,7 @@ def _calibration(run: Run) -> Iterator[Drawing]:
             "made one are not drawn.",
             "Share of right detections against the probability stated, one panel a group, with "
             "the expected calibration error of each detector.",
-            lambda: reliability_diagrams(table, errors, looks=looks),
+            lambda: reliability_diagrams(table, errors, styles=styles),
         )
     choices = run.analysis("purity_choice")
     if len(choices):
@@ -252,12 +252,12 @@ def _calibration(run: Run) -> Iterator[Drawing]:
             "line more purity was reached than wanted.",
             "Purity reached on the test frames where 0.9, 0.95 and 0.99 were wanted, one panel a "
             "group. The numbers are in the table.",
-            lambda: purity_choices(choices, looks=looks),
+            lambda: purity_choices(choices, styles=styles),
         )
 
 
 def _analyses(run: Run) -> Iterator[Drawing]:
-    looks, who, point = styles(run.detectors), _who(run), run.headline_point
+    styles, who, point = detector_styles(run.detectors), _who(run), run.headline_point
 
     def there(name: str) -> pd.DataFrame | None:
         table = run.analysis(name)
@@ -272,7 +272,7 @@ def _analyses(run: Run) -> Iterator[Drawing]:
             "range where detectors found different ones. A detector that finds more faint sources "
             "measures more of the hard ones.",
             f"Scatter and bias of x, y and magnitude of the sources that {who} found.",
-            lambda: residuals(astrometry, point=point, looks=looks),
+            lambda: residuals(astrometry, point=point, styles=styles),
         )
     if (migration := there("migration")) is not None:
         yield Drawing(
@@ -294,7 +294,7 @@ def _analyses(run: Run) -> Iterator[Drawing]:
             "their numbers.",
             f"Nine panels: completeness of {who} by S/N, density, neighbour, place and kind, and "
             "purity by S/N, place, kind and score.",
-            lambda: facets_overview(facets, point=point, looks=looks),
+            lambda: binned_scores_overview(facets, point=point, styles=styles),
         )
     if (ignore := there("ignore_limit")) is not None:
         yield Drawing(
@@ -303,7 +303,7 @@ def _analyses(run: Run) -> Iterator[Drawing]:
             f"Scores against the ignore limit, {_at(point)}",
             "An order of detectors that changes along the axis depends on whom one asks.",
             f"Completeness, purity and F1 of {who} against the S/N below which truths are ignored.",
-            lambda: ignore_limits(ignore, point=point, looks=looks),
+            lambda: ignore_limits(ignore, point=point, styles=styles),
         )
     if (jia2020 := there("jia2020")) is not None:
         yield Drawing(
@@ -315,7 +315,7 @@ def _analyses(run: Run) -> Iterator[Drawing]:
             "frames.",
             f"Recall and precision, F1 and F2 of {who} against magnitude, by the paper’s rules and "
             "by sound ones.",
-            lambda: original_layout(jia2020, run.scores, point=point, looks=looks),
+            lambda: jia2020_layout(jia2020, run.scores, point=point, styles=styles),
         )
 
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from skyduel.core.errors import BadInputError
-from skyduel.reports.style import drawing, point_name, shorten
+from skyduel.reports.style import plot_style, point_name, shorten
 from skyduel.run_folder.read_run import Run
 from skyduel.run_folder.schema import DEFAULT_POINT
 
@@ -151,7 +151,7 @@ def frame_figure(run: Run, frame: str, point: str = DEFAULT_POINT) -> tuple[Figu
     columns = min(len(panels), 2 if len(panels) <= 4 else 3)
     rows = -(-len(panels) // columns)
     cut = (right - left) < shape[1] or (top - bottom) < shape[0]
-    with drawing():
+    with plot_style():
         aspect = (top - bottom) / (right - left)
         height = min(max(3.6 * aspect, 2.0), 7.0) + 0.6
         figure = Figure(figsize=(3.9 * columns, height * rows + 0.9), layout="constrained")

@@ -13,21 +13,21 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from skyduel.reports.figures.plot_helpers import (
-    THIN,
-    beside,
-    dots,
+    LOW_COUNT,
+    annotate_empty,
+    dodge,
+    errorbar_points,
     group_title,
     handles,
     legend,
-    looks_of,
+    low_count_handle,
     panels,
-    say,
     shown_groups,
-    thin_handle,
+    styles_of,
 )
 from skyduel.reports.figures.score_axes import STRIP_FLOOR, bin_rows, draw_strip, magnitude_axis
 from skyduel.reports.figures.scores import dots_by_group
-from skyduel.reports.style import QUANTITY_NAMES, Style, drawing, point_name
+from skyduel.reports.style import QUANTITY_NAMES, Style, plot_style, point_name
 from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS, DEFAULT_POINT
 
 __all__ = [
@@ -53,7 +53,7 @@ def plot_ideal(
     group: str = ALL_GROUPS,
     point: str = DEFAULT_POINT,
     match: str = "false_rate",
-    looks: Mapping[str, Style] | None = None,
+    styles: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
     """Draw completeness of point sources and that of the ideal observer; return what was drawn.
 
@@ -66,7 +66,7 @@ def plot_ideal(
     group, point, match : str
         Which frames, at which operating point, and what the ideal observer
         shares with the detector: ``false_rate`` or ``purity``.
-    looks : mapping of str to Style, optional
+    styles : mapping of str to Style, optional
         As for `skyduel.reports.figures.score_axes.plot_score`.
 
     Returns
@@ -76,8 +76,8 @@ def plot_ideal(
         `x` (where the marker stands) and `thin`. The ideal observer's curve is
         dashed, in the detector's colour, at `mag`.
     """
-    looks = looks_of(ideal, looks)
-    with drawing():
+    styles = styles_of(ideal, styles)
+    with plot_style():
         rows = ideal[
             (ideal["group"] == group)
             & (ideal["point"] == point)
@@ -86,28 +86,28 @@ def plot_ideal(
             & np.isfinite(ideal["bin_lo"])
             & np.isfinite(ideal["bin_hi"])
         ].sort_values("bin", kind="stable")
-        rows = rows.assign(mag=(rows["bin_lo"] + rows["bin_hi"]) / 2, thin=rows["n"] < THIN)
+        rows = rows.assign(mag=(rows["bin_lo"] + rows["bin_hi"]) / 2, thin=rows["n"] < LOW_COUNT)
         width = float((rows["bin_hi"] - rows["bin_lo"]).min()) if len(rows) else 1.0
         parts = []
-        for i, (detector, look) in enumerate(looks.items()):
+        for i, (detector, style) in enumerate(styles.items()):
             part = rows[rows["detector"] == detector]
-            part = part.assign(x=part["mag"] + beside(i, len(looks), width))
+            part = part.assign(x=part["mag"] + dodge(i, len(styles), width))
             ax.plot(
                 part["mag"],
                 part["ideal"],
-                color=look.color,
+                color=style.color,
                 linestyle=(0, (5, 2)),
                 linewidth=1.2,
                 zorder=2.5,
             )
-            dots(
+            errorbar_points(
                 ax,
                 part["x"],
                 part["found"],
-                look,
+                style,
                 lo=part["found_lo"],
                 hi=part["found_hi"],
-                thin=part["thin"],
+                low_count=part["thin"],
                 line="",
             )
             parts.append(part)
@@ -115,9 +115,9 @@ def plot_ideal(
         _score_axis(ax)
         if len(drawn):
             magnitude_axis(ax, drawn)
-            draw_strip(ax, drawn, looks, "point sources")
+            draw_strip(ax, drawn, styles, "point sources")
         else:
-            say(ax, "no ideal observer here")
+            annotate_empty(ax, "no ideal observer here")
     return drawn
 
 
@@ -126,16 +126,18 @@ def completeness_and_ideal(
     *,
     point: str = DEFAULT_POINT,
     match: str = "false_rate",
-    looks: Mapping[str, Style] | None = None,
+    styles: Mapping[str, Style] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
     """Return a figure of completeness beside the ideal observer's, a panel a group; its numbers."""
-    looks = looks_of(ideal, looks)
+    styles = styles_of(ideal, styles)
     groups = shown_groups(ideal)
-    with drawing():
+    with plot_style():
         figure, axes = panels(len(groups), sharex=True, sharey=True)
         drawn = []
         for ax, group in zip(axes, groups, strict=False):
-            drawn.append(plot_ideal(ax, ideal, group=group, point=point, match=match, looks=looks))
+            drawn.append(
+                plot_ideal(ax, ideal, group=group, point=point, match=match, styles=styles)
+            )
             ax.set_title(group_title(group))
             ax.label_outer()
         figure.suptitle(
@@ -144,7 +146,7 @@ def completeness_and_ideal(
         dashed = Line2D(
             [], [], color="#555555", linestyle=(0, (5, 2)), label=f"ideal: {_MATCHED[match]}"
         )
-        legend(figure, [*handles(looks), dashed, thin_handle()])
+        legend(figure, [*handles(styles), dashed, low_count_handle()])
     keep = "detector point group match bin bin_lo bin_hi mag x found found_lo found_hi n thin ideal"
     columns = [*keep.split(), "threshold"]
     if not drawn:
@@ -157,7 +159,7 @@ def ideal_distance(
     *,
     match: str = "false_rate",
     points: Sequence[str] | None = None,
-    looks: Mapping[str, Style] | None = None,
+    styles: Mapping[str, Style] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
     """Return a figure of how many magnitudes each detector is behind the ideal; its numbers."""
     table = ideal[(ideal["bin"] == ALL_BINS) & (ideal["match"] == match)].rename(
@@ -166,7 +168,7 @@ def ideal_distance(
     figure, drawn = dots_by_group(
         table,
         points,
-        looks_of(ideal, looks),
+        styles_of(ideal, styles),
         "behind the ideal at half completeness [mag] (less is better)",
         f"Distance from the ideal observer with {_MATCHED[match]}",
         zero=True,
@@ -198,7 +200,7 @@ def plot_completeness_curve(
     *,
     group: str = ALL_GROUPS,
     point: str = DEFAULT_POINT,
-    looks: Mapping[str, Style] | None = None,
+    styles: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
     """Draw binned completeness, the fitted curve, and where it is 0.5 and 0.9.
 
@@ -210,7 +212,7 @@ def plot_completeness_curve(
         The run folder's tables.
     group, point : str
         Which frames, and at which operating point.
-    looks : mapping of str to Style, optional
+    styles : mapping of str to Style, optional
         As for `skyduel.reports.figures.score_axes.plot_score`.
 
     Returns
@@ -222,37 +224,37 @@ def plot_completeness_curve(
         sources one by one and to points alone, so bins that hold streaks may
         lie off it.
     """
-    looks = looks_of(scores, looks)
-    with drawing():
+    styles = styles_of(scores, styles)
+    with plot_style():
         rows = bin_rows(scores, "completeness", group=group, point=point)
         fits = limits[(limits["group"] == group) & (limits["point"] == point)]
         parts = []
         width = float((rows["bin_hi"] - rows["bin_lo"]).min()) if len(rows) else 1.0
-        for i, (detector, look) in enumerate(looks.items()):
+        for i, (detector, style) in enumerate(styles.items()):
             part = rows[rows["detector"] == detector]
-            part = part.assign(what="bin", x=part["mag"] + beside(i, len(looks), width))
-            dots(
+            part = part.assign(what="bin", x=part["mag"] + dodge(i, len(styles), width))
+            errorbar_points(
                 ax,
                 part["x"],
                 part["value"],
-                look,
+                style,
                 lo=part["lo"],
                 hi=part["hi"],
-                thin=part["thin"],
+                low_count=part["thin"],
                 line="",
                 size=4,
             )
             parts.append(part)
             fit = fits[fits["detector"] == detector]
             if len(fit) and len(rows):
-                parts.append(_draw_fit(ax, fit.iloc[0], rows, look, i - (len(looks) - 1) / 2))
+                parts.append(_draw_fit(ax, fit.iloc[0], rows, style, i - (len(styles) - 1) / 2))
         drawn = pd.concat([p for p in parts if len(p)] or [rows], ignore_index=True)
         ax.axhline(0.5, color="#888888", linewidth=0.7, linestyle=":")
         _score_axis(ax, floor=0.0)
         if len(rows):
             magnitude_axis(ax, rows)
         else:
-            say(ax, "no such scores in this run")
+            annotate_empty(ax, "no such scores in this run")
     return drawn
 
 
@@ -261,17 +263,17 @@ def completeness_curves(
     limits: pd.DataFrame,
     *,
     point: str = DEFAULT_POINT,
-    looks: Mapping[str, Style] | None = None,
+    styles: Mapping[str, Style] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
     """Return a figure of the fitted completeness curves, a panel a group, and its numbers."""
-    looks = looks_of(scores, looks)
+    styles = styles_of(scores, styles)
     groups = shown_groups(scores)
-    with drawing():
+    with plot_style():
         figure, axes = panels(len(groups), sharex=True, sharey=True)
         drawn = []
         for ax, group in zip(axes, groups, strict=False):
             drawn.append(
-                plot_completeness_curve(ax, scores, limits, group=group, point=point, looks=looks)
+                plot_completeness_curve(ax, scores, limits, group=group, point=point, styles=styles)
             )
             ax.set_title(group_title(group))
             ax.label_outer()
@@ -280,7 +282,7 @@ def completeness_curves(
             Line2D([], [], color="#555555", marker="|", markersize=9, linestyle="none", label=label)
             for label in ("m50 and m90, with intervals",)
         ]
-        legend(figure, [*handles(looks), *marks, thin_handle()])
+        legend(figure, [*handles(styles), *marks, low_count_handle()])
     columns = [
         "what", "detector", "point", "group", "bin", "bin_lo", "bin_hi", "mag", "value", "lo",
         "hi", "n", "thin", "width_mag", "floor", "ceiling",
@@ -291,20 +293,20 @@ def completeness_curves(
 
 
 def _draw_fit(
-    ax: Axes, fit: pd.Series, rows: pd.DataFrame, look: Style, place: float
+    ax: Axes, fit: pd.Series, rows: pd.DataFrame, style: Style, place: float
 ) -> pd.DataFrame:
     """Draw one curve, its marks a step above or below one half and nine tenths by `place`."""
     grid = np.linspace(rows["bin_lo"].min(), rows["bin_hi"].max(), 160)
     shape = {c: float(fit[c]) for c in ("m50", "width_mag", "floor", "ceiling")}
-    ax.plot(grid, fitted_completeness(grid, **shape), color=look.color, linewidth=1.2, zorder=2)
+    ax.plot(grid, fitted_completeness(grid, **shape), color=style.color, linewidth=1.2, zorder=2)
     marks = []
     for what, height in (("m50", 0.5), ("m90", 0.9)):
         value, lo, hi = (float(fit[c]) for c in (what, f"{what}_lo", f"{what}_hi"))
         if np.isfinite(value):
             y = height - 0.024 * place
-            ax.plot([value], [y], color=look.color, marker="|", markersize=7, zorder=4)
+            ax.plot([value], [y], color=style.color, marker="|", markersize=7, zorder=4)
             if np.isfinite([lo, hi]).all():
-                ax.plot([lo, hi], [y, y], color=look.color, linewidth=1.4, alpha=0.6)
+                ax.plot([lo, hi], [y, y], color=style.color, linewidth=1.4, alpha=0.6)
         marks.append({"what": what, "mag": value, "lo": lo, "hi": hi, "value": height})
     return pd.DataFrame(marks).assign(
         detector=fit["detector"],

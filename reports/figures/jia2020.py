@@ -11,12 +11,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from skyduel.reports.figures.plot_helpers import group_title, handles, legend, looks_of, say
+from skyduel.reports.figures.plot_helpers import (
+    annotate_empty,
+    group_title,
+    handles,
+    legend,
+    styles_of,
+)
 from skyduel.reports.figures.score_axes import bin_rows
-from skyduel.reports.style import Style, drawing, point_name
+from skyduel.reports.style import Style, plot_style, point_name
 from skyduel.run_folder.schema import ALL_GROUPS, DEFAULT_POINT
 
-__all__ = ["FAULTS", "original_layout", "plot_original"]
+__all__ = ["FAULTS", "jia2020_layout", "plot_jia2020"]
 
 #: What is wrong with that paper's numbers; the figure and the page say so.
 FAULTS: Final = (
@@ -39,14 +45,14 @@ _PUBLISHED: Final = {
 }
 
 
-def plot_original(
+def plot_jia2020(
     ax: Axes,
     jia2020: pd.DataFrame,
     pair: tuple[str, str] = ("f1", "f2"),
     *,
     group: str = ALL_GROUPS,
     point: str = DEFAULT_POINT,
-    looks: Mapping[str, Style] | None = None,
+    styles: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
     """Draw two of that paper's quantities in one panel, as it does; return what was drawn.
 
@@ -60,7 +66,7 @@ def plot_original(
         ``("recall", "precision")`` or ``("f1", "f2")``: solid and dashed.
     group, point : str
         Which frames, and at which operating point.
-    looks : mapping of str to Style, optional
+    styles : mapping of str to Style, optional
         As for `skyduel.reports.figures.score_axes.plot_score`.
 
     Returns
@@ -70,18 +76,18 @@ def plot_original(
         (full: the first of the pair; hollow: the second) where a bin has the
         same edges.
     """
-    looks = looks_of(jia2020, looks)
+    styles = styles_of(jia2020, styles)
     j = jia2020
     rows = j[j["quantity"].isin(pair) & (j["group"] == group) & (j["point"] == point)]
     rows = rows[np.isfinite(rows["mag_plotted"].astype(float))]
     rows = rows.sort_values(["quantity", "mag_plotted"], kind="stable")
     parts = []
-    with drawing():
+    with plot_style():
         for quantity in pair:
             mine = rows[rows["quantity"] == quantity]
-            for detector, look in looks.items():
+            for detector, style in styles.items():
                 part = mine[mine["detector"] == detector]
-                _line(ax, part["mag_plotted"], part["value"], look, quantity)
+                _line(ax, part["mag_plotted"], part["value"], style, quantity)
                 parts.append(part)
             published = mine.drop_duplicates("mag_plotted")
             for column, (_, marker) in _PUBLISHED.items():
@@ -97,17 +103,17 @@ def plot_original(
                 )
         _axis(ax, pair, "magnitude [mag], at the upper edge of its bin")
         if not len(rows):
-            say(ax, "not in this run")
+            annotate_empty(ax, "not in this run")
     return pd.concat([p for p in parts if len(p)] or [rows], ignore_index=True)
 
 
-def original_layout(
+def jia2020_layout(
     jia2020: pd.DataFrame,
     scores: pd.DataFrame,
     *,
     group: str = ALL_GROUPS,
     point: str = DEFAULT_POINT,
-    looks: Mapping[str, Style] | None = None,
+    styles: Mapping[str, Style] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
     """Return that paper's figure above the same layout with this program's measures; its numbers.
 
@@ -120,21 +126,21 @@ def original_layout(
         `quantity`, `bin`, `bin_lo`, `bin_hi`, `mag` (where it stands),
         `value`, and the paper's `network` and `sextractor`.
     """
-    looks = looks_of(jia2020, looks)
+    styles = styles_of(jia2020, styles)
     drawn = []
-    with drawing():
+    with plot_style():
         figure = Figure(figsize=(10.4, 8.4), layout="constrained")
         axes = figure.subplots(2, 2)
         for ax, pair in zip(axes[0], _PAIRS, strict=True):
-            part = plot_original(ax, jia2020, pair, group=group, point=point, looks=looks)
+            part = plot_jia2020(ax, jia2020, pair, group=group, point=point, styles=styles)
             drawn.append(part.rename(columns={"mag_plotted": "mag"}).assign(measure="jia2020"))
             ax.set_title("By the rules of Jia et al. (2020)", fontsize=9.5)
         for ax, pair in zip(axes[1], _PAIRS, strict=True):
             for quantity in pair:
                 rows = bin_rows(scores, _SOUND[quantity], group=group, point=point)
-                for detector, look in looks.items():
+                for detector, style in styles.items():
                     part = rows[rows["detector"] == detector]
-                    _line(ax, part["mag"], part["value"], look, quantity)
+                    _line(ax, part["mag"], part["value"], style, quantity)
                     drawn.append(part.assign(measure="sound"))
             _axis(ax, pair, "true and measured magnitude [mag], at the middle of the bin")
             ax.set_title("The same frames by this program’s rules", fontsize=9.5)
@@ -148,7 +154,7 @@ def original_layout(
             fontsize=10,
         )
         entries = [
-            *handles(looks),
+            *handles(styles),
             Line2D([], [], color="#555555", label="solid: recall, F1"),
             Line2D([], [], color="#555555", linestyle="--", label="dashed: precision, F2"),
         ]
@@ -173,17 +179,17 @@ def original_layout(
     return figure, pd.concat(parts, ignore_index=True).reindex(columns=columns.split())
 
 
-def _line(ax: Axes, x: pd.Series, y: pd.Series, look: Style, quantity: str) -> None:
+def _line(ax: Axes, x: pd.Series, y: pd.Series, style: Style, quantity: str) -> None:
     dashed = _LINES[quantity] != "-"
     ax.plot(
         x,
         y,
-        color=look.color,
+        color=style.color,
         linestyle=_LINES[quantity],
         linewidth=1.2,
-        marker=look.marker,
+        marker=style.marker,
         markersize=4.5,
-        markerfacecolor="white" if dashed else look.color,
+        markerfacecolor="white" if dashed else style.color,
     )
 
 

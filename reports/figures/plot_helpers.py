@@ -1,4 +1,4 @@
-"""What every figure shares: a point with its bar, a legend, a grid of panels, a hollow thin bin."""
+"""What every figure shares: a point with its bar, a legend, a grid of panels, a hollow bin."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from skyduel.reports.style import Style, shorten, styles
+from skyduel.reports.style import Style, detector_styles, shorten
 from skyduel.run_folder.schema import ALL_GROUPS
 
 __all__ = [
+    "LOW_COUNT",
     "MOST_PANELS",
     "PALE",
-    "THIN",
+    "annotate_empty",
     "bars",
-    "beside",
     "bin_numbers",
-    "dots",
+    "dodge",
+    "errorbar_points",
     "frames_said",
     "group_order",
     "group_title",
     "handle",
     "handles",
     "legend",
-    "looks_of",
+    "low_count_handle",
     "panels",
-    "say",
     "shown_groups",
-    "thin_handle",
+    "styles_of",
 ]
 
 #: A bin whose denominator is below this is drawn hollow and pale.
-THIN: Final = 10
-#: How opaque a thin bin is.
+LOW_COUNT: Final = 10
+#: Opacity of a bin of a low count.
 PALE: Final = 0.45
 #: So many groups get a panel of their own; the tables hold all.
 MOST_PANELS: Final = 9
 
 
-def thin_handle() -> Line2D:
-    """Return the legend's entry for a thin bin."""
+def low_count_handle() -> Line2D:
+    """Return the legend's entry for a bin of a low count."""
     return Line2D(
         [],
         [],
@@ -53,15 +53,15 @@ def thin_handle() -> Line2D:
         marker="o",
         markerfacecolor="white",
         linestyle="none",
-        label=f"hollow: n < {THIN}",
+        label=f"hollow: n < {LOW_COUNT}",
     )
 
 
-def looks_of(table: pd.DataFrame, looks: Mapping[str, Style] | None) -> Mapping[str, Style]:
-    """Return `looks`, or by default `styles` of the detectors in the table."""
-    if looks is not None:
-        return looks
-    return styles(table["detector"].astype(str)) if "detector" in table else {}
+def styles_of(table: pd.DataFrame, styles: Mapping[str, Style] | None) -> Mapping[str, Style]:
+    """Return `styles`, or by default `detector_styles` of the detectors in the table."""
+    if styles is not None:
+        return styles
+    return detector_styles(table["detector"].astype(str)) if "detector" in table else {}
 
 
 def group_order(groups: Iterable[Any]) -> list[str]:
@@ -85,7 +85,7 @@ def frames_said(n: float) -> str:
     return f"{int(n)} frame{'' if int(n) == 1 else 's'}"
 
 
-def say(ax: Axes, text: str) -> None:
+def annotate_empty(ax: Axes, text: str) -> None:
     """Write a sentence in the middle of an axis that has nothing to draw."""
     ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color="#555555")
 
@@ -98,28 +98,30 @@ def bars(value: Any, lo: Any, hi: Any) -> npt.NDArray[np.float64]:
     return np.asarray(np.maximum(lengths, 0.0))
 
 
-def beside(i: int, n: int, width: float, most: float = 0.13) -> float:
+def dodge(i: int, n: int, width: float, most: float = 0.13) -> float:
     """Return how far the i-th of n detectors stands from the middle of a bin of `width`."""
     return (i - (n - 1) / 2) * min(most, 0.6 / max(n, 1)) * width
 
 
-def dots(
+def errorbar_points(
     ax: Axes,
     x: Any,
     value: Any,
-    look: Style,
+    style: Style,
     *,
     lo: Any = None,
     hi: Any = None,
-    thin: Any = None,
+    low_count: Any = None,
     line: str = "-",
     size: float = 5.0,
 ) -> None:
-    """Draw points joined by a thin line, with their bars; the thin ones hollow and pale."""
+    """Draw points joined by a thin line, with their bars; those of a low count hollow and pale."""
     x, value = np.asarray(x, dtype=float), np.asarray(value, dtype=float)
-    hollow = np.zeros(len(x), dtype=bool) if thin is None else np.asarray(thin, dtype=bool)
+    hollow = np.zeros(len(x), dtype=bool)
+    if low_count is not None:
+        hollow = np.asarray(low_count, dtype=bool)
     if line:
-        ax.plot(x, value, color=look.color, linewidth=1.0, linestyle=line, alpha=0.6, zorder=2)
+        ax.plot(x, value, color=style.color, linewidth=1.0, linestyle=line, alpha=0.6, zorder=2)
     for those, pale in ((~hollow, False), (hollow, True)):
         at = those & np.isfinite(value)
         if not at.any():
@@ -133,10 +135,10 @@ def dots(
             x[at],
             value[at],
             yerr=error,
-            color=look.color,
-            marker=look.marker,
+            color=style.color,
+            marker=style.marker,
             markersize=size,
-            markerfacecolor="white" if pale else look.color,
+            markerfacecolor="white" if pale else style.color,
             elinewidth=1.1,
             linestyle="none",
             alpha=PALE if pale else 1.0,
@@ -163,15 +165,19 @@ def bin_numbers(ax: Axes, drawn: pd.DataFrame) -> None:
         )
 
 
-def handle(look: Style, label: str, **more: Any) -> Line2D:
+def handle(style: Style, label: str, **more: Any) -> Line2D:
     """Return a legend's entry."""
-    settings: dict[str, Any] = {"color": look.color, "marker": look.marker, "markersize": 5} | more
+    settings: dict[str, Any] = {
+        "color": style.color,
+        "marker": style.marker,
+        "markersize": 5,
+    } | more
     return Line2D([], [], label=label, **settings)
 
 
-def handles(looks: Mapping[str, Style]) -> list[Line2D]:
+def handles(styles: Mapping[str, Style]) -> list[Line2D]:
     """Return one entry a detector."""
-    return [handle(look, shorten(name)) for name, look in looks.items()]
+    return [handle(style, shorten(name)) for name, style in styles.items()]
 
 
 def legend(figure: Figure, entries: Sequence[Any], **more: Any) -> None:

@@ -12,19 +12,19 @@ from matplotlib.figure import Figure
 
 from skyduel.reports.figures.binned_scores import edge_axis
 from skyduel.reports.figures.plot_helpers import (
-    THIN,
-    beside,
+    LOW_COUNT,
+    annotate_empty,
     bin_numbers,
-    dots,
+    dodge,
+    errorbar_points,
     group_title,
     handles,
     legend,
-    looks_of,
+    low_count_handle,
     panels,
-    say,
-    thin_handle,
+    styles_of,
 )
-from skyduel.reports.style import Style, drawing, point_name
+from skyduel.reports.style import Style, plot_style, point_name
 from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS, DEFAULT_POINT
 
 __all__ = ["plot_residuals", "residuals"]
@@ -50,7 +50,7 @@ def plot_residuals(
     *,
     group: str = ALL_GROUPS,
     point: str = DEFAULT_POINT,
-    looks: Mapping[str, Style] | None = None,
+    styles: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
     """Draw the bias or scatter of a measurement against S/N or magnitude; return what was drawn.
 
@@ -64,7 +64,7 @@ def plot_residuals(
         ``x``, ``y`` or ``mag``; ``scatter``, ``bias`` or ``rms``.
     group, point : str
         Which frames, and at which operating point.
-    looks : mapping of str to Style, optional
+    styles : mapping of str to Style, optional
         As for `skyduel.reports.figures.score_axes.plot_score`.
 
     Returns
@@ -73,7 +73,7 @@ def plot_residuals(
         The rows with an edge, with `x_drawn`, `value` (the statistic) and
         `thin`. Bins stand side by side, their edges between them.
     """
-    looks = looks_of(astrometry, looks)
+    styles = styles_of(astrometry, styles)
     by, name = _QUANTITIES[quantity]
     a = astrometry
     rows = a[
@@ -87,15 +87,17 @@ def plot_residuals(
     held = rows.loc[rows["n"] > 0, "bin"]
     rows = rows[rows["bin"].between(held.min(), held.max())] if len(held) else rows.iloc[:0]
     parts = []
-    with drawing():
-        for i, (detector, look) in enumerate(looks.items()):
+    with plot_style():
+        for i, (detector, style) in enumerate(styles.items()):
             part = rows[rows["detector"] == detector]
             part = part.assign(
-                x_drawn=part["bin"].astype(float) + beside(i, len(looks), 1.0),
+                x_drawn=part["bin"].astype(float) + dodge(i, len(styles), 1.0),
                 value=part[statistic],
-                thin=part["n"] < THIN,
+                thin=part["n"] < LOW_COUNT,
             )
-            dots(ax, part["x_drawn"], part["value"], look, thin=part["thin"], size=4)
+            errorbar_points(
+                ax, part["x_drawn"], part["value"], style, low_count=part["thin"], size=4
+            )
             parts.append(part)
         drawn: pd.DataFrame = pd.concat(parts, ignore_index=True) if parts else rows
         ax.axhline(0, color="#444444", linewidth=0.7)
@@ -108,7 +110,7 @@ def plot_residuals(
             ax.set_ylim(low - 0.24 * (high - low), high)  # room for the numbers
             bin_numbers(ax, drawn)
         else:
-            say(ax, "nothing of this in the run")
+            annotate_empty(ax, "nothing of this in the run")
     return drawn
 
 
@@ -117,24 +119,24 @@ def residuals(
     *,
     group: str = ALL_GROUPS,
     point: str = DEFAULT_POINT,
-    looks: Mapping[str, Style] | None = None,
+    styles: Mapping[str, Style] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
     """Return a figure of scatter and bias of x, y and magnitude, and its numbers."""
-    looks = looks_of(astrometry, looks)
-    with drawing():
+    styles = styles_of(astrometry, styles)
+    with plot_style():
         figure, axes = panels(6, width=3.7, height=2.9)
         shown = [(s, q) for s in ("scatter", "bias") for q in _QUANTITIES]
         drawn = []
         for ax, (statistic, quantity) in zip(axes, shown, strict=True):
             part = plot_residuals(
-                ax, astrometry, quantity, statistic, group=group, point=point, looks=looks
+                ax, astrometry, quantity, statistic, group=group, point=point, styles=styles
             )
             drawn.append(part.assign(statistic=statistic))
         figure.suptitle(
             f"Found point sources, measured minus true: {group_title(group)}, operating point: "
             f"{point_name(point)}"
         )
-        legend(figure, [*handles(looks), thin_handle()])
+        legend(figure, [*handles(styles), low_count_handle()])
     columns = "detector point group quantity unit by bin bin_lo bin_hi n statistic value thin"
     table = pd.concat(drawn, ignore_index=True)
     return figure, table.reindex(columns=columns.split())

@@ -11,15 +11,15 @@ from matplotlib.axes import Axes
 
 from skyduel.core.errors import BadInputError
 from skyduel.reports.figures.plot_helpers import (
-    THIN,
+    LOW_COUNT,
+    annotate_empty,
     bars,
-    beside,
-    dots,
+    dodge,
+    errorbar_points,
     group_order,
-    looks_of,
-    say,
+    styles_of,
 )
-from skyduel.reports.style import POINT_FILLS, QUANTITY_NAMES, Style, drawing, shorten
+from skyduel.reports.style import POINT_FILLS, QUANTITY_NAMES, Style, plot_style, shorten
 from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS, DEFAULT_POINT
 
 __all__ = [
@@ -47,7 +47,7 @@ _COUNTED: Final[Mapping[str, str]] = {
     "false_per_mpix": "detections",
 }
 # An F-score is no better founded than the weaker of the two scores it joins.
-_THIN_BY: Final = {"f1": ("completeness", "purity"), "f2": ("completeness", "purity")}
+_LOW_COUNT_BY: Final = {"f1": ("completeness", "purity"), "f2": ("completeness", "purity")}
 #: The strip of counts lies between this and 0 on the axis of a score.
 STRIP_FLOOR: Final = -0.30
 _STRIP_TOP: Final = -0.06
@@ -71,7 +71,7 @@ def bin_rows(
     -------
     DataFrame
         Bins with two edges only, in order, with `mag`, the bin's centre
-        [mag], and `thin`, whether its denominator is below `THIN` (for F1 and
+        [mag], and `thin`, whether its denominator is below `LOW_COUNT` (for F1 and
         F2: that of completeness or of purity).
 
     Raises
@@ -89,7 +89,9 @@ def bin_rows(
         & np.isfinite(lo)
         & np.isfinite(hi)
     ]
-    few = rows[(rows["n"] < THIN) & rows["quantity"].isin(_THIN_BY.get(quantity, (quantity,)))]
+    few = rows[
+        (rows["n"] < LOW_COUNT) & rows["quantity"].isin(_LOW_COUNT_BY.get(quantity, (quantity,)))
+    ]
     thin = pd.MultiIndex.from_frame(few[["detector", "bin"]])
     rows = rows[rows["quantity"] == quantity]
     rows = rows.sort_values(["bin"], kind="stable").reset_index(drop=True)
@@ -111,7 +113,7 @@ def plot_score(
     *,
     group: str = ALL_GROUPS,
     point: str = DEFAULT_POINT,
-    looks: Mapping[str, Style] | None = None,
+    styles: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
     """Draw one score against magnitude for every detector; return what was drawn.
 
@@ -125,8 +127,8 @@ def plot_score(
         ``completeness``, ``purity``, ``f1`` or ``f2``.
     group, point : str
         Which frames, and at which operating point.
-    looks : mapping of str to Style, optional
-        Style of each detector, in the order of drawing; by default `styles`
+    styles : mapping of str to Style, optional
+        Style of each detector, in the order of drawing; by default `detector_styles`
         of those in the table.
 
     Returns
@@ -137,25 +139,25 @@ def plot_score(
 
     Notes
     -----
-    Bars are the table's intervals. Bins with fewer than `THIN` are hollow and
+    Bars are the table's intervals. Bins with fewer than `LOW_COUNT` are hollow and
     pale. The strip below zero holds the denominators.
     """
-    looks = looks_of(scores, looks)
-    with drawing():
+    styles = styles_of(scores, styles)
+    with plot_style():
         drawn = bin_rows(scores, quantity, group=group, point=point)
         width = float((drawn["bin_hi"] - drawn["bin_lo"]).min()) if len(drawn) else 1.0
         parts, undefined = [], []
-        for i, (detector, look) in enumerate(looks.items()):
+        for i, (detector, style) in enumerate(styles.items()):
             rows = drawn[drawn["detector"] == detector]
-            rows = rows.assign(x=rows["mag"] + beside(i, len(looks), width))
-            dots(
+            rows = rows.assign(x=rows["mag"] + dodge(i, len(styles), width))
+            errorbar_points(
                 ax,
                 rows["x"],
                 rows["value"],
-                look,
+                style,
                 lo=rows["lo"],
                 hi=rows["hi"],
-                thin=rows["thin"],
+                low_count=rows["thin"],
             )
             if len(rows) and rows["value"].isna().all():
                 undefined.append(shorten(detector))
@@ -169,9 +171,9 @@ def plot_score(
         ax.set_xlabel(_MAGNITUDE_LABELS[quantity])
         if len(drawn):
             magnitude_axis(ax, drawn)
-            draw_strip(ax, drawn, looks, _COUNTED[quantity])
+            draw_strip(ax, drawn, styles, _COUNTED[quantity])
         else:
-            say(ax, "no such scores in this run")
+            annotate_empty(ax, "no such scores in this run")
         if undefined:
             ax.text(
                 0.99,
@@ -191,7 +193,7 @@ def plot_precision_recall(
     scores: pd.DataFrame,
     *,
     group: str = ALL_GROUPS,
-    looks: Mapping[str, Style] | None = None,
+    styles: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
     """Draw purity against completeness as the score threshold is swept; return what was drawn.
 
@@ -203,7 +205,7 @@ def plot_precision_recall(
         The run folder's tables; the operating points come from `scores`.
     group : str
         Which frames.
-    looks : mapping of str to Style, optional
+    styles : mapping of str to Style, optional
         As for `plot_score`.
 
     Returns
@@ -212,17 +214,17 @@ def plot_precision_recall(
         `detector`, `group`, `point` (empty on the curve), `threshold`,
         `completeness`, `purity` and, at the points, their intervals.
     """
-    looks = looks_of(scores, looks)
+    styles = styles_of(scores, styles)
     parts: list[pd.DataFrame] = []
-    with drawing():
+    with plot_style():
         _draw_equal_f1(ax)
-        for detector, look in looks.items():
+        for detector, style in styles.items():
             curve = sweep[(sweep["detector"] == detector) & (sweep["group"] == group)]
             curve = curve.sort_values("threshold", kind="stable")
-            ax.plot(curve["completeness"], curve["purity"], color=look.color, linewidth=1.4)
+            ax.plot(curve["completeness"], curve["purity"], color=style.color, linewidth=1.4)
             columns = ["detector", "group", "threshold", "completeness", "purity"]
             parts.append(curve[columns].assign(point=""))
-        for detector, look in looks.items():
+        for detector, style in styles.items():
             marks = _operating_points(scores, detector, group)
             for mark in marks.to_dict("records"):
                 ax.errorbar(
@@ -230,8 +232,8 @@ def plot_precision_recall(
                     mark["purity"],
                     xerr=_bars(mark, "completeness"),
                     yerr=_bars(mark, "purity"),
-                    color=look.color,
-                    marker=look.marker,
+                    color=style.color,
+                    marker=style.marker,
                     fillstyle=POINT_FILLS.get(str(mark["point"]), "right"),
                     markersize=8,
                     markeredgewidth=1.4,
@@ -256,7 +258,7 @@ def plot_precision_recall(
 
 
 def plot_groups(
-    ax: Axes, table: pd.DataFrame, label: str, looks: Mapping[str, Style]
+    ax: Axes, table: pd.DataFrame, label: str, styles: Mapping[str, Style]
 ) -> pd.DataFrame:
     """Draw one dot and interval a group and detector; return what was drawn.
 
@@ -268,28 +270,28 @@ def plot_groups(
         `detector`, `group`, `value`, `lo`, `hi`.
     label : str
         The value's name and unit.
-    looks : mapping of str to Style
+    styles : mapping of str to Style
         As for `plot_score`.
     """
     groups = group_order(table["group"])
     rows_by_key = {(str(r["group"]), str(r["detector"])): r for r in table.to_dict("records")}
-    step = min(0.2, 0.7 / max(len(looks), 1))
-    with drawing():
+    step = min(0.2, 0.7 / max(len(styles), 1))
+    with plot_style():
         for g, group in enumerate(groups):
             if g % 2:
                 ax.axhspan(g - 0.5, g + 0.5, color="#f3f3f3", linewidth=0, zorder=0)
-            for i, (detector, look) in enumerate(looks.items()):
+            for i, (detector, style) in enumerate(styles.items()):
                 row = rows_by_key.get((group, detector))
                 if row is None:
                     continue
-                y = g + (i - (len(looks) - 1) / 2) * step
+                y = g + (i - (len(styles) - 1) / 2) * step
                 if not np.isfinite(row["value"]):
                     ax.text(
                         0.005,
                         y,
                         f"{shorten(detector)}: undefined",
                         transform=ax.get_yaxis_transform(),
-                        color=look.color,
+                        color=style.color,
                         fontsize=7,
                         va="center",
                     )
@@ -298,8 +300,8 @@ def plot_groups(
                     row["value"],
                     y,
                     xerr=bars(row["value"], row["lo"], row["hi"]),
-                    color=look.color,
-                    marker=look.marker,
+                    color=style.color,
+                    marker=style.marker,
                     markersize=6,
                     elinewidth=1.2,
                     linestyle="none",
@@ -326,7 +328,7 @@ def magnitude_axis(ax: Axes, drawn: pd.DataFrame) -> None:
     ax.set_xticks(edges[::every], [f"{e:g}" for e in edges[::every]])
 
 
-def draw_strip(ax: Axes, drawn: pd.DataFrame, looks: Mapping[str, Style], counted: str) -> None:
+def draw_strip(ax: Axes, drawn: pd.DataFrame, styles: Mapping[str, Style], counted: str) -> None:
     """Draw the denominators below zero: one histogram if all detectors share it, else one each."""
     top = float(drawn["n"].max())
     if not top > 0:
@@ -358,13 +360,13 @@ def draw_strip(ax: Axes, drawn: pd.DataFrame, looks: Mapping[str, Style], counte
                     va="bottom",
                 )
     else:
-        for detector, look in looks.items():
+        for detector, style in styles.items():
             rows = drawn[drawn["detector"] == detector]
             if len(rows):
                 edges = [*rows["bin_lo"], rows["bin_hi"].iloc[-1]]
                 steps = rows["n"].to_numpy(dtype=float) / top * depth * 0.6 + STRIP_FLOOR
                 ax.stairs(
-                    steps, edges, baseline=STRIP_FLOOR, color=look.color, linewidth=0.9, zorder=1
+                    steps, edges, baseline=STRIP_FLOOR, color=style.color, linewidth=0.9, zorder=1
                 )
     ax.text(
         0.006,

@@ -15,22 +15,22 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from skyduel.reports.figures.plot_helpers import (
+    annotate_empty,
     frames_said,
     group_title,
     handles,
     legend,
-    looks_of,
+    low_count_handle,
     panels,
-    say,
     shown_groups,
-    thin_handle,
+    styles_of,
 )
 from skyduel.reports.figures.score_axes import plot_groups, plot_precision_recall, plot_score
 from skyduel.reports.style import (
     POINT_FILLS,
     QUANTITY_NAMES,
     Style,
-    drawing,
+    plot_style,
     point_name,
     shorten,
 )
@@ -53,15 +53,15 @@ def scores_by_magnitude(
     *,
     group: str = ALL_GROUPS,
     point: str = DEFAULT_POINT,
-    looks: Mapping[str, Style] | None = None,
+    styles: Mapping[str, Style] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
     """Return a figure of completeness, purity, F1 and F2 against magnitude, and its numbers."""
-    looks = looks_of(scores, looks)
-    with drawing():
+    styles = styles_of(scores, styles)
+    with plot_style():
         figure = Figure(figsize=(10, 7.4), layout="constrained")
         axes = figure.subplots(2, 2, sharex=True).ravel()
         drawn = [
-            plot_score(ax, scores, quantity, group=group, point=point, looks=looks)
+            plot_score(ax, scores, quantity, group=group, point=point, styles=styles)
             for ax, quantity in zip(axes, _OVERVIEW, strict=True)
         ]
         for ax in axes:  # which magnitude it is differs between the panels
@@ -73,26 +73,26 @@ def scores_by_magnitude(
             f"Scores by magnitude: {which}, operating point: {point_name(point)}, "
             f"{frames_said(n_frames)}"
         )
-        legend(figure, [*handles(looks), thin_handle()])
+        legend(figure, [*handles(styles), low_count_handle()])
     return figure, pd.concat(drawn, ignore_index=True)
 
 
 def precision_recall(
-    sweep: pd.DataFrame, scores: pd.DataFrame, *, looks: Mapping[str, Style] | None = None
+    sweep: pd.DataFrame, scores: pd.DataFrame, *, styles: Mapping[str, Style] | None = None
 ) -> tuple[Figure, pd.DataFrame]:
     """Return a figure of purity against completeness, one panel a group, and its numbers."""
-    looks = looks_of(scores, looks)
+    styles = styles_of(scores, styles)
     groups = shown_groups(scores)
-    with drawing():
+    with plot_style():
         figure, axes = panels(len(groups), width=3.7, height=3.5, sharex=True, sharey=True)
         drawn = []
         for ax, group in zip(axes, groups, strict=False):
-            drawn.append(plot_precision_recall(ax, sweep, scores, group=group, looks=looks))
+            drawn.append(plot_precision_recall(ax, sweep, scores, group=group, styles=styles))
             ax.set_title(group_title(group))
             ax.label_outer()
         figure.suptitle("Purity against completeness as the score threshold is swept")
         points = [str(p) for p in scores["point"].drop_duplicates()]
-        entries = handles(looks) + [
+        entries = handles(styles) + [
             Line2D(
                 [],
                 [],
@@ -114,14 +114,14 @@ def limits_by_group(
     limits: pd.DataFrame,
     *,
     points: Sequence[str] | None = None,
-    looks: Mapping[str, Style] | None = None,
+    styles: Mapping[str, Style] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
     """Return a figure of the S/N of half completeness per group, and its numbers."""
     table = limits.rename(columns={"snr50": "value", "snr50_lo": "lo", "snr50_hi": "hi"})
     figure, drawn = dots_by_group(
         table,
         points,
-        looks_of(limits, looks),
+        styles_of(limits, styles),
         "S/N at completeness (recall) 0.5 (lower is better)",
         "Signal-to-noise at which half of the sources are found",
         wide=True,
@@ -134,7 +134,7 @@ def scores_by_group(
     quantity: str = "f1",
     *,
     points: Sequence[str] | None = None,
-    looks: Mapping[str, Style] | None = None,
+    styles: Mapping[str, Style] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
     """Return a figure of one score over all bins per group, and its numbers."""
     table = scores[(scores["quantity"] == quantity) & (scores["bin"] == ALL_BINS)]
@@ -142,7 +142,7 @@ def scores_by_group(
     return dots_by_group(
         table,
         points,
-        looks_of(scores, looks),
+        styles_of(scores, styles),
         f"{name} (higher is better)",
         f"{name} over all bins",
     )
@@ -151,7 +151,7 @@ def scores_by_group(
 def dots_by_group(
     table: pd.DataFrame,
     points: Sequence[str] | None,
-    looks: Mapping[str, Style],
+    styles: Mapping[str, Style],
     label: str,
     title: str,
     *,
@@ -166,7 +166,7 @@ def dots_by_group(
         `detector`, `point`, `group`, `value`, `lo`, `hi`.
     points : sequence of str, optional
         Which operating points; all of the table's by default.
-    looks : mapping of str to Style
+    styles : mapping of str to Style
         As for `skyduel.reports.figures.score_axes.plot_score`.
     label, title : str
         The value's name and unit, and what the figure shows.
@@ -180,16 +180,16 @@ def dots_by_group(
         points = [str(p) for p in table["point"].drop_duplicates()]
     table = table[table["point"].isin(list(points))].reset_index(drop=True)
     n_groups = max(table["group"].nunique(), 1)
-    with drawing():
-        height = 1.7 + n_groups * max(0.45, 0.17 * len(looks))
+    with plot_style():
+        height = 1.7 + n_groups * max(0.45, 0.17 * len(styles))
         panels = max(len(points), 1)
         figure = Figure(figsize=(3.4 * panels + 1.2, height), layout="constrained")
         axes = figure.subplots(1, panels, sharex=True, sharey=True, squeeze=False).ravel()
         for ax, point in zip(axes, points, strict=False):
-            plot_groups(ax, table[table["point"] == point], "", looks)
+            plot_groups(ax, table[table["point"] == point], "", styles)
             ax.set_title(point_name(point))
         if not len(table):
-            say(axes[0], "nothing of this in the run")
+            annotate_empty(axes[0], "nothing of this in the run")
         shown = table["value"].to_numpy(dtype=float)
         shown = shown[np.isfinite(shown)]
         if wide and len(shown) and shown.min() > 0 and shown.max() > _WIDE * shown.min():
@@ -209,7 +209,7 @@ def dots_by_group(
                 axes[0].xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes[len(axes) // 2].set_xlabel(label)
         figure.suptitle(title)
-        legend(figure, handles(looks))
+        legend(figure, handles(styles))
     keep = ["detector", "point", "group", "value", "lo", "hi"]
     extra = [c for c in ("n", "n_truths", "n_frames") if c in table.columns]
     return figure, table[keep + extra]

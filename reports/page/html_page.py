@@ -18,12 +18,12 @@ from PIL import Image
 
 from skyduel.core.errors import BadInputError
 from skyduel.reports.tables.analysis_tables import (
+    binned_scores_table,
     calibration_table,
     chance_table,
-    facets_table,
+    error_kinds_table,
     ideal_table,
     ignore_table,
-    mistakes_table,
     precision_table,
     purity_table,
     residuals_table,
@@ -214,13 +214,13 @@ def _tables(run: Run, point: str) -> dict[str, Table | None]:
         "precision": precision_table(run),
         "shape": shape_table(run),
         "ideal": ideal_table(run),
-        "missed": mistakes_table(run, point, "missed"),
-        "false": mistakes_table(run, point, "false"),
+        "missed": error_kinds_table(run, point, "missed"),
+        "false": error_kinds_table(run, point, "false"),
         "calibration": calibration_table(run),
         "purity": purity_table(run),
         "residuals": residuals_table(run, point),
-        "facets_completeness": facets_table(run, point, "completeness"),
-        "facets_purity": facets_table(run, point, "purity"),
+        "facets_completeness": binned_scores_table(run, point, "completeness"),
+        "facets_purity": binned_scores_table(run, point, "purity"),
         "ignore": ignore_table(run, point),
         "chance": chance_table(run),
     }

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from skyduel.core.io.atomic_files import atomic_path
 from skyduel.core.io.safe_csv import without_formulas
-from skyduel.reports.style import drawing
+from skyduel.reports.style import plot_style
 
 __all__ = ["csv_text", "figure_files", "write_file"]
 
@@ -46,7 +46,7 @@ def figure_files(figure: Figure, data: pd.DataFrame) -> dict[str, bytes]:
     The layout is found once and holds for all of them.
     """
     png, svg = io.BytesIO(), io.BytesIO()
-    with drawing(), warnings.catch_warnings():
+    with plot_style(), warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes; the tables have it.
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
         engine = figure.get_layout_engine()

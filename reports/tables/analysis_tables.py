@@ -8,19 +8,19 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from skyduel.reports.figures.error_kinds import KINDS, SIDES, kind_look
+from skyduel.reports.figures.error_kinds import KINDS, SIDES, kind_style
 from skyduel.reports.style import QUANTITY_NAMES, point_name
 from skyduel.reports.tables.run_tables import Cell, Table, interval, number, text
 from skyduel.run_folder.read_run import Run
 from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS
 
 __all__ = [
+    "binned_scores_table",
     "calibration_table",
     "chance_table",
-    "facets_table",
+    "error_kinds_table",
     "ideal_table",
     "ignore_table",
-    "mistakes_table",
     "precision_table",
     "purity_table",
     "residuals_table",
@@ -115,7 +115,7 @@ def ideal_table(run: Run) -> Table | None:
     )
 
 
-def mistakes_table(run: Run, point: str, side: str) -> Table | None:
+def error_kinds_table(run: Run, point: str, side: str) -> Table | None:
     """Return how many mistakes of each kind: one row a group and detector."""
     mistakes = run.analysis("mistakes")
     if not len(mistakes):
@@ -137,7 +137,7 @@ def mistakes_table(run: Run, point: str, side: str) -> Table | None:
                 rows.append((text(group), text(detector), *cells))
     return Table(
         f"{SIDES[side]} by kind, operating point: {point_name(point)}",
-        ("Group", "Detector", *(kind_look(k).label.capitalize() for k in kinds)),
+        ("Group", "Detector", *(kind_style(k).label.capitalize() for k in kinds)),
         tuple(rows),
         n_heads=2,
         note="Every one has one kind, the first whose rule applies, so the kinds add up to all of "
@@ -252,7 +252,7 @@ def residuals_table(run: Run, point: str) -> Table | None:
     )
 
 
-def facets_table(run: Run, point: str, quantity: str) -> Table | None:
+def binned_scores_table(run: Run, point: str, quantity: str) -> Table | None:
     """Return completeness or purity along other axes, all groups together."""
     facets = run.analysis("facets")
     if not len(facets):

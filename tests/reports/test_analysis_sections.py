@@ -8,38 +8,38 @@ from helpers.synthetic_run import DETECTORS, GROUPS, N_BINS, write_run
 from matplotlib.figure import Figure
 
 from skyduel.reports import (
+    binned_scores_overview,
     completeness_and_ideal,
     completeness_curves,
+    detector_styles,
     differences_by_group,
     differences_by_magnitude,
-    facets_overview,
+    error_kinds_by_group,
+    error_kinds_by_magnitude,
     fitted_completeness,
     ideal_distance,
     ignore_limits,
+    jia2020_layout,
     migrations,
-    mistakes_by_group,
-    mistakes_by_magnitude,
-    original_layout,
     plot_differences,
+    plot_error_kinds,
     plot_forest,
     plot_ideal,
-    plot_mistakes,
     plot_reliability,
     purity_choices,
     reliability_diagrams,
-    styles,
 )
 from skyduel.reports.figures.differences import overall_rows, pairs_shown
 from skyduel.reports.figures.error_kinds import KINDS
 from skyduel.reports.figures.figure_list import drawings
 from skyduel.reports.figures.residuals import residuals
 from skyduel.reports.tables.analysis_tables import (
+    binned_scores_table,
     calibration_table,
     chance_table,
-    facets_table,
+    error_kinds_table,
     ideal_table,
     ignore_table,
-    mistakes_table,
     precision_table,
     purity_table,
     residuals_table,
@@ -96,10 +96,10 @@ def test_completeness_stands_beside_the_ideal_observer(run):
     _held(ax, drawn["x"], drawn["found"])
     dashed = [line for line in ax.get_lines() if line.get_linestyle() == "--"]
     assert len(dashed) == 3
-    for line, (name, look) in zip(dashed, styles(DETECTORS).items(), strict=True):
+    for line, (name, style) in zip(dashed, detector_styles(DETECTORS).items(), strict=True):
         mine = drawn[drawn["detector"] == name]
         np.testing.assert_array_equal(line.get_ydata(), mine["ideal"])
-        assert line.get_color() == look.color
+        assert line.get_color() == style.color
     figure, data = completeness_and_ideal(ideal, point="default")
     assert [ax.get_title() for ax in figure.axes] == ["all groups", *GROUPS]
     assert len(data) == 4 * 3 * N_BINS
@@ -145,15 +145,15 @@ def test_a_difference_has_the_better_ones_colour_and_is_full_where_shown(run):
     drawn = plot_differences(ax, run.comparisons, pair, "f1", point="default")
     assert len(drawn) == N_BINS
     _held(ax, drawn["mag"], drawn["delta"])
-    looks = styles(DETECTORS)
+    styles = detector_styles(DETECTORS)
     for line in ax.get_lines():
         if line.get_marker() not in ("o", "s"):
             continue
         for y in np.atleast_1d(line.get_ydata()):
             row = drawn[np.isclose(drawn["delta"], y)].iloc[0]
-            look = looks["neural" if y > 0 else "sep"]
-            assert line.get_color() == look.color
-            assert (line.get_markerfacecolor() == look.color) == (row["p_holm"] < 0.05)
+            style = styles["neural" if y > 0 else "sep"]
+            assert line.get_color() == style.color
+            assert (line.get_markerfacecolor() == style.color) == (row["p_holm"] < 0.05)
 
 
 def test_the_forest_takes_the_interval_over_frames(run):
@@ -182,7 +182,7 @@ def test_of_many_pairs_those_of_the_first_are_shown():
 
 def test_mistakes_are_stacked_in_one_order_and_end_at_one(run):
     ax = _axis()
-    drawn = plot_mistakes(ax, run.analysis("mistakes"), "false", point="calibrated")
+    drawn = plot_error_kinds(ax, run.analysis("mistakes"), "false", point="calibrated")
     assert len(drawn) == 4 * 3 * len(FALSE)
     ends = drawn["left"] + drawn["share"]
     np.testing.assert_allclose(ends.groupby(drawn["y"]).max(), 1.0)
@@ -192,10 +192,10 @@ def test_mistakes_are_stacked_in_one_order_and_end_at_one(run):
         assert list(kinds) == sorted(kinds, key=order.index)
     widths = sorted(round(p.get_width(), 6) for p in ax.patches if 0 < p.get_width() < 0.9)
     assert widths[: len(drawn)] == sorted(drawn["share"].round(6))
-    figure, _ = mistakes_by_group(run.analysis("mistakes"), point="default")
+    figure, _ = error_kinds_by_group(run.analysis("mistakes"), point="default")
     labels = [t.get_text() for t in figure.legends[0].get_texts()]
     assert labels == [KINDS[k].label for k in KINDS if k in {*MISSED, *FALSE}]
-    _, data = mistakes_by_magnitude(run.analysis("mistakes"), point="default")
+    _, data = error_kinds_by_magnitude(run.analysis("mistakes"), point="default")
     assert len(data) == 2 * 2 * 3 * 4
     assert data["n"].sum() == 2 * 2 * 3 * 100
 
@@ -219,7 +219,7 @@ def test_reliability_leaves_out_scores_that_are_no_probability(run):
         (lambda t: ignore_limits(t, point="default"), "ignore_limit", 3 * 4),
         (lambda t: migrations(t, point="default"), "migration", 3 * 4),
         (lambda t: residuals(t, point="default"), "astrometry", 2 * 3 * 3 * 3),
-        (lambda t: facets_overview(t, point="default"), "facets", 3 * (3 + 2 + 3 + 3 + 2)),
+        (lambda t: binned_scores_overview(t, point="default"), "facets", 3 * (3 + 2 + 3 + 3 + 2)),
     ],
 )
 def test_a_figure_returns_the_rows_of_its_table(run, draw, name, n):
@@ -235,17 +235,17 @@ def test_a_figure_returns_the_rows_of_its_table(run, draw, name, n):
 
 
 def test_a_facets_points_are_its_values(run):
-    from skyduel.reports import plot_facet
+    from skyduel.reports import plot_binned_scores
 
     ax = _axis()
-    drawn = plot_facet(ax, run.analysis("facets"), "snr", "completeness", point="default")
+    drawn = plot_binned_scores(ax, run.analysis("facets"), "snr", "completeness", point="default")
     _held(ax, drawn["x"], drawn["value"])
-    drawn = plot_facet(_axis(), run.analysis("facets"), "kind", "purity", point="default")
+    drawn = plot_binned_scores(_axis(), run.analysis("facets"), "kind", "purity", point="default")
     assert "unknown" not in set(drawn["label"])
 
 
 def test_the_papers_layout_has_published_values_and_says_it_is_unsound(run):
-    figure, data = original_layout(run.analysis("jia2020"), run.scores, point="default")
+    figure, data = jia2020_layout(run.analysis("jia2020"), run.scores, point="default")
     assert len(figure.axes) == 4
     assert "unsound" in figure.get_suptitle()
     published = [
@@ -297,11 +297,11 @@ def test_the_tables_hold_the_analyses_numbers_and_no_other(run):
     tables = {
         "comparisons": [differences_table(run, "default")],
         "ideal": [ideal_table(run)],
-        "mistakes": [mistakes_table(run, "default", s) for s in ("missed", "false")],
+        "mistakes": [error_kinds_table(run, "default", s) for s in ("missed", "false")],
         "calibration_error": [calibration_table(run)],
         "purity_choice": [purity_table(run)],
         "astrometry": [residuals_table(run, "default")],
-        "facets": [facets_table(run, "default", q) for q in ("completeness", "purity")],
+        "facets": [binned_scores_table(run, "default", q) for q in ("completeness", "purity")],
         "ignore_limit": [ignore_table(run, "default")],
         "chance": [chance_table(run)],
         "average_precision": [precision_table(run)],
@@ -333,7 +333,7 @@ def test_a_tables_number_stands_in_its_row_and_column(run):
         ].iloc[0]
         values = [v for _, v in cell.parts if v is not None]
         assert values == [line[c] for c in ("delta", "lo", "hi", "p_holm")]
-    table = mistakes_table(run, "default", "false")
+    table = error_kinds_table(run, "default", "false")
     at = table.columns.index("Cosmic ray or hot pixel")
     assert {row[at].text for row in table.rows} == {"10"}
     table = precision_table(run)
@@ -350,5 +350,5 @@ def test_a_run_without_an_analysis_has_no_table(tmp_path):
     bare = load_run(path)
     for make in (ideal_table, calibration_table, purity_table, chance_table, shape_table):
         assert make(bare) is None
-    assert mistakes_table(bare, "default", "missed") is None
-    assert facets_table(bare, "default", "purity") is None
+    assert error_kinds_table(bare, "default", "missed") is None
+    assert binned_scores_table(bare, "default", "purity") is None

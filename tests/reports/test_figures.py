@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from skyduel.core.errors import BadInputError
 from skyduel.reports import (
+    detector_styles,
     frame_figure,
     frame_marks,
     limits_by_group,
@@ -20,7 +21,6 @@ from skyduel.reports import (
     precision_recall,
     scores_by_group,
     scores_by_magnitude,
-    styles,
 )
 from skyduel.reports.figures.score_axes import bin_rows
 from skyduel.reports.page.write_files import csv_text, figure_files
@@ -114,7 +114,7 @@ def test_thin_bins_are_hollow_and_others_full():
         for line in ax.get_lines()
         if line.get_marker() in ("o", "s")
     }
-    assert faces["o", 0.75] == styles(["neural"])["neural"].color
+    assert faces["o", 0.75] == detector_styles(["neural"])["neural"].color
     assert faces["o", 0.5] == "white"
     assert faces["s", 0.25] == "white"
 
@@ -168,12 +168,12 @@ def test_the_numbers_of_a_curve_as_csv():
 
 def test_a_detector_keeps_its_style_and_no_two_share_one():
     names = ["mine", "neural", "yours", "sep", "third", "sep-matched"]
-    looks = styles(names)
-    assert list(looks) == names
-    assert len({(s.color, s.marker) for s in looks.values()}) == len(names)
-    assert len({s.color for s in looks.values()}) == len(names)
-    assert styles(["neural"])["neural"] == looks["neural"]
-    many = styles([f"d{i}" for i in range(70)])
+    styles = detector_styles(names)
+    assert list(styles) == names
+    assert len({(s.color, s.marker) for s in styles.values()}) == len(names)
+    assert len({s.color for s in styles.values()}) == len(names)
+    assert detector_styles(["neural"])["neural"] == styles["neural"]
+    many = detector_styles([f"d{i}" for i in range(70)])
     assert len({(s.color, s.marker) for s in many.values()}) == 70
 
 
@@ -183,7 +183,7 @@ def test_a_figure_has_one_legend_entry_a_detector_in_its_colour(run):
     labels = [t.get_text() for t in legend.get_texts()]
     assert labels == [*DETECTORS, "hollow: n < 10"]
     colors = [line.get_color() for line in legend.get_lines()]
-    assert colors[:3] == [s.color for s in styles(DETECTORS).values()]
+    assert colors[:3] == [s.color for s in detector_styles(DETECTORS).values()]
     assert "6 frames" in figure.get_suptitle()
     assert set(drawn["quantity"]) == {"completeness", "purity", "f1", "f2"}
 
@@ -343,5 +343,5 @@ def test_names_in_any_script_and_with_dollars_can_be_drawn(run):
 
 
 def test_drawing_never_imports_pyplot():
-    code = "import sys, reports; sys.exit('matplotlib.pyplot' in sys.modules)"
+    code = "import sys, skyduel.reports; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -11,19 +11,19 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from skyduel.core import Catalog, Frame, estimate_background
-from skyduel.reports.style import drawing, styles
+from skyduel.reports.style import detector_styles, plot_style
 
 DPI = 110
 
 
 def sdss(bins: dict, curves: dict, equal: int, path: Path) -> None:
-    with drawing():
+    with plot_style():
         figure = Figure(figsize=(9.6, 3.9), layout="constrained")
         left, right = figure.subplots(1, 2)
         _recall(left, bins, "mag_lo", "mag_hi")
         left.set(xlabel="r [mag]", ylabel="Completeness (recall)", ylim=(0, 1.03))
         left.set_title(f"Found of the Stripe 82 coadd, the {equal:,} surest of each")
-        for name, style in styles(curves).items():
+        for name, style in detector_styles(curves).items():
             t = curves[name]
             right.plot(t["unknown"], t["recall_21_23"], color=style.color, lw=1.3, label=name)
             d = t[t["default"]]
@@ -56,7 +56,7 @@ def sdss(bins: dict, curves: dict, equal: int, path: Path) -> None:
 
 
 def lens(bins: dict, curves: dict, example: dict, limit: float, path: Path) -> None:
-    with drawing():
+    with plot_style():
         figure = Figure(figsize=(12.0, 3.9), layout="constrained")
         left, middle, right = figure.subplots(1, 3)
         _recall(left, bins, "mag_lo", "mag_hi")
@@ -65,7 +65,7 @@ def lens(bins: dict, curves: dict, example: dict, limit: float, path: Path) -> N
         left.set(xlabel="G [mag]", ylabel="Completeness (recall)", ylim=(0, 1.03), xlim=(3, 8.75))
         left.set_title("Four lens frames, equal numbers of detections")
         left.legend(frameon=False, loc="lower left")
-        for name, style in styles(curves).items():
+        for name, style in detector_styles(curves).items():
             t = curves[name]
             middle.plot(t["false_per_mpix"], t["recall"], color=style.color, lw=1.3, label=name)
         middle.set(
@@ -83,7 +83,9 @@ def lens(bins: dict, curves: dict, example: dict, limit: float, path: Path) -> N
         _picture(right, frame, (650, 800, 530, 680), 3)
         faint = example["mag"] >= limit
         right.plot(*example["xy"][~faint].T, "o", mfc="none", mec="white", ms=13, mew=0.8)
-        for (name, style), size in zip(styles(example["found"]).items(), (9, 6, 5), strict=False):
+        for (name, style), size in zip(
+            detector_styles(example["found"]).items(), (9, 6, 5), strict=False
+        ):
             right.plot(
                 *example["found"][name].T,
                 style.marker,
@@ -98,7 +100,7 @@ def lens(bins: dict, curves: dict, example: dict, limit: float, path: Path) -> N
 
 
 def completeness(bins: dict, path: Path) -> None:
-    with drawing():
+    with plot_style():
         figure = Figure(figsize=(5.6, 3.8), layout="constrained")
         axes = figure.subplots()
         _recall(axes, bins, "snr_lo", "snr_hi", log=True)
@@ -124,11 +126,11 @@ def frames(
     """One picture a detector, with what it found: points as rings, streaks as lines."""
     ny, nx = frame.shape
     x0, x1, y0, y1 = box or (0, nx, 0, ny)
-    with drawing():
+    with plot_style():
         aspect = (y1 - y0) / (x1 - x0)
         figure = Figure(figsize=(13.2, 13.2 / 3 * aspect + 0.24), layout="constrained")
         for axes, (name, style) in zip(
-            figure.subplots(1, len(found)), styles(found).items(), strict=True
+            figure.subplots(1, len(found)), detector_styles(found).items(), strict=True
         ):
             c = found[name]
             _picture(axes, frame, (x0, x1, y0, y1), 12)
@@ -160,7 +162,7 @@ def _recall(
     axes: Axes, bins: dict[str, pd.DataFrame], low: str, high: str, log: bool = False
 ) -> None:
     """Shares found per bin with their intervals; detectors side by side, not on top."""
-    for place, (name, style) in enumerate(styles(bins).items()):
+    for place, (name, style) in enumerate(detector_styles(bins).items()):
         t = bins[name]
         t = t[t["n"] > 0]
         part = 0.5 + 0.12 * (place - (len(bins) - 1) / 2)
