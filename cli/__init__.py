@@ -1,1 +1,1 @@
-"""The front door: the command line, the runner and the run folder."""
+"""The command line `skyduel`, one module per subcommand, and the pytest plugin."""

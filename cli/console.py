@@ -1,4 +1,4 @@
-"""What a person sees while something runs: results on stdout, the rest on stderr."""
+"""Consoles and progress bars: results go to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
@@ -27,55 +27,63 @@ from rich.progress import (
 from rich.segment import Segment
 from rich.text import Text
 
-__all__ = ["Rate", "err", "out", "progress", "shown", "watcher", "wide_out"]
+__all__ = [
+    "Rate",
+    "err",
+    "out",
+    "progress",
+    "progress_callback",
+    "wide_out",
+    "without_controls",
+]
 
-# What acts on a terminal instead of being shown: C0 but the line end, C1, and what turns
-# the direction of writing.
-_ACTS = re.compile(
+# Characters that control a terminal: C0 except the line feed, C1, and those that change the
+# direction of writing.
+_CONTROLS = re.compile(
     "[\\x00-\\x09\\x0b-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]"
 )
 
 
-def shown(text: str) -> str:
-    """Return text in which what would act on a terminal is only shown."""
-    return _ACTS.sub("\ufffd", text)
+def without_controls(text: str) -> str:
+    """Replace the control characters of a text by U+FFFD."""
+    return _CONTROLS.sub("\ufffd", text)
 
 
-class _Shown:
-    """Something to print, whose own text holds nothing that acts on the terminal."""
+class _Escaped:
+    """A renderable whose text is printed without control characters."""
 
     def __init__(self, inner: ConsoleRenderable) -> None:
         self._inner = inner
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for segment in console.render(self._inner, options):
-            if segment.control is None and _ACTS.search(segment.text):
-                yield Segment(shown(segment.text), segment.style)
+            if segment.control is None and _CONTROLS.search(segment.text):
+                yield Segment(without_controls(segment.text), segment.style)
             else:
                 yield segment
 
 
-class _Shows(RenderHook):
-    """Lets names from files be shown on the terminal, never obeyed by it."""
+class _EscapeControls(RenderHook):
+    """Render hook against terminal escape sequences in names that come from files."""
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
-        return [r if isinstance(r, Control) else _Shown(r) for r in renderables]
+        return [r if isinstance(r, Control) else _Escaped(r) for r in renderables]
 
 
 def _console(**settings: Any) -> Console:
     console = Console(**settings)
-    console.push_render_hook(_Shows())
+    console.push_render_hook(_EscapeControls())
     return console
 
 
-# Made at import, decided at use: rich looks at the stream when it prints, so
-# colours are off when piped and NO_COLOR is honoured.
+# Rich inspects the stream when it prints, not when the console is made. So colours are
+# off in a pipe, and NO_COLOR is honoured.
 out = _console()
 err = _console(stderr=True)
 
 
 def wide_out() -> Console:
-    """Return stdout for tables: as wide as the terminal, or in a pipe as wide as they need."""
+    """Return the console for tables on stdout: 120 columns in a pipe, else the terminal's width."""
     return _console(width=None if sys.stdout.isatty() else 120)
 
 
@@ -87,29 +95,29 @@ def progress() -> Progress:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        _Pace(),
+        _RateColumn(),
         TextColumn("{task.fields[note]}"),
         console=err,
     )
 
 
 class Rate:
-    """How fast something counts up, over everything since it was first asked."""
+    """Mean rate of a counter since the first call."""
 
     def __init__(self) -> None:
         self._began: tuple[float, float] | None = None
 
-    def seconds(self, done: float) -> float:
-        """Return seconds per step so far; NaN until a step is done."""
+    def seconds_per_step(self, done: float) -> float:
+        """Return the mean time of a step in seconds; NaN before the first step is done."""
         now = time.monotonic()
         if self._began is None:
             self._began = (done, now)
         first, then = self._began
         return (now - then) / (done - first) if done > first else math.nan
 
-    def tell(self, done: float, total: float | None) -> str:
-        """Return the rate in words and, of a known total, the time that is left."""
-        each = self.seconds(done)
+    def describe(self, done: float, total: float | None) -> str:
+        """Format the rate and, if the total is known, the remaining time."""
+        each = self.seconds_per_step(done)
         if math.isnan(each):
             return ""
         rate = f"{1 / each:.1f}/s" if 0 < each < 0.5 else f"{each:.2f} s each"
@@ -118,34 +126,34 @@ class Rate:
         return f"{rate}, {timedelta(seconds=math.ceil((total - done) * each))} left"
 
 
-class _Pace(ProgressColumn):
-    """Rate and remaining time from what this process did after its first step."""
+class _RateColumn(ProgressColumn):
+    """Column with the rate and the remaining time, measured from this process's first step on."""
 
     def __init__(self) -> None:
         super().__init__()
         self._rates: dict[TaskID, tuple[Rate, float, str]] = {}
 
     def render(self, task: Task) -> Text:
-        """Return the words for one bar."""
+        """Return the text of one bar."""
         rate, done, text = self._rates.get(task.id, (Rate(), math.nan, ""))
-        if not task.completed:  # a resumed training starts with a leap
+        if not task.completed:  # a resumed training starts at a later step
             return Text()
-        # Told anew only when something is done: between two frames nothing is learned.
+        # Updated only when a step is done: the estimate does not change between two steps.
         if done != task.completed:
-            text = rate.tell(task.completed, task.total)
+            text = rate.describe(task.completed, task.total)
             self._rates[task.id] = (rate, task.completed, text)
         return Text(text)
 
 
-def watcher(bar: Progress) -> Callable[[str, str, int], None]:
-    """Return what tells a progress bar of stages and of what they finished."""
+def progress_callback(bar: Progress) -> Callable[[str, str, int], None]:
+    """Return a callback ``(stage, item, total)`` that advances a progress bar."""
     tasks: dict[str, Any] = {}
 
     def watch(stage: str, item: str, total: int) -> None:
         if stage not in tasks:
             note = "" if total else "done before"
             tasks[stage] = bar.add_task(
-                escape(shown(stage)), total=total or 1, completed=not total, note=note
+                escape(without_controls(stage)), total=total or 1, completed=not total, note=note
             )
         if item:
             bar.update(tasks[stage], advance=1)

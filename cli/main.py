@@ -1,4 +1,4 @@
-"""The command `skyduel`: parse, call, print; one module a subcommand."""
+"""The command `skyduel`: the application and its entry point. Each subcommand is a module."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ __all__ = ["ALIASES", "app", "main"]
 app = typer.Typer(
     name="skyduel",
     help="Does a neural detector find more real sources than SExtractor? Run both on the same "
-    "frames, pair what they found with the truth, and see completeness (recall), purity "
+    "frames, match their detections to the truth, and compare completeness (recall), purity "
     "(precision), F1 and F2 per magnitude.",
     epilog="Results go to stdout, progress to stderr. "
-    "Exit status: 0 done, 1 a gate failed, 2 unusable input.",
+    "Exit status: 0 done, 1 the gate did not pass, 2 unusable input.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -68,7 +68,7 @@ for _old, _module in ALIASES.items():
 
 @app.callback(invoke_without_command=True)
 def _root(
-    version: bool = typer.Option(False, "--version", help="Show the version and leave."),
+    version: bool = typer.Option(False, "--version", help="Show the version and exit."),
 ) -> None:
     if version:
         from importlib.metadata import version as installed
@@ -78,7 +78,7 @@ def _root(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; exits with 0, 1 or 2 (130 if stopped by hand)."""
+    """Run the command line and exit with 0, 1 or 2 (130 if interrupted from the keyboard)."""
     try:
         app(args=arguments)
     except SkyduelError as error:

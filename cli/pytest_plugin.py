@@ -1,9 +1,9 @@
-"""The gate inside a test suite: ``pytest --skyduel-reference RUN --skyduel-candidate RUN``.
+"""Pytest plugin of the gate: ``pytest --skyduel-reference RUN --skyduel-candidate RUN``.
 
-Adds one test item per criterion. Loaded by every pytest where Skyduel is
-installed, so nothing is imported until the options are given.
+The plugin adds one test item per criterion. Every pytest of an environment with
+Skyduel loads the plugin, so it imports nothing more until the options are given.
 
-PYTEST_DONT_REWRITE: there is no assert in here.
+PYTEST_DONT_REWRITE: this module has no assert.
 """
 
 from __future__ import annotations
@@ -20,41 +20,45 @@ __all__ = ["GateFailed", "GateItem", "pytest_addoption", "pytest_collection_modi
 
 
 class GateFailed(Exception):
-    """A criterion that did not pass; the text says whether it is worse or undecided."""
+    """A criterion did not pass; the message says whether it is worse or undecided."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options of the gate."""
-    group = parser.getgroup("skyduel", "hold a detector's new version against the old one")
+    """Add the command-line options of the gate."""
+    group = parser.getgroup(
+        "skyduel", "non-inferiority gate: compare a detector's new version with the old one"
+    )
     group.addoption("--skyduel-reference", metavar="RUN", help="run of the old version")
     group.addoption("--skyduel-candidate", metavar="RUN", help="run of the new version")
     group.addoption(
         "--skyduel-allow", metavar="QUANTITY=LOSS,...", default="f1=0.01",
-        help="largest losses let pass, as of `skyduel gate --allow` (default: f1=0.01)",
+        help="largest allowed losses, as for `skyduel gate --allow` (default: f1=0.01)",
     )  # fmt: skip
     group.addoption("--skyduel-detector", metavar="NAME", help="the detector's name in both runs")
     group.addoption(
-        "--skyduel-per-group", action="store_true", help="judge every group of frames by itself too"
+        "--skyduel-per-group",
+        action="store_true",
+        help="also judge every group of frames separately",
     )
 
 
 def pytest_collection_modifyitems(
     session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    """Add an item for every criterion, if a reference is given."""
+    """Add a test item for every criterion, if a reference run is given."""
     reference = config.getoption("--skyduel-reference")
     candidate = config.getoption("--skyduel-candidate")
     if reference is None and candidate is None:
         return
     if reference is None or candidate is None:
         raise pytest.UsageError("--skyduel-reference and --skyduel-candidate go together")
-    from skyduel.cli.commands.compare import pick
+    from skyduel.cli.commands.compare import select_detectors
     from skyduel.cli.commands.gate import run_gate
     from skyduel.core import SkyduelError
     from skyduel.evaluation.comparison.gate import parse_allowances
 
     try:
-        first, second = pick(
+        first, second = select_detectors(
             Path(reference), Path(candidate), config.getoption("--skyduel-detector"), None, None
         )
         report = run_gate(
@@ -79,7 +83,7 @@ class GateItem(pytest.Item):
         self._judged = judged
 
     def runtest(self) -> None:
-        """Fail if the criterion did not pass; skip what cannot be compared."""
+        """Fail if the criterion did not pass; skip it if it cannot be compared."""
         from skyduel.evaluation.comparison.gate_report import loss_text
 
         judged = self._judged
@@ -91,11 +95,11 @@ class GateItem(pytest.Item):
             raise GateFailed(f"{judged.verdict}: {text}")
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """Return one line for a criterion that did not pass."""
+        """Return a one-line message for a criterion that did not pass."""
         if isinstance(excinfo.value, GateFailed):
             return f"{self._judged.name}: {excinfo.value}"
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, None, str]:
-        """Return what the criterion is called in reports."""
+        """Return the location and the name of the criterion for test reports."""
         return self.config.rootpath, None, self.name

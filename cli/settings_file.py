@@ -1,6 +1,6 @@
-"""A TOML file with every setting that a run takes, written from the settings' own models.
+"""Commented TOML file with every setting of a run, generated from the settings models.
 
-Nothing is listed here by hand: a setting that a model gains is in the next file.
+No setting is listed here by hand: a new setting of a model appears in the next file.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from skyduel.evaluation import ScoringRules
 from skyduel.runner.detector_specs import DEFAULT_CONTESTANTS
 from skyduel.runner.tune import TuningRules
 
-__all__ = ["explain", "limits_of", "settings_file", "toml_value"]
+__all__ = ["allowed_values", "field_descriptions", "settings_file", "toml_value"]
 
 _WIDTH: Final = 96
 _HEAD: Final = """\
 Settings of `skyduel run --config FILE`; inject, detect, score, tune and truth-free take the
-same file. A line that begins with #NAME = is a default: take the # away to change it. An
-empty value is not set, which the explanations call None. Options of the command line stand
-above this file.
+same file. A line that begins with #NAME = shows a default: remove the # to change it. An
+empty value means "not set", which the explanations call None. Command-line options override
+this file.
 """
 _TUNING: Final = (
-    "How `skyduel tune`, and a run with --tune, choose settings; no part of other runs."
+    "How `skyduel tune` and `skyduel run --tune` choose settings; not used by other runs."
 )
-_RULES: Final = "What a score depends on besides the catalogues."
+_RULES: Final = "How detections are matched to the truth and scored."
 _NOTES: Final = {
-    "source-extractor": "Keywords of the program may stand here as well: DETECT_THRESH = 1.2."
+    "source-extractor": "Keywords of the program are allowed here too: DETECT_THRESH = 1.2."
 }
-#: Fields that a detector fills in from the files its settings name.
+#: Fields that a detector fills from the files named in its settings.
 _FILLED: Final[Mapping[str, frozenset[str]]] = {
     "SepSettings": frozenset({"not_reproduced"}),
     "SExtractorSettings": frozenset({"parameters", "columns", "files"}),
@@ -46,26 +46,30 @@ _FILLED: Final[Mapping[str, frozenset[str]]] = {
 def settings_file(
     detectors: Iterable[str] = DEFAULT_CONTESTANTS, others: Iterable[str] = ()
 ) -> str:
-    """Return a commented configuration in which everything has its default.
+    """Return the text of a commented configuration file with the default of every setting.
 
     Parameters
     ----------
     detectors : iterable of str
-        Registered detectors that take part.
+        Registered detectors that run.
     others : iterable of str
-        Registered detectors whose settings are listed too.
+        Other registered detectors whose settings are listed.
 
     Raises
     ------
     BadInputError
-        If a detector that takes part is unknown or can't be built.
+        If a detector that runs is unknown or cannot be built.
     """
     running = list(dict.fromkeys(detectors))
-    lines = [*_comment(_HEAD), "", "# Who takes part: registered names, or labels of tables below."]
+    lines = [
+        *_comment(_HEAD),
+        "",
+        "# Detectors to run: registered names, or labels of the tables below.",
+    ]
     lines += [
         f"detectors = {toml_value(running)}",
         "",
-        "# Processes that handle frames side by side.",
+        "# Number of worker processes.",
     ]
     lines += ["workers = 1", "", *_comment(_RULES), "[rules]"]
     lines += _settings(ScoringRules, ScoringRules().model_dump(), {})
@@ -73,10 +77,10 @@ def settings_file(
     lines += _settings(TuningRules, TuningRules().model_dump(), {})
     explained: dict[str, str] = {}
     for name in dict.fromkeys([*running, *others]):
-        model, values, lack = _detector(name, must=name in running)
+        model, values, problem = _detector(name, must=name in running)
         lines += ["", f"# {_first_line(name)}", f"[detector.{_key(name)}]"]
-        if lack:
-            lines += _comment(f"Cannot be used here as it is: {lack}")
+        if problem:
+            lines += _comment(f"Cannot be used with these settings: {problem}")
         lines += _comment(_NOTES.get(name, ""))
         if model is None:
             continue
@@ -86,11 +90,11 @@ def settings_file(
     return "\n".join(lines) + "\n"
 
 
-def explain(model: type[BaseModel]) -> dict[str, str]:
-    """Return what each field of a settings model means, {} for fields that say nothing.
+def field_descriptions(model: type[BaseModel]) -> dict[str, str]:
+    """Return the description of each field of a settings model; fields without one are left out.
 
-    The text is the field's description, or else that of the parameter in the numpydoc
-    docstring of the model, or of the one it inherits the field from.
+    The text is the field's ``description``. If there is none, it is the text of the parameter
+    in the numpydoc docstring of the model, or of the model that declares the field.
     """
     found: dict[str, str] = {}
     for parent in model.__mro__:
@@ -103,8 +107,8 @@ def explain(model: type[BaseModel]) -> dict[str, str]:
     return {name: found[name] for name in model.model_fields if name in found}
 
 
-def limits_of(model: type[BaseModel], field: str) -> str:
-    """Return in words which values a field takes, empty where any of its type will do."""
+def allowed_values(model: type[BaseModel], field: str) -> str:
+    """Describe the allowed values of a field; empty if every value of its type is allowed."""
     schema = model.model_json_schema()["properties"][field]
     options = [o for o in schema.get("anyOf", [schema]) if o.get("type") != "null"]
     said = []
@@ -124,7 +128,7 @@ def limits_of(model: type[BaseModel], field: str) -> str:
 
 
 def toml_value(value: Any) -> str:
-    """Return a value as TOML; its strings, numbers and lists are nearly JSON's."""
+    """Format a value as TOML; strings, numbers and lists have nearly the syntax of JSON."""
     if isinstance(value, Mapping):
         inner = ", ".join(f"{json.dumps(k)} = {toml_value(v)}" for k, v in value.items())
         return "{" + inner + "}"
@@ -138,10 +142,10 @@ def toml_value(value: Any) -> str:
 def _settings(
     model: type[BaseModel], values: Mapping[str, Any], explained: Mapping[str, str]
 ) -> list[str]:
-    """Return the lines of one table: what each setting means, and its default."""
+    """Return the lines of one table: the description and the default of each setting."""
     lines: list[str] = []
     filled = frozenset[str]().union(*(_FILLED.get(m.__name__, ()) for m in model.__mro__))
-    meanings = explain(model)
+    meanings = field_descriptions(model)
     for again in (False, True):
         said = None
         for name in model.model_fields:
@@ -149,17 +153,20 @@ def _settings(
             if name in filled or (before is not None) != again:
                 continue
             if before is None:
-                lines += ["", *_comment(_meaning(meanings.get(name, ""), limits_of(model, name)))]
+                lines += [
+                    "",
+                    *_comment(_meaning(meanings.get(name, ""), allowed_values(model, name))),
+                ]
             elif before != said:
                 said = before
-                lines += ["", f"# Explained under [detector.{_key(before)}]."]
+                lines += ["", f"# Described under [detector.{_key(before)}]."]
             value = values.get(name)
             lines.append(f"#{name} =" if value is None else f"#{name} = {toml_value(value)}")
     return lines
 
 
 def _meaning(text: str, limits: str) -> str:
-    """Return a sentence on one setting, with the values it takes."""
+    """Return the description of one setting with its allowed values."""
     text = " ".join(text.split())
     if not re.match(r"[\w-]+:", text):  # the name of a value
         text = text[:1].upper() + text[1:]
@@ -167,41 +174,41 @@ def _meaning(text: str, limits: str) -> str:
 
 
 def _known_as(model: type[BaseModel], field: str) -> str:
-    """Return the name of a field with that of the model it was first declared in."""
+    """Return the name of a field qualified by the model that first declares it."""
     owners = [m for m in model.__mro__ if field in vars(m).get("__annotations__", {})]
     return f"{(owners or [model])[-1].__qualname__}.{field}"
 
 
 def _detector(name: str, *, must: bool) -> tuple[type[BaseModel] | None, dict[str, Any], str]:
-    """Return a detector's settings model and defaults, and why it can't be built here, if so."""
+    """Return a detector's settings model, its defaults, and why it cannot be built, or ""."""
     from skyduel.core.registry import available, make_detector
 
     try:
         made = make_detector(name).settings
         return type(made), made.model_dump(), ""
     except SkyduelError as error:
-        # One that needs a setting or a program has a model all the same.
+        # A detector that needs a setting or a program still has a model.
         if must:
             raise
-        lack = str(error)
+        problem = str(error)
     try:
         result = get_type_hints(available()[name].load())["return"]
         model = get_type_hints(result)["settings"]
         defaults = {
             k: f.get_default() for k, f in model.model_fields.items() if not f.is_required()
         }
-    except Exception:  # a plug-in need not say what it makes
-        return None, {}, lack
-    return model, defaults, lack
+    except Exception:  # a plug-in may lack the annotations
+        return None, {}, problem
+    return model, defaults, problem
 
 
 def _first_line(name: str) -> str:
-    """Return what the factory of a detector says of itself in one line."""
+    """Return the first line of the docstring of a detector's factory."""
     from skyduel.core.registry import available
 
     try:
         text = inspect.getdoc(available()[name].load()) or ""
-    except Exception:  # whatever a plug-in does while it is imported
+    except Exception:  # importing a plug-in may fail in any way
         return name
     line = _plain(" ".join(text.split("\n\n", 1)[0].split())).partition(";")[0]
     line = line.removeprefix("Return ").removeprefix(f"{name}: ").removesuffix(".")
@@ -209,7 +216,7 @@ def _first_line(name: str) -> str:
 
 
 def _parameters(model: type[BaseModel]) -> dict[str, str]:
-    """Return the first sentence on every parameter in a model's own numpydoc docstring."""
+    """Return the first sentence about every parameter in a model's own numpydoc docstring."""
     doc = inspect.cleandoc(model.__doc__ or "")
     _, _, section = doc.partition("Parameters\n----------\n")
     section = re.split(r"\n\n?\w[\w ]*\n-{3,}\n", section)[0]

@@ -1,4 +1,4 @@
-"""A run in the terminal: three short tables, all numbers taken from the run's files."""
+"""Terminal summary of a run: three tables with numbers from the files of the run."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _ALL_BINS = -2
 
 
 def run_summary(run: Run) -> Group:
-    """Return what a finished run prints: overall, per magnitude, and limits per group."""
+    """Return the summary tables of a run: overall, per magnitude, and depth per group."""
     parts: list[Any] = [_overall(run), _per_magnitude(run)]
     if len(run.limits):
-        parts.append(_limits(run))
+        parts.append(_depth(run))
     return Group(*parts)
 
 
@@ -50,9 +50,9 @@ def _number(value: float, digits: int = 3) -> str:
 
 
 def _overall(run: Run) -> Table:
-    caption = "± half the 95 % interval (Wilson; for F bootstrapped over frames)."
+    caption = "± half of the 95 % interval (Wilson; for F1 and F2 bootstrapped over frames)."
     if CALIBRATED_POINT in run.points:
-        caption += " calibrated: cut at the score of best F1 on the calibration frames."
+        caption += " calibrated: at the threshold with the best F1 on the calibration frames."
     table = _new(f"{run.name}: all magnitudes, {len(run.scored_frames)} test frames", caption)
     table.add_column("detector", no_wrap=True)
     table.add_column("point", no_wrap=True)
@@ -101,15 +101,16 @@ def _per_magnitude(run: Run) -> Table:
     return table
 
 
-def _limits(run: Run) -> Table:
+def _depth(run: Run) -> Table:
     rows = run.limits[run.limits["point"] == EQUAL_PURITY_POINT].to_dict("records")
     limits: dict[tuple[str, str], dict[Any, Any]] = {
         (str(row["group"]), str(row["detector"])): row for row in rows
     }
     table = _new(
-        f"S/N found half the time at {100 * NOMINAL_PURITY:g} % purity (lower is better)",
-        "For points, thresholds chosen on these very frames: a comparison at equal purity, not a "
-        f"promise. – : never both {100 * NOMINAL_PURITY:g} % pure and half complete.",
+        f"S/N at 50 % completeness and {100 * NOMINAL_PURITY:g} % purity (lower is better)",
+        "Point sources only. Thresholds are chosen on these same frames: a comparison at equal "
+        f"purity, not a prediction. –: {100 * NOMINAL_PURITY:g} % purity and 50 % completeness "
+        "never occur together.",
     )
     table.add_column("frames", no_wrap=True)
     for detector in run.detectors:

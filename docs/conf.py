@@ -18,7 +18,7 @@ from typer.cli import get_docs_for_click
 
 from skyduel.cli.commands.examples import EXAMPLES
 from skyduel.cli.main import app as program
-from skyduel.cli.settings_file import explain, limits_of, settings_file
+from skyduel.cli.settings_file import allowed_values, field_descriptions, settings_file
 from skyduel.core.registry import available
 
 HERE = Path(__file__).parent
@@ -98,11 +98,11 @@ def add_settings(
     """List the fields of a settings model below its docstring, unless that does so itself."""
     if kind != "class" or not issubclass(thing, BaseModel) or ":ivar" in "".join(lines):
         return
-    said = explain(thing)
+    said = field_descriptions(thing)
     if said and not any(line.startswith(":Parameters:") for line in lines):
         lines += ["", "Settings:", ""]
         for name, field in thing.model_fields.items():
-            limits = limits_of(thing, name)
+            limits = allowed_values(thing, name)
             default = "required" if field.is_required() else f"default ``{field.get_default()!r}``"
             known = ", ".join(p for p in (limits, default) if p)
             lines.append(f"* ``{name}``: {said.get(name, '')} ({known})")

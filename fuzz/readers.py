@@ -184,10 +184,10 @@ def _param(path: Path) -> None:
 
 
 def _toml(path: Path) -> None:
-    from skyduel.cli.commands.options import contestants_from, read_config
+    from skyduel.cli.commands.options import detector_specs, read_config
     from skyduel.runner.detector_specs import build
 
-    for one in contestants_from(read_config(path), None, None, ["sep"]):
+    for one in detector_specs(read_config(path), None, None, ["sep"]):
         build(one)
 
 

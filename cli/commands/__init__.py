@@ -1,1 +1,1 @@
-"""One module a subcommand, each with its `NAME` and its `command`."""
+"""The subcommands of `skyduel`: one module per command."""

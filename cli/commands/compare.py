@@ -1,4 +1,4 @@
-"""`skyduel compare`: two detectors on the same frames, in pairs."""
+"""The command `skyduel compare`: paired comparison of two detectors on the same frames."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from skyduel.cli.console import shown, wide_out
+from skyduel.cli.console import wide_out, without_controls
 from skyduel.core import BadInputError
 from skyduel.evaluation.comparison.headline import sentence
 from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS, EQUAL_PURITY_POINT
 
-__all__ = ["NAME", "Common", "Detector", "NameA", "NameB", "command", "pick"]
+__all__ = ["NAME", "Common", "Detector", "NameA", "NameB", "command", "select_detectors"]
 
 NAME = "compare"
 
-#: Version of the JSON; raised whenever a field changes its meaning.
+#: Version of the JSON; increased whenever the meaning of a field changes.
 SCHEMA: Final = 1
 
 Detector = Annotated[
@@ -39,7 +39,8 @@ NameB = Annotated[
 Common = Annotated[
     bool,
     typer.Option(
-        "--common-frames", help="Use the frames that both runs have, instead of refusing."
+        "--common-frames",
+        help="Use only the frames that both runs have. Default: refuse runs with other frames.",
     ),
 ]
 
@@ -50,7 +51,7 @@ def command(
     run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="A run folder, or RUN/DETECTOR.")],
     run_b: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Argument(metavar="RUN_B", help="Another, or the same. Default: RUN_A."),
+        typer.Argument(metavar="RUN_B", help="Second run folder, or RUN/DETECTOR. Default: RUN_A."),
     ] = None,
     detector: Detector = None,
     a: NameA = None,
@@ -59,22 +60,22 @@ def command(
         str, typer.Option(help="Operating point: purity95, default or calibrated.")
     ] = EQUAL_PURITY_POINT,
     common_frames: Common = False,
-    json_: Annotated[bool, typer.Option("--json", help="Print stable JSON instead.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown instead.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print Markdown instead of tables.")
+    ] = False,
 ) -> None:
     """Compare two detectors, or two versions of one, on the same frames and truths.
 
-    Says first in one sentence who is better where, by how much and how sure; then
-    the differences per group and per magnitude. The runs must have the same
-    frames, truth and rules.
+    The first line is a summary: which detector is better, on which frames, by how
+    much, with the interval. Tables of the differences per group and per magnitude follow. The
+    runs must have the same frames, truth and scoring rules.
     """
-    from skyduel.run_folder.compare_runs import (
-        compare_detectors,  # the readers and matplotlib load only now
-    )
+    from skyduel.run_folder.compare_runs import compare_detectors
 
     if json_ and markdown:
         raise BadInputError("output", "--json or --markdown", "both")
-    first, second = pick(run_a, run_b, detector, a, b)
+    first, second = select_detectors(run_a, run_b, detector, a, b)
     made = compare_detectors(first, second, [point], common_frames=common_frames)
     said = sentence(made.table, point, confidence=made.rules.confidence)
     if json_:
@@ -96,7 +97,9 @@ def command(
     names = (made.name_a, made.name_b)
     tables = [_groups(made.table, names, alpha), _bins(made.table, alpha)]
     if markdown:
-        typer.echo(shown(f"{said}.\n" + "".join(f"\n{_markdown(*t)}" for t in tables)), nl=False)
+        typer.echo(
+            without_controls(f"{said}.\n" + "".join(f"\n{_markdown(*t)}" for t in tables)), nl=False
+        )
         return
     console = wide_out()
     console.print(Text(f"{said}."), soft_wrap=True)
@@ -104,10 +107,10 @@ def command(
         console.print(_rich(*table))
 
 
-def pick(
+def select_detectors(
     run_a: Path, run_b: Path | None, detector: str | None, a: str | None, b: str | None
 ) -> tuple[Any, Any]:
-    """Return the two contenders that the arguments and options name."""
+    """Return the two detectors of finished runs named by arguments and options."""
     from skyduel.run_folder.compare_runs import run_detector
 
     if detector is not None and (a is not None or b is not None):
@@ -123,7 +126,7 @@ Grid = tuple[str, list[str], list[list[str]], str]
 
 
 def _groups(table: pd.DataFrame, names: tuple[str, str], alpha: float) -> Grid:
-    """Return the differences over all bins, one row a group."""
+    """Return the table of differences over all bins, one row per group."""
     rows = table[(table["bin"] == ALL_BINS) & (table["interval"] != "newcombe")]
     cells = {(r["group"], r["quantity"]): r for r in rows.to_dict("records")}
     groups = [*sorted(set(rows["group"]) - {ALL_GROUPS}), ALL_GROUPS]
@@ -133,14 +136,15 @@ def _groups(table: pd.DataFrame, names: tuple[str, str], alpha: float) -> Grid:
         out.append([str(group), str(n), *(_difference(cells[group, q], alpha) for q in _SHOWN)])
     title = f"{names[0]} minus {names[1]}, all magnitudes"
     note = (
-        f"difference ± paired {1 - alpha:.0%} interval over frames; * shown: p < {alpha:.2g} after "
-        "Holm's correction over groups. m50 in mag, larger is deeper; snr50: smaller is deeper."
+        f"difference ± half of the paired {1 - alpha:.0%} interval over frames; * significant: "
+        f"p < {alpha:.2g} after Holm's correction over groups. m50 in mag: larger is deeper; "
+        "snr50: smaller is deeper."
     )
     return title, ["frames", "n", *(f"Δ{q}" for q in _SHOWN)], out, note
 
 
 def _bins(table: pd.DataFrame, alpha: float) -> Grid:
-    """Return the outcomes per truth and the differences, one row a bin."""
+    """Return the table of matches per truth and of differences, one row per bin."""
     rows = table[table["group"] == ALL_GROUPS]
     out = []
     cells: dict[tuple[int, str], dict[Any, Any]] = {}
@@ -160,8 +164,9 @@ def _bins(table: pd.DataFrame, alpha: float) -> Grid:
         ])  # fmt: skip
     head = ["mag", "both", "A only", "B only", "neither", "Δcompleteness", "p", "Δpurity", "ΔF1"]
     note = (
-        "Truths found by both, one or none; Δcompleteness with Newcombe's paired interval and p of "
-        "the exact McNemar test after Holm's correction over bins; the others over frames."
+        "Counts: truths found by both, by one or by neither. Δcompleteness: Newcombe's paired "
+        "interval; p: exact McNemar test after Holm's correction over bins. Δpurity, ΔF1: interval "
+        "over frames."
     )
     return "all frames, per magnitude", head, out, note
 

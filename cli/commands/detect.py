@@ -1,4 +1,4 @@
-"""`skyduel detect`: frames to catalogues."""
+"""The command `skyduel detect`: write the catalogue of each frame."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from skyduel.cli.commands.options import Config, Set, contestants_from, read_config
+from skyduel.cli.commands.options import Config, Set, detector_specs, read_config
 from skyduel.cli.console import err, out, progress
 from skyduel.core import (
     TABLE_ENDINGS,
@@ -30,45 +30,55 @@ _ENDINGS = ("ecsv", "fits", "vot", "csv", "parquet", "cat", "ldac", "json", "reg
 def command(
     frames: Annotated[
         list[str],
-        typer.Argument(metavar="FRAME", help="FITS images; frame.fits\\[SCI] names an extension."),
+        typer.Argument(
+            metavar="FRAME", help="FITS images; frame.fits\\[SCI] selects an extension."
+        ),
     ],
     with_: Annotated[
-        str, typer.Option("--with", metavar="NAME", help="neural, sep, sep-matched, a plug-in's …")
+        str,
+        typer.Option(
+            "--with",
+            metavar="NAME",
+            help="Detector: neural, sep, sep-matched, the name of a plug-in …",
+        ),
     ] = "neural",
     out_folder: Annotated[
         Path,
         typer.Option(
             "--out",
             "-o",
-            help="Folder for the catalogues, one a frame; or, for one frame, a file whose ending "
-            "names the format.",
+            help="Folder for the catalogues, one per frame. For a single frame also a file; its "
+            "suffix selects the format.",
         ),
     ] = Path("catalogs"),
     format_: Annotated[
         str,
         typer.Option(
             "--format",
-            help=f"One of {', '.join(_ENDINGS)}: cat is SExtractor's text, ldac its FITS, json "
-            "COCO's, reg DS9's regions.",
+            help=f"One of {', '.join(_ENDINGS)}: cat is SExtractor's ASCII_HEAD, ldac is "
+            "FITS_LDAC, json is COCO, reg is a DS9 region file.",
         ),
     ] = "ecsv",
-    regions: Annotated[bool, typer.Option(help="Write DS9 regions beside each table.")] = False,
+    regions: Annotated[
+        bool, typer.Option(help="Also write a DS9 region file beside each table.")
+    ] = False,
     set_: Set = None,
     config: Config = None,
 ) -> None:
-    """Write one catalogue per frame: everything above the detector's floor, with its score.
+    """Detect sources and write one catalogue per frame, with the score of every detection.
 
-    Positions are 0-based with the integer at the pixel's centre (from 1 in
-    SExtractor's formats and in regions); RA and Dec are added where the frame
-    has a WCS. A mask or weight map beside a frame under its name is used. A frame
-    that fails is reported, the others are finished, and the exit status is 2.
+    The catalogue holds every detection above the detector's lowest score. Positions
+    are 0-based; integers are pixel centres. SExtractor's formats and region files
+    count from 1. RA and Dec are added if the frame has a WCS. A mask or weight map beside a frame
+    is used. If a frame fails, its error is reported, the other frames are finished, and
+    the exit status is 2.
     """
     if format_ not in _ENDINGS:
         raise BadInputError("--format", f"one of {', '.join(_ENDINGS)}", repr(format_))
     settings = read_config(config)
-    (contestant,) = contestants_from(settings, [with_], set_, ())
-    for lack in _reservations(contestant):
-        err.print(f"skyduel: {contestant.name} cannot do as its file says: {lack}",
+    (spec,) = detector_specs(settings, [with_], set_, ())
+    for problem in _not_reproduced(spec):
+        err.print(f"skyduel: {spec.name} does not reproduce a setting of its file: {problem}",
                   markup=False, highlight=False, style="yellow", soft_wrap=True)  # fmt: skip
     if out_folder.suffix.lower() in TABLE_ENDINGS and not out_folder.is_dir():
         if len(frames) > 1:
@@ -85,10 +95,10 @@ def command(
         taken[target] = name
     failures = 0
     with progress() as bar:
-        task = bar.add_task(contestant.name, total=len(targets), note="")
+        task = bar.add_task(spec.name, total=len(targets), note="")
         for name, target in targets.items():
             entry = entry_of(name)
-            outcome = detect_frame(contestant, entry, None, target, facts_file=False)
+            outcome = detect_frame(spec, entry, None, target, facts_file=False)
             if outcome.reason is None:
                 if regions and target.suffix.lower() != ".reg":
                     from skyduel.core import read_catalog, write_regions
@@ -105,8 +115,8 @@ def command(
         raise typer.Exit(2)
 
 
-def _reservations(contestant: DetectorSpec) -> tuple[str, ...]:
-    """Return what a detector does not reproduce of the configuration file its settings name."""
-    if "config" not in contestant.settings:
+def _not_reproduced(spec: DetectorSpec) -> tuple[str, ...]:
+    """Return the settings of a SExtractor file that a detector does not reproduce."""
+    if "config" not in spec.settings:
         return ()
-    return detector_info(build(contestant)).not_reproduced
+    return detector_info(build(spec)).not_reproduced

@@ -1,4 +1,4 @@
-"""Examples shown below the help of each command, and in its reference."""
+"""Examples of each command, shown below its help and in the reference."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 __all__ = ["EXAMPLES", "epilog"]
 
-#: By command, what a person types; `skyduel` goes without saying.
+#: Command lines per command, without the leading `skyduel`.
 EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "run": (
         "run",
@@ -69,5 +69,5 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def epilog(name: str) -> str:
-    """Return the examples of a command for below its help, one a line."""
+    """Return the text below the help of a command: its examples, one per line."""
     return "\n".join(["Examples:", *(f"$ skyduel {line}" for line in EXAMPLES[name])])

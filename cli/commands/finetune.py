@@ -1,4 +1,4 @@
-"""`skyduel finetune`: the neural detector, adapted to one telescope."""
+"""The command `skyduel finetune`: adapt the neural detector to one telescope."""
 
 from __future__ import annotations
 
@@ -18,55 +18,60 @@ def command(
     dataset: Annotated[
         Path,
         typer.Argument(
-            metavar="DATASET", help="Frames of one telescope, with truth tables as for run."
+            metavar="DATASET",
+            help="Frames of one telescope, with truth tables as for `skyduel run`.",
         ),
     ],
-    target: Annotated[Path, typer.Option("--out", help="The weights file to write.")] = Path(
+    target: Annotated[Path, typer.Option("--out", help="Weights file to write.")] = Path(
         "finetuned.safetensors"
     ),
     start: Annotated[
         Optional[Path],  # noqa: UP045 - typer reads the annotation at run time
-        typer.Option("--from", help="The weights file to begin with. Default: the shipped one."),
+        typer.Option("--from", help="Initial weights file. Default: the shipped weights."),
     ] = None,
     unlabelled: Annotated[
         bool,
         typer.Option(
             "--unlabelled",
-            help="Ignore truth tables: inject sources with each frame's own PSF, and take for "
-            "sources what the weights to begin with are sure of.",
+            help="Ignore truth tables. Inject sources with each frame's own PSF, and label the "
+            "confident detections of the initial weights as sources.",
         ),
     ] = False,
     steps: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="Optimiser steps at most. Default 300."),
+        typer.Option(min=1, help="Largest number of optimiser steps. Default 300."),
     ] = None,
     batch: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="Crops a step. Default 6."),
+        typer.Option(min=1, help="Crops per step. Default 6."),
     ] = None,
     replay: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(min=0, max=0.99, help="Share of simulated crops. Default 0.34."),
+        typer.Option(min=0, max=0.99, help="Fraction of simulated crops. Default 0.34."),
     ] = None,
     backbone: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(min=0, max=1, help="Share of the rate for the backbone; 0 freezes it. 0.1."),
+        typer.Option(
+            min=0,
+            max=1,
+            help="Factor of the learning rate for the backbone; 0 freezes it. Default 0.1.",
+        ),
     ] = None,
     learning_rate: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(min=0.0, help="Rate of pyramid and heads. Default 0.0003."),
+        typer.Option(min=0.0, help="Learning rate of the pyramid and the heads. Default 0.0003."),
     ] = None,
     seed: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(min=0, help="The same seed gives the same crops. Default 1."),
     ] = None,
 ) -> None:
-    """Adapt the detector to a telescope with a handful of its frames.
+    """Adapt the neural detector to a telescope with a few of its frames.
 
-    A quarter of the frames is held out (of a single one its last third), and what
-    is kept are the averaged weights with the lowest loss there; where none is
-    lower than that of the weights begun with, those are written again. Use the
-    result with --set neural.weights=FILE.
+    A quarter of the frames is held out (the last third of a single frame). The averaged weights
+    with the lowest loss on the held-out frames are written. If no loss is
+    lower than that of the initial weights, the initial weights are written. Use
+    the result with --set neural.weights=FILE.
     """
     from skyduel.core import BadInputError, open_dataset, read_catalog
     from skyduel.detect import neural
@@ -92,7 +97,7 @@ def command(
             frames.append(self_labelled(frame, detector(frame)))
         elif entry.truth is None:
             raise BadInputError(
-                entry.name, "a truth table, or --unlabelled", "a frame that nobody labelled"
+                entry.name, "a truth table, or --unlabelled", "a frame without labels"
             )
         else:
             frames.append(labelled(frame, read_catalog(entry.truth)))
@@ -106,8 +111,8 @@ def command(
 
         result = finetune(begin, frames, target, settings, show)
     err.print(
-        f"{result.steps} steps, the best at {result.best_step}; loss on held-out frames "
-        f"{result.before:.4f} -> {result.after:.4f}, on simulated ones "
+        f"{result.steps} steps, best step {result.best_step}; loss on held-out frames "
+        f"{result.before:.4f} -> {result.after:.4f}, on simulated frames "
         f"{result.replay_before:.4f} -> {result.replay_after:.4f}",
         highlight=False,
     )

@@ -1,4 +1,4 @@
-"""`skyduel gate`: may a new version replace the old one?"""
+"""The command `skyduel gate`: non-inferiority test of a new version against the old one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from skyduel.cli.commands.compare import Common, Detector, NameA, NameB, pick
+from skyduel.cli.commands.compare import Common, Detector, NameA, NameB, select_detectors
 from skyduel.cli.console import wide_out
 from skyduel.core import atomic_path
 from skyduel.evaluation.comparison.gate import (
@@ -41,16 +41,18 @@ _STYLE: Final = {
 
 def command(
     reference: Annotated[
-        Path, typer.Argument(metavar="REFERENCE", help="Run of the old version, or RUN/DETECTOR.")
+        Path,
+        typer.Argument(metavar="REFERENCE", help="Run folder of the old version, or RUN/DETECTOR."),
     ],
     candidate: Annotated[
-        Path, typer.Argument(metavar="CANDIDATE", help="Run of the new one, or RUN/DETECTOR.")
+        Path,
+        typer.Argument(metavar="CANDIDATE", help="Run folder of the new version, or RUN/DETECTOR."),
     ],
     allow: Annotated[
         str,
         typer.Option(
             metavar="QUANTITY[@POINT]=LOSS,...",
-            help="Largest losses let pass: completeness, purity, f1, f2, m50 \\[mag], snr50; speed "
+            help="Largest allowed losses: completeness, purity, f1, f2, m50 \\[mag], snr50; speed "
             "as a fraction.",
         ),
     ],
@@ -60,12 +62,12 @@ def command(
     point: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
-            help="Operating point of criteria that name none. Default: purity95 for m50 and snr50, "
+            help="Operating point of criteria without @POINT. Default: purity95 for m50 and snr50, "
             "default for the others."
         ),
     ] = None,
     per_group: Annotated[
-        bool, typer.Option("--per-group", help="Judge every group of frames by itself too.")
+        bool, typer.Option("--per-group", help="Also judge every group of frames separately.")
     ] = False,
     common_frames: Common = False,
     report: Annotated[
@@ -77,14 +79,14 @@ def command(
         typer.Option(metavar="FILE.xml", help="Write the decision as JUnit XML."),
     ] = None,
 ) -> None:
-    """Judge whether a new version is no worse than the old one by more than is allowed.
+    """Test whether a new version loses no more than allowed against the old version.
 
-    A criterion passes only if its paired interval excludes a larger loss; otherwise
-    it is worse, or the frames do not tell. Exit status 0 if all pass, 1 if not,
-    2 if the runs cannot be compared.
+    A criterion passes only if its paired interval excludes a loss larger than
+    allowed. It is worse if the interval lies above the allowed loss, and undecided otherwise.
+    Exit status: 0 if all criteria pass, 1 if not, 2 if the runs cannot be compared.
     """
     allowances = parse_allowances(allow, point)
-    first, second = pick(reference, candidate, detector, a, b)
+    first, second = select_detectors(reference, candidate, detector, a, b)
     decided = run_gate(first, second, allowances, per_group=per_group, common_frames=common_frames)
     for path, text in ((report, gate_markdown), (junit, gate_junit)):
         if path is not None:
@@ -108,21 +110,21 @@ def run_gate(
     per_group: bool = False,
     common_frames: bool = False,
 ) -> GateReport:
-    """Return the gate's decision on two detectors of finished runs.
+    """Decide the gate for two detectors of finished runs.
 
     Parameters
     ----------
     reference, candidate : RunDetector
-        The old version and the new one.
+        The old version and the new version.
     allowances : tuple of Allowance
-        What to judge.
+        The criteria: quantity, operating point and largest allowed loss.
     per_group, common_frames : bool
-        As the command's options.
+        As the options of the command.
 
     Raises
     ------
     BadInputError
-        If the two cannot be compared.
+        If the two detectors cannot be compared.
     """
     from skyduel.run_folder.compare_runs import compare_detectors
 

@@ -1,4 +1,4 @@
-"""`skyduel init`: a file of settings to begin with."""
+"""The command `skyduel init`: write a commented configuration file."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def command(
 ) -> None:
     """Write a commented TOML file with every setting of a run, for --config.
 
-    Each setting stands there with its meaning, the values it takes and its default,
-    commented out. Settings of every installed detector are listed; those named
-    with --with take part.
+    Each setting is listed with its description, its allowed values and its default,
+    commented out. The settings of every installed detector are listed; the detectors
+    named with --with run.
     """
     from skyduel.cli.settings_file import settings_file
     from skyduel.core.registry import available

@@ -1,4 +1,4 @@
-"""`skyduel inject`: sources put into real frames."""
+"""The command `skyduel inject`: inject artificial sources into real frames."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any, Optional
 import typer
 from rich.table import Table
 
-from skyduel.cli.commands.options import Config, Cutout, Set, With, contestants_from, read_config
+from skyduel.cli.commands.options import Config, Cutout, Set, With, detector_specs, read_config
 from skyduel.cli.console import err, out, progress, wide_out
 from skyduel.core import BadInputError, build_settings
 from skyduel.runner.detector_specs import DEFAULT_CONTESTANTS
@@ -21,47 +21,52 @@ NAME = "inject"
 
 def command(
     frames: Annotated[list[str], typer.Argument(metavar="FRAME", help="FITS images.")],
-    out_folder: Annotated[Path, typer.Option("--out", help="Folder for frames, truth, manifest.")],
-    number: Annotated[int, typer.Option(min=0, help="Point sources a frame.")] = 100,
+    out_folder: Annotated[
+        Path, typer.Option("--out", help="Folder for frames, truth and manifest.")
+    ],
+    number: Annotated[int, typer.Option(min=0, help="Point sources per frame.")] = 100,
     snr: Annotated[
         Optional[str],  # noqa: UP045 - typer reads the annotation at run time
-        typer.Option(metavar="LO:HI", help="Ideal S/N, uniform in its logarithm. Default 2:50."),
+        typer.Option(metavar="LO:HI", help="Range of the ideal S/N, log-uniform. Default 2:50."),
     ] = None,
     mag: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(metavar="LO:HI", help="Magnitude, uniform; instead of --snr."),
+        typer.Option(metavar="LO:HI", help="Range of the magnitude, uniform; instead of --snr."),
     ] = None,
-    streaks: Annotated[int, typer.Option(min=0, help="Streaks a frame.")] = 0,
+    streaks: Annotated[int, typer.Option(min=0, help="Streaks per frame.")] = 0,
     psf: Annotated[
         str,
         typer.Option(
-            help="auto: measured from the frame's stars; or moffat:FWHM,BETA, gaussian:FWHM in px, "
-            "or a FITS image (OVERSAMP in its header)."
+            help="PSF: auto (measured from the frame's stars), moffat:FWHM,BETA or gaussian:FWHM "
+            "in px, or a FITS image (with OVERSAMP in its header)."
         ),
     ] = "auto",
-    copies: Annotated[int, typer.Option(min=1, help="Injected frames made of each.")] = 1,
+    copies: Annotated[
+        int, typer.Option(min=1, help="Number of injected frames per input frame.")
+    ] = 1,
     separation: Annotated[
-        float, typer.Option(min=0, help="Least distance between injected sources, in FWHM.")
+        float,
+        typer.Option(min=0, help="Least distance between injected sources in units of the FWHM."),
     ] = 8.0,
     avoid: Annotated[
         Optional[float],  # noqa: UP045
         typer.Option(
             min=0,
-            help="Least distance in px from what contestants find there. "
-            "Default: 2 FWHM, at least 4 px; 0 puts sources anywhere.",
+            help="Least distance in px from the detections on the original frame. "
+            "Default: 2 FWHM, at least 4 px; 0 allows every position.",
         ),
     ] = None,
     gain: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(help="Electrons per ADU, where the header is silent or wrong."),
+        typer.Option(help="Gain in electrons per ADU, if the header lacks it or is wrong."),
     ] = None,
     saturation: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(help="Saturation level in ADU, where the header is silent or wrong."),
+        typer.Option(help="Saturation level in ADU, if the header lacks it or is wrong."),
     ] = None,
     zero_point: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(help="Magnitude of 1 ADU, where the header is silent or wrong."),
+        typer.Option(help="Zero point: magnitude of 1 ADU, if the header lacks it or is wrong."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same frames.")] = 1,
     cutout: Cutout = None,
@@ -69,13 +74,13 @@ def command(
     set_: Set = None,
     config: Config = None,
 ) -> None:
-    """Put sources into real frames, with the frame's own PSF and noise, for `skyduel run`.
+    """Inject sources into real frames, with the frame's own PSF and noise, for `skyduel run`.
 
-    The truth lists the injected sources, and as ignored whatever a contestant
-    named here finds on the frame as it is, so that real sources do not count as
-    false. Name the contestants that will run: neural, sep and sep-matched by default.
-    What a run then measures is completeness; its purity knows only of false
-    detections that the injection caused. For those from noise: `skyduel truth-free`.
+    The truth lists the injected sources. It also lists, as ignored, every detection of
+    the named detectors on the original frame, so that real sources do not count as
+    false. Name the detectors that will run (default: neural, sep and sep-matched). The run then
+    measures completeness. Its purity counts only false detections caused by the injection;
+    `skyduel truth-free` estimates those from noise.
     """
     from skyduel.runner.inject import InjectedFrame, InjectionPlan, inject_frames
     from skyduel.simulation import InjectionSettings
@@ -95,7 +100,7 @@ def command(
     plan = InjectionPlan(
         frames=frames,
         folder=out_folder,
-        contestants=contestants_from(settings, with_, set_, DEFAULT_CONTESTANTS),
+        contestants=detector_specs(settings, with_, set_, DEFAULT_CONTESTANTS),
         settings=build_settings(InjectionSettings, "injection", given),
         copies=copies,
         psf=psf,
@@ -116,21 +121,21 @@ def command(
     for result in done:
         placed = result.points + result.streaks
         if placed < result.wanted:
-            _say(f"{result.name}: room for {placed} of {result.wanted} sources")
+            _note(f"{result.name}: placed {placed} of {result.wanted} sources, no space for more")
         if result.gain is None:
-            _say(f"{result.name}: gain unknown, injected light is without photon noise; see --gain")
+            _note(f"{result.name}: gain unknown, so injected light has no photon noise; see --gain")
     out.print(str(out_folder / "manifest.csv"), markup=False, highlight=False, soft_wrap=True)
 
 
 def _table(done: list[Any]) -> Table:
-    """Return what was injected into what, and how good the PSFs are."""
+    """Return the table of injected sources per frame, with the quality of the PSF."""
     table = Table(
         title="injected sources",
         title_justify="left",
-        caption="misfit: rms of stars minus PSF, noise taken off, over the rms of their light",
+        caption="misfit: rms of stars minus PSF without the noise, divided by the rms of the stars",
         caption_justify="left",
     )
-    for name in ("frame", "PSF", "FWHM px", "stars", "misfit", "there", "points", "streaks"):
+    for name in ("frame", "PSF", "FWHM px", "stars", "misfit", "present", "points", "streaks"):
         table.add_column(name, justify="left" if name in ("frame", "PSF") else "right")
     for r in done:
         misfit = "–" if math.isnan(r.psf.misfit) else f"{100 * r.psf.misfit:.1f} %"
@@ -154,5 +159,5 @@ def _limits(option: str, text: str) -> tuple[float, float]:
     return low, high
 
 
-def _say(line: str) -> None:
+def _note(line: str) -> None:
     err.print(f"skyduel: {line}", markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Options that several subcommands share."""
+"""Options and configuration shared by several subcommands."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
     "TuningSeed",
     "With",
     "Workers",
-    "contestants_from",
+    "detector_specs",
     "read_config",
     "rules_from",
     "tuning_from",
@@ -36,7 +36,7 @@ __all__ = [
 
 
 def _registered(incomplete: str) -> list[str]:
-    """Return the registered detectors that a word may become, for the shell."""
+    """Return the registered detectors that complete a word, for shell completion."""
     from skyduel.core.registry import available
 
     label, equals, name = incomplete.rpartition("=")
@@ -49,8 +49,8 @@ With = Annotated[
         "--with",
         autocompletion=_registered,
         metavar="NAME|LABEL=NAME",
-        help="A detector to run: neural, sep, sep-matched, sep-cleaned, daofind, file or a "
-        "plug-in's. Repeat for more.",
+        help="Detector to run: neural, sep, sep-matched, sep-cleaned, daofind, file or the name "
+        "of a plug-in. Repeat for more.",
     ),
 ]
 Set = Annotated[
@@ -58,68 +58,70 @@ Set = Annotated[
     typer.Option(
         "--set",
         metavar="LABEL.SETTING=VALUE",
-        help="Change a detector's setting, e.g. sep.DETECT_THRESH=2. Repeat for more.",
+        help="Change a setting of a detector, e.g. sep.DETECT_THRESH=2. Repeat for more.",
     ),
 ]
 Config = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option(
-        metavar="FILE", help="TOML file of settings; `skyduel init` writes one with all of them."
+        metavar="FILE", help="TOML file of settings; `skyduel init` writes one with all settings."
     ),
 ]
 Cutout = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(
         metavar="X0:X1,Y0:Y1",
-        help="Use this piece of every frame only, columns and rows from 0, the last not included. "
-        "A frame of more than 4096 x 4096 px needs one.",
+        help="Use only this region of every frame: columns and rows from 0, ends excluded. "
+        "Required for frames larger than 4096 x 4096 px.",
     ),
 ]
 RadiusPx = Annotated[
     Optional[float],  # noqa: UP045
-    typer.Option(help="Largest distance of a pair in px, inclusive. Default 2."),
+    typer.Option(help="Matching radius in px, inclusive. Default 2."),
 ]
 Pairing = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(
         metavar="RULE",
-        help="How rivals are told apart: most-pairs (default; then the least distance), "
-        "mutual-nearest or score-first.",
+        help="How ambiguous matches are resolved: most-pairs (default; ties by the least total "
+        "distance), mutual-nearest or score-first.",
     ),
 ]
 Bins = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option(metavar="START:STOP:STEP", help="Magnitude bins. Default: from the truth."),
+    typer.Option(metavar="START:STOP:STEP", help="Magnitude bins. Default: chosen from the truth."),
 ]
 Workers = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option(min=1, help="Processes that handle frames side by side. Default 1."),
+    typer.Option(min=1, help="Number of worker processes. Default 1."),
 ]
 Trials = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option(min=1, help="Settings tried for each contestant, its own included. Default 40."),
+    typer.Option(
+        min=1, help="Number of settings tried per detector, its own included. Default 40."
+    ),
 ]
 Objective = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(
         metavar="purity95|purity95-groups|f1|f2",
-        help="What settings are chosen for: completeness where 95 % of the detections are right "
-        "(default), its mean over groups that are each that pure, or the best F1 or F2.",
+        help="Objective of the choice: completeness at 95 % purity (default), the mean of that "
+        "over groups which each have 95 % purity, or the best F1 or F2.",
     ),
 ]
 PerGroup = Annotated[
-    bool, typer.Option("--per-group", help="Choose settings for every group of frames by itself.")
+    bool, typer.Option("--per-group", help="Choose settings for every group of frames separately.")
 ]
 TuningSeed = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option("--tuning-seed", min=0, help="Of the settings drawn. Default 0."),
+    typer.Option("--tuning-seed", min=0, help="Seed of the sampled settings. Default 0."),
 ]
 
 _TOP = ("detectors", "detector", "rules", "tuning", "workers")
 
 
 def read_config(path: Path | None) -> dict[str, Any]:
-    """Return a TOML configuration, {} without one; an unknown key is an error."""
+    """Read a TOML configuration; {} without a file. An unknown key is an error."""
     if path is None:
         return {}
     try:
@@ -127,7 +129,7 @@ def read_config(path: Path | None) -> dict[str, Any]:
             config = tomllib.load(file)
     except OSError as error:
         raise BadInputError(str(path), "a readable TOML file", error.strerror or "error") from error
-    except (ValueError, RecursionError) as error:  # of TOML, of Unicode, of endless digits
+    except (ValueError, RecursionError) as error:  # from TOML, Unicode or huge integers
         raise BadInputError(str(path), "a TOML file", str(error)) from error
     for key, value in config.items():
         if key not in _TOP:
@@ -143,19 +145,19 @@ def read_config(path: Path | None) -> dict[str, Any]:
             fits, wanted = isinstance(value, dict), "a table"
         if not fits:
             raise BadInputError(str(path), f"{key} to be {wanted}", repr(value))
-    # Also where the command has no use for them: a slip of the pen is to be seen at once.
+    # Checked even if the command does not use them, so that a typo is reported at once.
     rules_from(config)
     tuning_from(config)
     return config
 
 
-def contestants_from(
+def detector_specs(
     config: dict[str, Any],
     with_: list[str] | None,
     set_: list[str] | None,
     default: Sequence[str],
 ) -> list[DetectorSpec]:
-    """Return who takes part: those named by options, else by the file, else by default."""
+    """Return the detectors to run: from the options, else from the file, else the default."""
     listed = config.get("detectors") or ()
     return parse_contestants(
         with_ or listed or default, set_ or (), config.get("detector"), listed=listed
@@ -169,7 +171,7 @@ def rules_from(
     bins: str | None = None,
     pairing: str | None = None,
 ) -> ScoringRules:
-    """Return the scoring rules: the file's, overridden by options."""
+    """Return the scoring rules of a configuration, overridden by options."""
     given = {"radius_px": radius_px, "bins": bins, "pairing": pairing}
     return ScoringRules(
         **{**config.get("rules", {}), **{k: v for k, v in given.items() if v is not None}}
@@ -184,7 +186,7 @@ def tuning_from(
     per_group: bool = False,
     seed: int | None = None,
 ) -> TuningRules:
-    """Return how settings are chosen: the file's, overridden by options."""
+    """Return the tuning rules of a configuration, overridden by options."""
     given = {"trials": trials, "objective": objective, "per_group": per_group or None, "seed": seed}
     chosen = {key: value for key, value in given.items() if value is not None}
     return build_settings(TuningRules, "tuning", {**config.get("tuning", {}), **chosen})

@@ -1,4 +1,4 @@
-"""`skyduel report`: draw a run's report again from its files."""
+"""The command `skyduel report`: write the report of a finished run again."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ NAME = "report"
 def command(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     pdf: Annotated[
-        bool, typer.Option("--pdf", help="Print the page to report/report.pdf too; needs Chromium.")
+        bool,
+        typer.Option("--pdf", help="Also print the page to report/report.pdf; needs Chromium."),
     ] = False,
 ) -> None:
-    """Draw the report of a run again, from the files of its folder alone.
+    """Write the report of a run again, from the files of its folder.
 
-    Writes report/index.html, report/report.md and the figures with their tables;
-    computes nothing anew, and needs neither the frames nor the detectors.
+    Writes report/index.html, report/report.md and the figures with their tables. It
+    computes no scores and needs neither the frames nor the detectors.
     """
     from skyduel.reports import write_pdf, write_report
 

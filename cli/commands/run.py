@@ -1,4 +1,4 @@
-"""`skyduel run`: the main job."""
+"""The command `skyduel run`: run and score detectors, and write the report."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from skyduel.cli.commands.options import (
     TuningSeed,
     With,
     Workers,
-    contestants_from,
+    detector_specs,
     read_config,
     rules_from,
     tuning_from,
 )
-from skyduel.cli.console import err, out, progress, watcher, wide_out
+from skyduel.cli.console import err, out, progress, progress_callback, wide_out
 from skyduel.core import BadInputError, Dataset, Sectioning, open_dataset
 from skyduel.runner.builtin_dataset import BUILTIN_FRAMES, BUILTIN_SEED, make_builtin
 from skyduel.runner.detector_specs import DEFAULT_CONTESTANTS, TUNED_CONTESTANTS
@@ -48,14 +48,14 @@ def command(
             metavar="DATASET",
             help="Folder of frames (FITS, also .gz .bz2 .fz) with truth tables of the same name, "
             "or a manifest table with columns frame, truth, split, group. "
-            "Without it: the built-in set of 24 simulated frames.",
+            "Default: the built-in set of 24 simulated frames.",
         ),
     ] = None,
     with_: With = None,
     set_: Set = None,
     out_folder: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--out", help="Run folder. Default: runs/NAME-OF-THE-SET."),
+        typer.Option("--out", help="Run folder. Default: runs/NAME-OF-THE-DATASET."),
     ] = None,
     radius_px: RadiusPx = None,
     pairing: Pairing = None,
@@ -66,8 +66,8 @@ def command(
         bool,
         typer.Option(
             "--tune",
-            help="Let every detector take part once more, as NAME-tuned, with settings chosen on "
-            "the calibration split, or on each half of the set for the other.",
+            help="Also run every detector as NAME-tuned, with settings chosen on the calibration "
+            "split, or by cross-fitting on the two halves of the data set.",
         ),
     ] = False,
     trials: Trials = None,
@@ -77,15 +77,15 @@ def command(
     section_px: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(
-            help="Frames of more than this squared are read and searched in sections of this "
-            "side, so that a mosaic needs little memory. Default 4096."
+            help="Read and search larger frames in sections of this side length in px, so that a "
+            "large image needs little memory. Default 4096."
         ),
     ] = None,
     scheduler: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
             metavar="ADDRESS",
-            help="Handle frames on the workers of this Dask cluster, which see the same files: "
+            help="Run on the workers of this Dask cluster, which must see the same files: "
             "tcp://HOST:PORT or a scheduler file. Needs the extra dask.",
         ),
     ] = None,
@@ -94,26 +94,26 @@ def command(
         typer.Option(
             min=0.001,
             metavar="SECONDS",
-            help="Give a frame up that takes a detector longer. Default: never.",
+            help="Time limit per frame and detector; a frame above it fails. Default: no limit.",
         ),
     ] = None,
     resume: Annotated[
         bool,
         typer.Option(
             "--resume",
-            help="Complete the interrupted run in --out, as happens anyway, and fail if there is "
-            "none.",
+            help="Complete the interrupted run in --out, and fail if there is none. Without this "
+            "option an interrupted run is also completed.",
         ),
     ] = False,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Replace an earlier run in --out instead of going on.")
+        bool,
+        typer.Option("--fresh", help="Replace an earlier run in --out instead of completing it."),
     ] = False,
 ) -> None:
     """Run every detector on every frame, score them, and write the report.
 
-    An interrupted run goes on where it stopped when the same command is given
-    again. A frame that fails is recorded with its reason, the others are
-    finished, and the exit status is 2.
+    The same command completes an interrupted run. If a frame fails, its error
+    is recorded, the other frames are finished, and the exit status is 2.
     """
     began = time.monotonic()
     settings = read_config(config)
@@ -125,8 +125,10 @@ def command(
             settings, trials=trials, objective=objective, per_group=per_group, seed=tuning_seed
         )
     elif trials or objective or per_group or tuning_seed is not None:
-        raise BadInputError("run", "--tune with the options of tuning", "them without --tune")
-    contestants = contestants_from(
+        raise BadInputError(
+            "run", "--tune with the tuning options", "tuning options without --tune"
+        )
+    specs = detector_specs(
         settings, with_, set_, TUNED_CONTESTANTS if tune else DEFAULT_CONTESTANTS
     )
     if resume and fresh:
@@ -134,13 +136,13 @@ def command(
     if resume and not (folder / "run.json").is_file():
         raise BadInputError(str(folder), "an interrupted run to resume", "no run.json in it")
     if fresh and dataset is None and (folder / "run.json").is_file():
-        shutil.rmtree(folder / "data", ignore_errors=True)  # an earlier version's may differ
+        shutil.rmtree(folder / "data", ignore_errors=True)  # those of an earlier version may differ
     with progress() as bar:
-        watch = watcher(bar)
+        watch = progress_callback(bar)
         frames = open_dataset(dataset) if dataset else _builtin(folder, watch)
         plan = RunPlan(
             dataset=frames,
-            contestants=contestants,
+            contestants=specs,
             rules=rules,
             folder=folder,
             fresh=fresh,
@@ -157,14 +159,14 @@ def command(
         watch("report", "", 1)
         from skyduel.cli.terminal_summary import run_summary
         from skyduel.reports import write_report  # matplotlib loads only now
-        from skyduel.run_folder import load_run  # matplotlib loads only now
+        from skyduel.run_folder import load_run
 
         page = write_report(folder)
         watch("report", "page", 1)
     wide_out().print(run_summary(load_run(folder)))
-    for shown in record["detectors"]:
-        for lack in shown["settings"].get("not_reproduced", ()):
-            line = f"{shown['name']} cannot do as its file says: {lack}"
+    for detector in record["detectors"]:
+        for problem in detector["settings"].get("not_reproduced", ()):
+            line = f"{detector['name']} does not reproduce a setting of its file: {problem}"
             err.print(line, markup=False, style="yellow", soft_wrap=True)
     for failure in record["failures"]:
         who = f" ({failure['detector']})" if failure["detector"] else ""
@@ -177,9 +179,9 @@ def command(
 
 
 def _builtin(folder: Path, watch: Watcher) -> Dataset:
-    """Return the built-in set, made in the run folder unless it is there already."""
+    """Return the built-in data set, simulated into the run folder unless it exists already."""
     data = folder / "data"
-    if (data / "manifest.csv").exists():  # written last: the set is whole
+    if (data / "manifest.csv").exists():  # written last, so the set is complete
         return replace(open_dataset(data), name=_BUILTIN)
     ours = (folder / "run.json").is_file()
     if not ours and folder.exists() and any(p.name != "data" for p in folder.iterdir()):

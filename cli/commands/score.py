@@ -1,4 +1,4 @@
-"""`skyduel score`: two catalogues to scores."""
+"""The command `skyduel score`: score a catalogue against a truth catalogue."""
 
 from __future__ import annotations
 
@@ -44,36 +44,37 @@ def command(
     radius_px: RadiusPx = None,
     radius_arcsec: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(help="Pair on the sky, by ra and dec, within this many arcsec, inclusive."),
+        typer.Option(help="Match on the sky by ra and dec: radius in arcsec, inclusive."),
     ] = None,
     pairing: Pairing = None,
     bins: Bins = None,
     threshold: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(help="Lowest score that counts as a detection. Default: every row."),
+        typer.Option(help="Lowest score of a detection. Default: use every row."),
     ] = None,
     frame: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
-            help="Their frame: its WCS, its mask (also one beside it) and its area; fluxes of both "
-            "are measured on it in one aperture."
+            help="Frame of both catalogues: gives WCS, mask (also one beside it) and area; fluxes "
+            "of both are measured on it in one aperture."
         ),
     ] = None,
     metric: Annotated[
         str,
         typer.Option(
             metavar="NAME",
-            help="skyduel, or jia2020: that paper's numbers with their faults, to compare with it.",
+            help="skyduel, or jia2020: the scores of Jia, Liu & Sun (2020) with their faults, only "
+            "for comparison with that paper.",
         ),
     ] = "skyduel",
-    json_: Annotated[bool, typer.Option("--json", help="Print stable JSON instead.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     config: Config = None,
 ) -> None:
-    """Pair two catalogues and print completeness, purity, F1 and F2 per magnitude bin.
+    """Match two catalogues and print completeness, purity, F1 and F2 per magnitude bin.
 
-    Catalogues may be ECSV, FITS, VOTable, CSV, Parquet, COCO's JSON or SExtractor's
-    text and LDAC. Positions are 0-based px with the integer at the pixel's centre
-    (SExtractor's are converted), or RA and Dec with --radius-arcsec.
+    Formats: ECSV, FITS, VOTable, CSV, Parquet, COCO JSON, and SExtractor's ASCII_HEAD and
+    FITS_LDAC. Positions are 0-based px; integers are pixel centres (SExtractor's
+    positions are converted). With --radius-arcsec, positions are RA and Dec.
     """
     if radius_px is not None and radius_arcsec is not None:
         raise BadInputError("--radius-arcsec", "one radius", "--radius-px as well")
@@ -113,9 +114,10 @@ def _print_jia2020(report: ScoreReport, as_json: bool) -> None:
         return
     names = ("recall", "precision", "f1", "f2")
     table = Table(
-        title="as Jia, Liu & Sun (2020) counted: not one to one, and no true precision",
+        title="scores as defined in Jia, Liu & Sun (2020): matches are not one to one",
         title_justify="left",
-        caption="for comparison with that paper alone; a bin without truths is 1",
+        caption="only for comparison with that paper: this is not the usual precision, and a bin "
+        "without truths is 1",
     )
     table.add_column("mag")
     for name in names:
@@ -131,7 +133,7 @@ def _print_jia2020(report: ScoreReport, as_json: bool) -> None:
 def _prepared(
     found: Path, truth: Path, image: Frame | None, rules: ScoringRules, on_sky: bool
 ) -> tuple[Catalog, Catalog]:
-    """Read both catalogues; with their frame, measure them and mark the detections to ignore."""
+    """Read both catalogues; with a frame, measure and mark sources as in a run."""
     detections = read_catalog(found, frame=image, on_sky=on_sky)
     sources = read_catalog(truth, frame=image, on_sky=on_sky)
     if on_sky and image is not None and image.wcs is not None:
@@ -178,7 +180,7 @@ def _table(report: ScoreReport) -> Table:
 
 
 def _cell(row: dict[Any, Any]) -> Text:
-    """Return ``value [lo, hi] k/n``, leaving out what is undefined."""
+    """Format ``value [lo, hi] k/n``; undefined parts are left out."""
     if row["value"] != row["value"]:
         return Text("–")
     text = f"{row['value']:.3f}"

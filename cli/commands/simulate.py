@@ -1,4 +1,4 @@
-"""`skyduel simulate`: frames whose truth is known."""
+"""The command `skyduel simulate`: simulate frames with a known truth."""
 
 from __future__ import annotations
 
@@ -18,22 +18,27 @@ NAME = "simulate"
 
 
 def command(
-    out_folder: Annotated[Path, typer.Option("--out", help="Folder for frames, truth, manifest.")],
+    out_folder: Annotated[
+        Path, typer.Option("--out", help="Folder for frames, truth and manifest.")
+    ],
     family: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option(help=f"{', '.join(FAMILIES)}. Repeat for more. Default: all."),
+        typer.Option(help=f"Kind of frame: {', '.join(FAMILIES)}. Repeat for more. Default: all."),
     ] = None,
-    count: Annotated[int, typer.Option(min=1, help="Frames of each family.")] = 4,
+    count: Annotated[int, typer.Option(min=1, help="Number of frames per kind.")] = 4,
     calibration: Annotated[
-        int, typer.Option(min=0, help="How many of each are for calibration, not for scores.")
+        int,
+        typer.Option(
+            min=0, help="Number of frames per kind in the calibration split, which is not scored."
+        ),
     ] = 0,
-    ny: Annotated[int, typer.Option(min=16, help="Rows.")] = 512,
-    nx: Annotated[int, typer.Option(min=16, help="Columns.")] = 512,
+    ny: Annotated[int, typer.Option(min=16, help="Number of rows.")] = 512,
+    nx: Annotated[int, typer.Option(min=16, help="Number of columns.")] = 512,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same frames.")] = 1,
 ) -> None:
-    """Simulate frames with truth: FITS images, ECSV tables and a manifest.
+    """Simulate frames with known truth: FITS images, ECSV tables and a manifest.
 
-    The truth lists every source rendered, with the S/N of an ideal measurement.
+    The truth lists every rendered source with its ideal S/N.
     """
     families = list(dict.fromkeys(family or FAMILIES))
     unknown = [f for f in families if f not in FAMILIES]

@@ -1,4 +1,4 @@
-"""`skyduel train`: the neural detector, on simulated frames."""
+"""The command `skyduel train`: train the neural detector on simulated frames."""
 
 from __future__ import annotations
 
@@ -16,34 +16,38 @@ NAME = "train"
 
 def command(
     out_folder: Annotated[
-        Path, typer.Option("--out", help="Folder of the training; a started one is continued.")
+        Path,
+        typer.Option("--out", help="Folder of the training; an interrupted training is resumed."),
     ] = Path("training"),
     steps: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="Optimiser steps in all. Default 6000."),
+        typer.Option(min=1, help="Total number of optimiser steps. Default 6000."),
     ] = None,
     batch: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="Frames a step. Default 8."),
+        typer.Option(min=1, help="Frames per step. Default 8."),
     ] = None,
     seed: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(min=0, help="The same seed gives the same first steps. Default 1."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    workers: Annotated[int, typer.Option(min=0, help="Processes that simulate frames.")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Number of processes that simulate frames.")
+    ] = 1,
     frames: Annotated[
         str,
         typer.Option(
-            help="Where the pixels of training frames are made: host, device, or auto (on a GPU "
-            "there, else by the worker processes). The scenes are the same, the noise is not."
+            help="Where the pixels of training frames are made: host (by the worker processes), "
+            "device, or auto (device on a GPU, else host). The scenes are the same, the noise "
+            "differs."
         ),
     ] = "auto",
     start: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
             "--from",
-            help="A weights file to begin with, instead of chance; a larger network is slimmed.",
+            help="Initial weights file. Default: random weights. A larger network is pruned.",
         ),
     ] = None,
     learning_rate: Annotated[
@@ -52,31 +56,32 @@ def command(
     ] = None,
     warmup: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="Steps of rising learning rate. Default 100."),
+        typer.Option(min=1, help="Steps with rising learning rate. Default 100."),
     ] = None,
     cooldown: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(min=0.0, max=1.0, help="Share of steps of falling rate. Default 0.3."),
+        typer.Option(
+            min=0.0, max=1.0, help="Fraction of steps with falling learning rate. Default 0.3."
+        ),
     ] = None,
     tensorboard: Annotated[
         Optional[bool],  # noqa: UP045
         typer.Option(
             "--tensorboard/--no-tensorboard",
-            help="Write event files to --out/tensorboard. Default: if it is installed.",
+            help="Write TensorBoard logs to --out/tensorboard. Default: if it is installed.",
         ),
     ] = None,
     weights: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="Where the finished weights go. Default: weights.safetensors in --out."),
+        typer.Option(help="File for the final weights. Default: weights.safetensors in --out."),
     ] = None,
 ) -> None:
-    """Train on simulated frames that never repeat, and write calibrated weights.
+    """Train the neural detector on simulated frames that never repeat, and calibrate it.
 
-    Checkpoints are written as it goes; the same command continues a training that
-    was stopped, with nothing lost but the steps since the last checkpoint. A
-    larger --steps extends a finished one, a smaller one lets the rate fall sooner.
-    What is calibrated and written are the averaged weights with the lowest loss on
-    validation frames that no step has seen. Weights are safetensors, never pickle.
+    The same command resumes an interrupted training from its last checkpoint. A
+    larger --steps extends a finished training; with a smaller one the learning rate falls
+    sooner. The averaged weights with the lowest loss on held-out validation frames are
+    calibrated and written as safetensors, never as pickle.
 
     On several GPUs: torchrun --nproc-per-node N --no-python skyduel train ...
     """
@@ -84,14 +89,14 @@ def command(
 
     from skyduel.core import BadInputError
     from skyduel.detect.calibration.fit_calibration import finish
-    from skyduel.detect.training import tensorboard_log as board
+    from skyduel.detect.training import tensorboard_log
     from skyduel.detect.training.distributed import talks
     from skyduel.detect.training.train import BEST, Progress, TrainingSettings, train
 
     if device not in ("auto", "cpu", "cuda"):
         raise BadInputError("--device", "auto, cpu or cuda", repr(device))
     if device == "cuda" and not torch.cuda.is_available():
-        raise BadInputError("--device", "a CUDA device, or cpu", "none available")
+        raise BadInputError("--device", "a CUDA device, or --device cpu", "no CUDA device")
     if frames not in ("auto", "host", "device"):
         raise BadInputError("--frames", "auto, host or device", repr(frames))
     chosen = "cuda" if torch.cuda.is_available() and device != "cpu" else "cpu"
@@ -109,9 +114,9 @@ def command(
     places = {"device": chosen, "frames": frames, "workers": workers}
     settings = TrainingSettings.model_validate({**places, **given})
     if tensorboard is None:
-        tensorboard = board.available()
+        tensorboard = tensorboard_log.available()
     elif tensorboard:
-        board.require()
+        tensorboard_log.require()
     if not talks():
         train(settings, out_folder, None, start)
         return

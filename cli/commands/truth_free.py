@@ -15,7 +15,7 @@ from skyduel.cli.commands.options import (
     RadiusPx,
     Set,
     With,
-    contestants_from,
+    detector_specs,
     read_config,
     rules_from,
 )
@@ -37,12 +37,13 @@ def command(
     repeats: Annotated[
         bool,
         typer.Option(
-            "--repeats", help="The frames are exposures of one field: also count what repeats."
+            "--repeats",
+            help="The frames are exposures of one field: also count repeated detections.",
         ),
     ] = False,
     radius_px: RadiusPx = None,
     mask_sigma: Annotated[
-        float, typer.Option(help="Brighter than this many sigmas is masked before flipping.")
+        float, typer.Option(help="Mask pixels above this many sigma before the sign flip.")
     ] = 5.0,
     out_folder: Annotated[
         Optional[Path],  # noqa: UP045 - typer reads the annotation at run time
@@ -52,29 +53,29 @@ def command(
     set_: Set = None,
     config: Config = None,
 ) -> None:
-    """Estimate each detector's purity on frames that have no truth, at its default threshold.
+    """Estimate each detector's purity on frames without truth, at its default threshold.
 
-    Sign-flipped: what it finds on the frame turned upside down is noise. The
-    purity from that is an upper limit, for artefacts and split sources are not in it.
-    With --repeats: what is seen in one exposure only is suspect. The purity from
-    that is a lower limit, except that what recurs (hot pixels, spikes) passes for real.
+    Sign-flipped frames: every detection on the frame with reversed sign is noise. The
+    purity from this count is an upper limit, because it misses artefacts and split sources.
+    With --repeats: a detection in only one exposure is suspect. The purity from this count is
+    a lower limit, except that false detections which recur (hot pixels, spikes) count as real.
     """
     from skyduel.runner.truth_free import flip_table, repeat_table
 
     if repeats and len(frames) < 2:
         raise BadInputError("--repeats", "at least two frames", str(len(frames)))
     settings = read_config(config)
-    contestants = contestants_from(settings, with_, set_, DEFAULT_CONTESTANTS)
+    specs = detector_specs(settings, with_, set_, DEFAULT_CONTESTANTS)
     radius = radius_px or rules_from(settings).radius_px
     images = []
     for path in frames:
         images.append(read_piece(path, cutout))
-        _check_room(images, len(frames))
+        _check_memory(images, len(frames))
     names = [image.name for image in images]
     if len(set(names)) < len(names):
-        # The same name in two folders is usual for exposures.
+        # Exposures often have the same name in different folders.
         images = [image.with_(name=path) for image, path in zip(images, frames, strict=True)]
-    detectors = {c.name: build(c) for c in contestants}
+    detectors = {spec.name: build(spec) for spec in specs}
     found = {}
     with progress() as bar:
         total = len(images) * len(detectors)
@@ -97,7 +98,7 @@ def command(
         tables["repeats"] = repeat_table(images, detectors, radius, found=found)
         wide_out().print(_repeat_view(tables["repeats"], radius))
         if images[0].wcs is None:
-            line = "skyduel: no WCS: the exposures are taken as registered to the pixel"
+            line = "skyduel: no WCS: the exposures are assumed to be registered to the pixel"
             err.print(line, markup=False, highlight=False, soft_wrap=True)
     if out_folder is not None:
         for name, table in tables.items():
@@ -105,13 +106,13 @@ def command(
                 without_formulas(table).to_csv(temporary, index=False)
 
 
-def _check_room(images: list[Frame], total: int) -> None:
-    """Refuse as many frames as do not fit in memory beside their flipped selves."""
+def _check_memory(images: list[Frame], total: int) -> None:
+    """Refuse more frames than fit in memory together with their sign-flipped copies."""
     each = sum(image.data.nbytes + image.bad.nbytes for image in images) / len(images)
     most = int(most_bytes() / (2 * each))
     if total > most:
         raise BadInputError(
-            "FRAME", f"at most {most} frames of this size at a time, which are held in memory",
+            "FRAME", f"at most {most} frames of this size at a time, all held in memory",
             str(total),
         )  # fmt: skip
 
@@ -120,10 +121,18 @@ def _flip_view(rows: Any, single: str | None) -> Table:
     table = Table(
         title="sign-flipped frames" if single is None else f"sign-flipped: {single}",
         title_justify="left",
-        caption="purity: an upper limit, noise alone being counted; [95 % interval]",
+        caption="purity: an upper limit, because only noise is counted as false; [95 % interval]",
         caption_justify="left",
     )
-    for name in ("detector", "frame", "found", "flipped", "false per Mpix", "purity ≤", "sky used"):
+    for name in (
+        "detector",
+        "frame",
+        "found",
+        "flipped",
+        "false per Mpix",
+        "purity ≤",
+        "area used",
+    ):
         table.add_column(name, justify="left" if name in ("detector", "frame") else "right")
     for row in rows.to_dict("records"):
         table.add_row(
@@ -142,15 +151,15 @@ def _repeat_view(rows: Any, radius: float) -> Table:
     table = Table(
         title=f"repeats within {radius:g} px",
         title_justify="left",
-        caption="purity: a lower limit, if what is false does not recur; [95 % interval]",
+        caption="purity: a lower limit if false detections do not recur; [95 % interval]",
         caption_justify="left",
     )
     seen = [name for name in rows.columns if name.startswith("seen_")]
     table.add_column("detector")
-    for name in (*(f"seen {s.removeprefix('seen_')}×" for s in seen), "share once", "by chance"):
+    for name in (*(f"seen {s.removeprefix('seen_')}×" for s in seen), "fraction once", "by chance"):
         table.add_column(name, justify="right")
     table.add_column("purity ≥", justify="right")
-    table.add_column("if none seen once is real", justify="right")
+    table.add_column("if all seen once are false", justify="right")
     for row in rows.to_dict("records"):
         table.add_row(
             Text(str(row["detector"])),

@@ -1,4 +1,4 @@
-"""`skyduel tune`: settings for every contestant, from the same number of trials."""
+"""The command `skyduel tune`: choose the settings of every detector by equally many trials."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from skyduel.cli.commands.options import (
     TuningSeed,
     With,
     Workers,
-    contestants_from,
+    detector_specs,
     read_config,
     rules_from,
     tuning_from,
 )
-from skyduel.cli.console import err, out, progress, watcher, wide_out
+from skyduel.cli.console import err, out, progress, progress_callback, wide_out
 from skyduel.cli.settings_file import toml_value
 from skyduel.core import BadInputError, atomic_path, open_dataset
 from skyduel.core.io.safe_csv import without_formulas
@@ -39,7 +39,7 @@ __all__ = ["NAME", "as_toml", "command"]
 
 NAME = "tune"
 
-#: Trials shown of each contestant, besides the default settings.
+#: Trials shown per detector, besides the default settings.
 _SHOWN: Final = 5
 
 
@@ -49,13 +49,13 @@ def command(
         typer.Argument(
             metavar="DATASET",
             help="Frames with truth, as for `skyduel run`. Its calibration split is used, or all "
-            "of it where there is none.",
+            "frames if there is none.",
         ),
     ],
     with_: With = None,
     set_: Set = None,
     out_file: Annotated[
-        Path, typer.Option("--out", help="TOML file for `skyduel run --config`.")
+        Path, typer.Option("--out", help="TOML file to write, for `skyduel run --config`.")
     ] = Path("tuned.toml"),
     trials: Trials = None,
     objective: Objective = None,
@@ -67,31 +67,31 @@ def command(
     config: Config = None,
     workers: Workers = None,
 ) -> None:
-    """Choose every detector's settings by the same number of trials.
+    """Choose the settings of every detector with the same number of trials.
 
-    Writes --out, a table of all trials beside it (.csv and .parquet), and a
-    folder of outcomes (.trials) from which the same command goes on if it was
-    stopped, or chooses anew for another --objective without running anything.
+    Writes --out, a table of all trials beside it (.csv and .parquet), and a folder
+    with the outcomes of the trials (.trials). From that folder the same command resumes
+    an interrupted search, and chooses again for another --objective without running detectors.
     """
     settings = read_config(config)
     rules = rules_from(settings, radius_px=radius_px, bins=bins, pairing=pairing)
     tuning = tuning_from(
         settings, trials=trials, objective=objective, per_group=per_group, seed=tuning_seed
     )
-    contestants = contestants_from(settings, with_, set_, TUNED_CONTESTANTS)
+    specs = detector_specs(settings, with_, set_, TUNED_CONTESTANTS)
     frames = open_dataset(dataset)
     if out_file.suffix != ".toml":
         raise BadInputError("--out", "a name ending in .toml", repr(str(out_file)))
     with progress() as bar:
         tuned = tune(
             frames.entries,
-            contestants,
+            specs,
             tuning,
             rules,
             out_file.with_suffix(".trials"),
             crossfit=False,
             workers=workers or settings.get("workers") or 1,
-            watch=watcher(bar),
+            watch=progress_callback(bar),
         )
     table = pd.concat([one.table() for one in tuned], ignore_index=True)
     with atomic_path(out_file.with_suffix(".parquet")) as temporary:
@@ -112,7 +112,7 @@ def command(
         temporary.write_text(as_toml(tuned, said))
     _show(tuned, tuning.objective)
     if not calibration:
-        note = "no calibration split: scores on these very frames would flatter what was chosen"
+        note = "no calibration split: scores on these same frames would be optimistic"
         err.print(note, style="yellow", markup=False, soft_wrap=True)
     for one in tuned:
         for frame, trial, reason in one.failures:
@@ -125,30 +125,30 @@ def command(
 
 
 def as_toml(tuned: Sequence[Tuned], comment: str) -> str:
-    """Return a configuration with every contestant as it was and as it is tuned.
+    """Return a TOML configuration with every detector before and after tuning.
 
     Parameters
     ----------
     tuned : sequence of Tuned
-        Chosen on all their frames; of several groups each gets a contestant.
+        Results of the search on all frames; each group gets a detector of its own.
     comment : str
-        The first line.
+        First line of the file.
     """
-    contestants: list[DetectorSpec] = []
+    specs: list[DetectorSpec] = []
     for one in tuned:
-        contestants.append(one.contestant)
+        specs.append(one.contestant)
         for part in one.parts:
             if one.space and part.trial is not None:
-                contestants.append(_tuned(one, part))
-    lines = [f"# {comment}", f"detectors = {toml_value([c.name for c in contestants])}"]
-    for contestant in contestants:
+                specs.append(_tuned(one, part))
+    lines = [f"# {comment}", f"detectors = {toml_value([spec.name for spec in specs])}"]
+    for spec in specs:
         lines += [
             "",
-            f"[detector.{json.dumps(contestant.name)}]",
-            f"use = {toml_value(contestant.use)}",
+            f"[detector.{json.dumps(spec.name)}]",
+            f"use = {toml_value(spec.use)}",
         ]
-        for key, value in contestant.settings.items():
-            if value is not None:  # TOML has no word for it, and it is what absence means
+        for key, value in spec.settings.items():
+            if value is not None:  # TOML has no null; a missing key means None
                 lines.append(f"{key} = {toml_value(value)}")
     return "\n".join(lines) + "\n"
 
@@ -163,7 +163,7 @@ def _show(tuned: Sequence[Tuned], objective: str) -> None:
     console = wide_out()
     for one in tuned:
         if not one.space:
-            text = f"{one.contestant.name}: declares nothing to choose; its own settings stand"
+            text = f"{one.contestant.name}: has no tunable settings, so its settings are kept"
             console.print(text, markup=False, soft_wrap=True)
             continue
         for part in one.parts:
@@ -184,7 +184,7 @@ def _show(tuned: Sequence[Tuned], objective: str) -> None:
                 numbers = (goal.value, goal.threshold, goal.completeness, goal.purity, goal.f1)
                 trial = one.trials[k]
                 words = ", ".join(f"{key}={value}" for key, value in trial.items())
-                table.add_row(str(k), *(_number(v) for v in numbers), words or "as they are")
+                table.add_row(str(k), *(_number(v) for v in numbers), words or "unchanged")
             console.print(table)
 
 

@@ -15,7 +15,8 @@ from skyduel.cli import console
 from skyduel.cli import main as cli
 from skyduel.cli.commands.examples import EXAMPLES
 
-COMMANDS = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
+ALL = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
+COMMANDS = {name: command for name, command in ALL.items() if not command.hidden}
 
 
 def skyduel(*words: str) -> int:
@@ -108,12 +109,12 @@ def test_rate_and_remaining_time(monkeypatch) -> None:
     now = 100.0
     monkeypatch.setattr(console.time, "monotonic", lambda: now)
     rate = console.Rate()
-    assert rate.tell(4000, 6000) == ""  # resumed: what was done before says nothing
+    assert rate.describe(4000, 6000) == ""  # resumed: what was done before says nothing
     now = 110.0
-    assert rate.tell(4005, 6000) == "2.00 s each, 1:06:30 left"
-    assert rate.tell(4100, 6000) == "10.0/s, 0:03:10 left"
-    assert rate.tell(6000, 6000) == "200.0/s"
-    assert rate.tell(4005, None) == "2.00 s each"
+    assert rate.describe(4005, 6000) == "2.00 s each, 1:06:30 left"
+    assert rate.describe(4100, 6000) == "10.0/s, 0:03:10 left"
+    assert rate.describe(6000, 6000) == "200.0/s"
+    assert rate.describe(4005, None) == "2.00 s each"
 
 
 def test_the_bar_shows_the_rate_from_the_second_step_on(monkeypatch) -> None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from skyduel.cli import main as cli
 from skyduel.cli.commands.options import read_config, rules_from, tuning_from
-from skyduel.cli.settings_file import explain, limits_of, settings_file, toml_value
+from skyduel.cli.settings_file import allowed_values, field_descriptions, settings_file, toml_value
 from skyduel.core import BadInputError
 from skyduel.core.registry import available, make_detector
 from skyduel.evaluation import ScoringRules
@@ -70,7 +70,7 @@ def test_no_setting_is_left_out_or_without_a_word(text: str) -> None:
         part = text.partition(f"[{table}]\n")[2].partition("\n[")[0]
         listed = set(re.findall(r"^#(\w+) =", part, flags=re.MULTILINE))
         assert set(model.model_fields) - listed <= {"not_reproduced"}, table
-        assert set(explain(model)) == set(model.model_fields), table
+        assert set(field_descriptions(model)) == set(model.model_fields), table
 
 
 def test_what_is_not_set_has_none_for_its_default(text: str) -> None:
@@ -152,14 +152,14 @@ class Plain(BaseModel):
 
 
 def test_meanings_come_from_the_field_or_the_docstring() -> None:
-    assert explain(Plain) == {
+    assert field_descriptions(Plain) == {
         "depth": "How deep",
         "first": "A pair ...",
         "second": "A pair ...",
         "third": "said by the field",
     }
-    assert limits_of(Plain, "depth") == "> 0, ≤ 2"
-    assert limits_of(Plain, "third") == ""
+    assert allowed_values(Plain, "depth") == "> 0, ≤ 2"
+    assert allowed_values(Plain, "third") == ""
 
 
 @pytest.mark.parametrize(

@@ -266,7 +266,7 @@ def test_config_errors_name_the_key(star_frame, tmp_path, capsys) -> None:
 
 
 def test_tables_of_detectors_that_stand_by_are_welcome(tmp_path) -> None:
-    from skyduel.cli.commands.options import contestants_from, read_config
+    from skyduel.cli.commands.options import detector_specs, read_config
 
     config = tmp_path / "duel.toml"
     config.write_text(
@@ -283,12 +283,12 @@ use = "sep"
 """
     )
     read = read_config(config)
-    chosen = contestants_from(read, None, None, ())
+    chosen = detector_specs(read, None, None, ())
     assert [(c.name, c.use) for c in chosen] == [("a", "sep"), ("b", "sep")]
-    chosen = contestants_from(read, ["for_another_day"], None, ())
+    chosen = detector_specs(read, ["for_another_day"], None, ())
     assert [(c.name, c.use) for c in chosen] == [("for_another_day", "sep")]
     with pytest.raises(BadInputError, match="'bb'; did you mean b"):
-        contestants_from(read, None, ["bb.DETECT_THRESH=3"], ())
+        detector_specs(read, None, ["bb.DETECT_THRESH=3"], ())
 
 
 FRAMES = [

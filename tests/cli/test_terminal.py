@@ -6,7 +6,7 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
-from skyduel.cli.console import err, progress, shown, watcher, wide_out
+from skyduel.cli.console import err, progress, progress_callback, wide_out, without_controls
 
 NAME = "a\x1b[2J\x9b1m\x07\u202eb"
 
@@ -31,7 +31,7 @@ def test_tables_and_lines_hold_nothing_that_acts(capsys) -> None:
 
 def test_a_stage_is_neither_obeyed_nor_markup(capsys) -> None:
     with progress() as bar:
-        watch = watcher(bar)
+        watch = progress_callback(bar)
         watch("[red]evil\x1b[2J", "", 2)
         watch("[red]evil\x1b[2J", "frame", 2)
     said = capsys.readouterr().err
@@ -41,4 +41,4 @@ def test_a_stage_is_neither_obeyed_nor_markup(capsys) -> None:
 
 @pytest.mark.parametrize("text", ["plain", "é – ≥ 21.5", "two\nlines", ""])
 def test_other_text_stays(text: str) -> None:
-    assert shown(text) == text
+    assert without_controls(text) == text

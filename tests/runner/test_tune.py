@@ -330,7 +330,7 @@ def test_tune_writes_settings_and_all_trials(inline, sky, tmp_path, capsys) -> N
     assert not stop.value.code
     said = capsys.readouterr()
     assert str(out) in said.out
-    assert "as they are" in said.out
+    assert "unchanged" in said.out
     assert "no calibration split" in said.err
     assert len(pd.read_csv(tmp_path / "best.csv")) == 3
     config = read_config(out)
