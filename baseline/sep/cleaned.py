@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from skyduel.baseline.sep.cleaning import CleaningSettings, clean
 from skyduel.baseline.sep.detector import SepDetector
-from skyduel.baseline.sep.settings import SepSettings
+from skyduel.baseline.sep.settings import MATCHED, SepSettings
 from skyduel.baseline.sep.tuning_space import CLEANING_SPACE, sep_space
 from skyduel.core.catalog import Catalog
 from skyduel.core.frame import Frame
@@ -20,17 +20,6 @@ __all__ = ["CleanedSep", "CleanedSepSettings", "sep_cleaned"]
 
 class CleanedSepSettings(SepSettings, CleaningSettings):
     """Settings of the cleaning (`CleaningSettings`) and of SEP (`SepSettings`) in one record."""
-
-
-#: As ``sep-matched``, after cleaning.
-_CLEANED: Final = CleanedSepSettings(
-    thresholding="whitened",
-    kernel="gaussian",
-    DETECT_THRESH=3.0,
-    DETECT_MINAREA=1,
-    CLEAN=False,
-    score_threshold=4.0,
-)
 
 
 @dataclass(frozen=True)
@@ -101,7 +90,8 @@ def sep_cleaned(**settings: Any) -> CleanedSep:
     BadInputError
         For an unknown setting or a value not allowed.
     """
+    preset = CleanedSepSettings(**MATCHED)
     return CleanedSep(
         "sep-cleaned",
-        build_settings(CleanedSepSettings, "detector sep-cleaned", settings, _CLEANED),
+        build_settings(CleanedSepSettings, "detector sep-cleaned", settings, preset),
     )

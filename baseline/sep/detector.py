@@ -18,9 +18,9 @@ from skyduel.baseline.filters import (
     resolve_fwhm,
     snr_map,
 )
-from skyduel.baseline.sep.extract_limits import Extraction, extract
+from skyduel.baseline.sep.extraction import Extraction, extract
 from skyduel.baseline.sep.photometry import Photometry, measure, windowed_positions
-from skyduel.baseline.sep.settings import SepSettings
+from skyduel.baseline.sep.settings import MATCHED, SepSettings
 from skyduel.baseline.sep.sextractor_config import with_config
 from skyduel.baseline.sep.shape_classifier import FEATURES, shape_features, shipped_trees
 from skyduel.baseline.sep.tuning_space import sep_space
@@ -43,16 +43,6 @@ FLAGS: Final = {
     "aperture_incomplete": 16,
     "deblend_overflow": 64,
 }
-
-#: What ``sep-matched`` changes in `SepSettings`.
-_MATCHED: Final = SepSettings(
-    thresholding="whitened",
-    kernel="gaussian",
-    DETECT_THRESH=3.0,
-    DETECT_MINAREA=1,
-    CLEAN=False,
-    score_threshold=4.0,
-)
 
 
 @dataclass(frozen=True)
@@ -149,14 +139,14 @@ class SepDetector:
         snr = stages.snr(chosen, fwhm)
         photometry = measure(
             data,
-            frame.bad,
-            None if frame.gain is None else frame.gain * unit,
-            noise,
-            global_rms,
             objects,
-            ids,
-            found.segments,
-            chosen,
+            bad=frame.bad,
+            gain=None if frame.gain is None else frame.gain * unit,
+            noise=noise,
+            global_rms=global_rms,
+            ids=ids,
+            segments=found.segments,
+            settings=chosen,
         )
         x, y = windowed_positions(data, frame.bad, objects, photometry, own_fwhm)
         score = np.maximum(peak_snr(snr, x, y), peak_snr(snr, objects["xcpeak"], objects["ycpeak"]))
@@ -351,8 +341,9 @@ def sep_matched(**settings: Any) -> SepDetector:
         raise BadInputError(
             "detector sep-matched", "a config for the detector sep, whose settings it holds", "one"
         )
+    preset = SepSettings(**MATCHED)
     return SepDetector(
-        "sep-matched", build_settings(SepSettings, "detector sep-matched", settings, _MATCHED)
+        "sep-matched", build_settings(SepSettings, "detector sep-matched", settings, preset)
     )
 
 

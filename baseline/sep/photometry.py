@@ -46,37 +46,44 @@ class Photometry:
 
 def measure(
     data: npt.NDArray[np.float32],
+    objects: npt.NDArray[Any],
+    *,
     bad: npt.NDArray[np.bool_],
     gain: float | None,
-    noise: Any,
+    noise: float | npt.NDArray[np.float32],
     global_rms: float,
-    objects: npt.NDArray[Any],
     ids: npt.NDArray[np.int64],
     segments: npt.NDArray[np.int32],
-    chosen: SepSettings,
+    settings: SepSettings,
 ) -> Photometry:
-    """Return fluxes, with their errors, of extracted objects.
+    """Measure the fluxes of extracted objects and their errors.
 
     Parameters
     ----------
     data : ndarray of float32, shape (ny, nx)
-        Image less its background, in any unit; fluxes are in the same.
+        Image minus its background, in any unit; fluxes are in the same unit.
+    objects : structured ndarray, shape (n,)
+        From `sep.extract`.
     bad : ndarray of bool, shape (ny, nx)
         Pixels left out of apertures.
     gain : float or None
-        Electrons per unit of ``data``; without it the sources' own noise is left out.
+        Electrons per unit of ``data``. None leaves out the photon noise of the sources.
     noise : float or ndarray of float32, shape (ny, nx)
-        Noise of the background.
+        Standard deviation of the background.
     global_rms : float
-        One noise for the isophotal error.
-    objects : structured ndarray, shape (n,)
-        From `sep.extract`.
+        One standard deviation of the background for the whole frame, for isophotal errors.
     ids : ndarray of int, shape (n,)
-        Their numbers in ``segments``.
+        Numbers of the objects in ``segments``.
     segments : ndarray of int32, shape (ny, nx)
-        Pixels of every object.
-    chosen : SepSettings
-        Which flux, and its parameters.
+        Segmentation map: the number of the object in each of its pixels.
+    settings : SepSettings
+        Which flux is reported, and its parameters.
+
+    Returns
+    -------
+    Photometry
+        One value per object. An aperture flux that is undefined is replaced by the
+        isophotal one.
     """
     x, y = _barycentres(objects)
     iso = objects["flux"].astype(np.float64)
@@ -85,22 +92,22 @@ def measure(
         variance = variance + np.maximum(iso, 0.0) / gain
     iso_err = np.sqrt(variance)
     unflagged = np.zeros(len(objects), dtype=np.int64)
-    if chosen.flux == "iso":
+    if settings.flux == "iso":
         return Photometry(x, y, iso, iso_err, unflagged)
 
     mask = bad.copy() if bad.any() else None
     neighbours: dict[str, Any] = {"mask": mask}
-    if chosen.MASK_TYPE == "CORRECT":
+    if settings.MASK_TYPE == "CORRECT":
         neighbours |= {"seg_id": ids.astype(np.int32), "segmap": segments}
     errors: dict[str, Any] = {"err": noise, "gain": gain}
-    if chosen.flux == "aper":
+    if settings.flux == "aper":
         flux, flux_err, flags = sep.sum_circle(
-            data, x, y, chosen.PHOT_APERTURES / 2.0, **errors, **neighbours
+            data, x, y, settings.PHOT_APERTURES / 2.0, **errors, **neighbours
         )
     else:
         a, b, theta = _ellipses(objects)
         kron, _ = sep.kron_radius(data, x, y, a, b, theta, _KRON_REACH, **neighbours)
-        factor, least = chosen.PHOT_AUTOPARAMS
+        factor, least = settings.PHOT_AUTOPARAMS
         radius = np.fmax(factor * np.asarray(kron, dtype=np.float64), least)
         # A mean radius beyond the pixels it is a mean over comes from a sum near zero;
         # SExtractor lets it grow, which would sum the whole frame.

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["SepSettings"]
+__all__ = ["MATCHED", "SepSettings"]
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+#: What ``sep-matched`` and the detectors built on it change in `SepSettings`.
+MATCHED: Final[Mapping[str, Any]] = MappingProxyType(
+    {
+        "thresholding": "whitened",
+        "kernel": "gaussian",
+        "DETECT_THRESH": 3.0,
+        "DETECT_MINAREA": 1,
+        "CLEAN": False,
+        "score_threshold": 4.0,
+    }
+)
 
 
 class SepSettings(BaseModel):

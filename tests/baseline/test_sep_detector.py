@@ -18,7 +18,7 @@ from skyduel.baseline.filters import (
     resolve_fwhm,
     snr_map,
 )
-from skyduel.baseline.sep.extract_limits import extract
+from skyduel.baseline.sep.extraction import extract
 from skyduel.baseline.shapes import classify, segment_length, stellar_sigma, wrap_angle
 from skyduel.core.detector import Detector
 from skyduel.core.errors import BadInputError

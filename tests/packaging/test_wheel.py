@@ -26,12 +26,12 @@ OTHER = (
 )
 INSTALL = ("install", "-q", "--no-deps", "--no-index", "--no-compile")
 PLUGIN = """
-import numpy as np
+from pydantic import BaseModel
 from skyduel import Catalog
 
 class Middle:
     name = "middle"
-    settings = {}
+    settings = BaseModel()
 
     def __call__(self, frame):
         ny, nx = frame.shape
