@@ -1,5 +1,5 @@
-# Two doors: `make duel` runs the main job, `make test` the tests. Both set up
-# everything they need in .tox/ first; a second call brings it up to date.
+# The two main targets are `make duel`, which runs the main job, and `make test`. Each target
+# creates or updates the environment in .tox/ that it needs.
 
 PYTHON ?= python3
 TOX := .tox/boot/bin/tox
@@ -8,16 +8,16 @@ TOX := .tox/boot/bin/tox
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make duel     set up, run both detectors on the built-in frames, write the report"
+	@echo "make duel     set up, run the detectors on the built-in frames, write the report"
 	@echo "make test     set up, check style and types, run the tests"
-	@echo "make nightly  the slow tests too"
+	@echo "make nightly  also run the slow tests"
 	@echo "make docs     set up, build the documentation into build/docs"
-	@echo "make sanitize the compiled operators under address and undefined-behaviour sanitizers"
-	@echo "make lint     style only        make types   types only"
+	@echo "make sanitize run the compiled operators under address and undefined-behaviour sanitizers"
+	@echo "make lint     check style only   make types   check types only"
 	@echo "make clean    remove environments and build products (runs/ stays)"
 
 $(TOX):
-	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python >= 3.11 is needed; got %s. Name one: make PYTHON=python3.12 ..." % sys.version.split()[0])'
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python >= 3.11 is required, got %s. Choose another: make PYTHON=python3.12 ..." % sys.version.split()[0])'
 	$(PYTHON) -m venv .tox/boot
 	.tox/boot/bin/python -m pip install --quiet -c constraints.txt tox
 

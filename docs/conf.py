@@ -1,8 +1,8 @@
-"""How Sphinx builds the documentation: `make docs`.
+"""Sphinx configuration of the documentation: `make docs`.
 
-Pages are Markdown. Three are filled in while they are read: the reference of the command
-line and the configuration, from the program itself, and the notebook's page, from the
-notebook. The Python reference is made of docstrings. Built pages ask no other address for anything.
+Pages are Markdown. Three pages are completed when they are read: the command-line reference
+and the configuration from the program, and the notebook's page from the notebook. The Python
+reference comes from docstrings. Built pages load nothing from other addresses.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ source_suffix = {".md": "markdown"}
 default_role = "py:obj"
 
 myst_heading_anchors = 3
-autodoc_typehints = "none"  # docstrings say types with their shapes and units
+autodoc_typehints = "none"  # docstrings give types with their shapes and units
 autodoc_member_order = "groupwise"
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
-# As fields, types would be linked word by word: "shape" to some attribute of that name.
+# As fields, types would be linked word by word, e.g. "shape" to an attribute of that name.
 napoleon_use_param = False
 
 html_theme = "alabaster"
@@ -47,7 +47,7 @@ html_css_files = ["skyduel.css"]
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options = {
-    "description": "A fair contest between a neural source detector and SExtractor",
+    "description": "A fair comparison of a neural source detector with SExtractor",
     "fixed_sidebar": True,
     "page_width": "76rem",
     "sidebar_width": "15rem",
@@ -57,7 +57,7 @@ html_sidebars = {"**": ["about.html", "searchfield.html", "navigation.html"]}
 
 
 def command_line() -> str:
-    """Return the reference of every command as Markdown, from the program's own help."""
+    """Return the command-line reference as Markdown, generated from the help of the program."""
     group: Any = typer.main.get_command(program)
     group.epilog = ""
     group.commands = {n: c for n, c in group.commands.items() if not c.hidden}
@@ -80,11 +80,11 @@ def notebook(path: Path) -> str:
 
 
 def fill(_app: Any, page: str, source: list[str]) -> None:
-    """Put what is generated where a page asks for it."""
+    """Insert the generated text into the pages that ask for it."""
     if page == "cli":
         source[0] = source[0].replace("<!-- commands -->", command_line())
     if page == "configuration":
-        # Without what a plug-in of this machine adds.
+        # Only our own detectors, without installed plug-ins.
         names = [n for n, entry in available().items() if entry.dist.name == "skyduel"]
         source[0] = source[0].replace("<!-- settings -->", settings_file(others=names))
     if page == "first-duel":
@@ -95,7 +95,7 @@ def fill(_app: Any, page: str, source: list[str]) -> None:
 def add_settings(
     _app: Any, kind: str, _name: str, thing: Any, _options: Any, lines: list[str]
 ) -> None:
-    """List the fields of a settings model below its docstring, unless that does so itself."""
+    """List the fields of a settings model below its docstring, unless the docstring does."""
     if kind != "class" or not issubclass(thing, BaseModel) or ":ivar" in "".join(lines):
         return
     said = field_descriptions(thing)
@@ -112,12 +112,12 @@ def add_settings(
 def plain_signature(
     _app: Any, kind: str, _name: str, thing: Any, _options: Any, _args: str, _returns: str
 ) -> tuple[str, str] | None:
-    """Leave out the signature of settings models, whose fields are listed anyway."""
+    """Leave out the signature of settings models, because their fields are listed."""
     return ("", "") if kind == "class" and issubclass(thing, BaseModel) else None
 
 
 def setup(app: Any) -> None:
-    """Register the above with Sphinx."""
+    """Register the functions above with Sphinx."""
     app.connect("source-read", fill)
     app.connect("autodoc-process-docstring", add_settings, priority=900)
     app.connect("autodoc-process-signature", plain_signature)

@@ -1,9 +1,9 @@
-"""Run the commands of a page and compare, or replace, the outputs that it shows.
+"""Run the commands of a page, and compare or replace the outputs shown on it.
 
-``python docs/record.py docs/tutorial.md`` writes what the commands print today into the
-page. A command is a line ``$ skyduel ...`` in a console block, its output the lines below
+``python docs/record.py docs/tutorial.md`` writes the current outputs of the commands into the
+page. A command is a line ``$ skyduel ...`` in a console block. Its output is the text below it,
 up to the next command or the end of the block. A block ``toml`` or ``python`` below a comment
-``<!-- file: NAME -->`` is written to that file first. Everything happens in an empty folder.
+``<!-- file: NAME -->`` is written to that file first. All commands run in an empty folder.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ __all__ = ["Step", "alike", "files", "replace_outputs", "run_step", "steps"]
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"<!-- file: (\S+) -->\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
-#: What stands for whatever differs from machine to machine.
+#: Placeholder for values that differ from machine to machine.
 DOTS = "…"
-#: Numbers as near as this are the same: processors round the network's sums differently.
+#: Tolerances: processors round the sums of the network differently.
 RELATIVE, ABSOLUTE = 0.1, 0.05
 
 
 @dataclass(frozen=True)
 class Step:
-    """A command of a page, with the output it shows and where that stands."""
+    """A command of a page with its output and the position of the output."""
 
     command: str
     output: str
@@ -52,12 +52,12 @@ def steps(page: str) -> list[Step]:
 
 
 def files(page: str) -> list[tuple[str, str, int]]:
-    """Return name, content and place in the page of every file that it asks for."""
+    """Return name, content and position of every file defined on a page."""
     return [(m.group(1), m.group(2), m.start()) for m in _FILE.finditer(page)]
 
 
 def run_step(command: str, folder: Path) -> str:
-    """Return what a command prints to stdout, as the page shows it.
+    """Run a command and return its stdout as shown on a page.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def run_step(command: str, folder: Path) -> str:
 
 
 def _masked(output: str) -> str:
-    """Return an output without trailing blanks, and with dots for speeds."""
+    """Return an output without trailing blanks and with dots instead of speeds."""
     lines, speeds = [], False
     for raw in output.splitlines():
         line = raw.rstrip()
@@ -96,7 +96,7 @@ def _masked(output: str) -> str:
 
 
 def alike(shown: str, printed: str) -> str:
-    """Return the first difference that matters between two outputs, '' if there is none."""
+    """Return the first significant difference between two outputs, or ''."""
     ours, theirs = shown.split(), printed.split()
     for mine, other in zip(ours, theirs, strict=False):
         if DOTS in (mine, other) or mine == other or set(mine + other) <= set("─━-"):
@@ -115,7 +115,7 @@ def alike(shown: str, printed: str) -> str:
 
 
 def replace_outputs(page: str, folder: Path) -> str:
-    """Return a page with the outputs of today, having run its commands in a folder."""
+    """Run the commands of a page in a folder and return the page with their outputs."""
     todo = files(page)
     made, at = [], 0
     for step in steps(page):

@@ -75,7 +75,7 @@ class ScoreReport:
 def score_catalogs(
     truth: Catalog,
     found: Catalog,
-    rules: ScoringRules,
+    rules: ScoringRules | None = None,
     *,
     frame_shape: tuple[int, int] | None = None,
     mpix: float | None = None,
@@ -93,8 +93,8 @@ def score_catalogs(
         Of one frame, in its pixel coordinates, or of one field of the sky
         (``radius_arcsec``). Magnitudes measured are the
         ``aper_mag`` of ``found``, or its ``mag`` without that column.
-    rules : ScoringRules
-        How to pair, count and ignore.
+    rules : ScoringRules, optional
+        How to match, count and ignore. Default: ``ScoringRules()``.
     frame_shape : (ny, nx), optional
         Lets truths off the frame or at its edge be ignored, and false
         detections be counted per area.
@@ -111,6 +111,7 @@ def score_catalogs(
         Pair by ``ra`` and ``dec`` within this many arcsec, inclusive, instead
         of by pixels (`skyduel.evaluation.matching.on_sky.sky_candidates`).
     """
+    rules = rules or ScoringRules()
     if mpix is None:
         mpix = float("nan") if frame_shape is None else frame_shape[0] * frame_shape[1] / 1e6
     source = FrameInput(
