@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import correlate1d, maximum_filter
 
+from skyduel.core.defaults import UNKNOWN_FWHM_FILTER_PX
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
 
 __all__ = [
     "DEFAULT_CONV",
-    "UNKNOWN_FWHM_PX",
     "gaussian_kernel",
     "gaussian_profile",
     "peak_snr",
@@ -24,17 +24,14 @@ __all__ = [
 #: The filter of SExtractor's ``default.conv``, of unit sum.
 DEFAULT_CONV: Final = np.outer([1.0, 2.0, 1.0], [1.0, 2.0, 1.0]).astype(np.float32) / 16.0
 
-#: FWHM taken where a frame does not know its own [px].
-UNKNOWN_FWHM_PX: Final = 2.5
-
 FWHM_PER_SIGMA: Final = 2.0 * float(np.sqrt(2.0 * np.log(2.0)))
 
 
 def resolve_fwhm(frame: Frame, fwhm_px: float | None = None) -> float:
-    """Return the FWHM to filter with [px]: as set, else the frame's, else `UNKNOWN_FWHM_PX`."""
+    """Return the FWHM to filter with [px]: as set, else the frame's, else 2.5 px."""
     if fwhm_px is not None:
         return fwhm_px
-    return UNKNOWN_FWHM_PX if frame.fwhm is None else frame.fwhm
+    return UNKNOWN_FWHM_FILTER_PX if frame.fwhm is None else frame.fwhm
 
 
 def gaussian_profile(fwhm_px: float) -> npt.NDArray[np.float64]:

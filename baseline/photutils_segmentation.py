@@ -23,6 +23,7 @@ from skyduel.baseline.shapes import classify, segment_length, stellar_sigma, wra
 from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError, one_line
 from skyduel.core.frame import Frame
+from skyduel.core.magnitudes import flux_to_mag
 from skyduel.core.measure.background import estimate_background
 from skyduel.core.settings import build_settings
 
@@ -137,9 +138,6 @@ class PhotutilsFinder:
             length_fwhm=chosen.streak_length_fwhm,
         )
         flux = measured["flux"]
-        mag = np.full(flux.shape, np.nan)
-        if frame.zero_point is not None:
-            mag = frame.zero_point - 2.5 * np.log10(np.where(flux > 0, flux, np.nan))
         return Catalog.build(
             source=self.name,
             meta=meta,
@@ -147,7 +145,7 @@ class PhotutilsFinder:
             y=measured["y"],
             flux=flux,
             flux_err=measured["flux_err"],
-            mag=mag,
+            mag=flux_to_mag(flux, frame.zero_point),
             score=score,
             kind=np.where(streak, "streak", "point"),
             length=np.where(streak, segment_length(a, b), 0.0),

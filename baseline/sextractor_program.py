@@ -26,6 +26,7 @@ from skyduel.baseline.shapes import classify, segment_length, stellar_sigma, wra
 from skyduel.core.catalog import SCHEMA, Catalog
 from skyduel.core.errors import BadInputError, one_line
 from skyduel.core.frame import Frame
+from skyduel.core.magnitudes import flux_to_mag
 from skyduel.core.measure.background import estimate_background
 from skyduel.core.settings import build_settings, nearest
 
@@ -278,7 +279,7 @@ class SExtractor:
             y=np.where(windowed, ywin, y),
             flux=flux,
             flux_err=_floats(rows, error_name),
-            mag=_magnitude(flux, self._zero_point(frame)),
+            mag=flux_to_mag(flux, self._zero_point(frame)),
             score=_score(chosen, rows, snr),
             kind=np.where(streak, "streak", "point"),
             length=np.where(streak, segment_length(a, b), 0.0),
@@ -486,10 +487,3 @@ def _score(
         first = chosen.parameters.get("DETECT_THRESH", "1.5").partition(",")[0]
         return _floats(rows, "FLUX_MAX") * float(first) / _floats(rows, "THRESHOLD")
     return snr
-
-
-def _magnitude(flux: npt.NDArray[np.float64], zero_point: float | None) -> npt.NDArray[np.float64]:
-    """Return magnitudes, shape (n,); NaN without a zero-point or a positive flux."""
-    if zero_point is None:
-        return np.full(flux.shape, np.nan)
-    return np.asarray(zero_point - 2.5 * np.log10(np.where(flux > 0, flux, np.nan)))

@@ -35,7 +35,7 @@ from skyduel.core.sections.large_image import (
 )
 from skyduel.core.sections.merge_sections import merge_sections
 from skyduel.core.settings import build_settings, nearest, settings_error
-from skyduel.core.wcs import pixel_positions, with_sky
+from skyduel.core.wcs import add_sky_positions, pixel_positions
 
 __all__ = [
     "KINDS",
@@ -57,6 +57,7 @@ __all__ = [
     "Sectioning",
     "SkyduelError",
     "Split",
+    "add_sky_positions",
     "aperture_radius",
     "atomic_path",
     "available",
@@ -82,7 +83,6 @@ __all__ = [
     "segment_of",
     "settings_error",
     "with_flux",
-    "with_sky",
     "write_catalog",
     "write_coco",
     "write_frame",

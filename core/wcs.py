@@ -10,19 +10,29 @@ from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Plane
 
-__all__ = ["pixel_positions", "plane_positions", "sky_separation", "unit_vectors", "with_sky"]
+__all__ = [
+    "add_sky_positions",
+    "pixel_positions",
+    "plane_positions",
+    "sky_separation",
+    "unit_vectors",
+]
 
 
-def with_sky(catalog: Catalog, frame: Plane) -> Catalog:
-    """Return the catalogue with ``ra`` and ``dec`` [deg, ICRS axes of the WCS] added.
+def add_sky_positions(frame: Plane, catalog: Catalog) -> Catalog:
+    """Add ``ra`` and ``dec`` [deg, ICRS axes of the WCS] to a catalogue.
 
     Parameters
     ----------
+    frame : Frame or LargeImage
+        Must have a WCS.
     catalog : Catalog
         Positions 0-based [px].
-    frame : Frame or mosaic
-        Must have a WCS. A position that the projection cannot place on the
-        sky gets NaN.
+
+    Returns
+    -------
+    Catalog
+        NaN for a position that the projection cannot place on the sky.
 
     Raises
     ------

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from skyduel.core.catalog import Catalog
+from skyduel.core.defaults import FAINT_SNR, PAIRING_RADIUS_PX, STREAK_ANGLE_DEG
 from skyduel.core.errors import BadInputError
 from skyduel.core.sections.large_image import PackedMask
 from skyduel.core.settings import nearest, settings_error
@@ -43,7 +44,9 @@ class ScoringRules(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    radius_px: float = Field(2.0, gt=0, description="largest distance of a pair [px], inclusive")
+    radius_px: float = Field(
+        PAIRING_RADIUS_PX, gt=0, description="largest distance of a pair [px], inclusive"
+    )
     radius_fwhm: float | None = Field(
         None, gt=0, description="the radius in units of each frame's FWHM; replaces radius_px"
     )
@@ -56,7 +59,7 @@ class ScoringRules(BaseModel):
         None, description="magnitude bins as start:stop:step; chosen from the truth without it"
     )
     min_snr: float = Field(
-        2.0, ge=0, description="a truth with an ideal S/N below this is ignored as faint"
+        FAINT_SNR, ge=0, description="a truth with an ideal S/N below this is ignored as faint"
     )
     edge_px: float = Field(0.0, ge=0, description="width of the ignored band along the edges [px]")
     ignore_masked: bool = Field(True, description="ignore what lies on masked pixels")
@@ -66,7 +69,7 @@ class ScoringRules(BaseModel):
     )
     require_kind: bool = Field(False, description="pair points only with points")
     streak_angle_deg: float = Field(
-        10.0, ge=0, le=90, description="largest angle between paired streaks [deg]"
+        STREAK_ANGLE_DEG, ge=0, le=90, description="largest angle between paired streaks [deg]"
     )
     confidence: float = Field(0.95, gt=0, lt=1, description="level of all intervals")
     proportion_interval: Literal["wilson", "jeffreys"] = Field(

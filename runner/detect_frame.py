@@ -21,13 +21,13 @@ from skyduel.core import (
     LargeImage,
     Sectioning,
     SkyduelError,
+    add_sky_positions,
     atomic_path,
     estimate_background,
     forced_photometry,
     open_large_image,
     pixel_features,
     read_catalog,
-    with_sky,
     write_catalog,
 )
 from skyduel.core.errors import UnwritableError, printable
@@ -176,7 +176,7 @@ def _measured(frame: Frame, found: Catalog, rules: ScoringRules | None) -> Catal
     found = pixel_features(frame, found, background=sky)
     if rules is not None:
         found = mark_ignored_regions(found, frame.shape, frame.bad, rules)
-    return found if frame.wcs is None else with_sky(found, frame)
+    return found if frame.wcs is None else add_sky_positions(frame, found)
 
 
 def _measured_by_sections(
@@ -186,7 +186,7 @@ def _measured_by_sections(
     found = measured.catalog
     if rules is not None:
         found = mark_ignored_regions(found, mosaic.shape, measured.bad, rules)
-    return found if mosaic.wcs is None else with_sky(found, mosaic)
+    return found if mosaic.wcs is None else add_sky_positions(mosaic, found)
 
 
 def _peak_memory_mib() -> float:

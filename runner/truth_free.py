@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from skyduel.core import BadInputError, Catalog, Detector, Frame, pixel_positions, with_sky
+from skyduel.core import BadInputError, Catalog, Detector, Frame, add_sky_positions, pixel_positions
 from skyduel.evaluation import FlipEstimate, flip_estimate, repeat_estimate
 from skyduel.runner.inject import at_default
 from skyduel.simulation import sign_flipped
@@ -147,7 +147,7 @@ def common_positions(frames: Sequence[Frame], catalogs: Sequence[Catalog]) -> li
     for own, catalog in zip(frames, catalogs, strict=True):
         first = catalog.xy
         usable = np.ones(len(catalog), dtype=bool)
-        placed = with_sky(catalog, own) if all(with_wcs) else catalog
+        placed = add_sky_positions(own, catalog) if all(with_wcs) else catalog
         for number, frame in enumerate(frames):
             xy = catalog.xy
             if all(with_wcs) and frame is not own:

@@ -16,6 +16,7 @@ from scipy.spatial import KDTree
 from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
+from skyduel.core.magnitudes import flux_to_mag
 from skyduel.core.measure.background import Background, estimate_background
 from skyduel.simulation.measured_psf_model import MeasuredPsf
 from skyduel.simulation.psf import OVERSAMPLING, Psf, make_psf, tabulate
@@ -34,7 +35,11 @@ _NEGLIGIBLE_SIGMA: Final = 0.0005
 _TRIES: Final = 200
 #: Half width of a tabulated PSF [px].
 _RADIUS: Final = 24
-_GAUSSIAN_ABOVE: Final = 1e6
+#: Above this many electrons the photon noise of a pixel is drawn as a Gaussian. Few pixels are
+#: lit, so the limit is high and the draw exact below it; a simulated scene draws every pixel and
+#: is content with 200 (`skyduel.simulation.scene.GAUSSIAN_FROM_ELECTRONS`). One common value
+#: would change the results of either.
+_INJECTED_GAUSSIAN_FROM_ELECTRONS: Final = 1e6
 
 
 class InjectionSettings(BaseModel):
@@ -153,7 +158,7 @@ def draw_injected(
         x=table[:, 0],
         y=table[:, 1],
         flux=table[:, 2],
-        mag=zero - 2.5 * np.log10(table[:, 2]),
+        mag=flux_to_mag(table[:, 2], zero),
         kind=np.array(["point"] * n_points + ["streak"] * (len(rows) - n_points), dtype="U6"),
         length=table[:, 3],
         theta=table[:, 4],
@@ -226,7 +231,7 @@ def inject(
     added = light[lit].astype(np.float64)
     if frame.gain is not None:
         electrons = added * frame.gain
-        many = electrons > _GAUSSIAN_ABOVE
+        many = electrons > _INJECTED_GAUSSIAN_FROM_ELECTRONS
         noisy = rng.poisson(np.where(many, 0, electrons)).astype(np.float64)
         noisy[many] = electrons[many] + np.sqrt(electrons[many]) * rng.standard_normal(many.sum())
         added = noisy / frame.gain

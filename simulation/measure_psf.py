@@ -10,6 +10,7 @@ from astropy.stats import mad_std
 from scipy import optimize, sparse
 from scipy.spatial import KDTree
 
+from skyduel.core.defaults import UNKNOWN_FWHM_FILTER_PX
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
 from skyduel.core.measure.background import Background, estimate_background
@@ -132,7 +133,7 @@ def _rough_fwhm(frame: Frame, image: Floats, sky: Background, xy: Floats) -> flo
                 stamp > stamp[half - 1 : half + 2, half - 1 : half + 2].max() / 2
             )
             widths.append(2 * np.sqrt(above / np.pi))
-    return float(np.clip(np.median(widths), 1.0, 8.0)) if widths else 2.5
+    return float(np.clip(np.median(widths), 1.0, 8.0)) if widths else UNKNOWN_FWHM_FILTER_PX
 
 
 def _stamps(frame: Frame, image: Floats, sky: Background, xy: Floats, half: int) -> _Stamps:

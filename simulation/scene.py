@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from skyduel.core.catalog import Catalog
 from skyduel.core.frame import Frame
+from skyduel.core.magnitudes import flux_to_mag
 from skyduel.simulation.artefacts import (
     bleed,
     correlate,
@@ -26,7 +27,7 @@ from skyduel.simulation.streaks import Streak, shine
 from skyduel.simulation.variable_psf import FieldPsf, Measured, Zones
 
 __all__ = [
-    "GAUSSIAN_ABOVE",
+    "GAUSSIAN_FROM_ELECTRONS",
     "Lit",
     "LitGalaxies",
     "Points",
@@ -40,8 +41,9 @@ __all__ = [
     "wings",
 ]
 
-#: Above this many electrons a Poisson number is drawn as a Gaussian (skewness < 0.07).
-GAUSSIAN_ABOVE: Final = 200.0
+#: From this many electrons on a Poisson number is drawn as a Gaussian (skewness < 0.07): every
+#: pixel of a scene is drawn, and a Gaussian is several times faster.
+GAUSSIAN_FROM_ELECTRONS: Final = 200.0
 #: Stamps are cut where they fall below this fraction of the sky noise: of stars, of the
 #: points of a streak, and of those of a galaxy.
 _NEGLIGIBLE: Final = (0.02, 0.002, 1e-4)
@@ -266,7 +268,7 @@ def truth_columns(s: SceneSettings, lit: Lit) -> dict[str, Any]:
         "x": np.concatenate([x[on], gx, lines[:, 0]]),
         "y": np.concatenate([y[on], gy, lines[:, 1]]),
         "flux": fluxes,
-        "mag": s.zero_point - 2.5 * np.log10(fluxes),
+        "mag": flux_to_mag(fluxes, s.zero_point),
         "kind": np.array(["point"] * (n + m) + ["streak"] * len(lines), dtype="U6"),
         "length": np.concatenate([np.zeros(n + m), lines[:, 3]]),
         "theta": np.concatenate([np.zeros(n + m), lines[:, 4]]),
@@ -281,7 +283,7 @@ def _expose(
     """Return the light [ADU] with photon and read noise."""
     electrons = light * np.float32(s.gain)
     noisy = electrons + np.sqrt(electrons) * rng.standard_normal(light.shape, dtype=np.float32)
-    few = electrons < GAUSSIAN_ABOVE
+    few = electrons < GAUSSIAN_FROM_ELECTRONS
     if few.any():
         noisy[few] = rng.poisson(electrons[few])
     if s.read_noise:

@@ -28,6 +28,7 @@ from skyduel.baseline.shapes import classify, segment_length, stellar_sigma, wra
 from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
+from skyduel.core.magnitudes import flux_to_mag
 from skyduel.core.measure.background import estimate_background
 from skyduel.core.search_space import Space
 from skyduel.core.settings import build_settings
@@ -179,7 +180,7 @@ class SepDetector:
             y=np.where(streak, photometry.y, y),
             flux=flux,
             flux_err=photometry.flux_err * unit,
-            mag=_magnitude(flux, frame.zero_point),
+            mag=flux_to_mag(flux, frame.zero_point),
             score=score,
             kind=np.where(streak, "streak", "point"),
             length=np.where(streak, segment_length(a, b), 0.0),
@@ -382,12 +383,3 @@ def _flags(
         saturated = np.unique(segments[frame.data >= level])
         flags[np.isin(ids, saturated)] |= FLAGS["saturated"]
     return flags
-
-
-def _magnitude(flux: npt.NDArray[np.float64], zero_point: float | None) -> npt.NDArray[np.float64]:
-    """Return magnitudes, shape (n,); NaN without a zero-point or a positive flux."""
-    mag = np.full(flux.shape, np.nan)
-    if zero_point is not None:
-        positive = flux > 0
-        mag[positive] = zero_point - 2.5 * np.log10(flux[positive])
-    return mag

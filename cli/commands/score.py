@@ -16,10 +16,10 @@ from skyduel.core import (
     BadInputError,
     Catalog,
     Frame,
+    add_sky_positions,
     entry_of,
     forced_photometry,
     read_catalog,
-    with_sky,
 )
 from skyduel.evaluation import (
     ScoreReport,
@@ -138,7 +138,8 @@ def _prepared(
     sources = read_catalog(truth, frame=image, on_sky=on_sky)
     if on_sky and image is not None and image.wcs is not None:
         detections, sources = (
-            c if "ra" in c and "dec" in c else with_sky(c, image) for c in (detections, sources)
+            c if "ra" in c and "dec" in c else add_sky_positions(image, c)
+            for c in (detections, sources)
         )
     if image is not None:
         detections = forced_photometry(image, detections)

@@ -32,6 +32,7 @@ from skyduel.core.io.safe_csv import from_cell
 from skyduel.core.io.safe_yaml_xml import vet_xml, vet_yaml
 from skyduel.core.io.size_limits import check_cells, check_fields, check_unpacked, unpacked
 from skyduel.core.io.table_writers import TABLE_ENDINGS, UCDS, write_catalog
+from skyduel.core.magnitudes import flux_to_mag
 from skyduel.core.wcs import pixel_positions, plane_positions
 
 __all__ = ["TABLE_ENDINGS", "UCDS", "read_catalog", "write_catalog"]
@@ -328,6 +329,5 @@ def _completed(table: Table, zero_point: float | None) -> Table:
     if given.name == "mag":
         table["flux"] = 10.0 ** (-0.4 * (values - zero_point))
     else:
-        positive = np.where(values > 0, values, np.nan)
-        table["mag"] = zero_point - 2.5 * np.log10(positive)
+        table["mag"] = flux_to_mag(values, zero_point)
     return table

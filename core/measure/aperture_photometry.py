@@ -11,8 +11,10 @@ import numpy.typing as npt
 import sep
 
 from skyduel.core.catalog import Catalog
+from skyduel.core.defaults import UNKNOWN_FWHM_APERTURE_PX
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
+from skyduel.core.magnitudes import flux_to_mag
 from skyduel.core.measure.background import Background, estimate_background
 
 __all__ = [
@@ -30,8 +32,6 @@ _Floats = npt.NDArray[np.float64]
 # 0.68 FWHM, but there the flux hangs on the centre and on the PSF's shape,
 # which differ between detectors and over the frame; the magnitude must not.
 _FWHM_FACTOR = 1.0
-# Where the PSF is unknown: one FWHM of the usual 2-4 px.
-_UNKNOWN_FWHM_PX = 3.0
 # Under-sampled: a smaller circle is hardly more than the centre's pixel.
 _LEAST_RADIUS_PX = 1.5
 # Points on a side of each pixel that the border of a streak's aperture crosses.
@@ -46,7 +46,7 @@ _BAND_PX = 512
 def aperture_radius(frame: Frame) -> float:
     """Return the radius [px] of the common aperture: one FWHM, at least 1.5 px; 3 px if unknown."""
     if frame.fwhm is None:
-        return _UNKNOWN_FWHM_PX
+        return UNKNOWN_FWHM_APERTURE_PX
     return max(_FWHM_FACTOR * float(frame.fwhm), _LEAST_RADIUS_PX)
 
 
@@ -122,8 +122,9 @@ def segment_of(catalog: Catalog, row: int | np.integer[Any]) -> tuple[float, flo
 def with_flux(catalog: Catalog, flux: _Floats, error: _Floats, zero_point: float | None) -> Catalog:
     """Return the catalogue with fluxes [ADU] in the common aperture, and their magnitudes."""
     zero = 0.0 if zero_point is None else zero_point
-    magnitude = zero - 2.5 * np.log10(np.where(flux > 0, flux, np.nan))
-    return catalog.with_columns(aper_flux=flux, aper_flux_err=error, aper_mag=magnitude)
+    return catalog.with_columns(
+        aper_flux=flux, aper_flux_err=error, aper_mag=flux_to_mag(flux, zero)
+    )
 
 
 def _reaches(frame: Frame, xy: _Floats, radius: float) -> npt.NDArray[np.bool_]:

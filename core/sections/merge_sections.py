@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
 from skyduel.core.catalog import Catalog
+from skyduel.core.magnitudes import flux_to_mag
 from skyduel.core.sections.large_image import Section
 
 __all__ = ["merge_sections"]
@@ -271,7 +272,7 @@ def _drawn_out(
     flux = float(whole["flux"][row]) * more
     mag = float(whole["mag"][row])
     if zero_point is not None and flux > 0:
-        mag = zero_point - 2.5 * float(np.log10(flux))
+        mag = float(flux_to_mag(np.float64(flux), zero_point))
     scores = whole["score"][rows]
     return {
         "x": (x0 + x1) / 2,

@@ -16,6 +16,7 @@ from scipy.special import ndtri
 from sklearn.linear_model import LogisticRegression
 
 from skyduel.core.catalog import Catalog
+from skyduel.core.defaults import FAINT_SNR, PAIRING_RADIUS_PX, STREAK_ANGLE_DEG
 from skyduel.core.errors import BadInputError, one_line
 from skyduel.core.frame import Frame
 from skyduel.core.measure.aperture_photometry import forced_photometry
@@ -46,18 +47,13 @@ __all__ = [
 
 #: Calibration frames come from a stream of seeds of their own.
 _CALIBRATION_STREAM: Final = 2
-#: A truth fainter than this counts neither way, as in the scorer's default rules.
-_COUNTED_SNR: Final = 2.0
-#: And from this on a galaxy too wide for training to ask for is right where it is found.
+#: From this S/N on a galaxy too wide for training to ask for is right where it is found.
 _GALAXY_SNR: Final = 5.0
 _FLOOR: Final = 0.02
-#: The scorer's default radius.
-_MATCH_PX: Final = 2.0
 #: Side of a calibration frame [px].
 _FRAME_PX: Final = 384
-#: How far a streak's middle may lie from a true one [px], and their directions apart [deg].
+#: How far a streak's middle may lie from a true one [px].
 _STREAK_PX: Final = 5.0
-_STREAK_DEG: Final = 10.0
 #: Frames in which every family and the mixture have come once.
 _ROUND: Final = 2 * len(FAMILIES)
 #: Deviations needed to fit their law, and groups in which they are.
@@ -179,7 +175,7 @@ def _judged(network: Network, known: KnownFrame) -> _Judged:
     xy, truth = raw.xy[kept], known.truth
     points = truth.select(~truth.is_streak)
     ignored = points["ignore"] if "ignore" in points else np.zeros(len(points), dtype=bool)
-    counted = (points["snr"] >= _COUNTED_SNR) & ~ignored
+    counted = (points["snr"] >= FAINT_SNR) & ~ignored
     if "radius" in points:
         # Training leaves it open whether a galaxy is a source; one that is seen is.
         counted |= (points["radius"] > 0) & (points["snr"] >= _GALAXY_SNR)
@@ -301,7 +297,7 @@ def judge_streaks(found: Floats, truth: Catalog) -> Bools:
         beyond = np.maximum(np.abs(along) - truth["length"] / 2, 0)
         turn = np.abs((truth["theta"] - theta + np.pi / 2) % np.pi - np.pi / 2)
         distance = np.hypot(beyond, across)
-        fits = free & (distance <= _STREAK_PX) & (turn <= np.deg2rad(_STREAK_DEG))
+        fits = free & (distance <= _STREAK_PX) & (turn <= np.deg2rad(STREAK_ANGLE_DEG))
         fits &= length >= truth["length"] / 2
         if fits.any():
             free[int(np.argmin(np.where(fits, distance, np.inf)))] = False
@@ -334,7 +330,7 @@ def judge(
     if len(xy) == 0 or len(truth_xy) == 0:
         return right, counts
     taken = np.zeros(len(truth_xy), dtype=bool)
-    reached = cast("list[list[int]]", KDTree(truth_xy).query_ball_point(xy, _MATCH_PX))
+    reached = cast("list[list[int]]", KDTree(truth_xy).query_ball_point(xy, PAIRING_RADIUS_PX))
     for row, near in enumerate(reached):
         free = [i for i in near if counted[i] and not taken[i]]
         if free:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import sep
 from astropy.stats import gaussian_fwhm_to_sigma, mad_std
 
+from skyduel.core.defaults import UNKNOWN_FWHM_APERTURE_PX
 from skyduel.core.frame import Frame
 from skyduel.core.measure.background import Background
 
@@ -18,8 +19,6 @@ Floats = npt.NDArray[np.float64]
 
 #: Below this aperture S/N the network places a source as well as its pixels do.
 _BRIGHT: Final = 16.0
-#: Where the PSF is unknown [px].
-_UNKNOWN_FWHM_PX: Final = 3.0
 #: A window that walks farther than this has gone to a neighbour [px].
 _FARTHEST_PX: Final = 0.5
 #: A common shift counts from so many sources, this length [px] and this many errors on.
@@ -32,7 +31,7 @@ _MEDIAN_ERROR: Final = 1.2533
 
 def window_sigma(frame: Frame) -> float:
     """Return σ [px] of the Gaussian window under which centroids are taken: the profile's."""
-    fwhm = _UNKNOWN_FWHM_PX if frame.fwhm is None else float(frame.fwhm)
+    fwhm = UNKNOWN_FWHM_APERTURE_PX if frame.fwhm is None else float(frame.fwhm)
     return fwhm * float(gaussian_fwhm_to_sigma)
 
 

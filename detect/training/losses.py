@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from skyduel.core.defaults import PAIRING_RADIUS_PX
 from skyduel.detect.model.network import DenseOutput
-from skyduel.detect.training.targets import MATCH_PX
 
 __all__ = ["dense_losses", "roi_labels", "roi_losses"]
 
@@ -77,7 +77,7 @@ def roi_labels(proposals: Tensor, points: Tensor, streak: Tensor) -> tuple[Tenso
 
     Notes
     -----
-    A proposal is right if it is a known truth's mutual nearest within `MATCH_PX`: the
+    A proposal is right if it is a known truth's mutual nearest within `PAIRING_RADIUS_PX`: the
     scorer's own rule.
     """
     k = len(proposals)
@@ -88,11 +88,11 @@ def roi_labels(proposals: Tensor, points: Tensor, streak: Tensor) -> tuple[Tenso
         distance = torch.cdist(proposals, points[:, :2])
         near, which = distance.min(dim=1)
         mutual = distance.argmin(dim=0)[which] == torch.arange(k, device=proposals.device)
-        right = mutual & (near <= MATCH_PX) & (points[which, 2] > 0)
+        right = mutual & (near <= PAIRING_RADIUS_PX) & (points[which, 2] > 0)
         kinds[right] = 1
         offsets[right] = points[which[right], :2] - proposals[right]
-        weights[(near <= MATCH_PX) & (points[which, 2] == 0)] = 0.0
-        wide = (points[:, 2] == 0) & (points[:, 3] > MATCH_PX)
+        weights[(near <= PAIRING_RADIUS_PX) & (points[which, 2] == 0)] = 0.0
+        wide = (points[:, 2] == 0) & (points[:, 3] > PAIRING_RADIUS_PX)
         within = (distance[:, wide] <= points[wide, 3]).any(dim=1)
         weights[within & ~right] = 0.0
     return kinds, offsets, weights

@@ -11,13 +11,11 @@ import numpy.typing as npt
 from scipy.spatial import KDTree
 
 from skyduel.core.catalog import Catalog
+from skyduel.core.defaults import PAIRING_RADIUS_PX
 from skyduel.core.errors import BadInputError
 from skyduel.detect.model.network import STRIDE
 
-__all__ = ["MATCH_PX", "LabelRules", "Labels", "Lessons", "lessons_of", "make_labels"]
-
-#: The scorer's default radius [px].
-MATCH_PX: Final = 2.0
+__all__ = ["LabelRules", "Labels", "Lessons", "lessons_of", "make_labels"]
 
 
 @dataclass(frozen=True)
@@ -158,7 +156,7 @@ def lessons_of(truth: Mapping[str, npt.NDArray[Any]], rules: LabelRules = _RULES
     streaks = np.column_stack(
         [xy, truth["length"], truth["theta"], ~ignore & ~(snr < rules.streak_known_snr)]
     )
-    points = np.column_stack([xy, known, np.maximum(wide, MATCH_PX)])
+    points = np.column_stack([xy, known, np.maximum(wide, PAIRING_RADIUS_PX)])
     return Lessons(
         xy[known],
         np.column_stack([xy, wide])[unsure],

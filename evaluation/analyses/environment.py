@@ -15,6 +15,7 @@ import numpy.typing as npt
 from astropy.stats import mad_std
 
 from skyduel.core.catalog import Catalog
+from skyduel.core.defaults import UNKNOWN_FWHM_APERTURE_PX
 from skyduel.core.measure.pixel_features import gaussian_sharpness
 from skyduel.evaluation.matching.candidates import within
 from skyduel.evaluation.matching.segments import point_segment_distance
@@ -25,8 +26,6 @@ __all__ = ["BLEND_FWHM", "Rows", "Surroundings", "hit", "surroundings"]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-#: Taken where a frame's FWHM is unknown [px], as the common aperture does.
-UNKNOWN_FWHM_PX: Final = 3.0
 #: A star this bright has a halo that matters, and one ten times brighter spikes and bleeding.
 HALO_SNR: Final = 100.0
 SPIKE_SNR: Final = 1000.0
@@ -238,7 +237,7 @@ def surroundings(source: FrameInput) -> Surroundings:
 def _around(truth: Catalog, fwhm: float | None, shape: tuple[int, int] | None) -> Surroundings:
     brightness = _brightness(truth)
     sharpest = _sharpest(truth, brightness, fwhm)
-    known = UNKNOWN_FWHM_PX if fwhm is None else fwhm
+    known = UNKNOWN_FWHM_APERTURE_PX if fwhm is None else fwhm
     return Surroundings(truth, brightness, known, shape, sharpest)
 
 

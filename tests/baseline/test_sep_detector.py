@@ -12,7 +12,6 @@ from scipy.spatial import cKDTree
 from skyduel.baseline import DetectionError, SepDetector, SepSettings, sep_default, sep_matched
 from skyduel.baseline.filters import (
     DEFAULT_CONV,
-    UNKNOWN_FWHM_PX,
     gaussian_kernel,
     peak_snr,
     resolve_fwhm,
@@ -20,6 +19,7 @@ from skyduel.baseline.filters import (
 )
 from skyduel.baseline.sep.extraction import extract
 from skyduel.baseline.shapes import classify, segment_length, stellar_sigma, wrap_angle
+from skyduel.core.defaults import UNKNOWN_FWHM_FILTER_PX
 from skyduel.core.detector import Detector
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
@@ -285,7 +285,7 @@ def test_no_zero_point_no_magnitude(grid):
 
 def test_unknown_fwhm_is_stated():
     frame = make_frame(np.zeros((40, 50)), fwhm=None)
-    assert resolve_fwhm(frame) == UNKNOWN_FWHM_PX == 2.5
+    assert resolve_fwhm(frame) == UNKNOWN_FWHM_FILTER_PX == 2.5
     assert resolve_fwhm(frame.with_(fwhm=3.5)) == 3.5
     assert resolve_fwhm(frame.with_(fwhm=3.5), 2.0) == 2.0
 

@@ -25,8 +25,8 @@ from skyduel.core import (
     BadInputError,
     Catalog,
     Frame,
+    add_sky_positions,
     read_catalog,
-    with_sky,
     write_catalog,
     write_coco,
 )
@@ -319,7 +319,7 @@ def test_sky_positions_go_through_every_format(tmp_path: Path, ending: str) -> N
     wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
     wcs.wcs.crval, wcs.wcs.crpix, wcs.wcs.cdelt = [150.0, 2.0], [30.0, 20.0], [-1e-3, 1e-3]
     frame = Frame(data=np.arange(2400.0).reshape(40, 60), name="sky", wcs=wcs)
-    given_ = with_sky(Catalog.build(x=[3.25, 50.0], y=[7.5, 31.0]), frame)
+    given_ = add_sky_positions(frame, Catalog.build(x=[3.25, 50.0], y=[7.5, 31.0]))
     write_catalog(given_, tmp_path / f"c{ending}")
     back = read_catalog(tmp_path / f"c{ending}")
     assert np.array_equal(back["ra"], given_["ra"])

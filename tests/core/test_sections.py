@@ -387,7 +387,7 @@ def test_catalogues_from_files_need_no_sections(sky, tmp_path) -> None:
 
 def test_what_is_no_catalogue_is_refused(sky) -> None:
     class Rubbish:
-        name = "rubbish"
+        name, settings = "rubbish", None
 
         def __call__(self, frame: Frame) -> object:
             return []

@@ -25,7 +25,7 @@ from skyduel.core.frame import Frame
 from skyduel.core.io.ds9_regions import write_regions
 from skyduel.core.io.fits_frames import read_frame
 from skyduel.core.io.tables import TABLE_ENDINGS, read_catalog, write_catalog
-from skyduel.core.wcs import pixel_positions, with_sky
+from skyduel.core.wcs import add_sky_positions, pixel_positions
 
 ENDINGS = [".ecsv", ".fits", ".vot", ".csv", ".parquet"]
 
@@ -377,15 +377,15 @@ def test_sky_positions_fall_on_the_frame(tmp_path: Path) -> None:
     np.testing.assert_allclose(got.xy, np.column_stack([x, y]), atol=1e-6)
     np.testing.assert_array_equal(got["mag"], [0, 1, 2])
     assert got.table.meta["outside_frame"] == 2
-    again = with_sky(got, field)
+    again = add_sky_positions(field, got)
     np.testing.assert_allclose(again["ra"], ra[:3])
     np.testing.assert_allclose(again["dec"], dec[:3])
 
 
 def test_no_sky_positions_at_all() -> None:
     field = frame()
-    assert len(with_sky(Catalog.empty(), field)) == 0
-    assert "ra" in with_sky(Catalog.empty(), field)
+    assert len(add_sky_positions(field, Catalog.empty())) == 0
+    assert "ra" in add_sky_positions(field, Catalog.empty())
     assert pixel_positions(np.zeros(0), np.zeros(0), field)[0].shape == (0,)
     assert np.isnan(pixel_positions(np.array([330.0]), np.array([-2.0]), field)[0]).all()
 
@@ -397,7 +397,7 @@ def test_sky_without_a_frame_or_a_wcs(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="got frame sky without a WCS"):
         read_catalog(path, frame=frame(wcs=None))
     with pytest.raises(BadInputError, match=r"sky: required a frame with celestial"):
-        with_sky(Catalog.empty(), frame(wcs=None))
+        add_sky_positions(frame(wcs=None), Catalog.empty())
 
 
 def test_a_sky_position_that_is_missing(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_noise_has_the_moments_of_photons_and_readout(sky: float) -> None:
     electrons = (made.data[0].double().numpy() - 100) * 2
     n = electrons.size
     variance = 2 * sky + 1.5**2
-    third = 2 * sky if 2 * sky < host.GAUSSIAN_ABOVE else 0.0
+    third = 2 * sky if 2 * sky < host.GAUSSIAN_FROM_ELECTRONS else 0.0
     assert electrons.mean() == pytest.approx(2 * sky, abs=5 * np.sqrt(variance / n))
     assert electrons.var() == pytest.approx(variance, rel=5 * np.sqrt(3 / n))
     skew = ((electrons - electrons.mean()) ** 3).mean()

@@ -26,7 +26,7 @@ from skyduel.simulation.psf import OVERSAMPLING, RADIUS
 from skyduel.simulation.render import stamp_radii
 from skyduel.simulation.sampling import Defects, Sky
 from skyduel.simulation.scene import (
-    GAUSSIAN_ABOVE,
+    GAUSSIAN_FROM_ELECTRONS,
     Lit,
     Points,
     extended_points,
@@ -261,8 +261,10 @@ def _exposed(
     def gaussian() -> Tensor:
         return torch.randn(light.shape, generator=generator, device=device)
 
-    few = torch.poisson(electrons.clamp_max(GAUSSIAN_ABOVE), generator=generator)
-    noisy = torch.where(electrons < GAUSSIAN_ABOVE, few, electrons + electrons.sqrt() * gaussian())
+    few = torch.poisson(electrons.clamp_max(GAUSSIAN_FROM_ELECTRONS), generator=generator)
+    noisy = torch.where(
+        electrons < GAUSSIAN_FROM_ELECTRONS, few, electrons + electrons.sqrt() * gaussian()
+    )
     noise = noisy - electrons + _each((s.read_noise for s in settings), device) * gaussian()
     resampled = [i for i, s in enumerate(settings) if s.correlation]
     if resampled:
