@@ -51,10 +51,11 @@ from skyduel.reports.figures.scores import (
     scores_by_group,
     scores_by_magnitude,
 )
+from skyduel.reports.page.markdown_report import markdown
 from skyduel.reports.page.pdf import find_browser, write_pdf
 from skyduel.reports.report import write_report
 from skyduel.reports.style import Style, detector_styles
-from skyduel.reports.text.markdown_summary import markdown, summary_table
+from skyduel.reports.tables.summary_table import summary_table
 from skyduel.reports.text.verdict import cautions, verdict
 
 __all__ = [

@@ -1,21 +1,21 @@
-"""Drawing a run's report: figures, page and Markdown, from the run folder's files alone."""
+"""Write the report of a run: figures, page and Markdown, from the files of its folder."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from skyduel.reports.figures.figure_list import FRAMES_CHOICE, drawings
 from skyduel.reports.page.html_page import PageFigure, inline_picture, inline_svg, page_html
 from skyduel.reports.page.interactive import interactive
+from skyduel.reports.page.markdown_report import markdown
 from skyduel.reports.page.write_files import figure_files, write_file
-from skyduel.reports.text.markdown_summary import markdown
+from skyduel.reports.sections.all_sections import report_figures
 from skyduel.run_folder.read_run import load_run
 
 __all__ = ["write_report"]
 
 
 def write_report(run_folder: str | Path) -> Path:
-    """Draw a run's report into its folder; return the page's path.
+    """Write the report of a run into its folder; return the path of the page.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def write_report(run_folder: str | Path) -> Path:
     Path
         ``report/index.html``. Beside it stand ``report.md`` and, under
         ``figures/``, each figure as PNG, SVG and the CSV of what it draws.
-        Every file is replaced whole, and drawing twice gives the same bytes.
+        Every file is replaced as a whole. Writing twice gives the same bytes.
 
     Raises
     ------
@@ -36,29 +36,22 @@ def write_report(run_folder: str | Path) -> Path:
         written to.
     """
     run = load_run(run_folder)
-    place = run.path / "report"
+    folder = run.path / "report"
     entries = []
-    for drawing in drawings(run):  # one by one, so that only one is in memory
-        files = figure_files(*drawing.draw())
+    for section, spec in report_figures(run):  # one by one, so that only one is in memory
+        files = figure_files(*spec.draw())
         for ending, content in files.items():
-            write_file(place / "figures" / f"{drawing.name}.{ending}", content)
+            write_file(folder / "figures" / f"{spec.name}.{ending}", content)
         # A frame's pixels are smaller as a picture; lines and letters are sharper as SVG.
         picture = (
-            inline_picture(files["png"], drawing.alt)
-            if drawing.section == "frames"
-            else inline_svg(files["svg"], drawing.name, drawing.alt)
+            inline_picture(files["png"], spec.alt)
+            if spec.raster
+            else inline_svg(files["svg"], spec.name, spec.alt)
         )
-        entries.append(
-            PageFigure(drawing.name, drawing.section, drawing.title, drawing.caption, picture)
-        )
-    write_file(place / "report.md", markdown(run))
+        entries.append(PageFigure(spec.name, section.name, spec.title, spec.caption, picture))
+    write_file(folder / "report.md", markdown(run))
     parts = interactive(run, run.headline_point)
     page = page_html(
-        run,
-        entries,
-        frames_choice=FRAMES_CHOICE,
-        gallery=parts.gallery,
-        viewer=parts.viewer,
-        scripts=parts.scripts,
+        run, entries, gallery=parts.gallery, viewer=parts.viewer, scripts=parts.scripts
     )
-    return write_file(place / "index.html", page)
+    return write_file(folder / "index.html", page)

@@ -31,7 +31,7 @@ ORDER = {
                    "comparison"),
     "baseline": ("errors filters shapes sextractor_files", "sep"),
     "detect": ("model", "inference", "training", "calibration"),
-    "reports": ("style", "figures", "tables", "text", "page"),
+    "reports": ("style error_kinds", "figures", "tables", "text", "sections", "page"),
     "runner": ("execution",),
     "cli": ("console settings_file terminal_summary", "commands"),
 }  # fmt: skip

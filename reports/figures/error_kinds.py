@@ -2,66 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final, NamedTuple
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from skyduel.reports.error_kinds import ERROR_KINDS, SIDES, error_kind
 from skyduel.reports.figures.plot_helpers import annotate_empty, group_order, group_title, legend
 from skyduel.reports.style import plot_style, point_name, shorten
 from skyduel.run_folder.read_run import bin_label
 from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS, DEFAULT_POINT
 
 __all__ = [
-    "KINDS",
-    "SIDES",
-    "KindStyle",
     "error_kinds_by_group",
     "error_kinds_by_magnitude",
-    "kind_style",
     "plot_error_kinds",
     "plot_error_kinds_by_magnitude",
 ]
-
-
-class KindStyle(NamedTuple):
-    """What a kind is called and how its bars are drawn."""
-
-    label: str
-    color: str
-    hatch: str = ""
-
-
-# Fifteen kinds are more than colours that everyone can tell apart: hatches help, and the
-# kinds that both sides have look the same on both.
-#: Every kind in the order of drawing.
-KINDS: Final[Mapping[str, KindStyle]] = {
-    "faint": KindStyle("faint", "#c9d3dc"),
-    "noise": KindStyle("noise", "#9aa9b8"),
-    "blended": KindStyle("blended into a neighbour", "#0072B2"),
-    "split": KindStyle("split of one source", "#0072B2", "////"),
-    "halo": KindStyle("in a halo", "#56B4E9"),
-    "artefact": KindStyle("under an artefact", "#D55E00"),
-    "cosmic_ray": KindStyle("cosmic ray or hot pixel", "#D55E00", "...."),
-    "bad_line": KindStyle("bad line or smear", "#D55E00", "----"),
-    "spike": KindStyle("spike or bleeding", "#E69F00"),
-    "streak_fragment": KindStyle("streak fragment", "#E69F00", "\\\\\\\\"),
-    "edge": KindStyle("at the edge", "#F0E442"),
-    "wrong_place": KindStyle("wrong place", "#009E73"),
-    "wrong_kind": KindStyle("wrong kind", "#CC79A7"),
-    "other": KindStyle("other", "#4d4d4d"),
-}
-#: The sides and what they are called.
-SIDES: Final[Mapping[str, str]] = {"missed": "Missed sources", "false": "False detections"}
-
-
-def kind_style(kind: str) -> KindStyle:
-    """Return the style of a kind; an unknown one is white, under its own name."""
-    return KINDS.get(kind, KindStyle(shorten(kind), "#ffffff"))
 
 
 def plot_error_kinds(
@@ -112,7 +70,7 @@ def plot_error_kinds(
                 linewidth=0,
             )
         for kind, part in rows.groupby("kind", sort=False):
-            style = kind_style(str(kind))
+            style = error_kind(str(kind))
             ax.barh(
                 part["y"],
                 part["share"],
@@ -202,7 +160,7 @@ def plot_error_kinds_by_magnitude(
     rows = rows.assign(bottom=rows.groupby("x")["n"].cumsum() - rows["n"])
     with plot_style():
         for kind, part in rows.groupby("kind", sort=False):
-            style = kind_style(str(kind))
+            style = error_kind(str(kind))
             ax.bar(
                 part["x"],
                 part["n"],
@@ -274,7 +232,7 @@ def error_kinds_by_magnitude(
 
 def _ordered(rows: pd.DataFrame) -> pd.DataFrame:
     """Return rows in the order in which kinds are stacked."""
-    order = {kind: i for i, kind in enumerate(KINDS)}
+    order = {kind: i for i, kind in enumerate(ERROR_KINDS)}
     rank = rows["kind"].map(lambda k: order.get(str(k), len(order)))
     return rows.assign(_rank=rank).sort_values("_rank", kind="stable").drop(columns="_rank")
 
@@ -282,13 +240,13 @@ def _ordered(rows: pd.DataFrame) -> pd.DataFrame:
 def _patches(table: pd.DataFrame) -> list[Patch]:
     """Return the legend: every kind that is drawn, and no other."""
     there = set(table["kind"].astype(str)) if "kind" in table else set()
-    kinds = [k for k in KINDS if k in there] + sorted(there - set(KINDS))
+    kinds = [k for k in ERROR_KINDS if k in there] + sorted(there - set(ERROR_KINDS))
     return [
         Patch(
-            facecolor=kind_style(k).color,
-            hatch=kind_style(k).hatch,
+            facecolor=error_kind(k).color,
+            hatch=error_kind(k).hatch,
             edgecolor="white",
-            label=kind_style(k).label,
+            label=error_kind(k).label,
         )
         for k in kinds
     ]

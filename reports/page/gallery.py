@@ -12,6 +12,7 @@ import pandas as pd
 from PIL import Image
 
 from skyduel.evaluation.analyses.error_kinds import FALSE_KINDS, MISSED_KINDS
+from skyduel.reports.error_kinds import error_kind
 from skyduel.reports.page.cutouts import CUT_PX, Cut, Marks, cut_out, sheet
 from skyduel.reports.style import point_name, shorten
 from skyduel.run_folder.previews import read_picture
@@ -19,7 +20,6 @@ from skyduel.run_folder.read_run import Run
 from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS, CALIBRATED_POINT, DEFAULT_POINT
 
 __all__ = [
-    "KINDS",
     "MOST_CUTS",
     "PER_FRAME",
     "PER_KIND",
@@ -36,28 +36,6 @@ PER_FRAME: Final = 2
 #: Cut-outs of the page; with more, each kind has fewer.
 MOST_CUTS: Final = 400
 
-#: What each kind of mistake is called, and the gist of its rule.
-KINDS: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
-    ("missed", "faint"): ("Faint", "ideal S/N below 5"),
-    ("missed", "blended"): ("Blended into a neighbour", "beside a brighter source, or on a streak"),
-    ("missed", "halo"): ("In a halo", "in the wings of a bright star"),
-    ("missed", "edge"): ("At the edge", "within one FWHM of the border"),
-    ("missed", "artefact"): ("Under an artefact", "on a cosmic ray, hot pixel or bad line"),
-    ("missed", "wrong_place"): ("Wrong place", "detected, but more than the radius away"),
-    ("missed", "wrong_kind"): ("Wrong kind", "a detection of the other kind lies on it"),
-    ("missed", "other"): ("Other", "visible, alone and clean: simply not found"),
-    ("false", "streak_fragment"): ("Streak fragment", "on a true streak"),
-    ("false", "split"): ("Split of one source", "a second detection of one source"),
-    ("false", "bad_line"): ("Bad line or smear", "a bad row or column, or readout smear"),
-    ("false", "cosmic_ray"): ("Cosmic ray or hot pixel", "sharper than the stars"),
-    ("false", "wrong_kind"): ("Wrong kind", "a source of the other kind lies there"),
-    ("false", "wrong_place"): ("Wrong place", "a source lies more than the radius away"),
-    ("false", "spike"): ("Spike or bleeding", "on the row or column of a very bright star"),
-    ("false", "halo"): ("In a halo", "in the wings of a bright star"),
-    ("false", "edge"): ("At the edge", "within one FWHM of the border"),
-    ("false", "noise"): ("Noise", "S/N below 5 in the common aperture"),
-    ("false", "other"): ("Other", "an unlisted source, or what no rule knows"),
-}
 #: Kinds for which nobody is to blame: they are not opened first.
 _BLAMELESS: Final = frozenset({("missed", "faint"), ("false", "noise")})
 
@@ -180,7 +158,7 @@ def gallery(run: Run, point: str) -> Gallery | None:
             d = numbers[str(name)]
             drawn = Marks(run, str(name), point, str(frame))
             for rank, row in rows.iterrows():
-                title = KINDS.get((str(row["side"]), str(row["kind"])), (str(row["kind"]), ""))[0]
+                title = error_kind(str(row["kind"])).title
                 number = len(cells.setdefault(d, []))
                 cell, cut = cut_out(d, str(name), row, point, picture, drawn, number, title)
                 cells[d].append(cell)
@@ -242,7 +220,7 @@ def _kinds(
         opened |= set(sorted(blamed, key=size, reverse=True)[:1])
     out = []
     for side, kind in order:
-        title, gist = KINDS.get((side, kind), (kind, ""))
+        named = error_kind(kind)
         of = cuts[side, kind]
         rows = tuple(
             (d, name, tuple(cut for _, cut in sorted(of[d], key=lambda pair: pair[0])))
@@ -251,5 +229,6 @@ def _kinds(
         )
         counted = totals.get((side, kind))
         counts = tuple((d, name, counted.get(d, 0) if counted else None) for d, name in names)
-        out.append(Kind(side, kind, title, gist, (side, kind) in opened, counts, rows))
+        opens = (side, kind) in opened
+        out.append(Kind(side, kind, named.title, named.rule(side), opens, counts, rows))
     return tuple(out)

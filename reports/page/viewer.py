@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 from markupsafe import Markup
 
-from skyduel.reports.page.gallery import KINDS
+from skyduel.reports.error_kinds import ERROR_KINDS, SIDES
 from skyduel.reports.page.preview_images import LOSS_NOTE, small_uri
 from skyduel.reports.style import point_name
 from skyduel.run_folder.match_outcomes import ABSENT, Outcomes, column, is_streak, outcomes_of
@@ -176,7 +176,12 @@ def viewer(run: Run, point: str, wanted: Mapping[str, int] | None = None) -> Vie
         "stretch": STRETCH,
         "margin": _MARGIN_PX,
         "nowhere": _NOWHERE,
-        "kinds": {f"{side}-{kind}": title for (side, kind), (title, _) in KINDS.items()},
+        "kinds": {
+            f"{side}-{name}": kind.title
+            for side in SIDES
+            for name, kind in ERROR_KINDS.items()
+            if kind.rule(side)
+        },
         "frames": frames,
     }
     step = max(float(f["step"]) for f in frames)

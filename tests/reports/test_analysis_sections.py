@@ -20,6 +20,7 @@ from skyduel.reports import (
     ideal_distance,
     ignore_limits,
     jia2020_layout,
+    markdown,
     migrations,
     plot_differences,
     plot_error_kinds,
@@ -29,22 +30,20 @@ from skyduel.reports import (
     purity_choices,
     reliability_diagrams,
 )
+from skyduel.reports.error_kinds import ERROR_KINDS
 from skyduel.reports.figures.differences import overall_rows, pairs_shown
-from skyduel.reports.figures.error_kinds import KINDS
-from skyduel.reports.figures.figure_list import drawings
 from skyduel.reports.figures.residuals import residuals
-from skyduel.reports.tables.analysis_tables import (
-    binned_scores_table,
-    calibration_table,
-    chance_table,
-    error_kinds_table,
-    ideal_table,
-    ignore_table,
-    precision_table,
-    purity_table,
-    residuals_table,
-    shape_table,
-)
+from skyduel.reports.page.markdown_report import markdown_cell
+from skyduel.reports.sections.all_sections import SECTIONS, report_figures
+from skyduel.reports.sections.analyses.binned_scores import binned_scores_table
+from skyduel.reports.sections.analyses.calibration import calibration_table, purity_table
+from skyduel.reports.sections.analyses.chance_matches import chance_table
+from skyduel.reports.sections.analyses.error_kinds import error_kinds_table
+from skyduel.reports.sections.analyses.ideal_observer import ideal_table
+from skyduel.reports.sections.analyses.residuals import residuals_table
+from skyduel.reports.sections.analyses.snr_limit import ignore_table
+from skyduel.reports.sections.depth import shape_table
+from skyduel.reports.sections.precision_recall import precision_table
 from skyduel.reports.text.paired_sentences import differences_table, paired_sentences
 from skyduel.reports.text.verdict import verdict
 from skyduel.run_folder import load_run
@@ -186,7 +185,7 @@ def test_mistakes_are_stacked_in_one_order_and_end_at_one(run):
     assert len(drawn) == 4 * 3 * len(FALSE)
     ends = drawn["left"] + drawn["share"]
     np.testing.assert_allclose(ends.groupby(drawn["y"]).max(), 1.0)
-    order = list(KINDS)
+    order = list(ERROR_KINDS)
     for _, bar in drawn.groupby("y"):
         kinds = bar.sort_values("left")["kind"]
         assert list(kinds) == sorted(kinds, key=order.index)
@@ -194,7 +193,7 @@ def test_mistakes_are_stacked_in_one_order_and_end_at_one(run):
     assert widths[: len(drawn)] == sorted(drawn["share"].round(6))
     figure, _ = error_kinds_by_group(run.analysis("mistakes"), point="default")
     labels = [t.get_text() for t in figure.legends[0].get_texts()]
-    assert labels == [KINDS[k].label for k in KINDS if k in {*MISSED, *FALSE}]
+    assert labels == [ERROR_KINDS[k].label for k in ERROR_KINDS if k in {*MISSED, *FALSE}]
     _, data = error_kinds_by_magnitude(run.analysis("mistakes"), point="default")
     assert len(data) == 2 * 2 * 3 * 4
     assert data["n"].sum() == 2 * 2 * 3 * 100
@@ -262,14 +261,41 @@ def test_the_papers_layout_has_published_values_and_says_it_is_unsound(run):
 
 
 def test_every_figure_of_a_full_run_can_be_drawn_and_an_empty_one_lacks_them(run, tmp_path):
-    there = {d.name for d in drawings(run)}
-    assert len(there) == len(list(drawings(run)))
+    named = [figure.name for _, figure in report_figures(run)]
+    there = set(named)
+    assert len(there) == len(named)
     assert {"ideal_distance", "reliability", "purity_choice"} <= there
     bare = load_run(write_run(tmp_path / "bare", frames_per_group=1, n_truth=5, previews=False))
-    few = {d.name for d in drawings(bare)}
+    few = {figure.name for _, figure in report_figures(bare)}
     assert few < there
     assert "reliability" not in few
     assert paired_sentences(bare, "default") == ()
+
+
+def test_every_analysis_of_a_run_has_a_section_with_a_table_or_a_figure(run, tmp_path):
+    bare = load_run(write_run(tmp_path / "bare", frames_per_group=1, n_truth=5, previews=False))
+    styles = detector_styles(DETECTORS)
+    optional = {
+        "ideal", "differences", "mistakes", "calibration", "measures", "binnings", "ignore",
+        "chance", "paper",
+    }  # fmt: skip
+    names = [section.name for section in SECTIONS]
+    assert len(names) == len(set(names))
+    assert optional < set(names)
+    for section in SECTIONS:
+        if section.name in optional:
+            assert not section.shown_when_empty
+            assert [*section.tables(run), *section.figures(run, styles)], section.name
+            assert not [*section.tables(bare), *section.figures(bare, styles)], section.name
+
+
+def test_the_markdown_holds_the_summaries_of_the_sections_in_the_order_of_the_page(run):
+    captions = [table.caption for section in SECTIONS for table in section.summary(run)]
+    assert captions[0] == "Who leads in each group"
+    lines = markdown(run).splitlines()
+    at = [lines.index(f"## {markdown_cell(caption)}") for caption in captions]
+    assert at == sorted(at)
+    assert len(at) == 7
 
 
 def test_the_verdict_tells_pairs_first_and_how_surely(run):

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from skyduel.evaluation.analyses.error_kinds import FALSE_KINDS, MISSED_KINDS
+from skyduel.reports.error_kinds import ERROR_KINDS
 from skyduel.reports.page import gallery as module
 from skyduel.reports.page.cutouts import CUT_PX
-from skyduel.reports.page.gallery import KINDS, choose_mistakes, gallery
+from skyduel.reports.page.gallery import choose_mistakes, gallery
 from skyduel.reports.page.interactive import interactive
 from skyduel.run_folder import load_run
 
@@ -58,9 +59,10 @@ def write_mistakes(path, *rows):
     table.to_parquet(path / "analyses" / "mistake_sources.parquet")
 
 
-def test_every_kind_has_a_name():
-    judged = [("missed", k) for k in MISSED_KINDS] + [("false", k) for k in FALSE_KINDS]
-    assert list(KINDS) == judged
+def test_every_kind_has_a_name_and_a_rule_on_its_sides():
+    for side, kinds in (("missed", MISSED_KINDS), ("false", FALSE_KINDS)):
+        assert {name for name, kind in ERROR_KINDS.items() if kind.rule(side)} == set(kinds)
+    assert all(kind.label for kind in ERROR_KINDS.values())
 
 
 def _sources(rows):

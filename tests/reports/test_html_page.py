@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skyduel.reports import cautions, markdown, summary_table, write_report
-from skyduel.reports.figures.figure_list import FRAMES_CHOICE
 from skyduel.reports.page.html_page import page_html
+from skyduel.reports.page.markdown_report import markdown_cell
 from skyduel.reports.tables.run_tables import (
     bins_table,
     counts_table,
@@ -20,7 +20,6 @@ from skyduel.reports.tables.run_tables import (
     frames_table,
     scores_table,
 )
-from skyduel.reports.text.markdown_summary import markdown_cell
 from skyduel.reports.text.verdict import leaders_table, rank, ranking_sentence, verdict
 from skyduel.run_folder import load_run
 
@@ -269,7 +268,7 @@ def test_odd_runs_have_a_page(tmp_path, settings):
     settings = {"groups": ("only",), "frames_per_group": 1, "n_truth": 12} | settings
     path = write_run(tmp_path / "r", **settings)
     run = load_run(path)
-    page = _Page(page_html(run, [], frames_choice=FRAMES_CHOICE))
+    page = _Page(page_html(run, []))
     assert page.faults == []
     assert summary_table(run)["detector"].nunique() == len(run.detectors)
     assert markdown(run).startswith("# r\n")

@@ -1,0 +1,1 @@
+"""Sections of the optional analyses of a run."""
