@@ -200,19 +200,28 @@ class _Sky:
     unit: float
 
 
+def _mesh(chosen: SepSettings) -> tuple[int, int, bool]:
+    """Return the mesh, its filter, and whether coarse pixel values are dithered.
+
+    ``convolved`` is SExtractor's way to threshold, and keeps SExtractor's background too.
+    """
+    return chosen.BACK_SIZE, chosen.BACK_FILTERSIZE, chosen.thresholding != "convolved"
+
+
 class _Stages:
     """What variants of the settings share on one frame, made when first asked for."""
 
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
-        self._skies: dict[tuple[int, int], _Sky] = {}
-        self._maps: dict[tuple[int, int, float], npt.NDArray[np.float32]] = {}
+        self._skies: dict[tuple[int, int, bool], _Sky] = {}
+        self._maps: dict[tuple[int, int, bool, float], npt.NDArray[np.float32]] = {}
 
     def sky(self, chosen: SepSettings) -> _Sky:
         """Return the frame less the background of these settings' mesh."""
-        key = (chosen.BACK_SIZE, chosen.BACK_FILTERSIZE)
+        key = _mesh(chosen)
         if key not in self._skies:
-            background = estimate_background(self._frame, *key)
+            size, filter_size, dither = key
+            background = estimate_background(self._frame, size, filter_size, dither=dither)
             # SEP computes in single precision, where the squares of fluxes in physical units
             # vanish; a power of two as unit changes no digit.
             unit = float(2.0 ** np.round(np.log2(background.global_rms)))
@@ -225,7 +234,7 @@ class _Stages:
 
     def snr(self, chosen: SepSettings, fwhm: float) -> npt.NDArray[np.float32]:
         """Return the matched-filter signal-to-noise under these settings' mesh."""
-        key = (chosen.BACK_SIZE, chosen.BACK_FILTERSIZE, fwhm)
+        key = (*_mesh(chosen), fwhm)
         if key not in self._maps:
             sky = self.sky(chosen)
             self._maps[key] = snr_map(sky.data, sky.rms, self._frame.bad, fwhm)

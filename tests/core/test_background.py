@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import sep
 
+from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
+from skyduel.core.measure.aperture_photometry import forced_photometry
 from skyduel.core.measure.background import Background, estimate_background
 
 
@@ -126,3 +128,56 @@ def test_values_beyond_single_precision_are_an_error() -> None:
 def test_sizes_must_be_positive(name: str) -> None:
     with pytest.raises(BadInputError, match=f"{name}: required a size of at least 1; got 0"):
         estimate_background(Frame(data=sky(), name="f"), **{name: 0})
+
+
+def rounded(rms: float, step: float = 1.0, level: float = 100.4, seed: int = 3) -> np.ndarray:
+    """A blank frame [ADU] whose values are multiples of a step."""
+    smooth = np.random.default_rng(seed).normal(level, rms, (256, 320))
+    return (np.rint(smooth / step) * step).astype(np.float32)
+
+
+@pytest.mark.parametrize("step", [1.0, 16.0, 0.37])
+@pytest.mark.parametrize("steps", [1.0, 1.2, 2.0, 3.3, 6.0, 9.0])
+def test_coarsely_quantized_frames_have_no_biased_level(steps: float, step: float) -> None:
+    rms = steps * step
+    frame = Frame(data=rounded(rms, step, level=100.4 * step), name="f")
+    got = estimate_background(frame)
+    # The mean of a mesh is known to rms/64; nine of them are filtered, and the mode is noisier.
+    assert abs(np.mean(got.level) - 100.4 * step) < 0.03 * rms + 0.01 * step
+    assert np.abs(got.level - 100.4 * step).max() < 0.12 * rms + 0.05 * step
+    # Rounding adds step^2/12 of its own.
+    assert np.median(got.rms) == pytest.approx(np.hypot(rms, step / np.sqrt(12)), rel=0.04)
+
+
+def test_sextractors_own_estimate_is_biased_and_can_be_had() -> None:
+    image = rounded(2.0)
+    plain = estimate_background(Frame(data=image, name="f"), dither=False)
+    np.testing.assert_array_equal(plain.level, sep.Background(image).back())
+    assert np.abs(plain.level - 100.4).max() > 0.3
+
+
+@pytest.mark.parametrize("image", [rounded(12.0), rounded(2.0, step=1e-3), sky(rms=2.0)],
+                         ids=["fine noise", "fine steps", "floats"])  # fmt: skip
+def test_frames_that_are_not_coarse_keep_seps_estimate(image: np.ndarray) -> None:
+    got = estimate_background(Frame(data=image, name="f"))
+    np.testing.assert_array_equal(got.level, sep.Background(image).back())
+
+
+def test_the_dither_is_the_same_in_every_call_and_respects_the_mask() -> None:
+    image = rounded(1.5)
+    mask = np.random.default_rng(2).random(image.shape) < 0.7
+    image[mask] = -5000.0
+    frame = Frame(data=image, mask=mask, name="f")
+    first, second = estimate_background(frame), estimate_background(frame)
+    np.testing.assert_array_equal(first.level, second.level)
+    assert np.abs(first.level - 100.4).max() < 0.2
+    assert frame.data[mask].max() == -5000.0
+
+
+@pytest.mark.parametrize("rms", [1.2, 2.0, 5.0])
+def test_forced_photometry_of_nothing_is_nothing_on_whole_numbers(rms: float) -> None:
+    frame = Frame(data=rounded(rms), fwhm=3.0, name="f")
+    x, y = (a.ravel() for a in np.meshgrid(np.arange(12.0, 309, 12), np.arange(12.0, 245, 12)))
+    measured = forced_photometry(frame, Catalog.build(x=x, y=y))
+    flux = np.asarray(measured["aper_flux"])
+    assert abs(flux.mean()) < 4 * flux.std() / np.sqrt(flux.size)
