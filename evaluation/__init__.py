@@ -86,12 +86,13 @@ from skyduel.evaluation.scoring.depth import (
     fit_limits,
 )
 from skyduel.evaluation.scoring.frame_score import FrameInput, FrameScore, choose_edges, score_frame
+from skyduel.evaluation.scoring.metrics import f_beta, f_from_counts
 from skyduel.evaluation.scoring.resampling_units import (
     ResamplingUnits,
     resampling_units,
     split_blocks,
 )
-from skyduel.evaluation.scoring.scores import f_beta, f_from_counts, score_table
+from skyduel.evaluation.scoring.scores import score_table
 from skyduel.evaluation.scoring.threshold_sweep import (
     Curve,
     best_f1_threshold,

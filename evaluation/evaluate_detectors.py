@@ -23,10 +23,11 @@ from skyduel.evaluation.scoring.frame_score import (
     FrameScore,
     choose_edges,
 )
+from skyduel.evaluation.scoring.metrics import listed, ratio
 from skyduel.evaluation.scoring.ragged import FrameSequence
 from skyduel.evaluation.scoring.resampling_units import resampling_units
 from skyduel.evaluation.scoring.score_store import score_all
-from skyduel.evaluation.scoring.scores import ratio, score_table
+from skyduel.evaluation.scoring.scores import score_table
 from skyduel.evaluation.scoring.threshold_sweep import (
     best_f1_threshold,
     grid,
@@ -53,10 +54,6 @@ _SCORES: Final = (
     "detector", "point", "group", "bin", "bin_lo", "bin_hi", "quantity",
     "value", "lo", "hi", "n", "k", "interval", "n_frames",
 )  # fmt: skip
-_SWEEP: Final = (
-    "detector", "group", "threshold", "truths", "truths_found", "detections", "detections_right",
-    "completeness", "purity", "f1", "f2", "false_per_mpix",
-)  # fmt: skip
 _LIMITS: Final = (
     "detector", "point", "group", "threshold", "purity", "completeness", "false_per_mpix",
     "snr50", "snr50_lo", "snr50_hi", "m50", "m50_lo", "m50_hi", "n_truths", "n_frames",
@@ -68,6 +65,14 @@ _LIMITS: Final = (
 _ANALYSIS_COLUMNS: Final = {a.name: (*KEYS, *a.columns) for a in ANALYSES} | {
     s.name: (*STUDY_KEYS, *s.columns) for s in STUDIES
 }
+
+
+def _sweep_columns() -> tuple[str, ...]:
+    """Return the columns of the table ``sweep``, the metrics that are swept last."""
+    return (
+        "detector", "group", "threshold", "truths", "truths_found", "detections",
+        "detections_right", *(m.name for m in listed("swept")),
+    )  # fmt: skip
 
 
 class Sink(Protocol):
@@ -163,7 +168,7 @@ def merge(parts: Sequence[Evaluation], edges: Sequence[float]) -> Evaluation:
     return Evaluation(
         counts=_stack([p.counts for p in parts], _COUNTS),
         scores=_stack([p.scores for p in parts], _SCORES),
-        sweep=_stack([p.sweep for p in parts], _SWEEP),
+        sweep=_stack([p.sweep for p in parts], _sweep_columns()),
         limits=_stack([p.limits for p in parts], _LIMITS),
         calibrated={k: v for p in parts for k, v in p.calibrated.items()},
         frames={k: v for p in parts for k, v in p.frames.items()},
@@ -294,7 +299,7 @@ def evaluate_detector(
     return Evaluation(
         counts=_stack(keep.tables if isinstance(keep, _Kept) else [], _COUNTS),
         scores=_stack([t.assign(detector=name) for t in scores], _SCORES),
-        sweep=_stack([t.assign(detector=name) for t in swept], _SWEEP),
+        sweep=_stack([t.assign(detector=name) for t in swept], _sweep_columns()),
         limits=_stack([t.assign(detector=name) for t in limits], _LIMITS),
         calibrated={name: calibrated},
         frames=keep.scored if isinstance(keep, _Kept) else {},

@@ -20,7 +20,7 @@ from skyduel.evaluation.analyses.truth_properties import (
 )
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.frame_score import FrameScore
-from skyduel.evaluation.scoring.scores import ratio
+from skyduel.evaluation.scoring.metrics import ratio
 from skyduel.evaluation.statistics.intervals import proportion
 
 __all__ = ["BINNED_SCORE_COLUMNS", "PURITY_FACETS", "binned_score_table"]

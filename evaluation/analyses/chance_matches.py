@@ -20,8 +20,8 @@ from skyduel.evaluation.matching.candidates import find_candidates, within
 from skyduel.evaluation.matching.matching import pair_candidates
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.frame_score import FrameInput, FrameScore
+from skyduel.evaluation.scoring.metrics import ratio
 from skyduel.evaluation.scoring.ragged import for_each
-from skyduel.evaluation.scoring.scores import ratio
 from skyduel.evaluation.statistics.intervals import poisson
 
 __all__ = ["CHANCE_COLUMNS", "MOST_SHIFTS", "chance_pairs", "chance_table", "shifts"]

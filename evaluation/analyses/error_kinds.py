@@ -32,8 +32,8 @@ from skyduel.evaluation.matching.segments import point_segment_distance, segment
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.counts import bin_index, bin_table, measured_mag
 from skyduel.evaluation.scoring.frame_score import FrameScore
+from skyduel.evaluation.scoring.metrics import ratio
 from skyduel.evaluation.scoring.ragged import for_each
-from skyduel.evaluation.scoring.scores import ratio
 from skyduel.evaluation.statistics.intervals import wilson
 from skyduel.evaluation.table_keys import ALL_BINS
 

@@ -24,8 +24,8 @@ from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.counts import bin_index, bin_table
 from skyduel.evaluation.scoring.depth import Limit, fit_limits, fit_steps
 from skyduel.evaluation.scoring.frame_score import FrameScore
+from skyduel.evaluation.scoring.metrics import ratio
 from skyduel.evaluation.scoring.resampling_units import block_grid, resampling_units
-from skyduel.evaluation.scoring.scores import ratio
 from skyduel.evaluation.statistics.intervals import percentile, poisson, proportion, resampled
 from skyduel.evaluation.table_keys import ALL_BINS
 

@@ -21,8 +21,8 @@ from skyduel.evaluation.matching.matching import pair_candidates
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.candidate_store import Prepared, pool_frames
 from skyduel.evaluation.scoring.counts import bin_index, bin_table, measured_mag, zero_point_offset
+from skyduel.evaluation.scoring.metrics import ratio
 from skyduel.evaluation.scoring.ragged import remembered
-from skyduel.evaluation.scoring.scores import ratio
 from skyduel.evaluation.scoring.threshold_sweep import purity_threshold
 from skyduel.evaluation.statistics.intervals import wilson
 from skyduel.evaluation.table_keys import ALL_BINS

@@ -17,7 +17,7 @@ from skyduel.evaluation.matching.candidates import Candidates
 from skyduel.evaluation.matching.matching import resolve
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.frame_score import FrameScore
-from skyduel.evaluation.scoring.scores import f_from_counts, ratio
+from skyduel.evaluation.scoring.metrics import CountSums, listed
 
 __all__ = ["IGNORE_LIMIT_COLUMNS", "SNR_LIMITS", "ignore_limit_table"]
 
@@ -30,7 +30,7 @@ _TOGETHER: Final = 2048
 SNR_LIMITS: Final = (0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
 IGNORE_LIMIT_COLUMNS: Final = (
     "min_snr", "truths", "truths_found", "truths_ignored", "detections", "detections_right",
-    "detections_ignored", "completeness", "purity", "f1",
+    "detections_ignored", *(m.name for m in listed("brief")),
 )  # fmt: skip
 
 
@@ -62,10 +62,8 @@ def ignore_limit_table(
             "detections": detections,
             "detections_right": right,
             "detections_ignored": set_aside,
-            "completeness": ratio(found, truths),
-            "purity": ratio(found, detections),
-            "f1": f_from_counts(found, truths, detections, 1.0),
         }
+        | {m.name: m.pooled(CountSums(truths, found, detections, right)) for m in listed("brief")}
     )
 
 

@@ -16,8 +16,8 @@ from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.counts import bin_index, bin_table
 from skyduel.evaluation.scoring.depth import Limit, completeness_limits
 from skyduel.evaluation.scoring.frame_score import FrameScore
+from skyduel.evaluation.scoring.metrics import LIMITS, CountSums, listed
 from skyduel.evaluation.scoring.resampling_units import resampling_units
-from skyduel.evaluation.scoring.scores import f_beta, f_from_counts, ratio
 from skyduel.evaluation.statistics.intervals import resampled
 from skyduel.evaluation.statistics.paired_tests import frame_interval, holm, mcnemar, newcombe
 from skyduel.evaluation.table_keys import ALL_BINS, ALL_GROUPS
@@ -43,8 +43,6 @@ COMPARISON_COLUMNS: Final = (
     "p", "p_holm", "interval", "n_frames",
 )  # fmt: skip
 
-_BINNED: Final = ("completeness", "purity", "f1", "f2")
-_LIMITS: Final = ("m50", "snr50")
 _PAIRS: Final = ("n_both", "n_a_only", "n_b_only", "n_neither")
 
 
@@ -143,10 +141,10 @@ def compare(a: ComparisonSample, b: ComparisonSample, rules: ScoringRules) -> pd
     -------
     DataFrame
         `COMPARISON_COLUMNS` from ``bin`` on. Every bin has ``completeness`` with
-        the outcomes per truth, Newcombe's interval and McNemar's exact p, and
-        ``purity``, ``f1`` and ``f2`` bootstrapped over frames. All bins together
-        (``bin`` -2) have these too, and ``completeness`` once more, ``m50``
-        [mag] and ``snr50`` over frames.
+        the outcomes per truth, Newcombe's interval and McNemar's exact p. The other metrics
+        that are compared (`skyduel.evaluation.scoring.metrics`) are bootstrapped over frames.
+        All bins together (``bin`` -2) have these too, and ``completeness`` once more,
+        ``m50`` [mag] and ``snr50`` over frames.
 
     Raises
     ------
@@ -208,18 +206,10 @@ def _holm_over_groups(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _quantities(sums: npt.NDArray[np.generic]) -> Floats:
-    """Return completeness, purity, F1 and F2 per entry and overall: (..., 4, n_entries + 1)."""
+    """Return the metrics compared, per entry and overall: (..., n_metrics, n_entries + 1)."""
     values = np.asarray(sums, dtype=np.float64)
-    values = np.concatenate([values, values.sum(axis=-1, keepdims=True)], axis=-1)
-    truths, found, detections, right = (values[..., k, :] for k in range(4))
-    completeness, purity = ratio(found, truths), ratio(right, detections)
-    scores = []
-    for beta in (1.0, 2.0):
-        f = f_beta(purity, completeness, beta)
-        # Over all bins as many are found as are right, and F comes from counts.
-        overall = f_from_counts(found[..., -1:], truths[..., -1:], detections[..., -1:], beta)
-        scores.append(np.concatenate([f[..., :-1], overall], axis=-1))
-    return np.stack([completeness, purity, *scores], axis=-2)
+    counts = CountSums(*(values[..., k, :] for k in range(4)))
+    return np.stack([m.values(counts) for m in listed("compared")], axis=-2)
 
 
 def _samples(one: ComparisonSample, n_units: int, rules: ScoringRules) -> Floats | None:
@@ -253,23 +243,27 @@ def _compare(
     lo, hi = newcombe(pairs[0], pairs[1], pairs[2], pairs[3], rules.confidence)
     told = pairs.sum(axis=0) > 0
     p = np.where(told, mcnemar(pairs[1], pairs[2]), np.nan)
+    names = [m.name for m in listed("compared")]
+    at = names.index("completeness")
     parts = [
-        _rows(bins, "completeness", value_a[0], value_b[0], (lo, hi, p), frames, "newcombe", pairs)
+        _rows(
+            bins, "completeness", value_a[at], value_b[at], (lo, hi, p), frames, "newcombe", pairs
+        )
     ]
     delta = np.where(both_there, value_a - value_b, np.nan)
     if both_there and of_a is not None and of_b is not None:
         spread = (of_a - of_b).reshape(len(of_a), -1)
-        flat = frame_interval(delta.ravel(), spread, np.tile(units, 4), rules.confidence)
-        limits = np.stack(flat).reshape(3, 4, n_bins)
+        flat = frame_interval(delta.ravel(), spread, np.tile(units, len(names)), rules.confidence)
+        limits = np.stack(flat).reshape(3, len(names), n_bins)
     else:
-        limits = np.full((3, 4, n_bins), np.nan)
-    for k, name in enumerate(_BINNED):
-        at = slice(-1, None) if name == "completeness" else slice(None)
+        limits = np.full((3, len(names), n_bins), np.nan)
+    for k, name in enumerate(names):
+        part = slice(-1, None) if name == "completeness" else slice(None)
         parts.append(
-            _rows(bins[at], name, value_a[k, at], value_b[k, at], limits[:, k, at], frames[at],
-                  resampled)
+            _rows(bins[part], name, value_a[k, part], value_b[k, part], limits[:, k, part],
+                  frames[part], resampled)
         )  # fmt: skip
-    for name in _LIMITS:
+    for name in (limit.name for limit in LIMITS):
         one, other = getattr(a, name), getattr(b, name)
         difference = np.array([one.value - other.value])
         samples = np.zeros((0, 1))

@@ -18,29 +18,30 @@ import pandas as pd
 
 from skyduel.core.errors import BadInputError
 from skyduel.core.settings import nearest
+from skyduel.evaluation.scoring.metrics import LIMITS, quantities
 from skyduel.evaluation.table_keys import ALL_BINS, ALL_GROUPS, DEFAULT_POINT, EQUAL_PURITY_POINT
 
 __all__ = [
-    "GATED",
     "SPEED",
     "Allowance",
     "GateReport",
     "Judged",
     "Speed",
     "decide_speed",
+    "gated",
     "judge",
     "parse_allowances",
 ]
 
 Verdict = Literal["pass", "worse", "undecided", "not comparable"]
 
-#: What can be gated; +1 where larger is better.
-GATED: Final[Mapping[str, int]] = {
-    "completeness": 1, "purity": 1, "f1": 1, "f2": 1, "m50": 1, "snr50": -1,
-}  # fmt: skip
 #: Gated by itself, by the ratio of two speeds.
 SPEED: Final = "speed"
-_AT_EQUAL_PURITY: Final = ("m50", "snr50")
+
+
+def gated() -> dict[str, int]:
+    """Return the quantities that can be gated: +1 where larger is better, else -1."""
+    return {q.name: 1 if q.higher_is_better else -1 for q in quantities("gated")}
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Allowance:
     Parameters
     ----------
     quantity : str
-        One of `GATED`, or ``speed``.
+        One of `gated`, or ``speed``.
     point : str
         Operating point; empty for the speed.
     margin : float
@@ -85,7 +86,7 @@ def parse_allowances(text: str, point: str | None = None) -> tuple[Allowance, ..
             continue
         name, equals, value = (s.strip() for s in part.partition("="))
         quantity, _, where = (s.strip() for s in name.partition("@"))
-        known = (*GATED, SPEED)
+        known = (*gated(), SPEED)
         if quantity not in known:
             close = nearest(quantity, known)
             hint = f"; did you mean {close}?" if close else ""
@@ -103,7 +104,9 @@ def parse_allowances(text: str, point: str | None = None) -> tuple[Allowance, ..
                 raise BadInputError("allowance of speed", "a fraction below 1", repr(value))
             where = ""
         elif not where:
-            where = point or (EQUAL_PURITY_POINT if quantity in _AT_EQUAL_PURITY else DEFAULT_POINT)
+            where = point or (
+                EQUAL_PURITY_POINT if quantity in {q.name for q in LIMITS} else DEFAULT_POINT
+            )
         if any((a.quantity, a.point) == (quantity, where) for a in out):
             raise BadInputError("allowances", "each criterion once", f"{name!r} twice")
         out.append(Allowance(quantity, where, margin))
@@ -234,7 +237,7 @@ def judge(
 
 
 def _judge_row(row: dict[Any, Any], allowance: Allowance, group: str) -> Judged:
-    sign, margin = GATED[allowance.quantity], allowance.margin
+    sign, margin = gated()[allowance.quantity], allowance.margin
     ends = (sign * float(row["lo"]), sign * float(row["hi"]))
     lo, hi = min(ends), max(ends)
     loss = sign * float(row["delta"])

@@ -8,6 +8,7 @@ import pandas as pd
 
 from skyduel.core.errors import BadInputError
 from skyduel.evaluation.comparison.compare import FEW_FRAMES
+from skyduel.evaluation.scoring.metrics import HEADLINE, quantities
 from skyduel.evaluation.table_keys import (
     ALL_BINS,
     ALL_GROUPS,
@@ -19,7 +20,6 @@ from skyduel.evaluation.table_keys import (
 
 __all__ = ["headline", "sentence"]
 
-_SYMBOL: Final = {"m50": "Δm50", "f1": "ΔF1"}
 _POINT: Final = {
     DEFAULT_POINT: "at each one's own threshold",
     CALIBRATED_POINT: "at each one's best threshold of the calibration frames",
@@ -51,7 +51,7 @@ def headline(table: pd.DataFrame, point: str) -> pd.DataFrame:
         raise BadInputError("comparison", f"one pair of detectors at {point!r}", f"{n_pairs}")
     m50 = rows[rows["quantity"] == "m50"]
     if point != EQUAL_PURITY_POINT or m50["delta"].isna().all():
-        m50 = rows[rows["quantity"] == "f1"]
+        m50 = rows[rows["quantity"] == HEADLINE]
     return m50.assign(_last=m50["group"] == ALL_GROUPS).sort_values(
         ["_last", "group"], kind="stable"
     ).drop(columns="_last")  # fmt: skip
@@ -121,13 +121,12 @@ def sentence(table: pd.DataFrame, point: str, *, confidence: float = 0.95) -> st
 
 
 def _amount(row: Any, sign: float, *, name: bool = True) -> str:
-    unit = " mag" if row["quantity"] == "m50" else ""
-    digits = 2 if row["quantity"] == "m50" else 3
+    of = next(q for q in quantities("compared") if q.name == row["quantity"])
     delta = sign * float(row["delta"])
     lo, hi = sorted((sign * float(row["lo"]), sign * float(row["hi"])))
-    label = f"{_SYMBOL[str(row['quantity'])]} = " if name else ""
-    text = f"{label}{delta:.{digits}f}{unit}"
-    return text if lo != lo else f"{text} [{lo:.{digits}f}, {hi:.{digits}f}]"
+    label = f"Δ{of.short} = " if name else ""
+    text = f"{label}{delta:.{of.digits}f}{of.unit}"
+    return text if lo != lo else f"{text} [{lo:.{of.digits}f}, {hi:.{of.digits}f}]"
 
 
 def _nothing(name_a: str, name_b: str, overall: Any) -> str:

@@ -21,10 +21,18 @@ from skyduel.evaluation.matching.candidates import Candidates
 from skyduel.evaluation.matching.matching import resolve
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.frame_score import FrameInput
-from skyduel.evaluation.scoring.scores import f_from_counts, ratio
+from skyduel.evaluation.scoring.metrics import CountSums, listed, metric, ratio
 from skyduel.evaluation.table_keys import NOMINAL_PURITY
 
-__all__ = ["Curve", "best_f1_threshold", "curve", "grid", "purity_threshold", "sweep"]
+__all__ = [
+    "Curve",
+    "best_f1_threshold",
+    "best_threshold",
+    "curve",
+    "grid",
+    "purity_threshold",
+    "sweep",
+]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -67,9 +75,11 @@ class Curve:
         """Right detections / detections, shape (n,)."""
         return ratio(self.truths_found, self.detections)
 
-    def f(self, beta: float) -> Floats:
-        """Return F-beta from counts, shape (n,)."""
-        return f_from_counts(self.truths_found, self.truths, self.detections, beta)
+    def score(self, name: str) -> Floats:
+        """Return a metric of `skyduel.evaluation.scoring.metrics` from counts, shape (n,)."""
+        found = self.truths_found
+        sums = CountSums(np.full_like(found, self.truths), found, self.detections, found, self.mpix)
+        return metric(name).pooled(sums)
 
     def at(self, thresholds: npt.ArrayLike) -> Curve:
         """Return the counts at the given thresholds, in their order."""
@@ -211,8 +221,7 @@ def sweep(curve: Curve, thresholds: npt.ArrayLike) -> pd.DataFrame:
     """Return scores against the threshold, one row each.
 
     Columns ``threshold``, ``truths``, ``truths_found``, ``detections``,
-    ``detections_right``, ``completeness``, ``purity``, ``f1``, ``f2``,
-    ``false_per_mpix``.
+    ``detections_right`` and the metrics that are swept.
     """
     c = curve.at(thresholds)
     return pd.DataFrame(
@@ -222,24 +231,25 @@ def sweep(curve: Curve, thresholds: npt.ArrayLike) -> pd.DataFrame:
             "truths_found": c.truths_found,
             "detections": c.detections,
             "detections_right": c.truths_found,
-            "completeness": c.completeness,
-            "purity": c.purity,
-            "f1": c.f(1.0),
-            "f2": c.f(2.0),
-            "false_per_mpix": ratio(c.detections - c.truths_found, c.mpix),
         }
+        | {m.name: c.score(m.name) for m in listed("swept")}
     )
 
 
-def best_f1_threshold(curve: Curve) -> float:
-    """Return the score of highest pooled F1, NaN if there is none.
+def best_threshold(curve: Curve, name: str) -> float:
+    """Return the score threshold at which a pooled metric is highest, NaN if there is none.
 
-    Of equal ones the highest, so the fewest detections.
+    Of equal ones the highest threshold, so the fewest detections.
     """
-    f1 = curve.f(1.0)
-    if f1.size == 0 or np.isnan(f1).all():
+    values = curve.score(name)
+    if values.size == 0 or np.isnan(values).all():
         return float("nan")
-    return float(curve.threshold[int(np.nanargmax(f1))])
+    return float(curve.threshold[int(np.nanargmax(values))])
+
+
+def best_f1_threshold(curve: Curve) -> float:
+    """Return the score threshold of highest pooled F1, as `best_threshold`."""
+    return best_threshold(curve, "f1")
 
 
 def purity_threshold(curve: Curve, purity: float = NOMINAL_PURITY) -> float:

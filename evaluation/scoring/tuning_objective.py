@@ -15,6 +15,7 @@ from skyduel.evaluation.scoring.frame_score import FrameInput
 from skyduel.evaluation.scoring.threshold_sweep import (
     Curve,
     best_f1_threshold,
+    best_threshold,
     frame_events,
     pool,
     purity_threshold,
@@ -34,6 +35,9 @@ __all__ = [
 Objective = Literal["purity95", "purity95-groups", "f1", "f2"]
 #: What settings may be chosen for.
 OBJECTIVES: Final[tuple[Objective, ...]] = get_args(Objective)
+
+#: The scores of a trial that are kept.
+_SCORES: Final = ("completeness", "purity", "f1", "f2")
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +145,7 @@ def evaluate_objective(
     if objective == "purity95":
         threshold = purity_threshold(swept, NOMINAL_PURITY)
     else:
-        threshold = _best_f2_threshold(swept) if objective == "f2" else at_f1
+        threshold = best_threshold(swept, "f2") if objective == "f2" else at_f1
     reached = not np.isnan(threshold)
     if not reached:
         threshold = at_f1
@@ -189,21 +193,10 @@ def _mean_over_groups(frames: Sequence[TrialFrame], groups: Sequence[str]) -> fl
     return float(np.mean(values)) if values else 0.0
 
 
-def _best_f2_threshold(swept: Curve) -> float:
-    f2 = swept.f(2.0)
-    if f2.size == 0 or np.isnan(f2).all():
-        return float("nan")
-    return float(swept.threshold[int(np.nanargmax(f2))])
-
-
 def _scores(swept: Curve, threshold: float) -> tuple[float, float, float, float]:
     """Return completeness, purity, F1 and F2 at a threshold, NaN without one."""
     if np.isnan(threshold):
         return (float("nan"),) * 4
     at = swept.at([threshold])
-    return (
-        float(at.completeness[0]),
-        float(at.purity[0]),
-        float(at.f(1.0)[0]),
-        float(at.f(2.0)[0]),
-    )
+    completeness, purity, f1, f2 = (float(at.score(name)[0]) for name in _SCORES)
+    return completeness, purity, f1, f2

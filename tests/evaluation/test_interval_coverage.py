@@ -15,7 +15,7 @@ from scipy.stats import poisson as poisson_law
 
 from skyduel.core.errors import BadInputError
 from skyduel.evaluation import Counts, ScoringRules, fit_curve, poisson, score_table
-from skyduel.evaluation.scoring.scores import f_from_counts
+from skyduel.evaluation.scoring.metrics import f_from_counts
 from skyduel.evaluation.statistics.intervals import (
     frame_weights,
     jeffreys,
