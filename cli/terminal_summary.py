@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from skyduel.evaluation.scoring.metrics import listed
 from skyduel.reports import summary_table
 from skyduel.run_folder import Run
 from skyduel.run_folder.schema import (
@@ -56,16 +57,19 @@ def _overall(run: Run) -> Table:
     table = _new(f"{run.name}: all magnitudes, {len(run.scored_frames)} test frames", caption)
     table.add_column("detector", no_wrap=True)
     table.add_column("point", no_wrap=True)
-    for name in ("completeness", "purity", "F1", "F2", "false/Mpix", "Mpix/s"):
+    shown = listed("terminal")
+    for name in (*(m.short for m in shown), "Mpix/s"):
         table.add_column(name, justify="right", no_wrap=True)
     rows = summary_table(run)
     for row in rows[rows["point"] != EQUAL_PURITY_POINT].to_dict("records"):
         cells = []
-        for quantity in ("completeness", "purity", "f1", "f2"):
-            value = _number(row[quantity])
-            half = (row[f"{quantity}_hi"] - row[f"{quantity}_lo"]) / 2
-            cells.append(value if half != half else f"{value}±{half:.3f}")
-        cells += [_number(row["false_per_mpix"], 1), _number(row["mpix_per_s"], 2)]
+        for m in shown:
+            value = _number(row[m.name], m.digits)
+            half = (row[f"{m.name}_hi"] - row[f"{m.name}_lo"]) / 2
+            # The interval of a rate is far from symmetric.
+            bare = half != half or m.interval == "poisson"
+            cells.append(value if bare else f"{value}±{half:.{m.digits}f}")
+        cells.append(_number(row["mpix_per_s"], 2))
         table.add_row(Text(str(row["detector"])), str(row["point"]), *cells)
     return table
 
@@ -77,8 +81,9 @@ def _per_magnitude(run: Run) -> Table:
         & (run.scores["point"] == point)
         & (run.scores["bin"] >= 0)
     ]
+    shown = listed("brief")
     table = _new(
-        f"per magnitude, {point} point: completeness / purity / F1",
+        f"per magnitude, {point} point: {' / '.join(m.short for m in shown)}",
         "completeness (recall) by true, purity (precision) by measured magnitude; – is 0/0.",
     )
     table.add_column("mag", no_wrap=True)
@@ -91,10 +96,7 @@ def _per_magnitude(run: Run) -> Table:
     edges = edges[edges["bin_hi"] < float("inf")].sort_index()
     for number, low, high in edges.itertuples():
         cells = [
-            " / ".join(
-                _number(value.get((number, d, q), float("nan")), 2)
-                for q in ("completeness", "purity", "f1")
-            )
+            " / ".join(_number(value.get((number, d, m.name), float("nan")), 2) for m in shown)
             for d in run.detectors
         ]
         table.add_row(f"{low:g}–{high:g}", str(int(n.get(number, 0))), *cells)

@@ -20,7 +20,6 @@ from skyduel.run_folder.schema import (
 __all__ = [
     "POINT_FILLS",
     "POINT_NAMES",
-    "QUANTITY_NAMES",
     "Style",
     "detector_styles",
     "plot_style",
@@ -51,15 +50,6 @@ _COLORS: Final = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#882255",
 )  # fmt: skip
 _MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
-
-#: Both names of each quantity, as axes and tables carry them.
-QUANTITY_NAMES: Final[Mapping[str, str]] = {
-    "completeness": "Completeness (recall)",
-    "purity": "Purity (precision)",
-    "f1": "F1",
-    "f2": "F2",
-    "false_per_mpix": "False detections per Mpix",
-}
 
 #: What an operating point is called in a sentence.
 POINT_NAMES: Final[Mapping[str, str]] = {

@@ -14,6 +14,7 @@ import pandas as pd
 
 from skyduel.core.errors import BadInputError
 from skyduel.core.io.atomic_files import safe_name
+from skyduel.evaluation.scoring.metrics import listed
 from skyduel.run_folder.previews import read_picture
 from skyduel.run_folder.read_counts import COUNT_COLUMNS, NAMES, check_kinds, read_counts
 from skyduel.run_folder.record import check_record
@@ -27,9 +28,11 @@ SCHEMA: Final = 1
 _COLUMNS: Final[Mapping[str, str]] = {
     "counts": " ".join(COUNT_COLUMNS),
     "scores": ("detector point group bin bin_lo bin_hi quantity value lo hi n k interval n_frames"),
-    "sweep": (
-        "detector group threshold truths truths_found detections detections_right completeness"
-        " purity f1 f2 false_per_mpix"
+    "sweep": " ".join(
+        (
+            "detector group threshold truths truths_found detections detections_right",
+            *(m.name for m in listed("swept") if m.in_first_schema),
+        )
     ),
     "limits": (
         "detector point group threshold purity completeness false_per_mpix snr50 snr50_lo snr50_hi"
@@ -42,6 +45,7 @@ _LATER: Final[Mapping[str, str]] = {
         "snr90 snr90_lo snr90_hi m90 m90_lo m90_hi width_mag width_mag_lo width_mag_hi"
         " floor ceiling"
     ),
+    "sweep": " ".join(m.name for m in listed("swept") if not m.in_first_schema),
 }
 _KEYS: Final = {
     "scores": ("detector", "point", "group", "bin", "quantity"),
@@ -201,8 +205,8 @@ def load_run(path: str | Path) -> Run:
     record = _record(folder / "run.json")
     missing: list[str] = []
     tables: dict[str, pd.DataFrame] = {}
-    for name, listed in _COLUMNS.items():
-        columns = tuple(listed.split())
+    for name, named in _COLUMNS.items():
+        columns = tuple(named.split())
         file = folder / f"{name}.parquet"
         table = read_counts(file) if name == "counts" else _optional(file, columns)
         if table is None:

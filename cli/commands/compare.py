@@ -15,6 +15,7 @@ from rich.text import Text
 from skyduel.cli.console import wide_out, without_controls
 from skyduel.core import BadInputError
 from skyduel.evaluation.comparison.headline import sentence
+from skyduel.evaluation.scoring.metrics import LIMITS, listed, quantity_named
 from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS, EQUAL_PURITY_POINT
 
 __all__ = ["NAME", "Common", "Detector", "NameA", "NameB", "command", "select_detectors"]
@@ -43,8 +44,6 @@ Common = Annotated[
         help="Use only the frames that both runs have. Default: refuse runs with other frames.",
     ),
 ]
-
-_SHOWN: Final = ("m50", "snr50", "f1", "f2", "completeness", "purity")
 
 
 def command(
@@ -122,6 +121,13 @@ def select_detectors(
     return first, second
 
 
+def _shown() -> list[str]:
+    """Return the names of the quantities shown: limits, scores that join both, the others."""
+    metrics = [m for m in listed("terminal") if "compared" in m.uses]
+    metrics.sort(key=lambda m: m.axis != "joined")
+    return [q.name for q in (*LIMITS, *metrics)]
+
+
 Grid = tuple[str, list[str], list[list[str]], str]
 
 
@@ -130,22 +136,24 @@ def _groups(table: pd.DataFrame, names: tuple[str, str], alpha: float) -> Grid:
     rows = table[(table["bin"] == ALL_BINS) & (table["interval"] != "newcombe")]
     cells = {(r["group"], r["quantity"]): r for r in rows.to_dict("records")}
     groups = [*sorted(set(rows["group"]) - {ALL_GROUPS}), ALL_GROUPS]
+    shown = _shown()
     out = []
     for group in groups:
-        n = max(int(cells[group, q]["n_frames"]) for q in _SHOWN)
-        out.append([str(group), str(n), *(_difference(cells[group, q], alpha) for q in _SHOWN)])
+        n = max(int(cells[group, q]["n_frames"]) for q in shown)
+        out.append([str(group), str(n), *(_difference(cells[group, q], alpha) for q in shown)])
     title = f"{names[0]} minus {names[1]}, all magnitudes"
     note = (
         f"difference ± half of the paired {1 - alpha:.0%} interval over frames; * significant: "
         f"p < {alpha:.2g} after Holm's correction over groups. m50 in mag: larger is deeper; "
         "snr50: smaller is deeper."
     )
-    return title, ["frames", "n", *(f"Δ{q}" for q in _SHOWN)], out, note
+    return title, ["frames", "n", *(f"Δ{q}" for q in shown)], out, note
 
 
 def _bins(table: pd.DataFrame, alpha: float) -> Grid:
-    """Return the table of matches per truth and of differences, one row per bin."""
+    """Return the outcomes per truth and the differences, one row a bin."""
     rows = table[table["group"] == ALL_GROUPS]
+    shown = [m for m in listed("brief") if m.name != "completeness"]
     out = []
     cells: dict[tuple[int, str], dict[Any, Any]] = {}
     for r in rows.to_dict("records"):
@@ -153,7 +161,7 @@ def _bins(table: pd.DataFrame, alpha: float) -> Grid:
             cells[int(r["bin"]), str(r["quantity"])] = r
     for number in sorted({k for k, _ in cells}, key=lambda k: (k == ALL_BINS, k)):
         found = cells[number, "completeness"]
-        others = [cells.get((number, q)) for q in ("purity", "f1")]
+        others = [cells.get((number, m.name)) for m in shown]
         if found["n_frames"] == 0:
             continue
         counts = [f"{found[k]:.0f}" for k in ("n_both", "n_a_only", "n_b_only", "n_neither")]
@@ -162,7 +170,8 @@ def _bins(table: pd.DataFrame, alpha: float) -> Grid:
             _bin_name(found), *counts, _difference(found, alpha), "–" if p != p else f"{p:.2g}",
             *("" if r is None else _difference(r, alpha) for r in others),
         ])  # fmt: skip
-    head = ["mag", "both", "A only", "B only", "neither", "Δcompleteness", "p", "Δpurity", "ΔF1"]
+    head = ["mag", "both", "A only", "B only", "neither", "Δcompleteness", "p"]
+    head += [f"Δ{m.short}" for m in shown]
     note = (
         "Counts: truths found by both, by one or by neither. Δcompleteness: Newcombe's paired "
         "interval; p: exact McNemar test after Holm's correction over bins. Δpurity, ΔF1: interval "
@@ -185,7 +194,7 @@ def _bin_name(row: dict[Any, Any]) -> str:
 def _difference(row: dict[Any, Any], alpha: float) -> str:
     if row["delta"] != row["delta"]:
         return "–"
-    digits = 2 if row["quantity"] in ("m50", "snr50") else 3
+    digits = quantity_named(str(row["quantity"])).digits
     text = f"{row['delta']:+.{digits}f}"
     if row["lo"] == row["lo"]:
         if row["interval"] == "newcombe":

@@ -18,6 +18,7 @@ from skyduel.evaluation.comparison.gate import (
     Allowance,
     GateReport,
     decide_speed,
+    gated,
     judge,
     parse_allowances,
 )
@@ -52,8 +53,7 @@ def command(
         str,
         typer.Option(
             metavar="QUANTITY[@POINT]=LOSS,...",
-            help="Largest allowed losses: completeness, purity, f1, f2, m50 \\[mag], snr50; speed "
-            "as a fraction.",
+            help=f"Largest losses let pass: {', '.join(gated())}; m50 is in mag, speed a fraction.",
         ),
     ],
     detector: Detector = None,

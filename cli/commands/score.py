@@ -28,6 +28,7 @@ from skyduel.evaluation import (
     score_catalogs,
 )
 from skyduel.evaluation.analyses.jia2020 import jia2020_table
+from skyduel.evaluation.scoring.metrics import listed, metric
 from skyduel.evaluation.table_keys import ALL_BINS
 
 __all__ = ["NAME", "command"]
@@ -35,7 +36,6 @@ __all__ = ["NAME", "command"]
 NAME = "score"
 
 _METRICS: Final = ("skyduel", "jia2020")
-_SHOWN = ("completeness", "purity", "f1", "f2")
 
 
 def command(
@@ -70,7 +70,7 @@ def command(
     json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     config: Config = None,
 ) -> None:
-    """Match two catalogues and print completeness, purity, F1 and F2 per magnitude bin.
+    """Pair two catalogues and print completeness, purity and other scores per magnitude bin.
 
     Formats: ECSV, FITS, VOTable, CSV, Parquet, COCO JSON, and SExtractor's ASCII_HEAD and
     FITS_LDAC. Positions are 0-based px; integers are pixel centres (SExtractor's
@@ -156,7 +156,8 @@ def _table(report: ScoreReport) -> Table:
         caption="value [95 % interval] k/n; – is undefined (0/0)",
     )
     table.add_column("mag")
-    for quantity in _SHOWN:
+    shown = [m.name for m in listed("by_magnitude")]
+    for quantity in shown:
         table.add_column(quantity, justify="right")
     n_bins = len(report.counts.edges) - 1
     first_edge, last_edge = report.counts.edges[0], report.counts.edges[-1]
@@ -172,11 +173,11 @@ def _table(report: ScoreReport) -> Table:
     for number in sorted(bins):
         quantities = bins[number]
         outside = number not in range(n_bins) and number != ALL_BINS
-        if outside and not any(quantities[q]["n"] > 0 for q in _SHOWN):
+        if outside and not any(quantities[q]["n"] > 0 for q in shown):
             continue
-        first = quantities[_SHOWN[0]]
+        first = quantities[shown[0]]
         label = names.get(number, f"{first['bin_lo']:g}–{first['bin_hi']:g}")
-        table.add_row(Text(label), *(_cell(quantities[q]) for q in _SHOWN))
+        table.add_row(Text(label), *(_cell(quantities[q]) for q in shown))
     return table
 
 
@@ -187,6 +188,6 @@ def _cell(row: dict[Any, Any]) -> Text:
     text = f"{row['value']:.3f}"
     if row["lo"] == row["lo"]:
         text += f" [{row['lo']:.3f}, {row['hi']:.3f}]"
-    if row["interval"] == "wilson":  # only a proportion is k of n
+    if metric(str(row["quantity"])).interval == "proportion":  # only that is k of n
         text += f" {int(row['k'])}/{int(row['n'])}"
     return Text(text)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from skyduel.core.errors import BadInputError
 from skyduel.evaluation.comparison.compare import FEW_FRAMES
-from skyduel.evaluation.scoring.metrics import HEADLINE, quantities
+from skyduel.evaluation.scoring.metrics import HEADLINE, quantity_named
 from skyduel.evaluation.table_keys import (
     ALL_BINS,
     ALL_GROUPS,
@@ -121,7 +121,7 @@ def sentence(table: pd.DataFrame, point: str, *, confidence: float = 0.95) -> st
 
 
 def _amount(row: Any, sign: float, *, name: bool = True) -> str:
-    of = next(q for q in quantities("compared") if q.name == row["quantity"])
+    of = quantity_named(str(row["quantity"]))
     delta = sign * float(row["delta"])
     lo, hi = sorted((sign * float(row["lo"]), sign * float(row["hi"])))
     label = f"Δ{of.short} = " if name else ""

@@ -13,9 +13,9 @@ completeness F/T and purity R/D, and it is undefined (NaN) where either ratio is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,7 @@ __all__ = [
     "listed",
     "metric",
     "quantities",
+    "quantity_named",
     "ratio",
 ]
 
@@ -387,10 +388,28 @@ def metric(name: str) -> Metric:
     BadInputError
         If there is none; the nearest one is suggested.
     """
-    for m in METRICS:
-        if m.name == name:
-            return m
-    names = [m.name for m in METRICS]
+    return _named(name, METRICS)
+
+
+def quantity_named(name: str) -> Quantity:
+    """Return the metric or the limit of a name.
+
+    Raises
+    ------
+    BadInputError
+        If there is none; the nearest one is suggested.
+    """
+    return _named(name, (*METRICS, *LIMITS))
+
+
+_Q = TypeVar("_Q", bound=Quantity)
+
+
+def _named(name: str, known: Sequence[_Q]) -> _Q:
+    for quantity in known:
+        if quantity.name == name:
+            return quantity
+    names = [q.name for q in known]
     close = nearest(name, names)
     hint = f"; did you mean {close}?" if close else ""
     raise BadInputError("quantity", f"one of {', '.join(names)}", f"{name!r}{hint}")

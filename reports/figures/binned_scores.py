@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
+from skyduel.evaluation.scoring.metrics import listed, metric
 from skyduel.reports.figures.plot_helpers import (
     LOW_COUNT,
     annotate_empty,
@@ -24,7 +25,7 @@ from skyduel.reports.figures.plot_helpers import (
     panels,
     styles_of,
 )
-from skyduel.reports.style import QUANTITY_NAMES, Style, plot_style, point_name, shorten
+from skyduel.reports.style import Style, plot_style, point_name, shorten
 from skyduel.run_folder.read_run import bin_label
 from skyduel.run_folder.schema import ALL_GROUPS, DEFAULT_POINT
 
@@ -51,7 +52,6 @@ FACETS: Final[tuple[tuple[str, str, str], ...]] = (
     ("kind", "purity", "kind of detection"),
     ("score", "purity", "tenth of the detector’s own detections, by score"),
 )
-_IGNORE_COUNTED: Final = {"completeness": "truths", "purity": "detections"}
 #: A migration matrix with more bins than this has no counts written in it.
 _WRITTEN: Final = 16
 
@@ -130,7 +130,7 @@ def plot_binned_scores(
             parts.append(part)
         drawn = pd.concat(parts, ignore_index=True) if parts else rows.assign(x=[], thin=[])
         _strip_axis(ax)
-        ax.set_ylabel(QUANTITY_NAMES[quantity])
+        ax.set_ylabel(metric(quantity).label)
         if not len(drawn):
             annotate_empty(ax, "nothing of this in the run")
             ax.set_xticks([])
@@ -187,7 +187,7 @@ def plot_ignore_limit(
     limits : DataFrame
         The run folder's `analyses/ignore_limit`.
     quantity : str
-        ``completeness``, ``purity`` or ``f1``.
+        The name of one of the main scores (use ``brief``).
     group, point : str
         Which frames, and at which operating point.
     styles : mapping of str to Style, optional
@@ -203,12 +203,12 @@ def plot_ignore_limit(
             errorbar_points(ax, part["min_snr"], part[quantity], style)
             parts.append(part)
         _strip_axis(ax)
-        ax.set_ylabel(QUANTITY_NAMES[quantity])
+        ax.set_ylabel(metric(quantity).label)
         ax.set_xlabel("truths below this ideal S/N are ignored")
         if not len(rows):
             annotate_empty(ax, "no truth states its S/N")
-        elif quantity in _IGNORE_COUNTED:
-            counted = _IGNORE_COUNTED[quantity]
+        elif metric(quantity).axis != "joined":
+            counted = metric(quantity).counted
             bin_numbers(ax, rows.assign(bin=rows["min_snr"], n=rows[counted]))
             ax.text(0.005, 0.2, f"n: {counted}", transform=ax.transAxes, fontsize=6, va="bottom")
     return pd.concat(parts, ignore_index=True) if parts else rows
@@ -221,24 +221,22 @@ def ignore_limits(
     point: str = DEFAULT_POINT,
     styles: Mapping[str, Style] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
-    """Return a figure of completeness, purity and F1 against the ignore limit, and its numbers."""
-    styles = styles_of(limits, styles)
+    """Return a figure of the main scores against the ignore limit, and its numbers."""
+    styles, shown = styles_of(limits, styles), [m.name for m in listed("brief")]
     with plot_style():
-        figure, axes = panels(3, width=3.6, height=3.0)
+        figure, axes = panels(len(shown), width=3.6, height=3.0)
         drawn = [
             plot_ignore_limit(ax, limits, q, group=group, point=point, styles=styles)
-            for ax, q in zip(axes, ("completeness", "purity", "f1"), strict=True)
+            for ax, q in zip(axes, shown, strict=False)
         ]
         figure.suptitle(
             f"Scores against the ignore limit: {group_title(group)}, operating point: "
             f"{point_name(point)}"
         )
         legend(figure, handles(styles))
-    columns = (
-        "detector point group min_snr completeness purity f1 truths truths_found truths_ignored"
-        " detections detections_right detections_ignored"
-    )
-    return figure, drawn[0][columns.split()]
+    counts = "truths truths_found truths_ignored detections detections_right detections_ignored"
+    columns = ["detector", "point", "group", "min_snr", *shown, *counts.split()]
+    return figure, drawn[0][columns]
 
 
 def plot_migration(

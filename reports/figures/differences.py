@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import StrMethodFormatter
 
+from skyduel.evaluation.scoring.metrics import listed, metric, quantity_named
 from skyduel.reports.figures.plot_helpers import (
     annotate_empty,
     bars,
@@ -23,7 +24,6 @@ from skyduel.reports.figures.plot_helpers import (
 )
 from skyduel.reports.figures.score_axes import magnitude_axis
 from skyduel.reports.style import (
-    QUANTITY_NAMES,
     Style,
     detector_styles,
     plot_style,
@@ -47,13 +47,6 @@ __all__ = [
 ALPHA: Final = 0.05
 #: So many pairs are all drawn; of more, only those of the first detector of the run.
 MOST_PAIRS: Final = 6
-_BY_MAGNITUDE: Final = ("completeness", "purity", "f1")
-_OVERALL: Final = ("completeness", "purity", "f1", "m50")
-_NAMES: Final[Mapping[str, str]] = {
-    **QUANTITY_NAMES,
-    "m50": "m50 [mag]",
-    "snr50": "S/N50",
-}
 #: A column whose values span more than this many of its median is drawn by a symmetric logarithm.
 _WIDE: Final = 8.0
 
@@ -102,7 +95,7 @@ def plot_differences(
     pair : tuple of str
         Detectors A and B, in the table's order.
     quantity : str
-        ``completeness``, ``purity``, ``f1`` or ``f2``.
+        The name of a metric that is compared.
     group, point : str
         Which frames, and at which operating point.
     styles : mapping of str to Style, optional
@@ -134,8 +127,9 @@ def plot_differences(
         ax.axhline(0, color="#444444", linewidth=0.8)
         _points(ax, rows, rows["mag"], pair, styles, upright=True)
         ax.grid(True, axis="y")
-        ax.set_ylabel(f"Δ {_NAMES[quantity]}")
-        which = {"completeness": "true", "purity": "measured"}.get(quantity, "true, measured")
+        ax.set_ylabel(f"Δ {quantity_named(quantity).label}")
+        axis = metric(quantity).axis
+        which = "true, measured" if axis == "joined" else axis
         ax.set_xlabel(f"{which} magnitude [mag]")
         if len(rows):
             magnitude_axis(ax, rows)
@@ -160,11 +154,15 @@ def differences_by_magnitude(
     *,
     group: str = ALL_GROUPS,
     point: str = DEFAULT_POINT,
-    quantities: Sequence[str] = _BY_MAGNITUDE,
+    quantities: Sequence[str] | None = None,
     styles: Mapping[str, Style] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
-    """Return a figure of differences against magnitude, a row a pair; and its numbers."""
+    """Return a figure of differences against magnitude, a row a pair; and its numbers.
+
+    ``quantities`` are the main scores by default.
+    """
     styles = _pair_styles(comparisons, styles)
+    quantities = _main_scores() if quantities is None else quantities
     pairs = pairs_shown(comparisons)
     with plot_style():
         n = len(quantities)
@@ -256,7 +254,7 @@ def plot_forest(
             high = max([abs(x) for x in ax.get_xlim()])
             ax.set_xlim(-high, high)
         ax.grid(True, axis="x")
-        ax.set_xlabel(f"Δ {_NAMES[quantity]}")
+        ax.set_xlabel(f"Δ {quantity_named(quantity).label}")
     return rows
 
 
@@ -264,11 +262,15 @@ def differences_by_group(
     comparisons: pd.DataFrame,
     *,
     point: str = DEFAULT_POINT,
-    quantities: Sequence[str] = _OVERALL,
+    quantities: Sequence[str] | None = None,
     styles: Mapping[str, Style] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
-    """Return a forest plot of all differences over all bins, and its numbers."""
+    """Return a forest plot of all differences over all bins, and its numbers.
+
+    ``quantities`` are the main scores and m50 by default.
+    """
     styles = _pair_styles(comparisons, styles)
+    quantities = (*_main_scores(), "m50") if quantities is None else quantities
     n_lines = len(pairs_shown(comparisons)) * len(group_order(comparisons["group"]))
     with plot_style():
         figure = Figure(figsize=(11.5, 1.6 + 0.21 * max(n_lines, 4)), layout="constrained")
@@ -288,6 +290,10 @@ def differences_by_group(
         "lo", "hi", "p", "p_holm", "shown", "interval", "n_frames",
     ]  # fmt: skip
     return figure, pd.concat(drawn, ignore_index=True)[columns]
+
+
+def _main_scores() -> tuple[str, ...]:
+    return tuple(m.name for m in listed("brief"))
 
 
 def _pair_styles(

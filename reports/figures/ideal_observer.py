@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from skyduel.evaluation.scoring.metrics import metric
 from skyduel.reports.figures.plot_helpers import (
     LOW_COUNT,
     annotate_empty,
@@ -27,7 +28,7 @@ from skyduel.reports.figures.plot_helpers import (
 )
 from skyduel.reports.figures.score_axes import STRIP_FLOOR, bin_rows, draw_strip, magnitude_axis
 from skyduel.reports.figures.scores import dots_by_group
-from skyduel.reports.style import QUANTITY_NAMES, Style, plot_style, point_name
+from skyduel.reports.style import Style, plot_style, point_name
 from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS, DEFAULT_POINT
 
 __all__ = [
@@ -321,5 +322,5 @@ def _score_axis(ax: Axes, floor: float = STRIP_FLOOR) -> None:
     ax.set_yticks(np.linspace(0, 1, 6))
     ax.axhline(0, color="#444444", linewidth=0.6)
     ax.grid(True, axis="y")
-    ax.set_ylabel(QUANTITY_NAMES["completeness"])
+    ax.set_ylabel(metric("completeness").label)
     ax.set_xlabel("true magnitude [mag]")

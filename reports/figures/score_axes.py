@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from skyduel.core.errors import BadInputError
+from skyduel.evaluation.scoring.metrics import metric
 from skyduel.reports.figures.plot_helpers import (
     LOW_COUNT,
     annotate_empty,
@@ -19,7 +19,7 @@ from skyduel.reports.figures.plot_helpers import (
     group_order,
     styles_of,
 )
-from skyduel.reports.style import POINT_FILLS, QUANTITY_NAMES, Style, plot_style, shorten
+from skyduel.reports.style import POINT_FILLS, Style, plot_style, shorten
 from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS, DEFAULT_POINT
 
 __all__ = [
@@ -32,22 +32,12 @@ __all__ = [
     "plot_score",
 ]
 
+#: What the axis is called, by the axis of a metric.
 _MAGNITUDE_LABELS: Final[Mapping[str, str]] = {
-    "completeness": "true magnitude [mag]",
-    "purity": "measured magnitude [mag]",
-    "f1": "magnitude [mag] (joins two axes: true and measured)",
-    "f2": "magnitude [mag] (joins two axes: true and measured)",
-    "false_per_mpix": "measured magnitude [mag]",
+    "true": "true magnitude [mag]",
+    "measured": "measured magnitude [mag]",
+    "joined": "magnitude [mag] (joins two axes: true and measured)",
 }
-_COUNTED: Final[Mapping[str, str]] = {
-    "completeness": "truths",
-    "purity": "detections",
-    "f1": "truths + detections",
-    "f2": "truths + detections",
-    "false_per_mpix": "detections",
-}
-# An F-score is no better founded than the weaker of the two scores it joins.
-_LOW_COUNT_BY: Final = {"f1": ("completeness", "purity"), "f2": ("completeness", "purity")}
 #: The strip of counts lies between this and 0 on the axis of a score.
 STRIP_FLOOR: Final = -0.30
 _STRIP_TOP: Final = -0.06
@@ -63,7 +53,7 @@ def bin_rows(
     scores : DataFrame
         The run folder's `scores`.
     quantity : str
-        ``completeness``, ``purity``, ``f1``, ``f2`` or ``false_per_mpix``.
+        The name of a metric.
     group, point : str
         Which frames, and at which operating point.
 
@@ -71,16 +61,17 @@ def bin_rows(
     -------
     DataFrame
         Bins with two edges only, in order, with `mag`, the bin's centre
-        [mag], and `thin`, whether its denominator is below `LOW_COUNT` (for F1 and
-        F2: that of completeness or of purity).
+        [mag], and `thin`, whether its denominator is below `LOW_COUNT` (for a joined
+        metric such as F1: that of completeness or of purity).
 
     Raises
     ------
     BadInputError
         If the quantity is unknown.
     """
-    if quantity not in QUANTITY_NAMES:
-        raise BadInputError("quantity", f"one of {', '.join(QUANTITY_NAMES)}", repr(quantity))
+    # A joined metric is no better founded than the weaker of the two scores it joins.
+    joined = metric(quantity).axis == "joined"
+    founded_on = ("completeness", "purity") if joined else (quantity,)
     lo, hi = scores["bin_lo"].astype(float), scores["bin_hi"].astype(float)
     rows = scores[
         (scores["group"] == group)
@@ -89,9 +80,7 @@ def bin_rows(
         & np.isfinite(lo)
         & np.isfinite(hi)
     ]
-    few = rows[
-        (rows["n"] < LOW_COUNT) & rows["quantity"].isin(_LOW_COUNT_BY.get(quantity, (quantity,)))
-    ]
+    few = rows[(rows["n"] < LOW_COUNT) & rows["quantity"].isin(founded_on)]
     thin = pd.MultiIndex.from_frame(few[["detector", "bin"]])
     rows = rows[rows["quantity"] == quantity]
     rows = rows.sort_values(["bin"], kind="stable").reset_index(drop=True)
@@ -124,7 +113,7 @@ def plot_score(
     scores : DataFrame
         The run folder's `scores`.
     quantity : str
-        ``completeness``, ``purity``, ``f1`` or ``f2``.
+        The name of a metric.
     group, point : str
         Which frames, and at which operating point.
     styles : mapping of str to Style, optional
@@ -167,11 +156,11 @@ def plot_score(
         ax.set_yticks(np.linspace(0, 1, 6))
         ax.axhline(0, color="#444444", linewidth=0.6)
         ax.grid(True, axis="y")
-        ax.set_ylabel(QUANTITY_NAMES[quantity])
-        ax.set_xlabel(_MAGNITUDE_LABELS[quantity])
+        ax.set_ylabel(metric(quantity).label)
+        ax.set_xlabel(_MAGNITUDE_LABELS[metric(quantity).axis])
         if len(drawn):
             magnitude_axis(ax, drawn)
-            draw_strip(ax, drawn, styles, _COUNTED[quantity])
+            draw_strip(ax, drawn, styles, metric(quantity).counted)
         else:
             annotate_empty(ax, "no such scores in this run")
         if undefined:
@@ -246,8 +235,8 @@ def plot_precision_recall(
         ax.set_xlim(0, 1.03)
         ax.set_ylim(0, 1.03)
         ax.grid(True)
-        ax.set_xlabel(QUANTITY_NAMES["completeness"])
-        ax.set_ylabel(QUANTITY_NAMES["purity"])
+        ax.set_xlabel(metric("completeness").label)
+        ax.set_ylabel(metric("purity").label)
     parts = [p for p in parts if len(p)]
     columns = ["detector", "group", "point", "threshold"]
     columns += ["completeness", "completeness_lo", "completeness_hi"]

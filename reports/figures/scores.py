@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
+from skyduel.evaluation.scoring.metrics import HEADLINE, listed, metric
 from skyduel.reports.figures.plot_helpers import (
     annotate_empty,
     frames_said,
@@ -28,7 +29,6 @@ from skyduel.reports.figures.plot_helpers import (
 from skyduel.reports.figures.score_axes import plot_groups, plot_precision_recall, plot_score
 from skyduel.reports.style import (
     POINT_FILLS,
-    QUANTITY_NAMES,
     Style,
     plot_style,
     point_name,
@@ -45,7 +45,6 @@ __all__ = [
 ]
 
 _WIDE: Final = 8.0
-_OVERVIEW: Final = ("completeness", "purity", "f1", "f2")
 
 
 def scores_by_magnitude(
@@ -55,15 +54,18 @@ def scores_by_magnitude(
     point: str = DEFAULT_POINT,
     styles: Mapping[str, Style] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
-    """Return a figure of completeness, purity, F1 and F2 against magnitude, and its numbers."""
-    styles = styles_of(scores, styles)
+    """Return a figure of the main scores against magnitude, and its numbers."""
+    styles, shown = styles_of(scores, styles), listed("overview")
     with plot_style():
-        figure = Figure(figsize=(10, 7.4), layout="constrained")
-        axes = figure.subplots(2, 2, sharex=True).ravel()
+        lines = -(-len(shown) // 2)
+        figure = Figure(figsize=(10, 3.7 * lines), layout="constrained")
+        axes = figure.subplots(lines, 2, sharex=True).ravel()
         drawn = [
-            plot_score(ax, scores, quantity, group=group, point=point, styles=styles)
-            for ax, quantity in zip(axes, _OVERVIEW, strict=True)
+            plot_score(ax, scores, m.name, group=group, point=point, styles=styles)
+            for ax, m in zip(axes, shown, strict=False)
         ]
+        for ax in axes[len(shown) :]:
+            ax.set_visible(False)
         for ax in axes:  # which magnitude it is differs between the panels
             ax.tick_params(labelbottom=True)
         frames = scores.loc[(scores["group"] == group) & (scores["point"] == point), "n_frames"]
@@ -131,14 +133,14 @@ def limits_by_group(
 
 def scores_by_group(
     scores: pd.DataFrame,
-    quantity: str = "f1",
+    quantity: str = HEADLINE,
     *,
     points: Sequence[str] | None = None,
     styles: Mapping[str, Style] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
     """Return a figure of one score over all bins per group, and its numbers."""
     table = scores[(scores["quantity"] == quantity) & (scores["bin"] == ALL_BINS)]
-    name = QUANTITY_NAMES[quantity]
+    name = metric(quantity).label
     return dots_by_group(
         table,
         points,

@@ -17,7 +17,7 @@ from skyduel.reports.sections.section import (
 )
 from skyduel.reports.style import Style, shorten
 from skyduel.reports.tables.run_tables import Table, cost_table, frames_table, number, text
-from skyduel.reports.text.glossary import GLOSSARY
+from skyduel.reports.text.glossary import glossary
 from skyduel.run_folder.read_run import Run
 
 __all__ = ["COST", "FRAMES", "FRAMES_CHOICE", "HOW_IT_WAS_MADE", "TERMS"]
@@ -168,5 +168,5 @@ TERMS = Section(
     name="terms",
     title="Terms",
     template="terms.html.j2",
-    values=lambda run: {"glossary": GLOSSARY},
+    values=lambda run: {"glossary": glossary()},
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from skyduel.core.io.atomic_files import safe_name
+from skyduel.evaluation.scoring.metrics import HEADLINE, listed
 from skyduel.reports.figures.scores import scores_by_group, scores_by_magnitude
 from skyduel.reports.sections.section import (
     MOST_GROUPS,
@@ -14,7 +15,13 @@ from skyduel.reports.sections.section import (
     detector_names,
 )
 from skyduel.reports.style import Style, shorten
-from skyduel.reports.tables.run_tables import Table, bins_table, counts_table, scores_table
+from skyduel.reports.tables.run_tables import (
+    Table,
+    and_list,
+    bins_table,
+    counts_table,
+    scores_table,
+)
 from skyduel.reports.text.verdict import leaders_table
 from skyduel.run_folder.read_run import Run
 from skyduel.run_folder.schema import ALL_GROUPS
@@ -33,7 +40,7 @@ def _overall_figures(run: Run, styles: Mapping[str, Style]) -> Iterator[FigureSp
         "One panel for each operating point. Bars are intervals.",
         f"Dots with interval bars: F1 per group for {detector_names(run)}. The numbers are in the "
         "tables.",
-        lambda: scores_by_group(run.scores, "f1", points=run.points, styles=styles),
+        lambda: scores_by_group(run.scores, HEADLINE, points=run.points, styles=styles),
     )
 
 
@@ -45,6 +52,7 @@ def _summary(run: Run) -> tuple[Table, ...]:
 
 def _by_magnitude(run: Run, styles: Mapping[str, Style], group: str, point: str) -> FigureSpec:
     together = group == ALL_GROUPS
+    shown = and_list([m.short for m in listed("overview")])
     where = "all frames" if together else f"group {shorten(group)}"
     name = f"scores_by_magnitude-{point}" + ("" if together else f"-group-{group}")
     return FigureSpec(
@@ -52,8 +60,7 @@ def _by_magnitude(run: Run, styles: Mapping[str, Style], group: str, point: str)
         f"Scores by magnitude, {where}, {at_point(point)}",
         "Bars are intervals. Within a bin the markers are shifted sideways. The strip below zero "
         "holds the numbers in each bin.",
-        f"Four panels against magnitude: completeness, purity, F1 and F2 for "
-        f"{detector_names(run)}, with interval bars.",
+        f"Panels against magnitude: {shown} for {detector_names(run)}, with interval bars.",
         lambda: scores_by_magnitude(run.scores, group=group, point=point, styles=styles),
     )
 

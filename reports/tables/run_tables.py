@@ -10,7 +10,8 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from skyduel.reports.style import QUANTITY_NAMES, point_name
+from skyduel.evaluation.scoring.metrics import Metric, Use, listed, metric
+from skyduel.reports.style import point_name
 from skyduel.run_folder.read_counts import COUNTED
 from skyduel.run_folder.read_run import Run, bin_label
 from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS
@@ -19,6 +20,7 @@ __all__ = [
     "MOST_FRAMES",
     "Cell",
     "Table",
+    "and_list",
     "bins_table",
     "cost_table",
     "counts_table",
@@ -26,6 +28,7 @@ __all__ = [
     "format_number",
     "frames_table",
     "limits_table",
+    "metrics_of",
     "number",
     "scores_table",
     "text",
@@ -35,8 +38,6 @@ __all__ = [
 MOST_FRAMES: Final = 500
 #: What stands for an undefined value.
 UNDEFINED: Final = "–"
-
-_QUANTITIES: Final = ("completeness", "purity", "f1", "f2")
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,18 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     n_heads: int = 1
     note: str = ""
+
+
+def metrics_of(run: Run, use: Use) -> tuple[Metric, ...]:
+    """Return the metrics of one use without those that the run is older than."""
+    there = set(run.scores["quantity"].astype(str))
+    return tuple(m for m in listed(use) if m.in_first_schema or m.name in there)
+
+
+def and_list(names: Sequence[str]) -> str:
+    """Return names as a sentence lists them: ``a, b and c``."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def format_number(value: float, digits: int) -> str:
@@ -99,7 +112,7 @@ def interval(row: Mapping[Any, Any] | None, names: Sequence[str], digits: int) -
 def scores_table(run: Run, groups: Iterable[str], caption: str) -> Table:
     """Return scores over all bins: one row a group, operating point and detector."""
     cells = _by_quantity(run.scores[run.scores["bin"] == ALL_BINS], ["group", "point", "detector"])
-    groups = list(groups)
+    groups, shown = list(groups), metrics_of(run, "overall")
     several = groups != [ALL_GROUPS]
     rows = []
     for group in groups:
@@ -113,8 +126,7 @@ def scores_table(run: Run, groups: Iterable[str], caption: str) -> Table:
                         *((text(group),) if several else ()),
                         text(point_name(point)),
                         text(detector),
-                        *(interval(found.get(q), _VLH, 3) for q in _QUANTITIES),
-                        interval(found.get("false_per_mpix"), _VLH, 1),
+                        *(interval(found.get(m.name), _VLH, m.digits) for m in shown),
                         _n(found, "completeness"),
                         _n(found, "purity"),
                         number(max(r["n_frames"] for r in found.values())),
@@ -126,8 +138,7 @@ def scores_table(run: Run, groups: Iterable[str], caption: str) -> Table:
             *(("Group",) if several else ()),
             "Operating point",
             "Detector",
-            *(QUANTITY_NAMES[q] for q in _QUANTITIES),
-            "False per Mpix",
+            *(m.head for m in shown),
             "n truths",
             "n detections",
             "Frames",
@@ -142,7 +153,8 @@ def bins_table(run: Run, point: str, group: str = ALL_GROUPS) -> Table:
     """Return scores by magnitude bin: one row a bin and detector."""
     part = run.scores[(run.scores["point"] == point) & (run.scores["group"] == group)]
     part = part[part["bin"] != ALL_BINS]
-    cells = _by_quantity(part, ["bin", "detector"])
+    cells, shown = _by_quantity(part, ["bin", "detector"]), metrics_of(run, "by_magnitude")
+    joined = [m.head for m in shown if m.axis == "joined"]
     edges = part.drop_duplicates("bin").sort_values("bin")
     both = edges[np.isfinite(edges["bin_lo"]) & np.isfinite(edges["bin_hi"]) & (edges["bin"] >= 0)]
     n_bins = int(both["bin"].max()) + 1 if len(both) else 0
@@ -153,34 +165,27 @@ def bins_table(run: Run, point: str, group: str = ALL_GROUPS) -> Table:
             found = cells.get((edge["bin"], detector))
             if found is None:
                 continue
-            rows.append(
-                (
-                    text(label),
-                    text(detector),
-                    interval(found.get("completeness"), _VLH, 3),
-                    _n(found, "completeness"),
-                    interval(found.get("purity"), _VLH, 3),
-                    _n(found, "purity"),
-                    interval(found.get("f1"), _VLH, 3),
-                    interval(found.get("f2"), _VLH, 3),
-                )
-            )
+            values: list[Cell] = []
+            for m in shown:
+                values.append(interval(found.get(m.name), _VLH, m.digits))
+                if m.axis != "joined":
+                    values.append(_n(found, m.name))
+            rows.append((text(label), text(detector), *values))
     return Table(
         f"Scores by magnitude, operating point: {point_name(point)}",
         (
             "Magnitude [mag]",
             "Detector",
-            QUANTITY_NAMES["completeness"],
-            "n truths",
-            QUANTITY_NAMES["purity"],
-            "n detections",
-            "F1",
-            "F2",
+            *(
+                head
+                for m in shown
+                for head in ((m.head,) if m.axis == "joined" else (m.head, f"n {m.counted}"))
+            ),
         ),
         tuple(rows),
         n_heads=2,
         note="Bins hold their lower edge and not their upper one. Completeness is binned by true "
-        "magnitude, purity by measured magnitude; F1 and F2 of a bin join the two.",
+        f"magnitude, purity by measured magnitude; {and_list(joined)} of a bin join the two.",
     )
 
 
@@ -222,8 +227,8 @@ def limits_table(run: Run) -> Table:
             "S/N",
             "Magnitude [mag]",
             "Threshold",
-            QUANTITY_NAMES["purity"],
-            QUANTITY_NAMES["completeness"],
+            metric("purity").label,
+            metric("completeness").label,
             "False per Mpix",
             "n truths",
             "Frames",

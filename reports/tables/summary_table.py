@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skyduel.reports.tables.run_tables import metrics_of
 from skyduel.run_folder.read_run import Run
 from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS
 
 __all__ = ["summary_table"]
-
-_QUANTITIES = ("completeness", "purity", "f1", "f2", "false_per_mpix")
 
 
 def summary_table(run: Run, group: str = ALL_GROUPS) -> pd.DataFrame:
@@ -21,8 +20,8 @@ def summary_table(run: Run, group: str = ALL_GROUPS) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `detector`, `point`; each of `completeness`, `purity`, `f1`, `f2` and
-        `false_per_mpix` with its `_lo` and `_hi`; `snr50` with its own;
+        `detector`, `point`; each metric of tables over all magnitudes (`completeness`,
+        `purity`, `f1`, …) with its `_lo` and `_hi`; `snr50` with its own;
         `truths`, `detections`, `frames`; `mpix_per_s` and `peak_memory_mib`.
         Undefined is NaN.
     """
@@ -36,10 +35,11 @@ def summary_table(run: Run, group: str = ALL_GROUPS) -> pd.DataFrame:
         (str(r["detector"]), str(r["point"])): r
         for r in run.limits[run.limits["group"] == group].to_dict("records")
     }
+    names = [m.name for m in metrics_of(run, "overall")]
     rows: list[dict[str, Any]] = []
     for point in run.points:
         for detector in run.detectors:
-            found = {q: of.get((detector, point, q), {}) for q in _QUANTITIES}
+            found = {q: of.get((detector, point, q), {}) for q in names}
             if not any(found.values()):
                 continue
             row: dict[str, Any] = {"detector": detector, "point": point}
@@ -57,7 +57,7 @@ def summary_table(run: Run, group: str = ALL_GROUPS) -> pd.DataFrame:
                 row[key] = np.nan if value is None else float(value)
             rows.append(row)
     columns = ["detector", "point"]
-    for quantity in (*_QUANTITIES, "snr50"):
+    for quantity in (*names, "snr50"):
         columns += [quantity, f"{quantity}_lo", f"{quantity}_hi"]
     columns += ["truths", "detections", "frames", "mpix_per_s", "peak_memory_mib"]
     return pd.DataFrame(rows, columns=columns)

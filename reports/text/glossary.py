@@ -4,27 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
+from skyduel.evaluation.scoring.metrics import listed
+from skyduel.reports.tables.run_tables import and_list
 from skyduel.run_folder.schema import NOMINAL_PURITY
 
-__all__ = ["GLOSSARY"]
+__all__ = ["glossary"]
 
-#: What each term on the page means.
-GLOSSARY: Final[tuple[tuple[str, str], ...]] = (
-    (
-        "Completeness (recall)",
-        "Of the true sources, the part that was found. Binned by true magnitude.",
-    ),
-    (
-        "Purity (precision)",
-        "Of the detections, the part that is a true source. Binned by measured magnitude, since a "
-        "false detection has no true one. It depends on how many sources the frames hold.",
-    ),
-    (
-        "F1, F2",
-        "Purity P and completeness R in one number: F1 = 2PR/(P+R), F2 = 5PR/(4P+R); F2 gives "
-        "completeness more weight. In a magnitude bin they join a true and a measured axis.",
-    ),
-    ("False per Mpix", "False detections in each million pixels searched."),
+#: Terms other than metrics.
+_TERMS: Final[tuple[tuple[str, str], ...]] = (
     (
         "Operating point",
         "The score threshold at which a detector’s catalogue is cut. “Own default” is the "
@@ -42,13 +29,13 @@ GLOSSARY: Final[tuple[tuple[str, str], ...]] = (
     (
         "Interval",
         "The range of values that the counts support, in brackets after the value: Wilson for "
-        "proportions, a bootstrap over frames for F-scores, Poisson for rates. scores.csv names "
-        "the kind of each.",
+        "proportions, a bootstrap over frames for scores that join both ({joined}), Poisson for "
+        "rates. scores.csv names the kind of each.",
     ),
     (
         "n",
         "How many the value rests on: truths for completeness, detections for purity, both "
-        "together for F1 and F2. Bins with fewer than 10 are drawn hollow.",
+        "together for {joined}. Bins with fewer than 10 are drawn hollow.",
     ),
     ("A dash", "Undefined (NaN in the files): nothing to divide by. It is neither 0 nor 1."),
     (
@@ -103,3 +90,10 @@ GLOSSARY: Final[tuple[tuple[str, str], ...]] = (
         "Pairs that appear when the detections are shifted against the truth, and so mean nothing.",
     ),
 )
+
+
+def glossary() -> tuple[tuple[str, str], ...]:
+    """Return each term on the page and its explanation, the metrics first."""
+    metrics = tuple(dict.fromkeys(m.glossary for m in listed()))
+    joined = and_list([m.head for m in listed() if m.axis == "joined"])
+    return (*metrics, *((term, said.replace("{joined}", joined)) for term, said in _TERMS))

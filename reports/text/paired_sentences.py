@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from skyduel.evaluation.comparison.headline import sentence
+from skyduel.evaluation.scoring.metrics import quantities
 from skyduel.reports.figures.differences import ALPHA, overall_rows, pairs_shown
-from skyduel.reports.style import QUANTITY_NAMES, point_name, shorten
+from skyduel.reports.style import point_name, shorten
 from skyduel.reports.tables.run_tables import Cell, Table, format_number, text
 from skyduel.run_folder.read_run import Run
 from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS
@@ -21,14 +22,6 @@ PAIRED_RULE: Final = (
     "truths and the same frames, resampled together. In a group a difference is called shown where "
     f"p after Holm’s correction over the groups is below {ALPHA:g}; square brackets hold its "
     "interval. No difference shown is not equality."
-)
-_COLUMNS: Final = (
-    ("completeness", f"Δ {QUANTITY_NAMES['completeness']}", 3),
-    ("purity", f"Δ {QUANTITY_NAMES['purity']}", 3),
-    ("f1", "Δ F1", 3),
-    ("f2", "Δ F2", 3),
-    ("m50", "Δ m50 [mag]", 2),
-    ("snr50", "Δ S/N50", 2),
 )
 
 
@@ -80,21 +73,23 @@ def differences_table(run: Run, point: str) -> Table:
         for r in rows.to_dict("records")
     }
     pairs = list(dict.fromkeys((a, b) for _, a, b, _ in of))
+    there = {q for *_, q in of}
+    shown = [q for q in quantities("compared") if q.name in there]
     cells = []
     for group in [ALL_GROUPS, *run.groups] if len(run.groups) > 1 else [ALL_GROUPS]:
         for a, b in pairs:
-            found = [of.get((group, a, b, q)) for q, _, _ in _COLUMNS]
+            found = [of.get((group, a, b, q.name)) for q in shown]
             if any(found):
                 cells.append(
                     (
                         text(group),
                         text(f"{a} − {b}"),
-                        *(_difference(r, d) for r, (_, _, d) in zip(found, _COLUMNS, strict=True)),
+                        *(_difference(r, q.digits) for r, q in zip(found, shown, strict=True)),
                     )
                 )
     return Table(
         f"Paired differences over all magnitudes, operating point: {point_name(point)}",
-        ("Group", "A − B", *(name for _, name, _ in _COLUMNS)),
+        ("Group", "A − B", *(f"Δ {q.label}" for q in shown)),
         tuple(cells),
         n_heads=2,
         note="A’s value minus B’s (interval), and p: after Holm’s correction over groups, or plain "

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from skyduel.evaluation.scoring.metrics import HEADLINE, Metric, listed
 from skyduel.reports.style import point_name, shorten
 from skyduel.reports.tables.run_tables import Cell, Table, format_number, text
 from skyduel.reports.text.paired_sentences import PAIRED_RULE, paired_sentences
@@ -55,7 +56,10 @@ RULES: Final = (
     "An undefined value (NaN, nothing to divide by) takes no rank.",
 )
 
-_SCORES: Final = (("f1", "F1"), ("completeness", "completeness"), ("purity", "purity"))
+
+def _main_scores() -> list[Metric]:
+    """Return the main scores, the headline first."""
+    return sorted(listed("brief"), key=lambda m: m.name != HEADLINE)
 
 
 @dataclass(frozen=True)
@@ -168,7 +172,7 @@ def verdict(run: Run) -> tuple[Section, ...]:
     sections: list[Section] = []
     leaders: tuple[str, ...] = ()
     if points:
-        leaders = rank(_overall(run, "f1", ALL_GROUPS, points[0])).leaders
+        leaders = rank(_overall(run, HEADLINE, ALL_GROUPS, points[0])).leaders
         told = paired_sentences(run, points[0], leaders)
         first, *others = _headline(run, points[0])
         sections.append(Section("The answer", (first, *(told or others))))
@@ -186,8 +190,10 @@ def verdict(run: Run) -> tuple[Section, ...]:
             Section(
                 f"All groups together, operating point: {point_name(point)}",
                 tuple(
-                    ranking_sentence(rank(_overall(run, q, ALL_GROUPS, point)), f"Highest {name}")
-                    for q, name in _SCORES
+                    ranking_sentence(
+                        rank(_overall(run, name, ALL_GROUPS, point)), f"Highest {short}"
+                    )
+                    for name, short in ((m.name, m.short) for m in _main_scores())
                 ),
             )
         )
@@ -203,9 +209,9 @@ def leaders_table(run: Run) -> Table:
     """Return who leads in every group, by every measure and at every operating point."""
     rows = []
     for group in run.groups:
-        for quantity, name in _SCORES:
-            ranks = [rank(_overall(run, quantity, group, p)) for p in run.points]
-            rows.append((text(group), text(name), *(_leader(r, 3) for r in ranks)))
+        for m in _main_scores():
+            ranks = [rank(_overall(run, m.name, group, p)) for p in run.points]
+            rows.append((text(group), text(m.short), *(_leader(r, m.digits) for r in ranks)))
         if len(run.limits):
             ranks = [rank(_limits(run, group, p), "snr50", higher=False) for p in run.points]
             rows.append((text(group), text("S/N limit"), *(_leader(r, 2) for r in ranks)))
@@ -269,7 +275,7 @@ def confidence(run: Run) -> str:
 
 
 def _headline(run: Run, point: str) -> tuple[str, ...]:
-    overall = rank(_overall(run, "f1", ALL_GROUPS, point))
+    overall = rank(_overall(run, HEADLINE, ALL_GROUPS, point))
     if not overall.ranked:
         return (f"F1 is undefined for every detector (operating point: {point_name(point)}).",)
     first = " and ".join(map(shorten, overall.leaders))
@@ -287,7 +293,7 @@ def _headline(run: Run, point: str) -> tuple[str, ...]:
         f"{first} {have} the highest overall F1 (operating point: {point_name(point)}), {ground}."
     ]
     if len(run.groups) > 1:
-        by_group = {g: rank(_overall(run, "f1", g, point)) for g in run.groups}
+        by_group = {g: rank(_overall(run, HEADLINE, g, point)) for g in run.groups}
         lines += _led(run, by_group, "the highest F1")
     return tuple(lines)
 

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from skyduel.core.io.atomic_files import safe_name
+from skyduel.evaluation.scoring.metrics import metric
 from skyduel.reports.figures.binned_scores import binned_scores_overview
 from skyduel.reports.sections.section import (
     FigureSpec,
@@ -17,7 +18,7 @@ from skyduel.reports.sections.section import (
     present,
     table_at_point,
 )
-from skyduel.reports.style import QUANTITY_NAMES, Style, point_name
+from skyduel.reports.style import Style, point_name
 from skyduel.reports.tables.run_tables import Cell, Table, interval, number, text
 from skyduel.run_folder.read_run import Run
 from skyduel.run_folder.schema import ALL_GROUPS
@@ -62,7 +63,7 @@ def binned_scores_table(run: Run, point: str, quantity: str) -> Table | None:
     if not rows:
         return None
     return Table(
-        f"{QUANTITY_NAMES[quantity]} along other axes, operating point: {point_name(point)}",
+        f"{metric(quantity).label} along other axes, operating point: {point_name(point)}",
         ("Axis", "Bin", *(c for d in run.detectors for c in (d, "n"))),
         tuple(rows),
         n_heads=2,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from skyduel.evaluation.scoring.metrics import metric
 from skyduel.reports.figures.calibration import purity_choices, reliability_diagrams
 from skyduel.reports.sections.section import FigureSpec, Section, present
-from skyduel.reports.style import QUANTITY_NAMES, Style
+from skyduel.reports.style import Style
 from skyduel.reports.tables.rows import rows_in_order
 from skyduel.reports.tables.run_tables import Table, interval, number, text
 from skyduel.run_folder.read_run import Run
@@ -84,7 +85,7 @@ def purity_table(run: Run) -> Table | None:
             "Threshold",
             "Purity reached",
             "n detections",
-            QUANTITY_NAMES["completeness"],
+            metric("completeness").label,
         ),
         tuple(rows),
         n_heads=3,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from skyduel.core.io.atomic_files import safe_name
+from skyduel.evaluation.scoring.metrics import listed
 from skyduel.reports.figures.binned_scores import ignore_limits
 from skyduel.reports.sections.section import (
     FigureSpec,
@@ -14,8 +15,8 @@ from skyduel.reports.sections.section import (
     present,
     table_at_point,
 )
-from skyduel.reports.style import QUANTITY_NAMES, Style, point_name
-from skyduel.reports.tables.run_tables import Table, number, text
+from skyduel.reports.style import Style, point_name
+from skyduel.reports.tables.run_tables import Table, and_list, number, text
 from skyduel.run_folder.read_run import Run
 from skyduel.run_folder.schema import ALL_GROUPS
 
@@ -32,9 +33,7 @@ def ignore_table(run: Run, point: str) -> Table | None:
         (
             number(row["min_snr"], 1),
             text(row["detector"]),
-            number(row["completeness"], 3),
-            number(row["purity"], 3),
-            number(row["f1"], 3),
+            *(number(row[m.name], m.digits) for m in listed("brief")),
             number(row["truths"]),
             number(row["truths_ignored"]),
             number(row["detections"]),
@@ -47,9 +46,7 @@ def ignore_table(run: Run, point: str) -> Table | None:
         (
             "Ignored below S/N",
             "Detector",
-            QUANTITY_NAMES["completeness"],
-            QUANTITY_NAMES["purity"],
-            "F1",
+            *(m.head for m in listed("brief")),
             "Truths",
             "Truths ignored",
             "Detections",
@@ -64,13 +61,14 @@ def _figures(run: Run, styles: Mapping[str, Style]) -> Iterator[FigureSpec]:
     point, table = run.headline_point, table_at_point(run, "ignore_limit")
     if table is None:
         return
+    shown = and_list([m.short for m in listed("brief")])
     yield FigureSpec(
         f"ignore_limit-{safe_name(point)}",
         f"Scores against the ignore limit, {at_point(point)}",
         "Where the order of the detectors changes along the axis, it depends on the choice of the "
         "limit.",
-        f"Completeness, purity and F1 of {detector_names(run)} against the S/N below which truths "
-        "are ignored.",
+        f"{shown[0].upper()}{shown[1:]} of {detector_names(run)} against the S/N below which "
+        "truths are ignored.",
         lambda: ignore_limits(table, point=point, styles=styles),
     )
 
