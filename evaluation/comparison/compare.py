@@ -207,8 +207,7 @@ def _holm_over_groups(table: pd.DataFrame) -> pd.DataFrame:
 
 def _quantities(sums: npt.NDArray[np.generic]) -> Floats:
     """Return the metrics compared, per entry and overall: (..., n_metrics, n_entries + 1)."""
-    values = np.asarray(sums, dtype=np.float64)
-    counts = CountSums(*(values[..., k, :] for k in range(4)))
+    counts = CountSums.from_stack(np.asarray(sums, dtype=np.float64))
     return np.stack([m.values(counts) for m in listed("compared")], axis=-2)
 
 

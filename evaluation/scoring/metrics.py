@@ -138,17 +138,24 @@ class CountSums:
     right: npt.NDArray[Any]
     mpix: float = float("nan")
 
+    @classmethod
+    def from_stack(cls, counts: npt.NDArray[Any], mpix: float = float("nan")) -> CountSums:
+        """Return the counts of an array of shape (..., 4, n), in the order of the fields."""
+        truths, found, detections, right = (counts[..., k, :] for k in range(4))
+        return cls(truths, found, detections, right, mpix)
+
+    def stack(self) -> npt.NDArray[Any]:
+        """Return the counts as one array, shape (..., 4, n)."""
+        return np.stack([self.truths, self.found, self.detections, self.right], axis=-2)
+
     def total(self) -> CountSums:
         """Return the sums over the last axis, shape (..., 1)."""
-        sums = (self.truths, self.found, self.detections, self.right)
-        return CountSums(*(s.sum(axis=-1, keepdims=True) for s in sums), self.mpix)
+        return CountSums.from_stack(self.stack().sum(axis=-1, keepdims=True), self.mpix)
 
     def with_total(self) -> CountSums:
         """Return the counts with their total appended, shape (..., n + 1)."""
-        sums, total = (self.truths, self.found, self.detections, self.right), self.total()
-        totals = (total.truths, total.found, total.detections, total.right)
-        joined = (np.concatenate(pair, axis=-1) for pair in zip(sums, totals, strict=True))
-        return CountSums(*joined, self.mpix)
+        joined = np.concatenate([self.stack(), self.total().stack()], axis=-1)
+        return CountSums.from_stack(joined, self.mpix)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,11 +67,10 @@ def score_table(
     summed = total(frames, edges)
     overall = pd.DataFrame({"bin": [ALL_BINS], "bin_lo": [np.nan], "bin_hi": [np.nan]})
     bins = pd.concat([bin_table(edges), overall], ignore_index=True)
-    sums = CountSums(
-        *(getattr(summed, name) for name in _SUMMED), float(np.sum(mpix)) if len(mpix) else 0.0
-    )
+    area = float(np.sum(mpix)) if len(mpix) else 0.0
+    sums = CountSums.from_stack(np.stack([getattr(summed, name) for name in _SUMMED]), area)
     units = frames if blocks is None else blocks
-    samples = _resampled(units, rules, sums.mpix)
+    samples = _resampled(units, rules, area)
     parts = []
     for metric in listed():
         value, counts = metric.values(sums), sums.with_total()
@@ -128,4 +127,4 @@ def _resampled(frames: Sequence[Counts], rules: ScoringRules, mpix: float) -> Co
     for row, frame in zip(stack, frames, strict=True):
         row[:] = frame.array()[order]
     drawn = resampled(rules.n_bootstrap, rules.seed, stack)[0]
-    return CountSums(*(drawn[:, k] for k in range(len(order))), mpix)
+    return CountSums.from_stack(drawn, mpix)
