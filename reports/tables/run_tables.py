@@ -10,8 +10,9 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from skyduel.evaluation.scoring.metrics import Metric, Use, listed, metric
+from skyduel.evaluation.scoring.metrics import metric
 from skyduel.reports.style import point_name
+from skyduel.reports.tables.summary_table import metrics_of
 from skyduel.run_folder.read_counts import COUNTED
 from skyduel.run_folder.read_run import Run, bin_label
 from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS
@@ -28,7 +29,6 @@ __all__ = [
     "format_number",
     "frames_table",
     "limits_table",
-    "metrics_of",
     "number",
     "scores_table",
     "text",
@@ -62,12 +62,6 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     n_heads: int = 1
     note: str = ""
-
-
-def metrics_of(run: Run, use: Use) -> tuple[Metric, ...]:
-    """Return the metrics of one use without those that the run is older than."""
-    there = set(run.scores["quantity"].astype(str))
-    return tuple(m for m in listed(use) if m.in_first_schema or m.name in there)
 
 
 def and_list(names: Sequence[str]) -> str:

@@ -7,11 +7,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skyduel.reports.tables.run_tables import metrics_of
+from skyduel.evaluation.scoring.metrics import Metric, Use, listed
 from skyduel.run_folder.read_run import Run
 from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS
 
-__all__ = ["summary_table"]
+__all__ = ["metrics_of", "summary_table"]
+
+
+def metrics_of(run: Run, use: Use) -> tuple[Metric, ...]:
+    """Return the metrics of one use without those that the run is older than."""
+    there = set(run.scores["quantity"].astype(str))
+    return tuple(m for m in listed(use) if m.in_first_schema or m.name in there)
 
 
 def summary_table(run: Run, group: str = ALL_GROUPS) -> pd.DataFrame:
