@@ -57,10 +57,10 @@ def _overall(run: Run) -> Table:
     table = _new(f"{run.name}: all magnitudes, {len(run.scored_frames)} test frames", caption)
     table.add_column("detector", no_wrap=True)
     table.add_column("point", no_wrap=True)
-    shown = listed("terminal")
+    rows = summary_table(run)
+    shown = [m for m in listed("terminal") if m.name in rows]
     for name in (*(m.short for m in shown), "Mpix/s"):
         table.add_column(name, justify="right", no_wrap=True)
-    rows = summary_table(run)
     for row in rows[rows["point"] != EQUAL_PURITY_POINT].to_dict("records"):
         cells = []
         for m in shown:
