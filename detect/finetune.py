@@ -345,7 +345,7 @@ def finetune(
     simulated = SimulatedCrops(s.seed, 1, size, max(8, s.validation_crops // 3))
     replayed = [simulated[i] for i in range(len(simulated))]
 
-    optimiser = torch.optim.AdamW(_groups(network, s), lr=s.learning_rate)
+    optimiser = torch.optim.AdamW(parameter_rates(network, s), lr=s.learning_rate)
     average = {k: v.detach().clone() for k, v in network.state_dict().items()}
     before, replay_before = (validate(network, average, c, t) for c in (validation, replayed))
     best, best_step, step = before, 0, 0
@@ -398,16 +398,18 @@ def finetune(
     return result
 
 
-def _groups(network: Network, s: FinetuneSettings) -> list[dict[str, Any]]:
-    """Return the parameters to learn, the backbone's with a rate of their own."""
-    behind = {id(p) for part in (network.stem, network.stages) for p in part.parameters()}
+def parameter_rates(network: Network, s: FinetuneSettings) -> list[dict[str, Any]]:
+    """Return the parameter groups to train, each with ``scale``, its share of the rate.
+
+    The backbone has the share ``s.backbone``. With a share of 0 it is frozen and left out.
+    """
+    backbone = {id(p) for p in network.backbone.parameters()}
     if not s.backbone:
-        for part in (network.stem, network.stages):
-            part.requires_grad_(False)
+        network.backbone.requires_grad_(False)
     groups = []
     for group in parameter_groups(network, s.weight_decay):
         for slow, scale in ((False, 1.0), (True, s.backbone)):
-            chosen = [p for p in group["params"] if (id(p) in behind) == slow]
+            chosen = [p for p in group["params"] if (id(p) in backbone) == slow]
             if scale:
                 groups.append({**group, "params": chosen, "scale": scale})
     return groups

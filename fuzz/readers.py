@@ -192,13 +192,12 @@ def _toml(path: Path) -> None:
 
 
 def _weights(folder: Path) -> dict[str, bytes]:
+    from skyduel.detect.model.backbones import ResNetSettings
     from skyduel.detect.model.network import Network, NetworkSettings
     from skyduel.detect.model.weights import Calibration, save_weights
 
     s = NetworkSettings(
-        stem=4,
-        blocks=(1, 1, 1, 1),
-        planes=(4, 4, 4, 4),
+        backbone=ResNetSettings(stem=4, blocks=(1, 1, 1, 1), planes=(4, 4, 4, 4)),
         pyramid=8,
         proposals=8,
         head=16,

@@ -21,7 +21,7 @@ from skyduel.detect.inference.decode import STREAK_CHANNELS, find_streaks, propo
 from skyduel.detect.inference.memory import give_freed_memory_back
 from skyduel.detect.inference.roi_features import region_features
 from skyduel.detect.inference.streak_fit import refine_streaks
-from skyduel.detect.model.fused import FusedNetwork, fused
+from skyduel.detect.model.fused import FusedNetwork, fuse
 from skyduel.detect.model.inputs import frame_channels
 from skyduel.detect.model.network import DENSE_CHANNELS, STRIDE, Network
 
@@ -36,6 +36,8 @@ _BLOCK_PX: Final = 32
 _SEAM_PX: Final = 1.0
 #: So sure of a point, a streak's fit takes it for a star.
 _STAR_LOGIT: Final = 2.0
+#: Least side of a tile without its margins [px].
+_LEAST_CORE_PX: Final = 16
 #: On a seam, proposals of two tiles closer than this are one source [px].
 _SAME_PX: Final = 0.5
 
@@ -62,10 +64,10 @@ class Tiling:
         return self.size_px * 4 // 3
 
     def __post_init__(self) -> None:
-        if self.margin_px < 0 or self.size_px - 2 * self.margin_px < Network.multiple:
+        if self.margin_px < 0 or self.size_px - 2 * self.margin_px < _LEAST_CORE_PX:
             raise BadInputError(
                 "tiling",
-                f"tiles of at least {Network.multiple} px between margins of 0 px or more",
+                f"tiles of at least {_LEAST_CORE_PX} px between margins of 0 px or more",
                 f"size_px={self.size_px}, margin_px={self.margin_px}",
             )
 
@@ -155,7 +157,7 @@ def find_sources(
     from a seam is taken once, from the surer.
     """
     tiling = tiling or Tiling()
-    quick = fused(network, torch.bfloat16 if bf16 else torch.float32)
+    fused_network = fuse(network, torch.bfloat16 if bf16 else torch.float32)
     sky = estimate_background(frame) if background is None else background
     ny, nx = frame.shape
     tiled = max(ny, nx) > tiling.whole_px
@@ -167,12 +169,14 @@ def find_sources(
         for columns in _spans(nx, tiling, network.multiple):
             box = (*rows[:2], *columns[:2])
             core = (*rows[2:], *columns[2:])
-            part, some = _look(frame, sky, quick, box, core, floor, most_per_mpix, device)
+            part, some = _run_tile(
+                frame, sky, fused_network, box, core, floor, most_per_mpix, device
+            )
             found.append(part)
             cells[_cells(core)] = some
             if tiled:
                 give_freed_memory_back()
-    xy_all, logit_all = _once(found)
+    xy_all, logit_all = _merge_tiles(found)
     on = (
         (xy_all[:, 0] > -0.5) & (xy_all[:, 0] < nx - 0.5)
         & (xy_all[:, 1] > -0.5) & (xy_all[:, 1] < ny - 0.5)
@@ -196,10 +200,10 @@ class _Part(NamedTuple):
     seam: npt.NDArray[np.bool_]
 
 
-def _look(
+def _run_tile(
     frame: Frame,
     sky: Background,
-    quick: FusedNetwork,
+    fused_network: FusedNetwork,
     box: tuple[int, int, int, int],
     core: tuple[int, int, int, int],
     floor: float,
@@ -209,12 +213,12 @@ def _look(
     """Return the sources and the streaks' cells of one tile; boxes are y0, y1, x0, x1 [px]."""
     y0, y1, x0, x1 = box
     image = torch.from_numpy(frame_channels(frame, box, sky))
-    pad_y, pad_x = -(y1 - y0) % quick.multiple, -(x1 - x0) % quick.multiple
+    pad_y, pad_x = -(y1 - y0) % fused_network.multiple, -(x1 - x0) % fused_network.multiple
     if pad_y or pad_x:
         image = F.pad(image, (0, pad_x, 0, pad_y))
         image[3, y1 - y0 :, :] = 1.0  # what is not there is masked
         image[3, :, x1 - x0 :] = 1.0
-    output = quick(image[None].to(device))
+    output = fused_network(image[None].to(device))
     maps = output.maps[0].float().cpu()
     xy, logit = propose(maps, floor, max(64, int(most_per_mpix * (y1 - y0) * (x1 - x0) / 1e6)))
     start = torch.tensor([x0, y0])
@@ -227,8 +231,8 @@ def _look(
     cell = (xy / _BLOCK_PX).floor()
     order = torch.argsort(cell[:, 1] * (x1 - x0) + cell[:, 0])
     for rows in torch.split(order, _REGIONS_AT_ONCE):
-        rois = region_features(output.features, [xy[rows]], quick.settings.roi_size)
-        kinds, shift = (values.cpu() for values in quick.classify(rois))
+        rois = region_features(output.features, [xy[rows]], fused_network.settings.roi_size)
+        kinds, shift = (values.cpu() for values in fused_network.classify(rois))
         placed[rows] += shift
         # log of p(point) / (1 - p(point))
         head = kinds[:, 1] - torch.logsumexp(kinds[:, [0, 2]], dim=1)
@@ -256,7 +260,7 @@ def _within(xy: Tensor, box: tuple[int, int, int, int], more: float) -> Tensor:
     return (x >= x0 - more) & (x < x1 + more) & (y >= y0 - more) & (y < y1 + more)
 
 
-def _once(parts: list[_Part]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _merge_tiles(parts: list[_Part]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return positions and logits of all tiles, what lies on a seam once."""
     if not parts:
         return np.zeros((0, 2)), np.zeros(0)

@@ -1,123 +1,63 @@
-"""The network as it is run, not trained: the same arithmetic with fewer passes over memory.
+"""The inference form of the network: the same arithmetic with fewer passes over memory.
 
-A folded `Network` still multiplies by the gain of its ReLUs, by each block's residual
+A folded `Network` still multiplies by the gain of its ReLUs and by each block's residual
 weight, and reads every map again for each ReLU and each sum. Here both factors are in the
-weights, and where oneDNN serves, ReLU and sum are part of the convolution before them.
-On two cores half the time of a frame was such passes.
+weights, and with oneDNN, ReLU and sum are part of the convolution before them.
+On two cores these passes took half the time of a frame.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, cast
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from skyduel.detect.model.network import (
-    RELU_GAIN,
-    Bottleneck,
-    Conv,
-    DenseOutput,
-    Network,
-    NetworkSettings,
-)
+from skyduel.detect.model.layers import RELU_GAIN, Conv, FusedConv
+from skyduel.detect.model.network import DenseOutput, Network, NetworkSettings
 
-__all__ = ["FusedNetwork", "fused"]
+__all__ = ["FusedNetwork", "fuse"]
 
-#: Rows of the map that are brought to float32 at a time, so that they stay in the cache.
+#: Rows of the map that are converted to float32 at a time; they stay in the cache.
 _ROWS_AT_ONCE: Final = 32
 
 
-class _Conv:
-    """A convolution with what follows it: a ReLU, or a sum and then perhaps a ReLU."""
-
-    def __init__(self, conv: Conv, dtype: torch.dtype, gain: float, scale: float = 1.0) -> None:
-        assert conv.bias is not None  # narrows the type
-        weight = conv.standardised() if not conv.folded else conv.weight.float()
-        self.weight = (weight * (gain * scale)).to(dtype, memory_format=torch.channels_last)
-        self.bias = (conv.bias.float() * scale).to(dtype)
-        self.stride, self.padding = list(conv.stride), [int(p) for p in conv.padding]
-
-    def _onednn(self, x: Tensor) -> bool:
-        return x.device.type == "cpu" and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-
-    def __call__(self, x: Tensor, *, relu: bool = False) -> Tensor:
-        """Return the convolution of x, after a ReLU if asked for."""
-        if self._onednn(x):
-            out: Tensor = torch.ops.mkldnn._convolution_pointwise(
-                x, self.weight, self.bias, self.padding, self.stride, [1, 1], 1,
-                "relu" if relu else "none", [], "",
-            )  # fmt: skip
-            return out
-        out = F.conv2d(x, self.weight, self.bias, tuple(self.stride), tuple(self.padding))
-        return out.relu_() if relu else out
-
-    def add_to(self, other: Tensor, x: Tensor, *, relu: bool = False) -> Tensor:
-        """Add the convolution of x to ``other`` in place, and return it."""
-        if self._onednn(x):
-            out: Tensor = torch.ops.mkldnn._convolution_pointwise_.binary(
-                other, x, self.weight, self.bias, self.padding, self.stride, [1, 1], 1,
-                "add", 1.0, "relu" if relu else None, [], None,
-            )  # fmt: skip
-            return out
-        other += F.conv2d(x, self.weight, self.bias, tuple(self.stride), tuple(self.padding))
-        return other.relu_() if relu else other
-
-
-class _Block:
-    """A bottleneck; takes and returns maps that went through a ReLU, its gain left out."""
-
-    def __init__(self, block: Bottleneck, dtype: torch.dtype) -> None:
-        self.conv1 = _Conv(block.conv1, dtype, RELU_GAIN)
-        self.conv2 = _Conv(block.conv2, dtype, RELU_GAIN)
-        self.conv3 = _Conv(block.conv3, dtype, RELU_GAIN, float(block.residual))
-        self.shortcut = None if block.shortcut is None else _Conv(block.shortcut, dtype, RELU_GAIN)
-        self.stride = block.stride
-
-    def __call__(self, x: Tensor, active: Tensor, *, relu: bool) -> Tensor:
-        """Return the block's output; ``x`` is overwritten unless there is a shortcut."""
-        branch = self.conv2(self.conv1(active, relu=True), relu=True)
-        if self.shortcut is not None:
-            x = self.shortcut(F.avg_pool2d(active, self.stride) if self.stride != 1 else active)
-        return self.conv3.add_to(x, branch, relu=relu)
-
-
 class FusedNetwork:
-    """A network for inference, in one number format.
+    """A network for inference in one number format.
 
     Parameters
     ----------
     network : Network
         On its device; it is not changed.
     dtype : torch.dtype
-        Of weights and maps, float32 or bfloat16. Positions and logits are float32
-        either way.
+        Of weights and maps, float32 or bfloat16. Positions and logits are always
+        float32.
 
     Notes
     -----
-    Equal to the network up to rounding: `tests/test_detect_fused.py` holds it to that.
+    Its output equals the network's up to rounding (``tests/detect/test_fused.py``).
     """
 
     def __init__(self, network: Network, dtype: torch.dtype) -> None:
         self.dtype = dtype
-        self.device = network.stem.weight.device
+        self.device = network.dense.weight.device
         self.settings: NetworkSettings = network.settings
         self.multiple: int = network.multiple
         with torch.no_grad():
-            self._stem = _Conv(network.stem, dtype, 1.0)
-            self._stages = [[_Block(b, dtype) for b in stage] for stage in network.stages]  # type: ignore[attr-defined]
-            self._lateral = [_Conv(c, dtype, RELU_GAIN) for c in network.lateral]  # type: ignore[arg-type]
-            self._smooth = _Conv(network.smooth, dtype, RELU_GAIN)
-            self._propose = _Conv(network.propose, dtype, RELU_GAIN)
+            self._backbone = network.backbone.fuse(dtype)
+            self._levels = network.backbone.levels
+            self._lateral = [FusedConv(cast("Conv", c), dtype, RELU_GAIN) for c in network.lateral]
+            self._smooth = FusedConv(network.smooth, dtype, RELU_GAIN)
+            self._propose = FusedConv(network.propose, dtype, RELU_GAIN)
             self._dense_weight = network.dense.weight.float() * RELU_GAIN
             self._dense_bias = network.dense.bias
             self._roi = [
                 (layer.weight.to(dtype), layer.bias.to(dtype))
                 for layer in (network.roi1, network.roi2)
             ]
-            # Regions come with their channels last: so do the weights that meet them.
+            # RoI features have their channels last; the weights follow that order.
             first, bias = self._roi[0]
             size = self.settings.roi_size
             by_place = first.reshape(-1, self.settings.pyramid, size, size).permute(0, 2, 3, 1)
@@ -127,19 +67,15 @@ class FusedNetwork:
     @torch.inference_mode()
     def __call__(self, image: Tensor) -> DenseOutput:
         """Return the dense output of images, as `Network.forward` does."""
-        # In two steps: converting while turning the channels to the last place takes longer.
+        # Two steps: converting and moving the channels last in one step takes longer.
         image = image.to(self.dtype).contiguous(memory_format=torch.channels_last)
-        x = active = self._stem(image, relu=True)
-        levels = []
-        for stage in self._stages:
-            for i, block in enumerate(stage):
-                last = i == len(stage) - 1
-                x = block(x, active, relu=last)
-                active = x if last else x.relu()
-            levels.append(active)
-        top = self._lateral[-1](levels.pop())
-        for lateral in self._lateral[-2::-1]:
-            top = lateral.add_to(F.interpolate(top, scale_factor=2.0), levels.pop())
+        maps = self._backbone(image)
+        levels = self._levels
+        top = self._lateral[-1](maps.pop(levels[-1].name))
+        for i in range(len(levels) - 2, -1, -1):
+            factor = float(levels[i + 1].stride // levels[i].stride)
+            larger = F.interpolate(top, scale_factor=factor)
+            top = self._lateral[i].add_to(larger, maps.pop(levels[i].name))
         features = self._smooth(top.relu_())
         hidden = self._propose(features.relu(), relu=True)
         rows = [
@@ -158,14 +94,17 @@ class FusedNetwork:
         return out[:, :-2], out[:, -2:]
 
 
-_fused: WeakKeyDictionary[Network, dict[torch.dtype, FusedNetwork]] = WeakKeyDictionary()
+_forms: WeakKeyDictionary[Network, dict[torch.dtype, FusedNetwork]] = WeakKeyDictionary()
 
 
-def fused(network: Network, dtype: torch.dtype) -> FusedNetwork:
-    """Return a network's fused form, made once for a folded network, which changes no more."""
-    if not network.stem.folded:
+def fuse(network: Network, dtype: torch.dtype) -> FusedNetwork:
+    """Return the inference form of a network.
+
+    A folded network no longer changes, so its inference form is made once and kept.
+    """
+    if not network.folded:
         return FusedNetwork(network, dtype)
-    forms = _fused.setdefault(network, {})
-    if dtype not in forms or forms[dtype].device != network.stem.weight.device:
+    forms = _forms.setdefault(network, {})
+    if dtype not in forms or forms[dtype].device != network.dense.weight.device:
         forms[dtype] = FusedNetwork(network, dtype)
     return forms[dtype]

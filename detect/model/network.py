@@ -1,33 +1,40 @@
-"""The network: a quarter-width ResNet-50, a feature pyramid, an RPN and a RoI head.
+"""The network: a backbone, a feature pyramid, a proposal head and a RoI head.
 
-The family is the Faster R-CNN of Jia, Liu & Sun (2020, AJ 159, 212). What is
-changed, and why:
+The design is the Faster R-CNN of Jia, Liu & Sun (2020, AJ 159, 212) with these changes:
 
-* Convolutions are weight-standardised and blocks start as the identity (Brock
-  et al. 2021, arXiv:2101.08692), instead of normalised by batch or group: what is
-  found at a place then depends on its surroundings only, not on what else the
-  tile holds, so tiles have no seams and a crowd does not change a sparse corner.
-* The region proposals are assigned by centre on the stride-2 map (presence of a
-  point within reach of the cell, and its offset), not by IoU with anchors, which
-  no anchor of a 4 px star can satisfy.
-* A streak is the set of cells it runs through, each with its direction and the
-  offset to the ridge, so it has a length and an angle whatever its length.
+* Convolutions are weight-standardised (Brock et al. 2021, arXiv:2101.08692), not
+  normalised by batch or group. A detection then depends on its surroundings only, not on
+  the rest of the tile, so tiles have no seams and a crowd does not change a sparse corner.
+* Region proposals are assigned by centre on the stride-2 map (presence of a
+  point near the cell, and its offset), not by IoU with anchors: no anchor fits a star of 4 px.
+* A streak is the set of cells that it crosses, each with its direction and the
+  offset to the ridge, so a streak of any length has a length and an angle.
 """
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, Final, Literal, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skyduel.core.errors import BadInputError
+from skyduel.detect.model.backbones import (
+    Backbone,
+    BackboneSettings,
+    ResNetSettings,
+    backbone_settings,
+    make_backbone,
+)
 from skyduel.detect.model.inputs import CHANNELS
+from skyduel.detect.model.layers import RELU_GAIN, Conv
 
 __all__ = [
     "DENSE_CHANNELS",
-    "RELU_GAIN",
     "ROI_BOX_PX",
     "ROI_KINDS",
     "STRIDE",
@@ -35,11 +42,12 @@ __all__ = [
     "Network",
     "NetworkSettings",
     "cell_centres",
+    "current_names",
 ]
 
 #: Pixels per cell of the map on which sources are proposed.
 STRIDE: Final = 2
-#: Side of the square around a proposal that the RoI head looks at [px].
+#: Side of the square around a proposal from which the RoI head takes features [px].
 ROI_BOX_PX: Final = 14.0
 #: Classes of the RoI head, in order.
 ROI_KINDS: Final = ("background", "point", "streak")
@@ -48,98 +56,44 @@ DENSE_CHANNELS: Final = (
     "point", "dx", "dy", "streak", "cos2", "sin2", "ridge_dx", "ridge_dy",
 )  # fmt: skip
 
-# A unit-variance input has variance 0.341 = 1/1.7139² after a ReLU.
-RELU_GAIN: Final = 1.7139
-
 
 class NetworkSettings(BaseModel):
-    """Shape of the network; stored with the weights."""
+    """Shape of the network; stored with the weights.
+
+    Files written before there was a choice of backbone have the settings of the ResNet among
+    those of the network. They are read as ``backbone``.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    stem: int = Field(32, ge=4, description="channels of the stem")
-    blocks: tuple[int, int, int, int] = (2, 3, 4, 3)
-    planes: tuple[int, int, int, int] = (16, 32, 64, 128)
+    backbone: SerializeAsAny[BackboneSettings] = Field(
+        default_factory=ResNetSettings, description="settings of the backbone, its name among them"
+    )
     pyramid: int = Field(48, ge=8, description="channels of the feature pyramid")
     smooth: Literal[1, 3] = Field(1, description="side of the pyramid's last convolution [cells]")
     proposals: int = Field(32, ge=8, description="channels of the proposal head")
     head: int = Field(192, ge=16, description="width of the RoI head")
     roi_size: int = Field(7, ge=3, description="cells per side of a RoI")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _nest_backbone(cls, given: Any) -> Any:
+        """Move settings of the ResNet from the network's own, where older files have them."""
+        own = {"stem", "blocks", "planes"}
+        if not isinstance(given, Mapping) or "backbone" in given or not own & set(given):
+            return given
+        backbone = {name: given[name] for name in own & set(given)}
+        return {k: v for k, v in given.items() if k not in own} | {"backbone": backbone}
 
-class Conv(nn.Conv2d):
-    """A convolution whose weights are standardised per output channel."""
-
-    #: Added to the variance, so that equal weights divide by no zero.
-    EPSILON: Final = 1e-4
-
-    def __init__(self, cin: int, cout: int, size: int, stride: int = 1) -> None:
-        super().__init__(cin, cout, size, stride, padding=(size - 1) // 2)
-        self.gain = nn.Parameter(torch.ones(cout))
-        self.folded: Tensor
-        self.register_buffer("folded", torch.tensor(False), persistent=False)
-        nn.init.normal_(self.weight)
-        assert self.bias is not None
-        nn.init.zeros_(self.bias)
-
-    def standardised(self) -> Tensor:
-        """Return the weights as they are applied, in float32."""
-        w = self.weight.float()
-        variance, mean = torch.var_mean(w, dim=(1, 2, 3), keepdim=True, correction=0)
-        fan_in = w[0].numel()
-        scale = self.gain.float()[:, None, None, None] * torch.rsqrt(
-            variance * fan_in + self.EPSILON
-        )
-        return (w - mean) * scale
-
-    def fold(self) -> None:
-        """Replace the weights by the standardised ones, for inference."""
-        if not self.folded:
-            with torch.no_grad():
-                self.weight.copy_(self.standardised())
-            self.folded.fill_(True)
-
-    def forward(self, x: Tensor, gain: float = 1.0, scale: Tensor | None = None) -> Tensor:
-        """Return the convolution of ``gain``·x, times ``scale``.
-
-        Both factors are put on the weights, which are far smaller than the maps.
-        """
-        weight, bias = self.weight if self.folded else self.standardised(), self.bias
-        assert bias is not None  # narrows the type
-        weight = weight * gain
-        if scale is not None:
-            weight, bias = weight * scale, bias * scale
-        return F.conv2d(x, weight.to(x.dtype), bias.to(x.dtype), self.stride, self.padding)
-
-
-class Bottleneck(nn.Module):
-    """A pre-activated bottleneck (1×1, 3×3, 1×1; expansion 4) that starts as the identity."""
-
-    def __init__(self, cin: int, planes: int, stride: int) -> None:
-        super().__init__()
-        cout = 4 * planes
-        self.conv1 = Conv(cin, planes, 1)
-        self.conv2 = Conv(planes, planes, 3, stride)
-        self.conv3 = Conv(planes, cout, 1)
-        self.shortcut = Conv(cin, cout, 1) if cin != cout or stride != 1 else None
-        self.stride = stride
-        self.residual = nn.Parameter(torch.zeros(()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the block's output, shape (n, 4·planes, h/stride, w/stride)."""
-        active = F.relu(x)
-        branch = F.relu(self.conv2(F.relu(self.conv1(active, RELU_GAIN)), RELU_GAIN))
-        if self.shortcut is None:
-            skip = x
-        else:
-            pooled = F.avg_pool2d(active, self.stride) if self.stride != 1 else active
-            skip = self.shortcut(pooled, RELU_GAIN)
-        out: Tensor = skip + self.conv3(branch, RELU_GAIN, self.residual)
-        return out
+    @field_validator("backbone", mode="before")
+    @classmethod
+    def _choose_backbone(cls, given: Any) -> Any:
+        """Build the settings of the backbone that a name, or a mapping with a name, chooses."""
+        return backbone_settings(given) if isinstance(given, (str, Mapping)) else given
 
 
 class DenseOutput(NamedTuple):
-    """What the network says of every cell: `maps` by `DENSE_CHANNELS`, and its features."""
+    """Dense output of the network: ``maps`` in the order of `DENSE_CHANNELS`, and features."""
 
     maps: Tensor
     features: Tensor
@@ -152,23 +106,28 @@ class Network(nn.Module):
     ----------
     settings : NetworkSettings
         The shape.
+
+    Raises
+    ------
+    BadInputError
+        If the strides of the backbone's feature maps do not fit.
     """
 
     def __init__(self, settings: NetworkSettings | None = None) -> None:
         super().__init__()
         self.settings = s = settings or NetworkSettings()
-        # Six by six with stride 2 is symmetric about a cell of two by two pixels.
-        self.stem = Conv(len(CHANNELS), s.stem, 6, STRIDE)
-        stages = []
-        cin = s.stem
-        for i, (n, planes) in enumerate(zip(s.blocks, s.planes, strict=True)):
-            blocks = []
-            for b in range(n):
-                blocks.append(Bottleneck(cin, planes, 2 if b == 0 and i > 0 else 1))
-                cin = 4 * planes
-            stages.append(nn.Sequential(*blocks))
-        self.stages = nn.ModuleList(stages)
-        self.lateral = nn.ModuleList(Conv(4 * planes, s.pyramid, 1) for planes in s.planes)
+        self.backbone: Backbone = make_backbone(s.backbone, len(CHANNELS))
+        levels = self.backbone.levels
+        strides = [level.stride for level in levels]
+        #: Sides of the input must be multiples of this.
+        self.multiple = strides[-1]
+        if strides[0] != STRIDE or any(c % f or c <= f for f, c in pairwise(strides)):
+            raise BadInputError(
+                f"backbone {s.backbone.name!r}",
+                f"strides that begin with {STRIDE}, each a multiple of the one before",
+                str(strides),
+            )
+        self.lateral = nn.ModuleList(Conv(level.channels, s.pyramid, 1) for level in levels)
         self.smooth = Conv(s.pyramid, s.pyramid, s.smooth)
         self.propose = Conv(s.pyramid, s.proposals, 3)
         self.dense = nn.Conv2d(s.proposals, len(DENSE_CHANNELS), 1)
@@ -180,12 +139,9 @@ class Network(nn.Module):
             assert layer.bias is not None  # narrows the type
             nn.init.zeros_(layer.bias)
         assert self.dense.bias is not None
-        with torch.no_grad():  # sources are rare: start from that, not from one half
+        with torch.no_grad():  # sources are rare: start from a low probability, not from one half
             self.dense.bias[DENSE_CHANNELS.index("point")] = -4.0
             self.dense.bias[DENSE_CHANNELS.index("streak")] = -4.0
-
-    #: Sides of the input must be multiples of this.
-    multiple: Final = 16
 
     def forward(self, x: Tensor) -> DenseOutput:
         """Return the dense output.
@@ -193,23 +149,19 @@ class Network(nn.Module):
         Parameters
         ----------
         x : Tensor, shape (n, 4, ny, nx)
-            Input channels; ny and nx multiples of 16.
+            Input channels; ny and nx are multiples of `multiple`.
 
         Returns
         -------
         DenseOutput
             ``maps`` float32 (n, 8, ny/2, nx/2); ``features`` (n, pyramid, ny/2, nx/2).
         """
-        x = self.stem(x)
-        levels = []
-        for stage in self.stages:
-            x = stage(x)
-            levels.append(x)
-        top: Tensor | None = None
-        for level, lateral in zip(reversed(levels), reversed(self.lateral), strict=True):
-            here = lateral(F.relu(level), RELU_GAIN)
-            top = here if top is None else here + F.interpolate(top, scale_factor=2.0)
-        assert top is not None
+        levels, of_level = self.backbone.levels, self.backbone(x)
+        top = self.lateral[-1](of_level.pop(levels[-1].name), RELU_GAIN)
+        for i in range(len(levels) - 2, -1, -1):
+            factor = float(levels[i + 1].stride // levels[i].stride)
+            here = self.lateral[i](of_level.pop(levels[i].name), RELU_GAIN)
+            top = here + F.interpolate(top, scale_factor=factor)
         features = self.smooth(F.relu(top), RELU_GAIN)
         hidden = F.relu(self.propose(F.relu(features), RELU_GAIN))
         # Positions in float32: bf16 has steps of 1 px above 128 px and of 1/256 px at 1 px.
@@ -232,8 +184,13 @@ class Network(nn.Module):
             out = F.linear(hidden.float(), self.roi_out.weight, self.roi_out.bias)
         return out[:, : len(ROI_KINDS)], out[:, len(ROI_KINDS) :]
 
+    @property
+    def folded(self) -> bool:
+        """Whether `fold` was called."""
+        return bool(self.smooth.folded)
+
     def fold(self) -> Network:
-        """Fold the weight standardisation, for inference; returns itself."""
+        """Fold the weight standardisation into the weights, for inference; return self."""
         for module in self.modules():
             if isinstance(module, Conv):
                 module.fold()
@@ -241,7 +198,18 @@ class Network(nn.Module):
 
 
 def cell_centres(ny: int, nx: int, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-    """Return x and y [px] of the cells' centres of a map of ny × nx cells, each (ny, nx)."""
+    """Return x and y [px] of the centres of ny × nx cells, each of shape (ny, nx)."""
     y = torch.arange(ny, device=device, dtype=torch.float32) * STRIDE + (STRIDE - 1) / 2
     x = torch.arange(nx, device=device, dtype=torch.float32) * STRIDE + (STRIDE - 1) / 2
     return x[None, :].expand(ny, nx), y[:, None].expand(ny, nx)
+
+
+def current_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a network's state with the parameter names of this version.
+
+    Files written before there was a choice of backbone have its parameters beside those of
+    the pyramid: ``stem.*`` and ``stages.*`` instead of ``backbone.stem.*`` and
+    ``backbone.stages.*``.
+    """
+    old = ("stem.", "stages.")
+    return {f"backbone.{k}" if k.startswith(old) else k: v for k, v in state.items()}

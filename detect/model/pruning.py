@@ -1,9 +1,8 @@
-"""A faster network from a trained one: what it can best do without is left out.
+"""Structured pruning of a trained network.
 
-Blocks that start as the identity are cut where the loss misses them least; the convolution
-over the pyramid's map may become one of 1×1, fitted to what it did; of the proposal head's
-channels those are kept from which its maps can be had best. What comes out is where a training
-begins, not ends.
+Blocks of the backbone are removed where the loss grows least. The 3×3 convolution over the
+pyramid's map may become a 1×1 convolution fitted to its output. The proposal head keeps the
+channels that reproduce its maps best. A pruned network is the start of a training, not its end.
 """
 
 from __future__ import annotations
@@ -16,11 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skyduel.core.errors import BadInputError
-from skyduel.detect.model.network import DENSE_CHANNELS, RELU_GAIN, Conv, Network, NetworkSettings
+from skyduel.detect.model.backbones.protocol import PrunableStage
+from skyduel.detect.model.layers import RELU_GAIN, Conv
+from skyduel.detect.model.network import DENSE_CHANNELS, Network, NetworkSettings
 
-__all__ = ["slimmed"]
+__all__ = ["prune"]
 
-#: Cells whose presence logit exceeds this decide what a layer must reproduce; there are few.
+#: Cells with a presence logit above this have weight 1 in the fits; there are few.
 _LOGIT: Final = -4.0
 #: Weight of the other cells.
 _EMPTY: Final = 0.05
@@ -30,47 +31,50 @@ _RIDGE: Final = 1e-4
 Loss = Callable[[Network], float]
 
 
-def slimmed(
+def prune(
     network: Network, settings: NetworkSettings, images: Sequence[Tensor], loss: Loss
 ) -> Network:
-    """Return a smaller network of the family that does nearly what a trained one does.
+    """Return a smaller network whose output is close to that of a trained one.
 
     Parameters
     ----------
     network : Network
         Trained, not folded; it is not changed.
     settings : NetworkSettings
-        The shape wanted: fewer blocks, a narrower proposal head, ``smooth`` of 1; all else
-        as it is.
+        The shape wanted: a backbone that the network's can be pruned to
+        (`Backbone.prunable`), a narrower proposal head, ``smooth`` of 1; the rest
+        unchanged.
     images : sequence of Tensor, each (n, 4, s, s)
-        Input channels of frames to fit to.
+        Input channels of the frames to fit to.
     loss : callable
         Loss of a network, by which blocks are chosen.
 
     Raises
     ------
     BadInputError
-        If the shape is not a part of the network's.
+        If the network cannot be pruned to these settings.
     """
     had = network.settings
     wanted = had.model_copy(
-        update={name: getattr(settings, name) for name in ("blocks", "proposals", "smooth")}
+        update={name: getattr(settings, name) for name in ("backbone", "proposals", "smooth")}
     )
+    new = _copy(network).eval()
+    stages = new.backbone.prunable(settings.backbone)
     if (
         wanted != settings
-        or any(new > old for new, old in zip(settings.blocks, had.blocks, strict=True))
+        or stages is None
         or settings.proposals > had.proposals
         or settings.smooth > had.smooth
     ):
         raise BadInputError("network", f"the shape of the weights, {had!r}, or a part of it",
                             repr(settings))  # fmt: skip
     teacher = _copy(network).eval()
-    new = _fewer_blocks(_copy(network).eval(), settings.blocks, loss)
+    _remove_blocks(new, stages, loss)
     with torch.inference_mode():
         if settings.smooth < had.smooth:
-            new.smooth = _pointwise(new, teacher, images)
+            new.smooth = _fit_pointwise(new, teacher, images)
         if settings.proposals < had.proposals:
-            _fewer_channels(new, teacher, settings.proposals, images)
+            _remove_channels(new, teacher, settings.proposals, images)
     out = Network(settings)
     out.load_state_dict(new.state_dict())
     return out
@@ -82,30 +86,27 @@ def _copy(network: Network) -> Network:
     return out
 
 
-def _fewer_blocks(network: Network, blocks: Sequence[int], loss: Loss) -> Network:
-    """Take blocks out, one by one, each time the one whose absence costs least."""
-    stages = network.stages
+def _remove_blocks(network: Network, stages: Sequence[PrunableStage], loss: Loss) -> None:
+    """Remove blocks in place, one by one, each time the one whose removal costs least."""
     while True:
-        trials: list[tuple[float, int, nn.Sequential]] = []
-        for i, (whole, most) in enumerate(zip(list(stages), blocks, strict=True)):
-            assert isinstance(whole, nn.Sequential)  # narrows the type
-            if len(whole) <= most:
+        trials: list[tuple[float, int, int]] = []
+        for i, (blocks, n_blocks) in enumerate(stages):
+            if len(blocks) <= n_blocks:
                 continue
-            for j in range(1, len(whole)):  # the first of a stage changes its shape
-                part = nn.Sequential(*(b for k, b in enumerate(whole) if k != j))
-                stages[i] = part
-                trials.append((loss(network), i, part))
-            stages[i] = whole
+            for j in range(1, len(blocks)):  # the first of a stage changes its shape
+                removed = blocks.pop(j)
+                trials.append((loss(network), i, j))
+                blocks.insert(j, removed)
         if not trials:
-            return network
-        _, i, stage = min(trials, key=lambda trial: trial[0])
-        stages[i] = stage
+            return
+        _, i, j = min(trials, key=lambda trial: trial[0])
+        stages[i].blocks.pop(j)
 
 
-def _seen(
+def _layer_inputs(
     network: Network, teacher: Network, images: Sequence[Tensor]
 ) -> Iterator[tuple[dict[str, Tensor], Tensor, Any]]:
-    """Yield inputs of both last layers, weights of the cells, and the teacher's output."""
+    """Yield for each image the inputs of both last layers, cell weights and teacher output."""
     seen: dict[str, Tensor] = {}
     hooks = [
         network.smooth.register_forward_pre_hook(
@@ -133,7 +134,7 @@ def _rows(maps: Tensor) -> Tensor:
 
 
 def _moments(pairs: Iterator[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Return the normal equations of y on x and 1, the latter's row last; ridge included."""
+    """Return the normal equations of y on x and a constant (last row), with the ridge."""
     xx = xy = torch.zeros(())
     for x, y, weight in pairs:
         x = torch.cat([x, x.new_ones(len(x), 1)], dim=1)
@@ -143,13 +144,13 @@ def _moments(pairs: Iterator[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Te
     return xx + torch.diag(ridge), xy
 
 
-def _pointwise(network: Network, teacher: Network, images: Sequence[Tensor]) -> Conv:
-    """Return a 1×1 convolution that does what the one of 3×3 did, as well as one can."""
+def _fit_pointwise(network: Network, teacher: Network, images: Sequence[Tensor]) -> Conv:
+    """Return the 1×1 convolution that fits the output of the 3×3 convolution best."""
 
     def pairs() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        for seen, weight, output in _seen(network, teacher, images):
+        for seen, weight, output in _layer_inputs(network, teacher, images):
             x = _rows(seen["smooth"])
-            # Standardised weights have no mean, so they cannot see that of the channels.
+            # Standardised weights have mean 0, so the mean over channels has no effect.
             yield x - x.mean(dim=1, keepdim=True), _rows(output.features), weight
 
     solution = torch.linalg.solve(*_moments(pairs()))
@@ -158,23 +159,23 @@ def _pointwise(network: Network, teacher: Network, images: Sequence[Tensor]) -> 
     weight = solution[:-1].T - solution[:-1].mean(dim=0)[:, None]
     conv.weight.copy_(weight[:, :, None, None])
     conv.bias.copy_(solution[-1])
-    # The gain under which standardising changes nothing.
+    # The gain with which standardisation leaves the weights unchanged.
     variance = weight.var(dim=1, correction=0) * weight.shape[1]
     conv.gain.copy_(torch.sqrt(variance + Conv.EPSILON))
     return conv
 
 
-def _fewer_channels(
+def _remove_channels(
     network: Network, teacher: Network, most: int, images: Sequence[Tensor]
 ) -> None:
-    """Keep the proposal head's channels from which the teacher's maps follow best.
+    """Keep the channels of the proposal head that reproduce the teacher's maps best.
 
-    One by one the channel goes without which the maps' squared residual, each in units of
-    its own variance, grows least (backward elimination).
+    Backward elimination: each step removes the channel whose removal increases the
+    squared residual of the maps least, each map in units of its variance.
     """
     xx, xy = _moments(
         (_rows(seen["dense"]), _rows(output.maps), weight)
-        for seen, weight, output in _seen(network, teacher, images)
+        for seen, weight, output in _layer_inputs(network, teacher, images)
     )
     kept = list(range(len(xx)))  # the last is the constant
     scale = torch.linalg.solve(xx, xy).T @ xy

@@ -1,4 +1,4 @@
-"""Weights as safetensors: tensors and text, never code."""
+"""Weights files: safetensors with tensors and text, never code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from skyduel.core.errors import BadInputError, one_line
 from skyduel.core.io.atomic_files import atomic_path
-from skyduel.detect.model.network import Network, NetworkSettings
+from skyduel.detect.model.network import Network, NetworkSettings, current_names
 from skyduel.detect.model.score_model import Calibration
 
 __all__ = [
@@ -38,7 +38,7 @@ _FORMAT: Final = "skyduel-network-1"
 
 @dataclass(frozen=True, eq=False)
 class StoredWeights:
-    """What a weights file holds: tensors in float32 by name, and the text beside them."""
+    """Content of a weights file: tensors in float32 by name, and the metadata."""
 
     tensors: Mapping[str, Tensor]
     settings: NetworkSettings
@@ -49,7 +49,7 @@ class StoredWeights:
 
 @dataclass(frozen=True, eq=False)
 class LoadedWeights:
-    """A network ready to run, and where it came from."""
+    """A network ready for inference, with its calibration and origin."""
 
     network: Network
     calibration: Calibration
@@ -64,20 +64,20 @@ def save_weights(
     calibration: Calibration,
     facts: Mapping[str, Any],
 ) -> None:
-    """Write weights in half precision, with their shape, calibration and history as text.
+    """Write weights in half precision, with shape, calibration and history as metadata.
 
     Parameters
     ----------
     path : Path
-        File to write, whole or not at all.
+        File to write. It is replaced as a whole or not at all.
     tensors : mapping of str to Tensor
-        A `Network`'s state.
+        State of a `Network`.
     settings : NetworkSettings
         Shape of that network.
     calibration : Calibration
-        Of its scores.
+        Calibration of its scores.
     facts : mapping
-        How it was trained; JSON types only.
+        Facts about the training; JSON types only.
     """
     halves = {k: v.detach().to("cpu", torch.float16).contiguous() for k, v in tensors.items()}
     metadata = {
@@ -91,12 +91,12 @@ def save_weights(
 
 
 def read_weights(path: Path = SHIPPED) -> StoredWeights:
-    """Return what a weights file holds.
+    """Read a weights file.
 
     Raises
     ------
     BadInputError
-        If the file is missing, is not safetensors, or is not a network of ours.
+        If the file is missing, is not safetensors, or does not hold a network of this package.
     """
     try:
         content = path.read_bytes()
@@ -109,8 +109,10 @@ def read_weights(path: Path = SHIPPED) -> StoredWeights:
                 raise BadInputError(
                     str(path), f"weights of format {_FORMAT}", repr(metadata.get("format"))
                 )
-            tensors = {k: file.get_tensor(k).float() for k in file.keys()}  # noqa: SIM118
-        # Weights written before there was a choice have the larger convolution.
+            tensors = current_names(
+                {k: file.get_tensor(k).float() for k in file.keys()}  # noqa: SIM118
+            )
+        # Files without ``smooth`` were written with the larger convolution.
         settings = NetworkSettings.model_validate({"smooth": 3} | json.loads(metadata["network"]))
         calibration = Calibration.from_dict(json.loads(metadata["calibration"]))
         facts = json.loads(metadata["facts"])
@@ -121,13 +123,13 @@ def read_weights(path: Path = SHIPPED) -> StoredWeights:
         raise BadInputError(
             str(path), "a readable safetensors file of this network", one_line(error)
         ) from error
-    except RuntimeError as error:  # load_state_dict's word for a wrong shape
+    except RuntimeError as error:  # raised by load_state_dict for a wrong shape
         raise BadInputError(str(path), "tensors of the stated shape", one_line(error)) from error
     return StoredWeights(tensors, settings, calibration, facts, hashlib.sha256(content).hexdigest())
 
 
 def load_weights(path: Path = SHIPPED) -> LoadedWeights:
-    """Return the network of a weights file, folded for inference, in float32.
+    """Load the network of a weights file, folded for inference, in float32.
 
     Raises
     ------

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from skyduel.core.errors import BadInputError, one_line
 from skyduel.core.io.atomic_files import atomic_path
-from skyduel.detect.model.network import Network
+from skyduel.detect.model.network import Network, current_names
 
 __all__ = [
     "read_average",
@@ -92,7 +92,7 @@ def read_average(path: Path, kind: type[Settings]) -> tuple[dict[str, Tensor], S
     average = {
         k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")
     }
-    return average, settings, step
+    return current_names(average), settings, step
 
 
 def validated(path: Path, done: int) -> float:
@@ -144,9 +144,10 @@ def resume(
         for key, value in tensors.items():
             part, _, rest = key.partition(".")
             parts[part][rest] = value
-        network.load_state_dict(parts["network"])
+        network.load_state_dict(current_names(parts["network"]))
+        averaged = current_names(parts["average"])
         for key in average:
-            average[key].copy_(parts["average"][key])
+            average[key].copy_(averaged[key])
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in parts["optimiser"].items():
             index, _, name = key.partition(".")

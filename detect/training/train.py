@@ -21,7 +21,7 @@ from skyduel.detect.inference.decode import propose_each
 from skyduel.detect.inference.roi_features import region_features
 from skyduel.detect.model.inputs import CHANNELS
 from skyduel.detect.model.network import STRIDE, Network, NetworkSettings
-from skyduel.detect.model.pruning import slimmed
+from skyduel.detect.model.pruning import prune
 from skyduel.detect.model.weights import StoredWeights, read_weights
 from skyduel.detect.training.checkpoint import (
     resume,
@@ -177,7 +177,7 @@ def train(
         Called after every step.
     start : Path, optional
         A weights file to begin with instead of chance; its hash goes into the
-        settings. Of a larger network of the family `slimmed` keeps what it can. A training
+        settings. Of a larger network of the family `prune` keeps what it can. A training
         that is continued goes on from its checkpoint.
     tensorboard : bool
         Whether to write ``tensorboard/`` in the folder.
@@ -317,7 +317,7 @@ def begun(stored: StoredWeights, s: TrainingSettings) -> Network:
     def loss(trial: Network) -> float:
         return mean_loss(trial.to(memory_format=torch.channels_last), batches, s)
 
-    return slimmed(network, s.network, [batch["image"] for batch in batches], loss)
+    return prune(network, s.network, [batch["image"] for batch in batches], loss)
 
 
 def parameter_groups(network: Network, weight_decay: float) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ import skyduel.detect.finetune
 import skyduel.detect.training.train
 from skyduel.cli.main import app
 from skyduel.core import write_catalog, write_frame
+from skyduel.detect.model.backbones import ResNetSettings
 from skyduel.detect.model.network import Network, NetworkSettings
 from skyduel.detect.model.weights import Calibration, load_weights, save_weights
 from skyduel.detect.training import tensorboard_log as board
@@ -22,7 +23,10 @@ from skyduel.detect.training.train import Progress
 from skyduel.simulation import SceneSettings, simulate
 
 TINY = NetworkSettings(
-    stem=8, blocks=(1, 1, 1, 1), planes=(4, 8, 8, 8), pyramid=8, proposals=8, head=16
+    backbone=ResNetSettings(stem=8, blocks=(1, 1, 1, 1), planes=(4, 8, 8, 8)),
+    pyramid=8,
+    proposals=8,
+    head=16,
 )
 
 

@@ -18,13 +18,17 @@ from helpers.paths import ROOT
 from safetensors.torch import load_file
 
 from skyduel.core import BadInputError
+from skyduel.detect.model.backbones import ResNetSettings
 from skyduel.detect.model.network import NetworkSettings
 from skyduel.detect.training import tensorboard_log as board
 from skyduel.detect.training.distributed import joined, talks
 from skyduel.detect.training.train import BEST, CHECKPOINT, TrainingSettings, train
 
 TINY = NetworkSettings(
-    stem=8, blocks=(1, 1, 1, 1), planes=(4, 8, 8, 8), pyramid=8, proposals=8, head=16
+    backbone=ResNetSettings(stem=8, blocks=(1, 1, 1, 1), planes=(4, 8, 8, 8)),
+    pyramid=8,
+    proposals=8,
+    head=16,
 )
 SHORT = TrainingSettings(
     steps=4, batch=2, crop_px=64, workers=0, bf16=False, network=TINY, validation_crops=2,

@@ -14,10 +14,15 @@ from scipy.spatial import KDTree
 from skyduel.core import BadInputError, Frame
 from skyduel.detect.inference import find_sources as inference
 from skyduel.detect.inference.find_sources import RawSources, Tiling, find_sources
-from skyduel.detect.model.network import Bottleneck, Network, NetworkSettings
+from skyduel.detect.model.backbones import ResNetSettings
+from skyduel.detect.model.backbones.resnet import Bottleneck
+from skyduel.detect.model.network import Network, NetworkSettings
 
 TINY = NetworkSettings(
-    stem=8, blocks=(1, 1, 1, 1), planes=(4, 8, 8, 8), pyramid=8, proposals=8, head=16
+    backbone=ResNetSettings(stem=8, blocks=(1, 1, 1, 1), planes=(4, 8, 8, 8)),
+    pyramid=8,
+    proposals=8,
+    head=16,
 )
 #: The tiny network sees less than 48 px far, so these margins are context enough.
 SMALL = Tiling(size_px=192, margin_px=48)

@@ -25,6 +25,7 @@ from skyduel.detect.calibration.fit_calibration import (
 )
 from skyduel.detect.inference.context_features import measure_context_features
 from skyduel.detect.inference.find_sources import RawSources
+from skyduel.detect.model.backbones import ResNetSettings
 from skyduel.detect.model.inputs import frame_channels
 from skyduel.detect.model.network import Network, NetworkSettings
 from skyduel.detect.model.score_model import CONTEXT_FEATURES
@@ -32,7 +33,10 @@ from skyduel.detect.model.weights import Calibration, load_weights
 from skyduel.detect.training.train import TrainingSettings, train
 
 TINY = NetworkSettings(
-    stem=8, blocks=(1, 1, 1, 1), planes=(4, 8, 8, 8), pyramid=8, proposals=8, head=16
+    backbone=ResNetSettings(stem=8, blocks=(1, 1, 1, 1), planes=(4, 8, 8, 8)),
+    pyramid=8,
+    proposals=8,
+    head=16,
 )
 
 

@@ -8,18 +8,22 @@ import pytest
 import torch
 
 from skyduel.detect.inference.memory import keep_freed_memory
-from skyduel.detect.model.fused import FusedNetwork, fused
+from skyduel.detect.model.backbones import ResNetSettings
+from skyduel.detect.model.fused import FusedNetwork, fuse
 from skyduel.detect.model.network import Network, NetworkSettings
 
 TINY = NetworkSettings(
-    stem=8, blocks=(1, 2, 1, 2), planes=(4, 8, 8, 8), pyramid=8, proposals=8, head=16
+    backbone=ResNetSettings(stem=8, blocks=(1, 2, 1, 2), planes=(4, 8, 8, 8)),
+    pyramid=8,
+    proposals=8,
+    head=16,
 )
 
 
 def network(seed: int = 3) -> Network:
     torch.manual_seed(seed)
     made = Network(TINY).eval().requires_grad_(False)
-    for stage in made.stages:
+    for stage in made.backbone.stages:
         for block in stage:  # type: ignore[union-attr]
             block.residual.fill_(0.7)  # zero would hide the whole branch
     return made.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
@@ -31,8 +35,8 @@ def test_equal_to_the_network_in_float32(folded: bool, shape: tuple[int, ...]) -
     plain = network()
     image = torch.randn(shape, generator=torch.Generator().manual_seed(1))
     expected = plain(image)
-    quick = FusedNetwork(plain.fold() if folded else plain, torch.float32)
-    out = quick(image)
+    inference = FusedNetwork(plain.fold() if folded else plain, torch.float32)
+    out = inference(image)
     assert out.maps.dtype == torch.float32
     assert out.maps.shape == expected.maps.shape
     torch.testing.assert_close(out.maps, expected.maps, rtol=1e-4, atol=1e-5)
@@ -54,9 +58,9 @@ def test_bf16_is_as_near_to_float32_as_autocast_is() -> None:
     exact = plain(image).maps
     with torch.autocast("cpu", torch.bfloat16):
         autocast = (plain(image).maps - exact).abs().mean()
-    quick = FusedNetwork(plain, torch.bfloat16)(image).maps
-    assert quick.dtype == torch.float32
-    assert (quick - exact).abs().mean() < 1.5 * autocast
+    inference = FusedNetwork(plain, torch.bfloat16)(image).maps
+    assert inference.dtype == torch.float32
+    assert (inference - exact).abs().mean() < 1.5 * autocast
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -76,20 +80,20 @@ def test_inputs_and_weights_stay_as_they_are() -> None:
     before = {k: v.clone() for k, v in plain.state_dict().items()}
     image = torch.randn((1, 4, 32, 32), generator=torch.Generator().manual_seed(5))
     given = image.clone()
-    quick = FusedNetwork(plain, torch.float32)
-    first = quick(image).maps
+    inference = FusedNetwork(plain, torch.float32)
+    first = inference(image).maps
     assert torch.equal(image, given)
-    assert torch.equal(quick(image).maps, first), "a second call finds nothing overwritten"
+    assert torch.equal(inference(image).maps, first), "a second call finds nothing overwritten"
     for name, tensor in plain.state_dict().items():
         assert torch.equal(tensor, before[name]), name
 
 
 def test_made_once_for_a_folded_network_only() -> None:
     plain = network()
-    assert fused(plain, torch.float32) is not fused(plain, torch.float32)
+    assert fuse(plain, torch.float32) is not fuse(plain, torch.float32)
     plain.fold()
-    assert fused(plain, torch.float32) is fused(plain, torch.float32)
-    assert fused(plain, torch.bfloat16) is not fused(plain, torch.float32)
+    assert fuse(plain, torch.float32) is fuse(plain, torch.float32)
+    assert fuse(plain, torch.bfloat16) is not fuse(plain, torch.float32)
 
 
 def test_freed_memory_is_kept_where_the_library_can() -> None:

@@ -9,17 +9,21 @@ from torch import Tensor
 
 from skyduel.detect.inference.decode import propose, source_boxes
 from skyduel.detect.inference.roi_features import region_features
+from skyduel.detect.model.backbones import ResNetSettings
+from skyduel.detect.model.backbones.resnet import Bottleneck
 from skyduel.detect.model.network import (
     DENSE_CHANNELS,
     ROI_BOX_PX,
-    Bottleneck,
     Network,
     NetworkSettings,
     cell_centres,
 )
 
 TINY = NetworkSettings(
-    stem=8, blocks=(1, 1, 1, 1), planes=(4, 8, 8, 8), pyramid=8, proposals=8, head=16
+    backbone=ResNetSettings(stem=8, blocks=(1, 1, 1, 1), planes=(4, 8, 8, 8)),
+    pyramid=8,
+    proposals=8,
+    head=16,
 )
 
 
@@ -132,11 +136,11 @@ def test_the_stem_is_centred_on_its_cells(at: int) -> None:
     # A uniform stem answers to a lone pixel in the cells around it; the pixel pair
     # of one cell is answered symmetrically about that cell's centre.
     network = lively().fold()
-    network.stem.weight.fill_(1.0)
-    network.stem.bias.zero_()
+    network.backbone.stem.weight.fill_(1.0)
+    network.backbone.stem.bias.zero_()
     frame = torch.zeros(1, 4, 32, 64)
     frame[0, 0, 12, at] = 1.0
-    answer = network.stem(frame)[0, 0]
+    answer = network.backbone.stem(frame)[0, 0]
     x, y = cell_centres(*answer.shape)
     total = answer.sum()
     assert total > 0

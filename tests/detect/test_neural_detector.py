@@ -13,13 +13,18 @@ from skyduel.core import BadInputError, Catalog, Detector, Frame
 from skyduel.detect import NeuralDetector, NeuralSettings, neural
 from skyduel.detect.detector import _bf16, assemble
 from skyduel.detect.inference.find_sources import RawSources
-from skyduel.detect.model.network import Bottleneck, Network, NetworkSettings
+from skyduel.detect.model.backbones import ResNetSettings
+from skyduel.detect.model.backbones.resnet import Bottleneck
+from skyduel.detect.model.network import Network, NetworkSettings
 from skyduel.detect.model.score_model import CONTEXT_FEATURES, ErrorLaw
 from skyduel.detect.model.weights import SHIPPED, Calibration, save_weights
 from skyduel.simulation import SceneSettings, simulate
 
 TINY = NetworkSettings(
-    stem=8, blocks=(1, 1, 1, 1), planes=(4, 8, 8, 8), pyramid=8, proposals=8, head=16
+    backbone=ResNetSettings(stem=8, blocks=(1, 1, 1, 1), planes=(4, 8, 8, 8)),
+    pyramid=8,
+    proposals=8,
+    head=16,
 )
 
 

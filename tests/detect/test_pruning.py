@@ -9,14 +9,20 @@ import torch
 from torch import Tensor
 
 from skyduel.core import BadInputError
-from skyduel.detect.model.network import Bottleneck, Network, NetworkSettings
-from skyduel.detect.model.pruning import slimmed
+from skyduel.detect.model.backbones import ResNetSettings
+from skyduel.detect.model.backbones.resnet import Bottleneck
+from skyduel.detect.model.network import Network, NetworkSettings
+from skyduel.detect.model.pruning import prune
 from skyduel.detect.model.score_model import Calibration
 from skyduel.detect.model.weights import read_weights, save_weights
 from skyduel.detect.training.train import TrainingSettings, begun, train
 
 LARGE = NetworkSettings(
-    stem=8, blocks=(2, 1, 3, 1), planes=(4, 8, 8, 8), pyramid=8, smooth=3, proposals=12, head=16
+    backbone=ResNetSettings(stem=8, blocks=(2, 1, 3, 1), planes=(4, 8, 8, 8)),
+    pyramid=8,
+    smooth=3,
+    proposals=12,
+    head=16,
 )
 
 
@@ -42,7 +48,11 @@ def never(_: Network) -> float:
 
 
 def shape(**changes: object) -> NetworkSettings:
-    return LARGE.model_copy(update=changes)
+    """The large shape with other settings, of the network or of its backbone."""
+    own = {k: v for k, v in changes.items() if k in ResNetSettings.model_fields}
+    backbone = LARGE.backbone.model_copy(update=own)
+    rest = {k: v for k, v in changes.items() if k not in own}
+    return LARGE.model_copy(update={"backbone": backbone, **rest})
 
 
 @torch.inference_mode()
@@ -57,24 +67,24 @@ def residual(a: Network, b: Network) -> float:
 def test_blocks_that_do_nothing_are_the_ones_left_out() -> None:
     net = network()
     with torch.no_grad():
-        net.stages[2][1].residual.zero_()
+        net.backbone.stages[2][1].residual.zero_()
     wanted = shape(blocks=(2, 1, 2, 1))
 
     def loss(trial: Network) -> float:
         return residual(net, trial)
 
-    slim = slimmed(net, wanted, images(), loss)
+    slim = prune(net, wanted, images(), loss)
     assert slim.settings == wanted
     assert residual(net, slim) == pytest.approx(0, abs=1e-10)
-    both = slimmed(net, shape(blocks=(1, 1, 2, 1)), images(), loss)
-    assert [len(stage) for stage in both.stages] == [1, 1, 2, 1]
+    both = prune(net, shape(blocks=(1, 1, 2, 1)), images(), loss)
+    assert [len(stage) for stage in both.backbone.stages] == [1, 1, 2, 1]
     assert residual(net, both) > 0
 
 
 def test_the_network_given_is_not_changed() -> None:
     net = network()
     before = {k: v.clone() for k, v in net.state_dict().items()}
-    slimmed(net, shape(smooth=1, proposals=8, blocks=(1, 1, 2, 1)), images(), lambda _: 0.0)
+    prune(net, shape(smooth=1, proposals=8, blocks=(1, 1, 2, 1)), images(), lambda _: 0.0)
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
 
 
@@ -84,10 +94,10 @@ def test_channels_that_say_nothing_new_cost_nothing() -> None:
         for name in ("weight", "bias", "gain"):
             parameter = getattr(net.propose, name)
             parameter[8:] = parameter[:4]
-    slim = slimmed(net, shape(proposals=8), images(), never)
+    slim = prune(net, shape(proposals=8), images(), never)
     assert slim.propose.out_channels == 8
     assert residual(net, slim) < 1e-3
-    fewer = slimmed(net, shape(proposals=8), images(), never)
+    fewer = prune(net, shape(proposals=8), images(), never)
     assert all(
         torch.equal(a, b)
         for a, b in zip(slim.state_dict().values(), fewer.state_dict().values(), strict=True)
@@ -101,14 +111,14 @@ def test_a_convolution_that_only_looks_at_its_own_cell_becomes_one_of_1_by_1() -
         centre = torch.randn(8, 8)
         weight[:, :, 1, 1] = centre - centre.mean(dim=1, keepdim=True)
         net.smooth.weight.copy_(weight)
-    slim = slimmed(net, shape(smooth=1), images(), never)
+    slim = prune(net, shape(smooth=1), images(), never)
     assert slim.smooth.kernel_size == (1, 1)
     assert residual(net, slim) < 1e-3
 
 
 def test_any_other_convolution_is_followed_as_far_as_one_cell_can() -> None:
     net = network()
-    slim = slimmed(net, shape(smooth=1), images(), never)
+    slim = prune(net, shape(smooth=1), images(), never)
     with torch.no_grad():
         silent = Network(shape(smooth=1))
         silent.load_state_dict(slim.state_dict())
@@ -122,10 +132,10 @@ def test_any_other_convolution_is_followed_as_far_as_one_cell_can() -> None:
 )
 def test_what_is_no_part_of_the_network_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(BadInputError, match=r"the shape of the weights, .*, or a part of it"):
-        slimmed(network(), shape(**changes), images(), never)
+        prune(network(), shape(**changes), images(), never)
     small = network()
     with pytest.raises(BadInputError, match="or a part of it"):
-        slimmed(slimmed(small, shape(smooth=1), images(), never), LARGE, images(), never)
+        prune(prune(small, shape(smooth=1), images(), never), LARGE, images(), never)
 
 
 def test_a_training_begins_with_the_part_asked_for_and_goes_on_with_it(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from skyduel.core import BadInputError
+from skyduel.detect.model.backbones import ResNetSettings
 from skyduel.detect.model.network import Network, NetworkSettings
 from skyduel.detect.training import train as training
 from skyduel.detect.training.crops import SimulatedCrops, collate
@@ -25,7 +26,10 @@ from skyduel.detect.training.train import (
 )
 
 TINY = NetworkSettings(
-    stem=8, blocks=(1, 1, 1, 1), planes=(4, 8, 8, 8), pyramid=8, proposals=8, head=16
+    backbone=ResNetSettings(stem=8, blocks=(1, 1, 1, 1), planes=(4, 8, 8, 8)),
+    pyramid=8,
+    proposals=8,
+    head=16,
 )
 SHORT = TrainingSettings(
     steps=4, batch=2, crop_px=64, workers=0, bf16=False, network=TINY, validation_crops=2,
@@ -161,7 +165,9 @@ def test_a_broken_checkpoint_is_refused_in_one_line(
     elif kind == "foreign":
         save_file({"a": torch.zeros(2)}, path)
     elif kind == "lacking":
-        save_file({k: v for k, v in tensors.items() if k != "average.stem.gain"}, path, metadata)
+        save_file(
+            {k: v for k, v in tensors.items() if k != "average.backbone.stem.gain"}, path, metadata
+        )
     else:
         save_file(tensors | {"elsewhere.x": torch.zeros(1)}, path, metadata)
     with pytest.raises(BadInputError, match=says) as caught:

@@ -13,12 +13,16 @@ from helpers.paths import ROOT
 from safetensors.torch import save_file
 
 from skyduel.core import BadInputError
+from skyduel.detect.model.backbones import ResNetSettings
 from skyduel.detect.model.network import Network, NetworkSettings
 from skyduel.detect.model.weights import Calibration, load_weights, save_weights
 
 ROOM = ROOT / "detect"
 TINY = NetworkSettings(
-    stem=8, blocks=(1, 1, 1, 1), planes=(4, 8, 8, 8), pyramid=8, proposals=8, head=16
+    backbone=ResNetSettings(stem=8, blocks=(1, 1, 1, 1), planes=(4, 8, 8, 8)),
+    pyramid=8,
+    proposals=8,
+    head=16,
 )
 
 
