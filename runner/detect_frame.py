@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -32,6 +30,7 @@ from skyduel.core import (
 )
 from skyduel.core.errors import UnwritableError, printable
 from skyduel.core.frame import Plane
+from skyduel.core.peak_memory import peak_memory_mib
 from skyduel.evaluation import ScoringRules, apply_ignore, mark_ignored_regions
 from skyduel.run_folder.previews import stretch_of, write_picture
 from skyduel.runner.detector_specs import DetectorSpec, build
@@ -156,7 +155,7 @@ def detect_frame(
         "mpix": mpix,
         "sections": 1 if mosaic is None else len(mosaic.sections),
         "n_found": len(found),
-        "peak_memory_mib": _peak_memory_mib(),
+        "peak_memory_mib": peak_memory_mib(children=True),
     }
     if facts_file:
         # Only the file needs to say what it was made from: of 10⁵ frames the runner keeps facts.
@@ -187,15 +186,6 @@ def _measured_by_sections(
     if rules is not None:
         found = mark_ignored_regions(found, mosaic.shape, measured.bad, rules)
     return found if mosaic.wcs is None else add_sky_positions(mosaic, found)
-
-
-def _peak_memory_mib() -> float:
-    """Return the largest memory of this process or of a program that it ran."""
-    peak = max(
-        resource.getrusage(who).ru_maxrss
-        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
 def prepare_truth(

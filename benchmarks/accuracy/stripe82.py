@@ -13,12 +13,12 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from astropy.table import Table
-from scipy.stats import binomtest
+from real.catalogues import stripe82
+from real.tools import share
 
-from skyduel.core import detector_info, pixel_positions, read_catalog, read_frame
 from skyduel.core.registry import make_detector
 from skyduel.evaluation import pair
+from skyduel.runner.inject import at_default
 
 RADIUS_PX = 4.0
 BINS = ((16, 21), (21, 22), (22, 23))
@@ -29,33 +29,20 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--with", dest="names", nargs="+", default=["neural", "sep-matched", "sep"])
     options = parser.parse_args()
-    frame = read_frame(options.folder / "frame-r-000094-1-0012.fits.bz2")
-    coadd = read_catalog(
-        options.folder / "stripe82_coadd_94_1_12.fits", frame=frame, columns={"mag": "psfmag_r"}
-    )
-    own = Table.read(options.folder / "photoObj_subset_94_1_12.fits")
-    own = own[(own["NCHILD"] == 0) & np.isin(own["OBJC_TYPE"], (3, 6))]
-    known = np.column_stack(pixel_positions(np.asarray(own["RA"]), np.asarray(own["DEC"]), frame))
-    known = np.vstack([known, coadd.xy])
-
+    frame, coadd, own = stripe82(options.folder)
+    known = np.vstack([own, coadd.xy])
     ny, nx = frame.shape
-    inside = (np.abs(coadd["x"] - nx / 2) < nx / 2 - 10) & (
-        np.abs(coadd["y"] - ny / 2) < ny / 2 - 10
-    )
+    covered = ((coadd.xy > 10) & (coadd.xy < [nx - 10, ny - 10])).all(axis=1)
     print(f"{'detector':<14}{'rows':>6}  " + "".join(f"r {a}–{b:<22}" for a, b in BINS) + "unknown")
     for name in options.names:
         detector = make_detector(name)
-        found = detector(frame)
-        cut = detector_info(detector).default_threshold
-        if cut is not None:
-            found = found.select(found["score"] >= cut)
+        found = at_default(detector, detector(frame))
         cells = []
         for low, high in BINS:
-            rows = inside & (coadd["mag"] >= low) & (coadd["mag"] < high)
-            k, n = len(pair(coadd.xy[rows], found.xy, RADIUS_PX).truth_index), int(rows.sum())
-            ends = binomtest(k, n).proportion_ci(method="wilson")
-            cells.append(f"{k / n:.3f} [{ends.low:.3f}, {ends.high:.3f}] of {n:<4}")
-        unknown = len(found) - len(pair(known, found.xy, RADIUS_PX).found_index)
+            rows = covered & (coadd["mag"] >= low) & (coadd["mag"] < high)
+            k, n = len(pair(coadd.xy[rows], found.xy, RADIUS_PX)), int(rows.sum())
+            cells.append(f"{share(k, n)} of {n:<4}")
+        unknown = len(found) - len(pair(known, found.xy, RADIUS_PX))
         print(f"{name:<14}{len(found):>6}  {' '.join(cells)} {unknown}")
 
 

@@ -39,6 +39,7 @@ import skyduel.detect.detector
 import skyduel.detect.inference.roi_features
 from skyduel.baseline import sep_default
 from skyduel.core import Frame
+from skyduel.core.peak_memory import peak_memory_mib
 from skyduel.detect import neural
 from skyduel.detect.inference.decode import propose_each, source_boxes
 from skyduel.detect.inference.memory import give_freed_memory_back
@@ -197,24 +198,16 @@ def mosaic() -> None:
     frame = Frame(data=data, name="mosaic")
     del data
     give_freed_memory_back()  # what the making of it left is not the detector's
-    before = peak_gib()
+    before = peak_memory_mib() / 2**10
     began = time.perf_counter()
     found = neural()(frame)
     seconds = time.perf_counter() - began
-    peak = peak_gib()
+    peak = peak_memory_mib() / 2**10
     print(
         f"\ndetection of a {side}² frame of {n} stars: {len(found)} rows, {seconds:.1f} s, "
         f"{side * side / 1e6 / seconds:.2f} Mpix/s; peak memory {peak:.2f} GiB, of which "
         f"{before:.2f} GiB the program and the making of the frame"
     )
-
-
-def peak_gib() -> float:
-    """Return this process's peak memory; the one that getrusage names may be its parent's."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) / 2**20
-    return float("nan")
 
 
 def main() -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import platform
-import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -25,6 +24,7 @@ import torchvision
 from torch import Tensor
 
 from skyduel import cuda_ops
+from skyduel.core.peak_memory import peak_memory_mib
 
 Work = Callable[[], Any]
 
@@ -180,7 +180,7 @@ def growth(clock: Clock, device: str) -> None:
             f"{count:>9d} {statistics.median(wall) * 1e3:9.1f} {min(wall) * 1e3:9.1f} "
             f"{cpu * 1e3:9.1f} {scaled:7.1f}"
         )
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak = peak_memory_mib() / 2**10
     print(f"peak memory of the whole process: {peak:.2f} GiB")
 
 

@@ -20,7 +20,6 @@ import argparse
 import contextlib
 import io
 import platform
-import resource
 import statistics
 import sys
 import time
@@ -38,6 +37,7 @@ from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from scipy.spatial import KDTree
 
 from skyduel.core import Catalog
+from skyduel.core.peak_memory import peak_memory_mib
 from skyduel.evaluation import FrameInput, ScoringRules, coco_precision, pair, pair_sky, score_frame
 from skyduel.evaluation.analyses.coco_ap import BOX_PX
 
@@ -161,7 +161,7 @@ def pair_and_count(n: int, repeats: int) -> None:
         mpix=side**2 / 1e6,
     )
     score, _, words = timed(lambda: score_frame(source, ScoringRules(), EDGES), repeats)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak = peak_memory_mib() / 2**10
     print(f"\n{n:,} x {n:,} in {side:,} x {side:,} px, paired and counted in bins")
     print(f"  {words}; peak memory {peak:.2f} GiB; {len(score.pairing.pairs):,} pairs")
     for density in (4 * DENSITY, 10 * DENSITY):

@@ -28,6 +28,7 @@ from astropy.io import fits
 
 from skyduel.core import Catalog, Dataset, Entry, Sectioning, open_dataset, write_catalog
 from skyduel.core.columnar_catalogs import PackedCatalog, packed
+from skyduel.core.peak_memory import peak_memory_mib
 from skyduel.evaluation import FrameInput, FrameScore, ScoringRules, choose_edges, evaluate_detector
 from skyduel.run_folder.write_tables import Results
 from skyduel.runner.builtin_dataset import make_frames
@@ -53,10 +54,6 @@ def cpu_s() -> float:
     """Return CPU seconds of this process and of those that it waited for."""
     used = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(u.ru_utime + u.ru_stime for u in used)
-
-
-def peak_mib(who: int = resource.RUSAGE_SELF) -> float:
-    return resource.getrusage(who).ru_maxrss / 2**10
 
 
 def workers(options: argparse.Namespace) -> None:
@@ -92,7 +89,7 @@ def workers(options: argparse.Namespace) -> None:
                 frames_per_s=options.frames / detect, wall_s=time.perf_counter() - began,
                 cpu_s=cpu_s() - used, detector_s=record["detectors"][0]["seconds"],
                 worker_peak_mib=record["detectors"][0]["peak_memory_mib"],
-                runner_peak_mib=peak_mib(), load=os.getloadavg()[0],
+                runner_peak_mib=peak_memory_mib(), load=os.getloadavg()[0],
             )  # fmt: skip
 
 
@@ -112,7 +109,7 @@ def overhead(options: argparse.Namespace) -> None:
     say(
         what="overhead", scheduler=options.scheduler, tasks=options.tasks,
         ms_per_task=1e3 * wall / options.tasks, runner_cpu_ms_per_task=1e3 * own / options.tasks,
-        runner_peak_mib=peak_mib(), load=os.getloadavg()[0],
+        runner_peak_mib=peak_memory_mib(), load=os.getloadavg()[0],
     )  # fmt: skip
 
 
@@ -149,7 +146,7 @@ def mosaic(options: argparse.Namespace) -> None:
         entry = open_dataset(path).entries[0]
         del data, near, x, y, flux
         rules, sectioning = ScoringRules(), Sectioning(options.section_px)
-        say(what="mosaic made", side=side, bytes=path.stat().st_size, peak_mib=peak_mib())
+        say(what="mosaic made", side=side, bytes=path.stat().st_size, peak_mib=peak_memory_mib())
         with executor(None, 1, 1) as pool:
             place_ = Path(place)
             jobs = (
@@ -164,7 +161,7 @@ def mosaic(options: argparse.Namespace) -> None:
                 wall = time.perf_counter() - began
                 facts = {k: v for k, v in outcome.facts.items() if k != "fingerprint"}
                 say(what=what, detector=options.detector, wall_s=wall, reason=outcome.reason,
-                    worker_peak_mib=pool.submit(peak_mib).result(),
+                    worker_peak_mib=pool.submit(peak_memory_mib).result(),
                     mpix_per_s=side * side / 1e6 / wall, **facts)  # fmt: skip
 
 
@@ -208,19 +205,19 @@ class Written(Results):
 def evaluation(options: argparse.Namespace) -> None:
     """Evaluate tiny frames: what each costs the runner."""
     rng = np.random.default_rng(0)
-    before = peak_mib()
+    before = peak_memory_mib()
     frames: list[FrameInput] = []
     for start in range(0, options.frames, 500):
         frames += tiny(rng, start, min(500, options.frames - start))
-    held = peak_mib()
+    held = peak_memory_mib()
     rules, used = ScoringRules(n_bootstrap=options.bootstrap), time.process_time()
     with tempfile.TemporaryDirectory(dir=options.folder) as place, Written(Path(place)) as results:
         evaluate_detector("d", frames, rules, choose_edges(frames, rules), sink=results)
     say(
         what="evaluation", frames=options.frames, bootstrap=options.bootstrap,
         packed_kib_per_frame=(held - before) * 1024 / options.frames,
-        kib_per_frame=(peak_mib() - before) * 1024 / options.frames,
-        before_mib=before, peak_mib=peak_mib(),
+        kib_per_frame=(peak_memory_mib() - before) * 1024 / options.frames,
+        before_mib=before, peak_mib=peak_memory_mib(),
         cpu_ms_per_frame=1e3 * (time.process_time() - used) / options.frames,
         load=os.getloadavg()[0],
     )  # fmt: skip

@@ -14,9 +14,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.command_line import skyduel
 from helpers.paths import ROOT
 
-from skyduel.cli import main as cli
 from skyduel.core import BadInputError, Catalog, open_dataset, read_catalog, write_catalog
 from skyduel.evaluation import ScoringRules
 from skyduel.run_folder import load_run
@@ -82,12 +82,6 @@ def runs(tmp_path_factory) -> Path:
 def copy(runs, tmp_path) -> Path:
     """A copy of the new run, to be spoiled."""
     return Path(shutil.copytree(runs / "new", tmp_path / "copy"))
-
-
-def skyduel(*words: object) -> int:
-    with pytest.raises(SystemExit) as stop:
-        cli.main([str(w) for w in words])
-    return int(stop.value.code or 0)
 
 
 def refused(capsys, *words: object) -> str:

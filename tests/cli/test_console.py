@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import typer
+from helpers.command_line import skyduel
 from rich.console import Console
 
 from skyduel.cli import console
@@ -17,12 +18,6 @@ from skyduel.cli.commands.examples import EXAMPLES
 
 ALL = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
 COMMANDS = {name: command for name, command in ALL.items() if not command.hidden}
-
-
-def skyduel(*words: str) -> int:
-    with pytest.raises(SystemExit) as stop:
-        cli.main(list(words))
-    return int(stop.value.code or 0)
 
 
 def program(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:

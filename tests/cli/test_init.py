@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
+from helpers.command_line import skyduel
 from pydantic import BaseModel, Field
 
-from skyduel.cli import main as cli
 from skyduel.cli.commands.options import read_config, rules_from, tuning_from
 from skyduel.cli.settings_file import allowed_values, field_descriptions, settings_file, toml_value
 from skyduel.core import BadInputError
@@ -18,12 +18,6 @@ from skyduel.runner.detector_specs import DEFAULT_CONTESTANTS, build, parse_cont
 from skyduel.runner.tune import TuningRules
 
 BUILDABLE = sorted(set(available()) - {"file", "source-extractor"})
-
-
-def skyduel(*words: object) -> int:
-    with pytest.raises(SystemExit) as stop:
-        cli.main([str(w) for w in words])
-    return int(stop.value.code or 0)
 
 
 @pytest.fixture(scope="module")

@@ -8,16 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from helpers.command_line import skyduel
 from helpers.paths import DATA, needs_data
 
-from skyduel.cli import main as cli
 from skyduel.core import BadInputError, Catalog, read_catalog, read_frame, write_catalog
-
-
-def skyduel(*words: object) -> int:
-    with pytest.raises(SystemExit) as stop:
-        cli.main([str(w) for w in words])
-    return int(stop.value.code or 0)
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from helpers.command_line import skyduel
 from helpers.paths import ROOT
 
-from skyduel.cli import main as cli
 from skyduel.core import BadInputError
 from skyduel.run_folder import load_run
 from skyduel.run_folder.provenance import PROMISES
@@ -20,12 +20,6 @@ STORED = ROOT / "tests" / "data" / "run_schema_1"
 def stored(tmp_path) -> Path:
     """A copy, for a report is written into the folder."""
     return Path(shutil.copytree(STORED, tmp_path / "run_schema_1"))
-
-
-def call(*words: str) -> int:
-    with pytest.raises(SystemExit) as stop:
-        cli.main(list(words))
-    return int(stop.value.code or 0)
 
 
 def test_it_is_read(stored) -> None:
@@ -43,14 +37,14 @@ def test_it_is_read(stored) -> None:
 # Of so small a run one figure is too crowded for matplotlib to lay out.
 @pytest.mark.filterwarnings("ignore:constrained_layout not applied")
 def test_it_is_drawn(stored) -> None:
-    assert call("report", str(stored)) == 0
+    assert skyduel("report", str(stored)) == 0
     page = (stored / "report" / "index.html").read_text()
     assert "sep-matched" in page
     assert (stored / "report" / "report.md").is_file()
 
 
 def test_it_is_compared(stored, capsys) -> None:
-    assert call("compare", str(stored / "sep-matched"), str(stored / "sep")) == 0
+    assert skyduel("compare", str(stored / "sep-matched"), str(stored / "sep")) == 0
     assert "completeness" in capsys.readouterr().out
 
 
@@ -76,11 +70,11 @@ def oldest(stored) -> Path:
 @pytest.mark.filterwarnings("ignore:constrained_layout not applied")
 def test_what_older_runs_lack_is_absent_not_an_error(oldest, capsys) -> None:
     assert load_run(oldest).limits["snr90"].isna().all()
-    assert call("report", str(oldest)) == 0
+    assert skyduel("report", str(oldest)) == 0
     assert "sep-matched" in (oldest / "report" / "index.html").read_text()
-    assert call("compare", str(oldest / "sep-matched"), str(oldest / "sep")) == 0
+    assert skyduel("compare", str(oldest / "sep-matched"), str(oldest / "sep")) == 0
     assert "completeness" in capsys.readouterr().out
-    assert call("compare", str(oldest / "sep"), str(STORED / "sep")) == 0
+    assert skyduel("compare", str(oldest / "sep"), str(STORED / "sep")) == 0
 
 
 def test_a_run_says_what_it_cannot_promise(stored) -> None:

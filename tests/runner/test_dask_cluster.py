@@ -14,22 +14,19 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 import pytest
 from helpers.paths import ROOT
+from helpers.runs import assert_same_tables, two_detector_plan
 
 import skyduel.runner.execution.child_process
-from skyduel.core import BadInputError, open_dataset
-from skyduel.evaluation import ScoringRules
-from skyduel.runner.builtin_dataset import make_frames
+from skyduel.core import BadInputError
 from skyduel.runner.detector_specs import parse_contestants
 from skyduel.runner.execution.child_process import Place, call_in_child
 from skyduel.runner.execution.executors import Job, executor, gather
 from skyduel.runner.execution.outcome import Outcome
 from skyduel.runner.execution.process_pool import WorkerLostError
-from skyduel.runner.run import RunPlan, run
+from skyduel.runner.run import run
 
 FRAMES = 4
 
@@ -245,42 +242,23 @@ def cluster(tmp_path_factory) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def sky(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("sky")
-    make_frames(folder, [(f"f{k}", "field", "test") for k in range(FRAMES)], 5, ny=72, nx=96)
-    return folder
-
-
-def plan(sky: Path, folder: Path, **changes: Any) -> RunPlan:
-    return RunPlan(
-        dataset=open_dataset(sky), contestants=parse_contestants(["sep", "deep=sep-matched"]),
-        rules=ScoringRules(n_bootstrap=20), folder=folder, **changes,
-    )  # fmt: skip
+def sky(frame_folder) -> Path:
+    return frame_folder([(f"f{k}", "field", "test") for k in range(FRAMES)], 5, ny=72, nx=96)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(sky, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "one"
-    run(plan(sky, folder))
+    run(two_detector_plan(sky, folder))
     return folder
-
-
-def same_tables(one: Path, other: Path) -> None:
-    names = sorted(p.relative_to(one) for p in one.rglob("*.parquet"))
-    assert len(names) > 30
-    assert names == sorted(p.relative_to(other) for p in other.rglob("*.parquet"))
-    for name in names:
-        pd.testing.assert_frame_equal(
-            pd.read_parquet(one / name), pd.read_parquet(other / name), check_exact=True
-        )
 
 
 def test_relative_paths_mean_the_runners_folder(
     cluster, sky, undisturbed, tmp_path, monkeypatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    run(plan(Path(os.path.relpath(sky)), Path("run"), scheduler=cluster.address))
-    same_tables(undisturbed, tmp_path / "run")
+    run(two_detector_plan(Path(os.path.relpath(sky)), Path("run"), scheduler=cluster.address))
+    assert_same_tables(undisturbed, tmp_path / "run")
 
 
 def shorten_grace() -> None:
@@ -298,7 +276,9 @@ def test_frames_have_a_time_limit_on_a_cluster(cluster, sky, tmp_path) -> None:
     contestants = parse_contestants(
         ["sep", "slow=source-extractor"], [f"slow.executable={program}"]
     )
-    slow = replace(plan(sky, tmp_path / "run"), contestants=contestants, frame_timeout_s=0.5)
+    slow = replace(
+        two_detector_plan(sky, tmp_path / "run"), contestants=contestants, frame_timeout_s=0.5
+    )
     with pytest.raises(BadInputError, match="every detector finished"):
         run(replace(slow, scheduler=cluster.address))
 
@@ -330,11 +310,11 @@ def test_a_worker_killed_during_a_run_is_done_without(sky, undisturbed, tmp_path
                 killed.append(cluster.workers[0].pid)
                 cluster.workers[0].kill()
 
-        record = run(plan(sky, tmp_path / "run", scheduler=cluster.address), watch)
+        record = run(two_detector_plan(sky, tmp_path / "run", scheduler=cluster.address), watch)
     assert killed
     assert record["status"] == "complete"
     assert record["failures"] == []
-    same_tables(undisturbed, tmp_path / "run")
+    assert_same_tables(undisturbed, tmp_path / "run")
 
 
 @pytest.mark.parametrize("again", [False, pytest.param(True, marks=pytest.mark.slow)])
@@ -342,7 +322,7 @@ def test_a_lost_scheduler_is_one_line_and_the_run_can_be_resumed(
     sky, undisturbed, tmp_path, monkeypatch, again
 ) -> None:
     monkeypatch.setattr("skyduel.runner.execution.executors._PATIENCE_S", 12)
-    one = plan(sky, tmp_path / "run")
+    one = two_detector_plan(sky, tmp_path / "run")
     with started(tmp_path, 1) as cluster:
         seen: list[str] = []
 
@@ -362,4 +342,4 @@ def test_a_lost_scheduler_is_one_line_and_the_run_can_be_resumed(
             run(replace(one, scheduler=cluster.address, resume=True))
     else:
         run(replace(one, resume=True))
-    same_tables(undisturbed, tmp_path / "run")
+    assert_same_tables(undisturbed, tmp_path / "run")

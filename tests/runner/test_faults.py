@@ -14,17 +14,16 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from astropy.table import Table
 from helpers.paths import ROOT
+from helpers.runs import assert_same_tables
 
 import skyduel.runner.detect_frame
 from skyduel.cli.main import main
 from skyduel.core import BadInputError, Catalog, atomic_path, entry_of
 from skyduel.core.errors import UnwritableError
 from skyduel.run_folder.lock import lock_folder
-from skyduel.runner.builtin_dataset import make_frames
 from skyduel.runner.detect_frame import detect_frame
 from skyduel.runner.detector_specs import DetectorSpec
 
@@ -35,10 +34,8 @@ TABLES = ("counts", "scores", "sweep", "limits", "comparisons")
 
 
 @pytest.fixture(scope="module")
-def sky(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("sky")
-    make_frames(folder, PLAN, 11, ny=80, nx=96)
-    return folder
+def sky(frame_folder) -> Path:
+    return frame_folder(PLAN, 11, ny=80, nx=96)
 
 
 # The run without its report, which is drawn from files afterwards.
@@ -81,16 +78,6 @@ def finished(sky: Path, out: Path, **settings) -> tuple[int, str]:
     return process.returncode, said
 
 
-def same_tables(one: Path, other: Path) -> None:
-    for name in TABLES:
-        pd.testing.assert_frame_equal(
-            pd.read_parquet(one / f"{name}.parquet"), pd.read_parquet(other / f"{name}.parquet")
-        )
-    for path in sorted(one.glob("pairs/**/*.parquet")):
-        twin = other / path.relative_to(one)
-        pd.testing.assert_frame_equal(pd.read_parquet(path), pd.read_parquet(twin))
-
-
 def leftovers(folder: Path) -> list[Path]:
     """Return files that are not whole: those that still have a temporary name."""
     return [p for p in folder.rglob(".*") if p.is_file()]
@@ -119,11 +106,11 @@ def test_a_run_killed_at_random_points_ends_with_the_same_tables(
             except subprocess.TimeoutExpired:
                 process.kill()
         if process.returncode == 0:  # it was quicker: the next is another run
-            same_tables(whole, out)
+            assert_same_tables(whole, out)
             shutil.rmtree(out)
     status, said = finished(sky, out, resume=(out / "run.json").exists())
     assert status == 0, said
-    same_tables(whole, out)
+    assert_same_tables(whole, out)
     record = json.loads((out / "run.json").read_text())
     assert record["status"] == "complete"
     assert record["failures"] == []
@@ -153,7 +140,7 @@ def test_no_room_is_one_line_and_the_run_can_be_resumed(sky, undisturbed, tmp_pa
     if kib:
         status, said = finished(sky, out, resume=True)
         assert status == 0, said
-        same_tables(undisturbed[0], out)
+        assert_same_tables(undisturbed[0], out)
 
 
 def test_a_folder_that_another_run_is_writing_is_left_alone(sky, undisturbed, tmp_path) -> None:
@@ -164,7 +151,7 @@ def test_a_folder_that_another_run_is_writing_is_left_alone(sky, undisturbed, tm
         assert "a folder that no other run is writing; got one in use" in said
         assert list(out.iterdir()) == []
     assert finished(sky, out)[0] == 0
-    same_tables(undisturbed[0], out)
+    assert_same_tables(undisturbed[0], out)
 
 
 def test_resume_needs_something_to_resume(sky, tmp_path, capsys) -> None:

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 import torch
 from astropy.io import fits
+from helpers.command_line import skyduel
 
 import skyduel.detect.finetune as finetuning
-from skyduel.cli.main import main
 from skyduel.core import (
     Catalog,
     Entry,
@@ -38,12 +38,6 @@ NY, NX, EDGE = 240, 330, 150
 SEP = DetectorSpec(name="sep", use="sep")
 #: What stands for the same mask: a mask, one whose bit 4 alone means bad, a weight map.
 KINDS = ("mask", "bits", "weight")
-
-
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as leaving:
-        main([str(a) for a in arguments])
-    return int(leaving.value.code or 0)
 
 
 def scene(seed: int) -> tuple[Frame, Catalog]:
@@ -97,7 +91,7 @@ def entry(bare: Path, kind: str, folder: Path) -> Entry:
 def test_detect_reports_nothing_on_masked_pixels(bare: Path, masked: Path, tmp_path: Path) -> None:
     columns = []
     for k, frame in enumerate((bare, masked)):
-        assert run("detect", frame, "--with", "sep", "--out", tmp_path / f"{k}.ecsv") == 0
+        assert skyduel("detect", frame, "--with", "sep", "--out", tmp_path / f"{k}.ecsv") == 0
         columns.append(read_catalog(tmp_path / f"{k}.ecsv")["x"])
     assert (columns[0] < EDGE - 1).sum() > 20
     assert (columns[1] < EDGE - 1).sum() == 0
@@ -110,7 +104,7 @@ def test_score_ignores_what_is_masked(
     table = masked.with_suffix(".ecsv")
     counted = []
     for frame in (bare, masked):
-        assert run("score", table, table, "--frame", frame, "--json") == 0
+        assert skyduel("score", table, table, "--frame", frame, "--json") == 0
         rows = pd.DataFrame(json.loads(capsys.readouterr().out)["scores"])
         row = rows[(rows["bin"] == -2) & (rows["quantity"] == "completeness")].iloc[0]
         counted.append(int(row["n"]))
@@ -139,7 +133,7 @@ def test_inject_puts_nothing_on_masked_pixels(bare: Path, masked: Path, tmp_path
     for frame in (bare, masked):
         out = tmp_path / frame.parent.name
         words = ("--number", 40, "--snr", "20:60", "--psf", "gaussian:2.5", "--with", "sep")
-        assert run("inject", frame, "--out", out, *words) == 0
+        assert skyduel("inject", frame, "--out", out, *words) == 0
         (made,) = open_dataset(out).entries
         truth = read_catalog(made.truth)
         injected = truth.select(np.asarray(truth["injected"], dtype=bool))
@@ -154,7 +148,7 @@ def test_inject_puts_nothing_on_masked_pixels(bare: Path, masked: Path, tmp_path
 def test_blind_takes_the_mask_beside_a_frame(bare: Path, masked: Path, tmp_path: Path) -> None:
     areas, found = [], []
     for k, frame in enumerate((bare, masked)):
-        assert run("blind", frame, "--with", "sep", "--out", tmp_path / str(k)) == 0
+        assert skyduel("blind", frame, "--with", "sep", "--out", tmp_path / str(k)) == 0
         row = pd.read_csv(tmp_path / str(k) / "flipped.csv").iloc[0]
         areas.append(row["mpix"])
         found.append(row["n_found"])
@@ -198,7 +192,7 @@ def test_finetune_learns_nothing_from_masked_pixels(
 
     monkeypatch.setattr(finetuning, "finetune", learn)
     words = ("--from", begin, "--out", tmp_path / "own.safetensors")
-    assert run("finetune", tmp_path, *words, *["--unlabelled"] * unlabelled) == 0
+    assert skyduel("finetune", tmp_path, *words, *["--unlabelled"] * unlabelled) == 0
     (one,) = seen
     assert one.frame.bad[:, :EDGE].all()
     assert not one.frame.bad[:, EDGE:].any()

@@ -1,20 +1,13 @@
 """The shipped network behind the command line."""
 
 import numpy as np
-import pytest
+from helpers.command_line import skyduel
 from helpers.paths import DATA, needs_data
 
-from skyduel.cli import main as cli
 from skyduel.core import read_catalog, read_frame, write_frame
 from skyduel.detect.model.weights import SHIPPED, load_weights
 from skyduel.evaluation import ScoringRules, apply_ignore, score_catalogs
 from skyduel.simulation import draw_settings, simulate
-
-
-def skyduel(*words: object) -> int:
-    with pytest.raises(SystemExit) as stop:
-        cli.main([str(w) for w in words])
-    return int(stop.value.code or 0)
 
 
 def test_the_shipped_weights_are_small_safe_and_say_where_they_come_from() -> None:

@@ -25,11 +25,9 @@ PLAN = [
 
 
 @pytest.fixture(scope="module")
-def sky(tmp_path_factory) -> Path:
+def sky(frame_folder) -> Path:
     """Four small simulated frames with truth and a manifest."""
-    folder = tmp_path_factory.mktemp("sky")
-    make_frames(folder, PLAN, 7, ny=112, nx=160)
-    return folder
+    return frame_folder(PLAN, 7, ny=112, nx=160)
 
 
 def plan(sky: Path, folder: Path, **changes) -> RunPlan:

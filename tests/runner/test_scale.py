@@ -12,60 +12,35 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.paths import ROOT
+from helpers.runs import assert_same_tables, two_detector_plan
 
-from skyduel.core import BadInputError, Catalog, open_dataset, pack_catalogs, read_catalog
+from skyduel.core import BadInputError, Catalog, pack_catalogs, read_catalog
 from skyduel.evaluation import FrameInput, ScoringRules, evaluate, evaluate_detector
 from skyduel.run_folder.write_tables import Results, write_table
-from skyduel.runner.builtin_dataset import make_frames
-from skyduel.runner.detector_specs import parse_contestants
 from skyduel.runner.execution.executors import Job, executor, gather
 from skyduel.runner.execution.outcome import Outcome
-from skyduel.runner.run import RunPlan, run
+from skyduel.runner.run import run
 
 PLAN = [("a", "field", "test"), ("b", "dirty", "test"), ("c", "field", "calibration")]
 TABLES = ("counts", "scores", "sweep", "limits", "comparisons")
 
 
 @pytest.fixture(scope="module")
-def sky(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("sky")
-    make_frames(folder, PLAN, 5, ny=72, nx=96)
-    return folder
-
-
-def plan(sky: Path, folder: Path, **changes) -> RunPlan:
-    return RunPlan(
-        dataset=open_dataset(sky),
-        contestants=parse_contestants(["sep", "deep=sep-matched"]),
-        rules=ScoringRules(n_bootstrap=20),
-        folder=folder,
-        **changes,
-    )
+def sky(frame_folder) -> Path:
+    return frame_folder(PLAN, 5, ny=72, nx=96)
 
 
 @pytest.fixture(scope="module")
 def finished(sky, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "one"
-    run(plan(sky, folder))
+    run(two_detector_plan(sky, folder))
     return folder
-
-
-def same_tables(one: Path, other: Path) -> None:
-    names = [p.relative_to(one) for p in one.rglob("*.parquet")]
-    assert len(names) > 30
-    assert sorted(names) == sorted(p.relative_to(other) for p in other.rglob("*.parquet"))
-    for name in names:
-        pd.testing.assert_frame_equal(
-            pd.read_parquet(one / name), pd.read_parquet(other / name), check_exact=True
-        )
-    for name in TABLES:
-        assert (one / f"{name}.csv").read_bytes() == (other / f"{name}.csv").read_bytes()
 
 
 @pytest.mark.parametrize("workers", [2, 3])
 def test_any_number_of_workers_gives_the_same_bits(sky, finished, tmp_path, workers) -> None:
-    run(plan(sky, tmp_path / "run", workers=workers))
-    same_tables(finished, tmp_path / "run")
+    run(two_detector_plan(sky, tmp_path / "run", workers=workers))
+    assert_same_tables(finished, tmp_path / "run")
 
 
 class Counting(Executor):
@@ -218,8 +193,8 @@ def cluster(tmp_path_factory):
 
 
 def test_a_cluster_gives_the_same_bits(cluster, sky, finished, tmp_path) -> None:
-    run(plan(sky, tmp_path / "run", scheduler=cluster))
-    same_tables(finished, tmp_path / "run")
+    run(two_detector_plan(sky, tmp_path / "run", scheduler=cluster))
+    assert_same_tables(finished, tmp_path / "run")
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["machine"]["scheduler"] == cluster
     # ... made by processes other than this one.

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
+from helpers.command_line import skyduel
 
-from skyduel.cli import main as cli
 from skyduel.core import (
     BadInputError,
     Frame,
@@ -22,7 +22,6 @@ from skyduel.core import (
 )
 from skyduel.evaluation import ScoringRules
 from skyduel.runner import tune_frame
-from skyduel.runner.builtin_dataset import make_frames
 from skyduel.runner.detector_specs import parse_contestants
 from skyduel.runner.read_region import read_piece
 from skyduel.runner.tune import TuningRules, tune
@@ -32,17 +31,9 @@ from skyduel.runner.tune_frame import trials_digest, try_on_frame
 SMALL = Sectioning(section_px=448, overlap_px=64)
 
 
-def skyduel(*words: object) -> int:
-    with pytest.raises(SystemExit) as stop:
-        cli.main([str(w) for w in words])
-    return int(stop.value.code or 0)
-
-
 @pytest.fixture(scope="module")
-def sky(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("sky")
-    make_frames(folder, [("field_000", "field", "calibration")], 7, ny=420, nx=612)
-    return folder
+def sky(frame_folder) -> Path:
+    return frame_folder([("field_000", "field", "calibration")], 7, ny=420, nx=612)
 
 
 @pytest.mark.parametrize("name", ["sep", "sep-matched"])

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from astropy.wcs import WCS
+from helpers.command_line import skyduel
 
-from skyduel.cli.main import main
 from skyduel.core import (
     BadInputError,
     Catalog,
@@ -23,12 +23,6 @@ from skyduel.runner.truth_free import common_positions, repeat_table
 from skyduel.simulation import SceneSettings, inject, make_psf, simulate
 
 NY, NX = 240, 330
-
-
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as leaving:
-        main([str(a) for a in arguments])
-    return int(leaving.value.code or 0)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +41,7 @@ def test_inject_writes_a_data_set_in_which_real_sources_are_no_false_ones(
     path, _ = sky
     out = tmp_path / "injected"
     arguments = ("--number", 25, "--copies", 2, "--streaks", 1, "--snr", "8:60", "--with", "sep")
-    assert run("inject", path, "--out", out, *arguments) == 0
+    assert skyduel("inject", path, "--out", out, *arguments) == 0
     said = capsys.readouterr()
     assert "Moffat" in said.out
     assert said.out.strip().endswith("manifest.csv")
@@ -88,7 +82,7 @@ def test_inject_is_the_same_for_the_same_seed(sky: tuple[Path, Catalog], tmp_pat
     pixels = []
     for name, seed in (("a", 7), ("b", 7), ("c", 8)):
         arguments = ("--number", 5, "--psf", "moffat:2.5,3", "--seed", seed, "--with", "sep")
-        assert run("inject", path, "--out", tmp_path / name, *arguments) == 0
+        assert skyduel("inject", path, "--out", tmp_path / name, *arguments) == 0
         pixels.append(read_frame(tmp_path / name / "field_000.fits.fz").data.tobytes())
     assert pixels[0] == pixels[1] != pixels[2]
 
@@ -112,7 +106,7 @@ def test_inject_refuses_in_one_line(
     message: str,
 ) -> None:
     with_ = () if "--with" in arguments else ("--with", "sep")
-    assert run("inject", sky[0], "--out", tmp_path / "out", *arguments, *with_) == 2
+    assert skyduel("inject", sky[0], "--out", tmp_path / "out", *arguments, *with_) == 2
     assert message in capsys.readouterr().err
 
 
@@ -121,7 +115,7 @@ def test_inject_says_what_it_lacks(tmp_path: Path, capsys: pytest.CaptureFixture
     path = tmp_path / "bare.fits"
     write_frame(Frame(data=data, name="bare"), path)
     arguments = ("--number", 400, "--psf", "gaussian:2", "--with", "sep")
-    assert run("inject", path, "--out", tmp_path / "out", *arguments) == 0
+    assert skyduel("inject", path, "--out", tmp_path / "out", *arguments) == 0
     said = capsys.readouterr().err
     assert "gain unknown" in said
     assert "of 400 sources" in said
@@ -136,7 +130,7 @@ def test_truth_free_counts_noise_on_the_flipped_frame(
     write_frame(Frame(data=data, name="noise", fwhm=2.5), path)
     out = tmp_path / "out"
     low = ("--set", "sep-matched.score_threshold=3.5")
-    assert run("truth-free", path, "--with", "sep-matched", *low, "--out", out) == 0
+    assert skyduel("truth-free", path, "--with", "sep-matched", *low, "--out", out) == 0
     assert "sign-flipped: noise" in capsys.readouterr().out
     (row,) = pd.read_csv(out / "flipped.csv").to_dict("records")
     n, m = row["n_found"], row["n_flipped"]
@@ -216,9 +210,9 @@ def test_truth_free_shows_repeats_and_refuses_a_single_frame(
         folder.mkdir()
         paths.append(folder / "same.fits")
         write_frame(frame, paths[-1])
-    assert run("truth-free", paths[0], "--repeats", "--with", "sep") == 2
+    assert skyduel("truth-free", paths[0], "--repeats", "--with", "sep") == 2
     assert "at least two frames" in capsys.readouterr().err
-    assert run("truth-free", *paths, "--repeats", "--with", "sep", "--out", tmp_path / "o") == 0
+    assert skyduel("truth-free", *paths, "--repeats", "--with", "sep", "--out", tmp_path / "o") == 0
     said = capsys.readouterr()
     assert "repeats within 2 px" in said.out
     assert "registered to the pixel" in said.err

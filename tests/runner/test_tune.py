@@ -22,7 +22,6 @@ from skyduel.cli.commands.tune import as_toml
 from skyduel.core import BadInputError, Catalog, Entry, open_dataset, read_catalog
 from skyduel.core.search_space import Range
 from skyduel.evaluation import ScoringRules
-from skyduel.runner.builtin_dataset import make_frames
 from skyduel.runner.detector_specs import DetectorSpec, build, parse_contestants
 from skyduel.runner.run import RunPlan, run
 from skyduel.runner.tune import TuningRules, folds_of, tune
@@ -37,11 +36,9 @@ PLAN = [
 
 
 @pytest.fixture(scope="module")
-def sky(tmp_path_factory) -> Path:
+def sky(frame_folder) -> Path:
     """Four small frames with truth, three of one group, no calibration split."""
-    folder = tmp_path_factory.mktemp("sky")
-    make_frames(folder, PLAN, 7, ny=96, nx=128)
-    return folder
+    return frame_folder(PLAN, 7, ny=96, nx=128)
 
 
 @pytest.fixture

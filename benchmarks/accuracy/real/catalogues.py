@@ -10,26 +10,41 @@ from astropy.table import Table
 from real import figures as draw
 from real.tools import by_magnitude, inside, markdown, run, save, share
 
-from skyduel.core import Detector, Frame, pixel_positions, read_catalog, read_frame
+from skyduel.core import Catalog, Detector, Frame, pixel_positions, read_catalog, read_frame
 from skyduel.evaluation import pair, wilson
 from skyduel.runner.inject import at_default
 
-__all__ = ["lens", "panoptes", "sdss"]
+__all__ = ["lens", "panoptes", "sdss", "stripe82"]
 
 # -- SDSS against the Stripe 82 coadd --------------------------------------------------
 
 
-def sdss(data: Path, detectors: dict[str, Detector], figures: Path) -> str:
-    folder, radius = data / "sdss_s82", 4.0
+def stripe82(folder: Path) -> tuple[Frame, Catalog, np.ndarray]:
+    """Read the single-epoch frame 94-1-12 (r) and the two catalogues around it.
+
+    Returns
+    -------
+    frame : Frame
+    coadd : Catalog
+        Sources of the coadd, twenty epochs deep; ``mag`` is r.
+    own : ndarray, shape (n, 2)
+        Positions in the survey's own list of that single epoch [px].
+    """
     frame = read_frame(folder / "frame-r-000094-1-0012.fits.bz2")
     coadd = read_catalog(
         folder / "stripe82_coadd_94_1_12.fits", frame=frame, columns={"mag": "psfmag_r"}
     )
-    coadd = coadd.select(inside(coadd.xy, frame))
     own = Table.read(folder / "photoObj_subset_94_1_12.fits")
     own = own[(own["NCHILD"] == 0) & np.isin(own["OBJC_TYPE"], (3, 6))]
-    union = np.column_stack(pixel_positions(np.asarray(own["RA"]), np.asarray(own["DEC"]), frame))
-    union = np.vstack([union[np.isfinite(union).all(axis=1)], coadd.xy])
+    xy = np.column_stack(pixel_positions(np.asarray(own["RA"]), np.asarray(own["DEC"]), frame))
+    return frame, coadd, xy[np.isfinite(xy).all(axis=1)]
+
+
+def sdss(data: Path, detectors: dict[str, Detector], figures: Path) -> str:
+    radius = 4.0
+    frame, coadd, own = stripe82(data / "sdss_s82")
+    coadd = coadd.select(inside(coadd.xy, frame))
+    union = np.vstack([own, coadd.xy])
     found = run(detectors, frame)
     found = {name: c.select(inside(c.xy, frame)) for name, c in found.items()}
     default = {name: len(at_default(detectors[name], c)) for name, c in found.items()}

@@ -1,0 +1,39 @@
+"""Small runs, and the comparison of run folders."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from skyduel.core.io.dataset import open_dataset
+from skyduel.evaluation.rules import ScoringRules
+from skyduel.runner.detector_specs import parse_contestants
+from skyduel.runner.run import RunPlan
+
+__all__ = ["assert_same_tables", "two_detector_plan"]
+
+
+def two_detector_plan(frames: Path, folder: Path, **changes: Any) -> RunPlan:
+    """Return the plan of a run of ``sep`` and ``sep-matched`` with few bootstrap samples."""
+    return RunPlan(
+        dataset=open_dataset(frames),
+        contestants=parse_contestants(["sep", "deep=sep-matched"]),
+        rules=ScoringRules(n_bootstrap=20),
+        folder=folder,
+        **changes,
+    )
+
+
+def assert_same_tables(one: Path, other: Path) -> None:
+    """Check that two run folders hold the same tables, to the last digit."""
+    names = sorted(path.relative_to(one) for path in one.rglob("*.parquet"))
+    assert len(names) > 30
+    assert names == sorted(path.relative_to(other) for path in other.rglob("*.parquet"))
+    for name in names:
+        pd.testing.assert_frame_equal(
+            pd.read_parquet(one / name), pd.read_parquet(other / name), check_exact=True
+        )
+    texts = sorted(path.name for path in one.glob("*.csv"))
+    assert texts
+    for name in texts:
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
