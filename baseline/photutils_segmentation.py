@@ -18,8 +18,8 @@ from scipy.ndimage import label as islands
 from scipy.ndimage import mean as mean_of
 
 from skyduel.baseline.errors import DetectionError
-from skyduel.baseline.filters import FWHM_PER_SIGMA, peak_snr, resolve_fwhm, snr_map
-from skyduel.baseline.shapes import classify, segment_length, stellar_sigma, wrap_angle
+from skyduel.baseline.filters import peak_snr, resolve_fwhm, snr_map
+from skyduel.baseline.shapes import find_streaks, kind_columns
 from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError, one_line
 from skyduel.core.frame import Frame
@@ -126,18 +126,9 @@ class PhotutilsFinder:
             raise DetectionError(frame.name, f"photutils: {one_line(error)}") from error
         if measured is None:
             return Catalog.build(source=self.name, meta=meta, x=np.zeros(0), y=np.zeros(0))
-        a, b, score = measured["a"], measured["b"], peak_snr(snr, measured["x"], measured["y"])
-        size = stellar_sigma(a, b, score, measured["flags"] == 0)
-        if not np.isfinite(size):
-            size = fwhm / FWHM_PER_SIGMA
-        streak = classify(
-            a,
-            b,
-            size,
-            elongation=chosen.streak_elongation,
-            length_fwhm=chosen.streak_length_fwhm,
-        )
-        flux = measured["flux"]
+        a, b, flux = measured["a"], measured["b"], measured["flux"]
+        score = peak_snr(snr, measured["x"], measured["y"])
+        streak = find_streaks(a, b, score, measured["flags"] == 0, fwhm=fwhm, limits=chosen)
         return Catalog.build(
             source=self.name,
             meta=meta,
@@ -147,9 +138,7 @@ class PhotutilsFinder:
             flux_err=measured["flux_err"],
             mag=flux_to_mag(flux, frame.zero_point),
             score=score,
-            kind=np.where(streak, "streak", "point"),
-            length=np.where(streak, segment_length(a, b), 0.0),
-            theta=np.where(streak, wrap_angle(measured["theta"]), 0.0),
+            **kind_columns(a, b, measured["theta"], streak),
             flags=measured["flags"],
         )
 

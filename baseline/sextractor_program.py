@@ -20,9 +20,9 @@ from astropy.table import Table
 from pydantic import BaseModel, ConfigDict, Field
 
 from skyduel.baseline.errors import DetectionError
-from skyduel.baseline.filters import FWHM_PER_SIGMA, peak_snr, resolve_fwhm, snr_map
+from skyduel.baseline.filters import peak_snr, resolve_fwhm, snr_map
 from skyduel.baseline.sextractor_files import KEYWORDS, locate, read_param, read_sex
-from skyduel.baseline.shapes import classify, segment_length, stellar_sigma, wrap_angle
+from skyduel.baseline.shapes import find_streaks, kind_columns
 from skyduel.core.catalog import SCHEMA, Catalog
 from skyduel.core.errors import BadInputError, one_line
 from skyduel.core.frame import Frame
@@ -258,16 +258,7 @@ class SExtractor:
         xwin, ywin = _floats(rows, "XWIN_IMAGE") - 1.0, _floats(rows, "YWIN_IMAGE") - 1.0
         peak = _floats(rows, "XPEAK_IMAGE") - 1.0, _floats(rows, "YPEAK_IMAGE") - 1.0
         snr = _peak_snr(frame, fwhm, (x, y), peak)
-        size = stellar_sigma(a, b, snr, (flags & ~1) == 0)
-        if not np.isfinite(size):
-            size = fwhm / FWHM_PER_SIGMA
-        streak = classify(
-            a,
-            b,
-            size,
-            elongation=chosen.streak_elongation,
-            length_fwhm=chosen.streak_length_fwhm,
-        )
+        streak = find_streaks(a, b, snr, (flags & ~1) == 0, fwhm=fwhm, limits=chosen)
         windowed = (np.asarray(rows["FLAGS_WIN"]) == 0) & (np.hypot(xwin - x, ywin - y) <= fwhm)
         windowed &= ~streak
         flux_name, error_name = _flux_columns(chosen)
@@ -281,9 +272,7 @@ class SExtractor:
             flux_err=_floats(rows, error_name),
             mag=flux_to_mag(flux, self._zero_point(frame)),
             score=_score(chosen, rows, snr),
-            kind=np.where(streak, "streak", "point"),
-            length=np.where(streak, segment_length(a, b), 0.0),
-            theta=np.where(streak, wrap_angle(np.deg2rad(_floats(rows, "THETA_IMAGE"))), 0.0),
+            **kind_columns(a, b, np.deg2rad(_floats(rows, "THETA_IMAGE")), streak),
             flags=flags,
         )
         table = found.table

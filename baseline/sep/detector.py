@@ -12,7 +12,6 @@ import sep
 
 from skyduel.baseline.filters import (
     DEFAULT_CONV,
-    FWHM_PER_SIGMA,
     gaussian_kernel,
     peak_snr,
     resolve_fwhm,
@@ -24,7 +23,7 @@ from skyduel.baseline.sep.settings import MATCHED, SepSettings
 from skyduel.baseline.sep.sextractor_config import with_config
 from skyduel.baseline.sep.shape_classifier import FEATURES, shape_features, shipped_trees
 from skyduel.baseline.sep.tuning_space import sep_space
-from skyduel.baseline.shapes import classify, segment_length, stellar_sigma, wrap_angle
+from skyduel.baseline.shapes import classify, kind_columns, star_size
 from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
@@ -155,9 +154,7 @@ class SepDetector:
 
         a = objects["a"].astype(np.float64)
         b = objects["b"].astype(np.float64)
-        size = stellar_sigma(a, b, score, (flags & ~FLAGS["neighbours"]) == 0)
-        if not np.isfinite(size):
-            size = own_fwhm / FWHM_PER_SIGMA
+        size = star_size(a, b, score, (flags & ~FLAGS["neighbours"]) == 0, own_fwhm)
         if chosen.classifier == "trained":
             streak = shipped_trees().is_streak(shape_features(objects, size, score))
         else:
@@ -182,9 +179,7 @@ class SepDetector:
             flux_err=photometry.flux_err * unit,
             mag=flux_to_mag(flux, frame.zero_point),
             score=score,
-            kind=np.where(streak, "streak", "point"),
-            length=np.where(streak, segment_length(a, b), 0.0),
-            theta=np.where(streak, wrap_angle(objects["theta"]), 0.0),
+            **kind_columns(a, b, objects["theta"], streak),
             flags=flags,
             **extra,
         )

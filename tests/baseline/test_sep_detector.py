@@ -18,7 +18,14 @@ from skyduel.baseline.filters import (
     snr_map,
 )
 from skyduel.baseline.sep.extraction import extract
-from skyduel.baseline.shapes import classify, segment_length, stellar_sigma, wrap_angle
+from skyduel.baseline.shapes import (
+    classify,
+    kind_columns,
+    segment_length,
+    star_size,
+    stellar_sigma,
+    wrap_angle,
+)
 from skyduel.core.defaults import UNKNOWN_FWHM_FILTER_PX
 from skyduel.core.detector import Detector
 from skyduel.core.errors import BadInputError
@@ -512,6 +519,21 @@ def test_stellar_sigma_is_undefined_for_few_stars():
     six = np.ones(6)
     assert stellar_sigma(4 * six, six, 99 * six, six.astype(bool)) == 2.0
     assert np.isnan(stellar_sigma(4 * six, six, six, six.astype(bool)))
+
+
+def test_star_size_is_that_of_the_psf_where_few_stars_are_bright():
+    six = np.ones(6)
+    clean = np.ones(6, dtype=bool)
+    assert star_size(4 * six, six, 99 * six, clean, 3.0) == 2.0
+    assert star_size(4 * six, six, six, clean, 3.0) == pytest.approx(3.0 / 2.3548, rel=1e-4)
+
+
+def test_only_streaks_have_a_length_and_an_angle():
+    a, b = np.array([6.0, 6.0]), np.array([1.0, 1.0])
+    columns = kind_columns(a, b, [2.0, 2.0], np.array([True, False]))
+    assert columns["kind"].tolist() == ["streak", "point"]
+    assert columns["length"] == pytest.approx([np.sqrt(12 * 35), 0])
+    assert columns["theta"] == pytest.approx([2.0 - np.pi, 0])
 
 
 # --- real and simulated frames ---------------------------------------------------------------
