@@ -14,7 +14,12 @@ from astropy.table import Table
 
 from skyduel.core.errors import BadInputError
 
-__all__ = ["KINDS", "SCHEMA", "Catalog", "Column"]
+__all__ = ["KINDS", "SCHEMA", "Catalog", "Column", "measured_magnitudes"]
+
+# No source is that bright or faint on any zero-point in use; 99, -99, 999, -999, 9999 and -9999
+# mark what was not measured (SExtractor, Pan-STARRS, IRAF, SDSS), and so does 37.5 (DES).
+_MAGNITUDES: Final = (-30.0, 40.0)
+_NO_MAGNITUDE: Final = 37.5
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,20 @@ SCHEMA: Final[Mapping[str, Column]] = {
 }
 
 KINDS: Final = ("point", "streak")
+
+
+def measured_magnitudes(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return magnitudes with NaN for every value that marks an unmeasured one.
+
+    Parameters
+    ----------
+    values : ndarray of float64
+        Magnitudes. Outside -30 to 40, and at exactly 37.5, none is measured.
+    """
+    low, high = _MAGNITUDES
+    with np.errstate(invalid="ignore"):
+        measured = (values >= low) & (values <= high) & (values != _NO_MAGNITUDE)
+    return np.where(measured, values, np.nan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,12 +180,22 @@ class Catalog:
         return name in self.table.colnames
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
-        """Return one column as a plain read-only array, shape (n,), in the schema's unit."""
+        """Return one column as a plain read-only array, shape (n,), in the schema's unit.
+
+        A missing value of a column outside the schema is NaN, 0, False or empty
+        text; which ones are missing says the mask of that column of `table`.
+        """
         if name not in self.table.colnames:
             raise BadInputError(
                 self.source, f"a column {name!r}", f"columns {', '.join(self.table.colnames)}"
             )
-        values = np.asarray(self.table[name])
+        column = self.table[name]
+        values = np.asarray(np.ma.getdata(column))
+        mask = getattr(column, "mask", None)
+        if mask is not None and np.any(mask):
+            values = values.copy()
+            fill = {"f": np.nan, "c": np.nan, "U": "", "O": ""}.get(values.dtype.kind, 0)
+            values[np.asarray(mask)] = fill
         values.flags.writeable = False
         return values
 
@@ -283,7 +312,8 @@ def _convert(given: Any, name: str, column: Column, source: str) -> npt.NDArray[
                 raise ValueError("fractions, or more than 64 bits hold")
         if array.dtype.kind == "c":
             raise ValueError("complex numbers")
-        return np.array(array, dtype=column.dtype)
+        made = np.array(array, dtype=column.dtype)
+        return measured_magnitudes(made) if column.unit == "mag" else made
     except (TypeError, ValueError) as error:
         raise BadInputError(
             source, f"column {name!r} of type {column.dtype}", f"{array.dtype}: {error}"

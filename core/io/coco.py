@@ -10,11 +10,12 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from astropy.table import Table
+from astropy.table import MaskedColumn, Table
 
 from skyduel.core.catalog import KINDS, SCHEMA, Catalog
 from skyduel.core.errors import BadInputError, one_line
 from skyduel.core.io.atomic_files import atomic_path
+from skyduel.core.io.tabular.column_values import KIND_ALIASES
 
 __all__ = ["coco_table", "write_coco"]
 
@@ -22,6 +23,11 @@ __all__ = ["coco_table", "write_coco"]
 BOX_PX: Final = 8.0
 # Under this key of an annotation stands what COCO has no place for, digit by digit.
 _OWN: Final = "skyduel"
+# What an image's file name may end in, one behind the other.
+_ENDINGS: Final = frozenset(
+    (".fits", ".fit", ".fts", ".fz", ".gz", ".bz2", ".xz", ".png", ".jpg", ".jpeg", ".tif",
+     ".tiff", ".npy")
+)  # fmt: skip
 
 
 def write_coco(
@@ -85,8 +91,17 @@ def write_coco(
         {"id": i, "name": kind, "supercategory": "source", "keypoints": ["centre"], "skeleton": []}
         for i, kind in enumerate(KINDS, start=1)
     ]
+    dtypes = {
+        name: catalog.table[name].dtype.str[1:]
+        for catalog in catalogs.values()
+        for name in catalog.table.colnames
+        if name not in SCHEMA and catalog.table[name].dtype.kind in "biuf"
+    }
     document = {
-        "info": {"description": "sources; positions 0-based, integer at the pixel's centre"},
+        "info": {
+            "description": "sources; positions 0-based, integer at the pixel's centre",
+            "skyduel_dtypes": dtypes,
+        },
         "images": images,
         "categories": kinds,
         "annotations": annotations,
@@ -101,7 +116,8 @@ def coco_table(content: bytes, image: str | int | None, file: Path) -> Table:
     Parameters
     ----------
     content : bytes
-        The file's content.
+        The file's content: a data set, or a list of results as pycocotools
+        takes it.
     image : str or int, optional
         File name (with or without folders and endings) or id; not needed where
         the file has one image.
@@ -113,7 +129,8 @@ def coco_table(content: bytes, image: str | int | None, file: Path) -> Table:
     Table
         Our own columns where they are there. Of others' files: the keypoint,
         or the middle of the box, as position; the category as kind, of which
-        those that name no kind are points; ``iscrowd`` as ignore. A streak's
+        those that name no kind are points, as are all results of a list, which
+        does not name its categories; ``iscrowd`` as ignore. A streak's
         length and angle cannot be told from a box and stay 0.
 
     Raises
@@ -124,16 +141,20 @@ def coco_table(content: bytes, image: str | int | None, file: Path) -> Table:
     """
     try:
         document = json.loads(content)
+        if isinstance(document, list):
+            return _results_table(document, image, file)
         images = document["images"]
         names = {c["id"]: str(c["name"]).lower() for c in document["categories"]}
         chosen = _image_id(images, image, file)
         rows = [a for a in document["annotations"] if a["image_id"] == chosen]
         if rows and all(_OWN in row for row in rows):
-            return _own_table([row[_OWN] for row in rows])
+            dtypes = dict(document.get("info", {}).get("skyduel_dtypes", {}))
+            return _own_table([row[_OWN] for row in rows], dtypes)
         return _foreign_table(rows, names)
     except BadInputError:
         raise
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError,
+            OverflowError) as error:  # fmt: skip
         raise BadInputError(
             str(file),
             "COCO's JSON with images, categories and annotations",
@@ -141,15 +162,35 @@ def coco_table(content: bytes, image: str | int | None, file: Path) -> Table:
         ) from error
 
 
+def _results_table(rows: list[Any], image: str | int | None, file: Path) -> Table:
+    """Return the results of one image of a list of results."""
+    ids = list(dict.fromkeys(row["image_id"] for row in rows))
+    images = [{"id": i, "file_name": str(i)} for i in ids]
+    chosen = None
+    if image is not None and len(ids) > 1:
+        # COCO's own file names are the ids with leading zeros.
+        digits = _stem(image)
+        if digits.isdecimal() and int(digits) in ids:
+            chosen = int(digits)
+    if chosen is None:
+        chosen = _image_id(images, image, file)
+    return _foreign_table([row for row in rows if row["image_id"] == chosen], {})
+
+
 def _image_id(images: list[dict[str, Any]], image: str | int | None, file: Path) -> Any:
     """Return the id of the image that was meant."""
     if not images:
         return None
     if image is not None:
-        wanted = _bare(image)
-        fitting = [i["id"] for i in images if i["id"] == image or _bare(i["file_name"]) == wanted]
-        if len(fitting) == 1:
-            return fitting[0]
+        # First the id, then the name as it stands, without its folder, without its endings.
+        by_id = [i["id"] for i in images if i["id"] == image]
+        if len(by_id) == 1:
+            return by_id[0]
+        for shorten in (str, lambda name: Path(str(name)).name, _stem):
+            wanted = shorten(image)
+            fitting = [i["id"] for i in images if shorten(i.get("file_name", "")) == wanted]
+            if len(fitting) == 1:
+                return fitting[0]
     if len(images) == 1:
         return images[0]["id"]
     raise BadInputError(
@@ -159,29 +200,36 @@ def _image_id(images: list[dict[str, Any]], image: str | int | None, file: Path)
     )
 
 
-def _bare(name: str | int) -> str:
-    """Return a file's name without folders and endings."""
-    return Path(str(name)).name.split(".")[0]
+def _stem(name: str | int) -> str:
+    """Return a file's name without folders and the endings of images; other dots stay."""
+    stem = Path(str(name)).name
+    while Path(stem).suffix.lower() in _ENDINGS:
+        stem = Path(stem).stem
+    return stem
 
 
-def _own_table(rows: list[dict[str, Any]]) -> Table:
+def _own_table(rows: list[dict[str, Any]], dtypes: Mapping[str, str]) -> Table:
     """Return our columns as they were written."""
     table = Table()
     for name in rows[0]:
         values = [row[name] for row in rows]
-        kind = SCHEMA[name].dtype if name in SCHEMA else None
-        if kind is None and any(v is None for v in values):
-            kind = "f8"
-        if kind == "f8":
-            values = [np.nan if v is None else v for v in values]
-        table[name] = np.array(values, dtype=None if kind and kind.startswith("U") else kind)
+        missing = np.array([v is None for v in values])
+        kind = SCHEMA[name].dtype if name in SCHEMA else dtypes.get(name)
+        if kind is None and missing.any():
+            there = {type(v) for v in values if v is not None}
+            kind = "i8" if there == {int} else "bool" if there == {bool} else None
+            kind = "U" if there == {str} else kind or "f8"
+        if missing.any():
+            fill = np.nan if kind and kind.startswith("f") else "" if kind == "U" else 0
+            values = [fill if v is None else v for v in values]
+        column = np.array(values, dtype=None if kind and kind.startswith("U") else kind)
+        masked = missing.any() and column.dtype.kind in "biuU"
+        table[name] = MaskedColumn(column, mask=missing) if masked else column
     return table
 
 
 def _foreign_table(rows: list[dict[str, Any]], names: Mapping[Any, str]) -> Table:
     """Return positions and kinds of anybody's annotations."""
-    from skyduel.core.io.column_names import KIND_ALIASES
-
     xy = np.zeros((len(rows), 2))
     for index, row in enumerate(rows):
         points = row.get("keypoints")
@@ -192,8 +240,9 @@ def _foreign_table(rows: list[dict[str, Any]], names: Mapping[Any, str]) -> Tabl
             xy[index] = left + width / 2 - 0.5, top + height / 2 - 0.5
     table = Table({"x": xy[:, 0], "y": xy[:, 1]})
     table["score"] = np.array([float(row.get("score", np.nan)) for row in rows], dtype=float)
-    kinds = [KIND_ALIASES.get(names[row["category_id"]], "point") for row in rows]
-    table["kind"] = np.array(kinds, dtype="U6")
+    if names:
+        kinds = [KIND_ALIASES.get(names[row["category_id"]], "point") for row in rows]
+        table["kind"] = np.array(kinds, dtype="U6")
     if any(row.get("iscrowd") for row in rows):
         table["ignore"] = np.array([bool(row.get("iscrowd")) for row in rows])
     return table
@@ -216,14 +265,16 @@ def _span(catalog: Catalog) -> tuple[int, int]:
 
 
 def _plain(catalog: Catalog, name: str) -> list[Any]:
-    """Return a column as JSON has it."""
-    values = np.asarray(catalog.table[name])
+    """Return a column as JSON has it, None for what is missing."""
+    column = catalog.table[name]
+    values, missing = np.asarray(np.ma.getdata(column)), np.ma.getmaskarray(column)
     if values.ndim != 1 or values.dtype.kind not in "biufU":
         raise BadInputError(
             catalog.source, "one number or word a row for COCO", f"{name} of type {values.dtype}"
         )
     if values.dtype.kind == "f":
-        if np.isinf(values).any():
+        if np.isinf(values[~missing]).any():
             raise BadInputError(catalog.source, "finite values or NaN for COCO", f"inf in {name}")
-        return [None if np.isnan(v) else v for v in values.tolist()]
-    return list(values.tolist())
+        missing = missing | np.isnan(values)
+    pairs = zip(values.tolist(), missing.tolist(), strict=True)
+    return [None if none else value for value, none in pairs]

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 from astropy import units as u
-from astropy.coordinates import Angle
 from astropy.table import Column, Table
 
 from skyduel.core.catalog import SCHEMA
 from skyduel.core.errors import BadInputError
+from skyduel.core.io.tabular.column_values import (
+    KIND_ALIASES,
+    converted_column,
+    is_usable,
+    with_equatorial,
+)
 
-__all__ = ["ALIASES", "KIND_ALIASES", "rename_columns"]
+__all__ = ["ALIASES", "KIND_ALIASES", "has_positions", "parse_columns", "rename_columns"]
 
 # Columns that belong together are chosen together: no x of one kind with the
 # y of another. The project's own names come first, then the likeliest.
@@ -27,6 +32,8 @@ _TOGETHER: Final[tuple[tuple[tuple[str, str], tuple[tuple[str, str], ...]], ...]
             ("xwin_image", "ywin_image"),
             ("xpsf_image", "ypsf_image"),
             ("xmodel_image", "ymodel_image"),
+            ("x_image_dbl", "y_image_dbl"),
+            ("xpsf_image_dbl", "ypsf_image_dbl"),
             ("x_px", "y_px"),
             ("x_pix", "y_pix"),
             ("xpos", "ypos"),
@@ -34,6 +41,23 @@ _TOGETHER: Final[tuple[tuple[tuple[str, str], tuple[tuple[str, str], ...]], ...]
             ("x_centroid", "y_centroid"),
             ("x_fit", "y_fit"),
             ("xcenter", "ycenter"),
+            ("x_center", "y_center"),
+            ("pixel_centroid_x", "pixel_centroid_y"),
+            ("slot_centroid_x", "slot_centroid_y"),
+            ("base_sdsscentroid_x", "base_sdsscentroid_y"),
+            ("ext_photometrykron_x", "ext_photometrykron_y"),
+            ("centroid_x", "centroid_y"),
+            ("field_x", "field_y"),
+            ("bx", "by"),
+            ("x_pos", "y_pos"),
+            ("x_pixel", "y_pixel"),
+            ("xpix", "ypix"),
+            ("xc", "yc"),
+            ("xinit", "yinit"),
+            ("x_init", "y_init"),
+            ("xpeak_image", "ypeak_image"),
+            ("x_peak", "y_peak"),
+            ("xpeak", "ypeak"),
         ),
     ),
     (
@@ -52,6 +76,32 @@ _TOGETHER: Final[tuple[tuple[tuple[str, str], tuple[tuple[str, str], ...]], ...]
             ("_raj2000", "_dej2000"),
             ("_ra", "_de"),
             ("ramean", "decmean"),
+            ("rastack", "decstack"),
+            ("coord_ra", "coord_dec"),
+            ("sky_centroid.ra", "sky_centroid.dec"),
+            ("sky_centroid_ra", "sky_centroid_dec"),
+            ("field_ra", "field_dec"),
+            ("ra", "decl"),
+            ("ra", "de"),
+            ("radeg", "decdeg"),
+            ("radeg", "dedeg"),
+            ("ra_d", "dec_d"),
+            ("ra_hours", "dec_deg"),
+            ("ra_hours", "dec"),
+            ("ra_hour", "dec"),
+            ("ra_h", "dec_d"),
+            ("rahours", "decdeg"),
+            ("_ra_icrs", "_de_icrs"),
+            ("right_ascension", "declination"),
+            ("right ascension", "declination"),
+            ("rightascension", "declination"),
+            ("alphamodel_j2000", "deltamodel_j2000"),
+            ("alphapeak_j2000", "deltapeak_j2000"),
+            ("alpha_sky", "delta_sky"),
+            ("alphawin_sky", "deltawin_sky"),
+            ("alpha", "delta"),
+            ("x_world", "y_world"),
+            ("xwin_world", "ywin_world"),
         ),
     ),
     (
@@ -68,13 +118,15 @@ _TOGETHER: Final[tuple[tuple[tuple[str, str], tuple[tuple[str, str], ...]], ...]
             ("flux_fit", "flux_err"),
             ("flux_aper", "fluxerr_aper"),
             ("flux_iso", "fluxerr_iso"),
+            ("segment_flux", "segment_flux_err"),
             ("segment_flux", "segment_fluxerr"),
+            ("kron_flux", "kron_flux_err"),
             ("aperture_sum", "aperture_sum_err"),
         ),
     ),
 )
 _ALONE: Final[Mapping[str, tuple[str, ...]]] = {
-    "xy_err": ("xy_err", "pos_err", "x_err"),
+    "xy_err": ("xy_err", "pos_err", "x_err", "erra_image", "errawin_image"),
     "mag": (
         "mag",
         "magnitude",
@@ -85,11 +137,14 @@ _ALONE: Final[Mapping[str, tuple[str, ...]]] = {
         "mag_aper",
         "mag_iso",
         "phot_g_mean_mag",
+        "gmag",
+        "kron_mag",
+        "segment_mag",
     ),
     "score": ("score", "probability", "prob", "confidence", "conf"),
     "kind": ("kind", "class", "type", "label"),
     "length": ("length", "length_px", "streak_length"),
-    "theta": ("theta", "theta_rad", "theta_image", "theta_deg"),
+    "theta": ("theta", "theta_rad", "theta_image", "theta_deg", "thetawin_image"),
     "flags": ("flags", "flag"),
     "snr": ("snr", "s/n", "snr_win"),
     "ignore": ("ignore", "ignored"),
@@ -107,27 +162,54 @@ ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     },
     **_ALONE,
 }
-#: What a kind may be called, and what it is.
-KIND_ALIASES: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("point", "star", "galaxy", "source", "psf", "asteroid"), "point"),
-    **dict.fromkeys(("streak", "trail", "satellite", "line", "track", "meteor"), "streak"),
-}
-# SExtractor counts pixels from 1 (manual, section on positional parameters).
-_FROM_ONE: Final = frozenset(
-    name for names in _TOGETHER[0][1] for name in names if name.endswith("_image")
-)
-_DEGREES: Final = frozenset({"theta_image", "theta_deg"})
-# Units as people write them and astropy does not know them.
-_UNITS: Final[Mapping[str, Any]] = {
-    **dict.fromkeys(("px", "pixels", "[pix]", "[pixel]"), u.pix),
-    **dict.fromkeys(("degree", "degrees", "[deg]"), u.deg),
-    **dict.fromkeys(("radian", "radians", "[rad]"), u.rad),
-}
-_COUNTS: Final = frozenset({"adu", "dn", "ct", "count", "counts", ""})
+
+
+# A name with its unit behind it: "ra (deg)", "x [pix]".
+_WITH_UNIT: Final = re.compile(r"([^\[(]+?)\s*[\[(]([A-Za-z][^\])]*)[\])]\Z")
+# At most this number of values of a vector column are taken as columns of their own.
+_MOST_VALUES: Final = 64
+# What `write_catalog` writes for SCAMP beside the column XY_ERR.
+_ELLIPSE: Final = ("ERRA_IMAGE", "ERRB_IMAGE", "ERRTHETA_IMAGE")
+
+
+def parse_columns(text: str, source: str = "--columns") -> dict[str, str]:
+    """Return a mapping written as ``ra=RAJ2000,mag=rmag``: our name to the file's.
+
+    Commas, semicolons or blanks stand between the pairs.
+
+    Raises
+    ------
+    BadInputError
+        If a pair has no equals sign, a name of the schema stands twice or is unknown.
+    """
+    columns: dict[str, str] = {}
+    for pair in re.split(r"[,;\s]+", text.strip()):
+        name, equals, given = pair.partition("=")
+        if not (name and equals and given):
+            raise BadInputError(source, "pairs as in ra=RAJ2000,mag=rmag", repr(pair or text))
+        if name not in SCHEMA:
+            raise BadInputError(source, f"one of the columns {', '.join(SCHEMA)}", repr(name))
+        if name in columns:
+            raise BadInputError(source, "every column once", f"{name!r} twice")
+        columns[name] = given
+    return columns
+
+
+def has_positions(names: Sequence[str], columns: Mapping[str, str] | None = None) -> bool:
+    """Return True if columns of these names hold pixel or sky positions."""
+    here = {str(name).lower() for name in names}
+    mapped = {name for name, given in (columns or {}).items() if given.lower() in here}
+    if mapped >= {"x", "y"} or mapped >= {"ra", "dec"}:
+        return True
+    return any(a in here and b in here for own, choices in _TOGETHER[:2] for a, b in choices if own)
 
 
 def rename_columns(
-    table: Table, *, columns: Mapping[str, str] | None = None, source: str = "catalogue"
+    table: Table,
+    *,
+    columns: Mapping[str, str] | None = None,
+    source: str = "catalogue",
+    from_one: bool = False,
 ) -> Table:
     """Return a table with columns named, scaled and counted as in `catalog.SCHEMA`.
 
@@ -138,34 +220,49 @@ def rename_columns(
     columns : mapping of str to str, optional
         Schema name to the table's name; stands above the aliases. A column
         that SExtractor counts from 1 (``X_IMAGE``) is converted here too.
+        ``MAG_APER_1`` is the second value of a vector column ``MAG_APER``.
     source : str
         Where the table came from, for messages.
+    from_one : bool
+        True if the table's format counts pixels from 1.
 
     Returns
     -------
     astropy.table.Table
-        Positions from 0; ``theta`` in radians; SExtractor's magnitude 99 as
-        NaN; sexagesimal positions in degrees; kinds as ``point`` and
-        ``streak``. A column whose unit cannot be the schema's (a flux in
-        nanomaggies) keeps its values under its name with ``_given`` added,
-        and so does one pushed aside by `columns`; others stay as they are.
+        Positions from 0; ``theta`` in radians; magnitudes that none can be
+        (99, -999) as NaN; sexagesimal positions and hours in degrees; kinds as
+        ``point`` and ``streak``. A column whose unit or values cannot be the
+        schema's (a flux in nanomaggies, words in ``flags``) keeps its values
+        under its name with ``_given`` added, and so does one pushed aside by
+        `columns`; others stay as they are. Of a vector column the first value
+        counts, and the vector stays under its name.
 
     Raises
     ------
     BadInputError
-        If `columns` names a column that is not in the schema or the table.
+        If `columns` names a column that is not in the schema or the table, or
+        that cannot be the schema's.
 
     Notes
     -----
     Names match without regard to case; where several aliases are there, the
     first in `ALIASES` counts. x and y (ra and dec, flux and its error) are
-    always chosen as a pair.
+    always chosen as a pair. RA and Dec that are 0 in every row, as programs
+    write for an image without coordinates, count as none beside x and y.
     """
-    here = {name.lower(): name for name in reversed(table.colnames)}
-    chosen = _explicit(table, columns or {}, here, source)
+    columns = columns or {}
+    pool = _pool(table)
+    if not _has_pair(pool, 1) and not {"ra", "dec"} & set(columns):
+        pool = _pool(with_equatorial(table))
+    here = {name.lower(): name for name in reversed(list(pool))}
+    for name in pool:
+        match = _WITH_UNIT.match(name)
+        if match:
+            here.setdefault(match[1].strip().lower(), name)
+    chosen = _explicit(table, pool, columns, here, source)
     for own, choices in _TOGETHER:
         if not any(name in chosen for name in own):
-            best = next((c for c in choices if c[0] in here and c[1] in here), None)
+            best = next((c for c in choices if _usable_pair(pool, here, own, c)), None)
             if best is None and own[0] == "flux":  # an error is good to have, not needed
                 best = next((c for c in choices if c[0] in here), None)
             for name, alias in zip(own, best or (), strict=False):
@@ -175,91 +272,92 @@ def rename_columns(
         present = [here[a] for a in aliases if a in here]
         if name not in chosen and present and present[0] not in chosen.values():
             chosen[name] = present[0]
-    chosen = {name: given for name, given in chosen.items() if _usable(table[given], name, given)}
+    chosen = {n: given for n, given in chosen.items() if is_usable(pool[given], n, _bare(given))}
+    if {"x", "y", "ra", "dec"} <= set(chosen) and not {"ra", "dec"} & set(columns):
+        sky = [np.ma.asarray(pool[chosen[name]]) for name in ("ra", "dec")]
+        if len(table) and all(s.dtype.kind in "iuf" and bool(np.all(s == 0)) for s in sky):
+            del chosen["ra"], chosen["dec"]
 
     renamed = Table(meta=dict(table.meta))
     for name, given in chosen.items():
-        renamed[name] = _converted(table[given], name, given.lower(), source)
+        column = pool[given]
+        if given == "ERRA_IMAGE" and "ERRB_IMAGE" in pool:
+            column = Column(np.sqrt((column**2 + pool["ERRB_IMAGE"] ** 2) / 2), unit="pix")
+        renamed[name] = converted_column(column, name, _bare(given), source, from_one=from_one)
     used = set(chosen.values())
+    if chosen.get("xy_err") == "XY_ERR":
+        used.update(_ELLIPSE)
     for given in table.colnames:
-        if given not in used:
+        if given not in used or table[given].ndim != 1:
             renamed[f"{given}_given" if given in SCHEMA else given] = table[given]
     return renamed
 
 
+def _bare(name: str) -> str:
+    """Return a column's name in lower case, without a unit behind it."""
+    match = _WITH_UNIT.match(name)
+    return (match[1].strip() if match else name).lower()
+
+
+def _pool(table: Table) -> dict[str, Any]:
+    """Return the columns by name; a vector column as its values, each a column."""
+    pool: dict[str, Any] = {}
+    for name in table.colnames:
+        column = table[name]
+        if column.ndim == 2 and column.dtype.kind in "iuf" and column.shape[1]:
+            pool[name] = column[:, 0]
+            for k in range(1, min(column.shape[1], _MOST_VALUES)):
+                if f"{name}_{k}" not in table.colnames:
+                    pool[f"{name}_{k}"] = column[:, k]
+            continue
+        match = _WITH_UNIT.match(name)
+        if match and column.unit is None:
+            unit = u.Unit(match[2], parse_strict="silent")
+            if not isinstance(unit, u.UnrecognizedUnit):
+                column = column.copy()
+                column.unit = unit
+        pool[name] = column
+    return pool
+
+
+def _has_pair(pool: Mapping[str, Any], which: int) -> bool:
+    here = {_bare(name) for name in pool}
+    return any(a in here and b in here for a, b in _TOGETHER[which][1])
+
+
+def _usable_pair(
+    pool: Mapping[str, Any], here: Mapping[str, str], own: Sequence[str], pair: Sequence[str]
+) -> bool:
+    """Return True if both columns of a pair are there; of positions also if both can be such."""
+    if not (pair[0] in here and pair[1] in here):
+        return False
+    return own[0] == "flux" or all(
+        is_usable(pool[here[alias]], name, alias) for name, alias in zip(own, pair, strict=True)
+    )
+
+
 def _explicit(
-    table: Table, columns: Mapping[str, str], here: Mapping[str, str], source: str
+    table: Table,
+    pool: Mapping[str, Any],
+    columns: Mapping[str, str],
+    here: Mapping[str, str],
+    source: str,
 ) -> dict[str, str]:
     """Return the caller's own choice of columns, checked."""
     chosen = {}
     for name, given in columns.items():
         if name not in SCHEMA:
             raise BadInputError(source, f"one of the columns {', '.join(SCHEMA)}", repr(name))
-        actual = given if given in table.colnames else here.get(given.lower())
+        actual = given if given in pool else here.get(given.lower())
         if actual is None:
             raise BadInputError(
                 source, f"a column {given!r} for {name!r}", f"columns {', '.join(table.colnames)}"
             )
+        if name not in {"flux", "flux_err", "kind"} and not is_usable(pool[actual], name, actual):
+            what = pool[actual]
+            got = f"{what.dtype} of shape {what.shape[1:]}" if what.ndim != 1 else str(what.dtype)
+            if what.unit is not None:
+                got += f" in {what.unit}"
+            raise BadInputError(source, f"a column {given!r} that can be {name!r}", got)
         chosen[name] = actual
     return chosen
-
-
-def _usable(column: Any, name: str, given: str) -> bool:
-    """Return whether a column can be the schema's; if not, it keeps its own name."""
-    if column.ndim != 1:
-        return False
-    if name == "kind" and given.lower() != "kind":
-        # `type` and `class` may hold anything; a column called kind must not.
-        return column.dtype.kind in "USO" and set(_lower(column)) <= set(KIND_ALIASES)
-    if name in {"flux", "flux_err", "aper_flux", "aper_flux_err"}:
-        unit = str(column.unit or "").lower()
-        return unit in _COUNTS
-    return True
-
-
-def _converted(column: Any, name: str, alias: str, source: str) -> Any:
-    """Return one column in the schema's unit and convention."""
-    copy = column.copy()
-    copy.unit = _UNITS.get(str(copy.unit).lower(), copy.unit)
-    if name in {"ra", "dec"} and copy.dtype.kind in "USO":
-        unit = u.hourangle if name == "ra" else u.deg
-        try:
-            return Column(Angle(np.asarray(copy).astype(str), unit=unit).deg, unit=u.deg)
-        except ValueError as error:
-            raise BadInputError(
-                source, f"sexagesimal or decimal positions in {alias!r}", str(error)
-            ) from error
-    if name == "kind":
-        return Column([KIND_ALIASES.get(text, text) for text in _lower(copy)], dtype=str)
-    if name in {"flux", "flux_err", "aper_flux", "aper_flux_err", "mag", "aper_mag"}:
-        # Counts are ADU; a magnitude system beside "mag" is not ours to judge.
-        copy.unit = None
-    numeric = copy.dtype.kind in "iuf"
-    if name in {"x", "y"} and alias in _FROM_ONE and numeric:
-        return _like(copy, np.asarray(copy, dtype=np.float64) - 1.0)
-    if name == "theta" and alias in _DEGREES and numeric:
-        copy.unit = None
-        return _like(copy, np.deg2rad(np.asarray(copy, dtype=np.float64)))
-    if name == "mag" and alias.startswith("mag_") and numeric:
-        values = np.asarray(copy, dtype=np.float64)
-        return _like(copy, np.where(values == 99.0, np.nan, values))
-    return copy
-
-
-def _like(column: Any, values: npt.NDArray[np.float64]) -> Any:
-    """Return values with a column's unit and, if it has one, its mask."""
-    if hasattr(column, "mask"):
-        values = np.ma.array(values, mask=column.mask).filled(np.nan)
-    return Column(values, unit=column.unit)
-
-
-def _lower(column: Any) -> list[str]:
-    """Return text values stripped and in lower case; a missing one is a point."""
-    values = np.asarray(np.ma.getdata(column))
-    if values.dtype.kind == "S":
-        values = np.char.decode(values, "utf-8", "replace")
-    # A million rows hold a handful of words.
-    words, which = np.unique(values.astype(str), return_inverse=True)
-    lower = np.array([word.strip().lower() or "point" for word in words], dtype=object)[which]
-    lower[np.ma.getmaskarray(column)] = "point"
-    return [str(word) for word in lower]

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from astropy.table import Table
 from astropy.utils.exceptions import AstropyWarning
 
@@ -20,8 +17,11 @@ from skyduel.core.errors import BadInputError, one_line
 from skyduel.core.io.atomic_files import atomic_path
 from skyduel.core.io.coco import write_coco
 from skyduel.core.io.ds9_regions import write_regions
-from skyduel.core.io.safe_csv import to_cell
 from skyduel.core.io.sextractor_tables import write_ascii_head, write_ldac
+from skyduel.core.io.tabular.fits_tables import write_fits
+from skyduel.core.io.tabular.parquet_tables import write_parquet
+from skyduel.core.io.tabular.text_tables import write_csv
+from skyduel.core.io.tabular.votables import write_votable
 
 __all__ = ["TABLE_ENDINGS", "UCDS", "write_catalog"]
 
@@ -111,62 +111,15 @@ def write_catalog(
 def _write_fits(table: Table, path: Path) -> None:
     """Write a FITS table; its header holds scalars of the meta only."""
     plain = {k: v for k, v in table.meta.items() if isinstance(v, bool | int | float | str)}
-    copy = Table(table, meta=plain, copy=False)
-    # The temporary name may lack the ending by which astropy would know.
-    copy.write(path, format="fits")
-
-
-def _write_votable(table: Table, path: Path) -> None:
-    """Write a VOTable whose columns say what they are as UCDs."""
-    copy = Table(table, copy=False)
-    for name, ucd in UCDS.items():
-        if name in copy.colnames:
-            copy[name].meta["ucd"] = ucd
-    copy.write(path, format="votable")
-
-
-def _write_csv(table: Table, path: Path) -> None:
-    """Write CSV, refusing columns that would need more than a cell."""
-    for name in table.colnames:
-        if table[name].ndim != 1:
-            raise ValueError(f"{name} with shape {table[name].shape[1:]} in each row")
-    copy = Table(table)  # words that a spreadsheet would calculate are marked as words
-    for name in copy.colnames:
-        if copy[name].dtype.kind == "U":
-            copy[name] = [to_cell(word) for word in copy[name].tolist()]
-        if to_cell(name) != name:
-            copy.rename_column(name, to_cell(name))
-    copy.write(path, format="ascii.csv")
-
-
-def _write_parquet(table: Table, path: Path) -> None:
-    """Write Parquet with units and descriptions as metadata of the fields."""
-    fields, arrays = [], []
-    for name in table.colnames:
-        column = table[name]
-        values = np.asarray(column)
-        missing = np.ma.getmaskarray(column) if hasattr(column, "mask") else None
-        if values.ndim == 1:
-            native = values.astype(values.dtype.newbyteorder("="), copy=False)
-            array = pa.array(native.tolist() if native.dtype.kind in "SU" else native, mask=missing)
-        else:
-            array = pa.array(values.tolist())
-        facts = {"description": column.description or ""}
-        if column.unit is not None:
-            facts["unit"] = column.unit.to_string()
-        arrays.append(array)
-        fields.append(pa.field(name, array.type, metadata=facts))
-    plain = {k: v for k, v in table.meta.items() if isinstance(v, bool | int | float | str)}
-    schema = pa.schema(fields, metadata={"skyduel_meta": json.dumps(plain)})
-    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), path)
+    write_fits(Table(table, meta=plain, copy=False), path)
 
 
 _WRITERS: Final[Mapping[str, Callable[[Table, Path], None]]] = {
     "ECSV": lambda table, path: table.write(path, format="ascii.ecsv"),
     "FITS": _write_fits,
-    "VOTable": _write_votable,
-    "CSV": _write_csv,
-    "Parquet": _write_parquet,
+    "VOTable": lambda table, path: write_votable(table, path, UCDS),
+    "CSV": write_csv,
+    "Parquet": write_parquet,
     "SExtractor ASCII_HEAD": write_ascii_head,
     "SExtractor FITS_LDAC": write_ldac,
 }

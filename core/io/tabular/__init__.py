@@ -1,0 +1,1 @@
+"""Readers and writers of single table formats, and the conversion of their columns."""
