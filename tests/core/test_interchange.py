@@ -141,7 +141,8 @@ def test_ldac_has_its_two_tables(tmp_path: Path) -> None:
     with fits.open(tmp_path / "c.ldac") as hdus:
         assert [hdu.name for hdu in hdus] == ["PRIMARY", "LDAC_IMHEAD", "LDAC_OBJECTS"]
         assert hdus[1].columns.names == ["Field Header Card"]
-        assert hdus[1].data["Field Header Card"][0].rstrip().endswith("END")
+        cards = np.asarray(hdus[1].data["Field Header Card"][0]).tolist()
+        assert cards[-1].rstrip() == "END"
         assert hdus[2].columns["X_IMAGE"].unit == "pix"
         assert hdus[2].data["X_IMAGE"][1] == 100.0
 
