@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from skyduel.evaluation.comparison.gate import Judged
+    from skyduel.evaluation.comparison.gate import CriterionDecision
 
 __all__ = ["GateFailed", "GateItem", "pytest_addoption", "pytest_collection_modifyitems"]
 
@@ -70,34 +70,36 @@ def pytest_collection_modifyitems(
     except SkyduelError as error:
         raise pytest.UsageError(f"skyduel: {error}") from error
     items += [
-        GateItem.from_parent(session, name=f"skyduel-gate::{judged.name}", judged=judged)
-        for judged in report.criteria
+        GateItem.from_parent(session, name=f"skyduel-gate::{decision.name}", decision=decision)
+        for decision in report.criteria
     ]
 
 
 class GateItem(pytest.Item):
     """One criterion of the gate."""
 
-    def __init__(self, *, judged: Judged, **kwargs: Any) -> None:
+    def __init__(self, *, decision: CriterionDecision, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._judged = judged
+        self._decision = decision
 
     def runtest(self) -> None:
         """Fail if the criterion did not pass; skip it if it cannot be compared."""
         from skyduel.evaluation.comparison.gate_report import loss_text
 
-        judged = self._judged
-        text = f"{judged.reason} (loss {loss_text(judged)}, allowed {judged.allowance.margin:g})"
+        decision = self._decision
+        text = (
+            f"{decision.reason} (loss {loss_text(decision)}, allowed {decision.allowance.margin:g})"
+        )
         self.add_report_section("call", "skyduel", text)
-        if judged.verdict == "not comparable":
-            pytest.skip(f"not comparable: {judged.reason}")
-        if judged.verdict != "pass":
-            raise GateFailed(f"{judged.verdict}: {text}")
+        if decision.verdict == "not comparable":
+            pytest.skip(f"not comparable: {decision.reason}")
+        if decision.verdict != "pass":
+            raise GateFailed(f"{decision.verdict}: {text}")
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Return a one-line message for a criterion that did not pass."""
         if isinstance(excinfo.value, GateFailed):
-            return f"{self._judged.name}: {excinfo.value}"
+            return f"{self._decision.name}: {excinfo.value}"
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, None, str]:

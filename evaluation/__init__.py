@@ -33,8 +33,8 @@ from skyduel.evaluation.comparison.gate import (
     Allowance,
     GateReport,
     Speed,
+    decide,
     decide_speed,
-    judge,
     parse_allowances,
 )
 from skyduel.evaluation.evaluate_detectors import (
@@ -104,10 +104,10 @@ from skyduel.evaluation.scoring.tuning_objective import (
     OBJECTIVES,
     Objective,
     ObjectiveValue,
-    TrialFrame,
+    TrialCounts,
     best_value,
     evaluate_objective,
-    trial_frame,
+    trial_counts,
 )
 from skyduel.evaluation.statistics.intervals import jeffreys, poisson, proportion, wilson
 from skyduel.evaluation.table_keys import POINTS
@@ -146,7 +146,7 @@ __all__ = [
     "ScoringRules",
     "Sink",
     "Speed",
-    "TrialFrame",
+    "TrialCounts",
     "ZeroPoint",
     "angle_difference",
     "apply_ignore",
@@ -164,6 +164,7 @@ __all__ = [
     "completeness_limits",
     "count",
     "curve",
+    "decide",
     "decide_speed",
     "evaluate",
     "evaluate_detector",
@@ -176,7 +177,6 @@ __all__ = [
     "fit_limits",
     "flip_estimate",
     "jeffreys",
-    "judge",
     "mark_ignored_regions",
     "measured_mag",
     "merge",
@@ -202,7 +202,7 @@ __all__ = [
     "sweep",
     "times_seen",
     "total",
-    "trial_frame",
+    "trial_counts",
     "wilson",
     "zero_point_offset",
 ]

@@ -13,7 +13,7 @@ from skyduel.core.errors import BadInputError
 from skyduel.evaluation.analyses.all_analyses import ANALYSES, KEYS, STUDIES, STUDY_KEYS
 from skyduel.evaluation.comparison.compare import ComparisonSample, comparison_sample
 from skyduel.evaluation.rules import ScoringRules
-from skyduel.evaluation.scoring.candidate_store import pool_frames, prepare_all
+from skyduel.evaluation.scoring.candidate_store import candidate_frames, pool_frames
 from skyduel.evaluation.scoring.counts import COUNT_COLUMNS, bin_table
 from skyduel.evaluation.scoring.depth import Limit, completeness_limits, fit_limits
 from skyduel.evaluation.scoring.frame_score import (
@@ -227,7 +227,8 @@ def evaluate_detector(
         raise BadInputError(f"frames of {name}", "each frame once", f"{twice!r} twice")
     kept = tuple(map(float, edges))
     calibration, test = (
-        prepare_all([f for f in frames if f.split == split], rules) for split in (CALIBRATION, TEST)
+        candidate_frames([f for f in frames if f.split == split], rules)
+        for split in (CALIBRATION, TEST)
     )
     own = [f.group for f in frames if f.split == TEST]
     groups = {ALL_GROUPS: test}

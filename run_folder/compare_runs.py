@@ -19,7 +19,7 @@ from skyduel.core import BadInputError, Catalog, nearest, read_catalog, safe_nam
 from skyduel.evaluation import FrameInput, FrameScore, ScoringRules, choose_edges, score_frame
 from skyduel.evaluation.comparison.compare import ComparisonSample, compare_all, comparison_sample
 from skyduel.evaluation.comparison.gate import Speed
-from skyduel.evaluation.scoring.candidate_store import pool_frames, prepare
+from skyduel.evaluation.scoring.candidate_store import candidate_frame, pool_frames
 from skyduel.evaluation.scoring.threshold_sweep import purity_threshold
 from skyduel.run_folder import Run, load_run
 from skyduel.run_folder.schema import ALL_GROUPS, EQUAL_PURITY_POINT, NOMINAL_PURITY
@@ -275,7 +275,7 @@ def _scores(
             members = [k for k, f in enumerate(inputs) if group in (ALL_GROUPS, f.group)]
             wrote = [one.run.pairs(one.detector, point, inputs[k].frame) for k in members]
             if point == EQUAL_PURITY_POINT and partial:  # of fewer frames the purity is another
-                pooled = pool_frames([prepare(inputs[k], rules) for k in members])
+                pooled = pool_frames([candidate_frame(inputs[k], rules) for k in members])
                 cuts, wrote = [purity_threshold(pooled, NOMINAL_PURITY)] * len(members), []
             elif point == EQUAL_PURITY_POINT and group == ALL_GROUPS and names != [ALL_GROUPS]:
                 cuts, wrote = [_pooled_cut(one)] * len(members), []

@@ -25,7 +25,7 @@ from skyduel.evaluation import (
     Objective,
     ObjectiveValue,
     ScoringRules,
-    TrialFrame,
+    TrialCounts,
     best_value,
     evaluate_objective,
 )
@@ -171,8 +171,9 @@ class Tuned:
                     "chosen": k == part.trial,
                     "failed": goal is None,
                 }
-                for name in ("reached", "value", "threshold", "completeness", "purity", "f1", "f2"):
-                    row[name] = getattr(goal, name) if goal else (name != "reached" and np.nan)
+                row["reached"] = goal.feasible if goal else False
+                for name in ("value", "threshold", "completeness", "purity", "f1", "f2"):
+                    row[name] = getattr(goal, name) if goal else np.nan
                 row["settings"] = ", ".join(f"{key}={value}" for key, value in trial.items())
                 rows.append(row)
         return pd.DataFrame(rows)
@@ -395,7 +396,7 @@ def _goals(
     goals: list[ObjectiveValue | None] = []
     for k in range(n_trials):
         outcomes = [frame.trials[k] for frame in frames]
-        whole: list[TrialFrame] = [one for one in outcomes if one is not None]
+        whole: list[TrialCounts] = [one for one in outcomes if one is not None]
         complete = bool(outcomes) and len(whole) == len(outcomes)
         groups = [group_of[frame.frame] for frame in frames]
         goals.append(evaluate_objective(whole, objective, groups) if complete else None)
@@ -412,6 +413,6 @@ def _achieved(goal: ObjectiveValue | None) -> dict[str, Any] | None:
     """Return a goal as plain values for JSON, None for what is undefined."""
     if goal is None:
         return None
-    names = ("reached", "value", "threshold", "completeness", "purity", "f1", "f2")
-    values = {name: getattr(goal, name) for name in names}
+    names = ("value", "threshold", "completeness", "purity", "f1", "f2")
+    values = {"reached": goal.feasible} | {name: getattr(goal, name) for name in names}
     return {k: v if isinstance(v, bool) or np.isfinite(v) else None for k, v in values.items()}

@@ -36,10 +36,10 @@ from skyduel.core.search_space import TunesInOnePass
 from skyduel.evaluation import (
     FrameInput,
     ScoringRules,
-    TrialFrame,
+    TrialCounts,
     apply_ignore,
     mark_ignored_regions,
-    trial_frame,
+    trial_counts,
 )
 from skyduel.run_folder.provenance import git_state, versions
 from skyduel.runner.detect_frame import fingerprint
@@ -60,7 +60,7 @@ class TriedFrame:
     ----------
     frame : str
         Its name.
-    trials : tuple of TrialFrame or None
+    trials : tuple of TrialCounts or None
         In order; None where a trial failed.
     reasons : tuple of str or None
         Why, in order.
@@ -69,7 +69,7 @@ class TriedFrame:
     """
 
     frame: str
-    trials: tuple[TrialFrame | None, ...]
+    trials: tuple[TrialCounts | None, ...]
     reasons: tuple[str | None, ...]
     seconds: float
 
@@ -153,7 +153,7 @@ def try_on_frame(
     else:
         tries = _whole(contestant, plane, trials)
     truth = apply_ignore(truth, plane.shape, tries.bad, tries.saturated, rules)
-    done: list[TrialFrame | None] = []
+    done: list[TrialCounts | None] = []
     reasons: list[str | None] = []
     for found in tries.catalogs:
         if isinstance(found, str):
@@ -168,7 +168,7 @@ def try_on_frame(
             fwhm=plane.fwhm,
             shape=plane.shape,
         )
-        done.append(trial_frame(source, rules))
+        done.append(trial_counts(source, rules))
         reasons.append(None)
     tried = TriedFrame(entry.name, tuple(done), tuple(reasons), time.perf_counter() - began)
     _save(tried, target, digest)
@@ -296,6 +296,6 @@ def load_tried(target: Path, digest: str) -> TriedFrame | None:
     trials = []
     for n, end in zip(size, stop, strict=True):
         score, found, detections = (column[end - max(n, 0) : end] for column in columns)
-        one = TrialFrame(score, found, detections, facts["truths"], facts["mpix"])
+        one = TrialCounts(score, found, detections, facts["truths"], facts["mpix"])
         trials.append(one if n >= 0 else None)
     return TriedFrame(facts["frame"], tuple(trials), tuple(facts["reasons"]), facts["seconds"])

@@ -16,10 +16,11 @@ from skyduel.core import atomic_path
 from skyduel.evaluation.comparison.gate import (
     SPEED,
     Allowance,
+    CriterionDecision,
     GateReport,
+    decide,
     decide_speed,
     gated,
-    judge,
     parse_allowances,
 )
 from skyduel.evaluation.comparison.gate_report import (
@@ -95,9 +96,11 @@ def command(
     console = wide_out()
     console.print(Text(gate_sentence(decided)), style=_STYLE[decided.verdict], soft_wrap=True)
     console.print(_table(decided))
-    for judged in decided.criteria:
-        if judged.verdict != "pass":
-            console.print(Text(f"{judged.name}: {judged.verdict}: {judged.reason}"), soft_wrap=True)
+    for decision in decided.criteria:
+        if decision.verdict != "pass":
+            console.print(
+                Text(f"{decision.name}: {decision.verdict}: {decision.reason}"), soft_wrap=True
+            )
     if not decided.passed:
         raise typer.Exit(1)
 
@@ -129,16 +132,16 @@ def run_gate(
     from skyduel.run_folder.compare_runs import compare_detectors
 
     points = list(dict.fromkeys(a.point for a in allowances if a.quantity != SPEED))
-    judged = []
+    decisions: list[CriterionDecision] = []
     made = compare_detectors(
         reference, candidate, points or [DEFAULT_POINT], common_frames=common_frames
     )
     for allowance in allowances:
         if allowance.quantity == SPEED:
-            judged.append(decide_speed(reference.speed, candidate.speed, allowance))
+            decisions.append(decide_speed(reference.speed, candidate.speed, allowance))
         else:
-            judged += judge(made.table, [allowance], per_group=per_group)
-    return GateReport(made.name_a, made.name_b, tuple(judged), made.rules.confidence)
+            decisions += decide(made.table, [allowance], per_group=per_group)
+    return GateReport(made.name_a, made.name_b, tuple(decisions), made.rules.confidence)
 
 
 def _table(report: GateReport) -> Table:

@@ -19,10 +19,10 @@ from skyduel.evaluation.analyses.bin_migration import MIGRATION_COLUMNS, migrati
 from skyduel.evaluation.analyses.binned_scores import BINNED_SCORE_COLUMNS, binned_score_table
 from skyduel.evaluation.analyses.chance_matches import CHANCE_COLUMNS, chance_table
 from skyduel.evaluation.analyses.error_kinds import (
-    MISTAKE_COLUMNS,
-    SOURCE_COLUMNS,
-    mistake_sources,
-    mistakes,
+    ERROR_KIND_COLUMNS,
+    ERROR_SOURCE_COLUMNS,
+    error_kind_table,
+    error_source_table,
 )
 from skyduel.evaluation.analyses.ideal_observer_table import IDEAL_COLUMNS, ideal_table
 from skyduel.evaluation.analyses.jia2020 import JIA2020_COLUMNS, jia2020_table
@@ -36,7 +36,7 @@ from skyduel.evaluation.analyses.score_calibration import (
 )
 from skyduel.evaluation.analyses.snr_limit import IGNORE_LIMIT_COLUMNS, ignore_limit_table
 from skyduel.evaluation.rules import ScoringRules
-from skyduel.evaluation.scoring.candidate_store import Prepared
+from skyduel.evaluation.scoring.candidate_store import CandidateFrame
 from skyduel.evaluation.scoring.frame_score import FrameScore
 
 __all__ = ["ANALYSES", "KEYS", "STUDIES", "STUDY_KEYS", "Analysis", "Study"]
@@ -74,8 +74,8 @@ ANALYSES: Final[tuple[Analysis, ...]] = (
     Analysis("facets", BINNED_SCORE_COLUMNS, binned_score_table),
     Analysis("migration", MIGRATION_COLUMNS, migration_table),
     Analysis("astrometry", ASTROMETRY_COLUMNS, astrometry_table),
-    Analysis("mistakes", MISTAKE_COLUMNS, mistakes),
-    Analysis("mistake_sources", SOURCE_COLUMNS, mistake_sources),
+    Analysis("mistakes", ERROR_KIND_COLUMNS, error_kind_table),
+    Analysis("mistake_sources", ERROR_SOURCE_COLUMNS, error_source_table),
     Analysis("ignore_limit", IGNORE_LIMIT_COLUMNS, ignore_limit_table),
 )
 
@@ -99,7 +99,8 @@ class Study:
     name: str
     columns: tuple[str, ...]
     compute: Callable[
-        [Sequence[Prepared], Sequence[Prepared], ScoringRules, Sequence[float]], pd.DataFrame
+        [Sequence[CandidateFrame], Sequence[CandidateFrame], ScoringRules, Sequence[float]],
+        pd.DataFrame,
     ]
 
 

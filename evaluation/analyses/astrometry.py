@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from astropy.stats import mad_std
 
-from skyduel.evaluation.analyses.truth_properties import FACETS, truth_facts
+from skyduel.evaluation.analyses.truth_properties import COMPLETENESS_AXES, truth_facts
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.counts import bin_index, bin_table, measured_mag
 from skyduel.evaluation.scoring.frame_score import FrameScore
@@ -26,8 +26,8 @@ ASTROMETRY_COLUMNS: Final = (
     "quantity", "unit", "by", "bin", "bin_lo", "bin_hi", "n", "bias", "scatter", "rms",
 )  # fmt: skip
 
-_SNR: Final = next(f for f in FACETS if f.name == "snr")
-_SNR_ROW: Final = FACETS.index(_SNR)
+_SNR: Final = next(f for f in COMPLETENESS_AXES if f.name == "snr")
+_SNR_ROW: Final = COMPLETENESS_AXES.index(_SNR)
 
 
 def astrometry_table(

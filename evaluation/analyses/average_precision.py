@@ -17,7 +17,7 @@ import pandas as pd
 from skyduel.core.catalog import KINDS, Catalog
 from skyduel.evaluation.analyses.coco_ap import coco_precision
 from skyduel.evaluation.rules import ScoringRules
-from skyduel.evaluation.scoring.candidate_store import Prepared, pool_frames
+from skyduel.evaluation.scoring.candidate_store import CandidateFrame, pool_frames
 from skyduel.evaluation.scoring.frame_score import FrameInput
 from skyduel.evaluation.scoring.threshold_sweep import Curve, curve
 
@@ -60,8 +60,8 @@ def average_precision_of(curve: Curve) -> float:
 
 
 def average_precision_table(
-    calibration: Sequence[Prepared],
-    test: Sequence[Prepared],
+    calibration: Sequence[CandidateFrame],
+    test: Sequence[CandidateFrame],
     rules: ScoringRules,
     edges: Sequence[float],
 ) -> pd.DataFrame:
@@ -71,7 +71,7 @@ def average_precision_table(
     ----------
     calibration, edges
         Not used; a study takes them.
-    test : sequence of Prepared
+    test : sequence of CandidateFrame
         Frames with every row of the detector's catalogues.
     rules : ScoringRules
         How to pair positions.

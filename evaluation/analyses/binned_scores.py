@@ -12,9 +12,9 @@ import pandas as pd
 
 from skyduel.core.catalog import Catalog
 from skyduel.evaluation.analyses.truth_properties import (
-    FACETS,
+    COMPLETENESS_AXES,
     BinnedBy,
-    facet_bin,
+    axis_bin,
     field_radius,
     truth_facts,
 )
@@ -23,7 +23,7 @@ from skyduel.evaluation.scoring.frame_score import FrameScore
 from skyduel.evaluation.scoring.metrics import ratio
 from skyduel.evaluation.statistics.intervals import proportion
 
-__all__ = ["BINNED_SCORE_COLUMNS", "PURITY_FACETS", "binned_score_table"]
+__all__ = ["BINNED_SCORE_COLUMNS", "PURITY_AXES", "binned_score_table"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -35,9 +35,9 @@ BINNED_SCORE_COLUMNS: Final = (
 )  # fmt: skip
 
 _KINDS: Final = ("point", "streak")
-_BY_NAME: Final = {f.name: f for f in FACETS}
+_BY_NAME: Final = {f.name: f for f in COMPLETENESS_AXES}
 #: The axes of purity that have fixed edges; its third axis is the score.
-PURITY_FACETS: Final = (
+PURITY_AXES: Final = (
     BinnedBy("measured_snr", "", _BY_NAME["snr"].edges),
     BinnedBy("radius", "half diagonals", _BY_NAME["radius"].edges),
 )
@@ -76,25 +76,25 @@ def binned_score_table(
         [f.pairing.truth_found[c] for f, c in zip(frames, counted, strict=True)]
     )
     facts = [truth_facts(f.source).codes for f in frames]
-    for row, facet in enumerate(FACETS):
+    for row, binned_by in enumerate(COMPLETENESS_AXES):
         at = np.concatenate([b[row][c] for b, c in zip(facts, counted, strict=True)])
-        true.add(facet, at)
+        true.add(binned_by, at)
     true.add_kinds([f.source.truth for f in frames], counted)
 
     charged = [f.pairing.used & ~f.pairing.found_ignored for f in frames]
     right = _Tally(rules, "purity")
     right.found = np.concatenate([f.pairing.right[c] for f, c in zip(frames, charged, strict=True)])
     own = [_found_bins(f) for f in frames]
-    for row, facet in enumerate(PURITY_FACETS):
+    for row, binned_by in enumerate(PURITY_AXES):
         at = np.concatenate([b[row][c] for b, c in zip(own, charged, strict=True)])
-        right.add(facet, at)
+        right.add(binned_by, at)
     right.add_kinds([f.source.found for f in frames], charged)
     score = np.concatenate(
         [f.source.found["score"][c] for f, c in zip(frames, charged, strict=True)]
     )
     tenths = _tenths(score)
     if tenths is not None:
-        right.add(tenths, facet_bin(score, tenths.edges))
+        right.add(tenths, axis_bin(score, tenths.edges))
     table = pd.concat([pd.DataFrame(t.table()) for t in (true, right)], ignore_index=True)
     return table.assign(n_frames=len(frames))[list(BINNED_SCORE_COLUMNS)]
 
@@ -109,16 +109,16 @@ class _Tally:
         self._n: list[Ints] = []
         self._k: list[Ints] = []
 
-    def add(self, facet: BinnedBy, at: Ints, labels: Sequence[str] | None = None) -> None:
+    def add(self, binned_by: BinnedBy, at: Ints, labels: Sequence[str] | None = None) -> None:
         """Count along an axis, given the bin of everything that counts."""
-        size = facet.n_bins + 1
+        size = binned_by.n_bins + 1
         self._n.append(np.bincount(at, minlength=size))
         self._k.append(np.bincount(at[self.found], minlength=size))
-        lo = [*facet.edges[:-1], np.nan]
-        hi = [*facet.edges[1:], np.nan]
-        names = labels or ["" for _ in range(facet.n_bins)]
+        lo = [*binned_by.edges[:-1], np.nan]
+        hi = [*binned_by.edges[1:], np.nan]
+        names = labels or ["" for _ in range(binned_by.n_bins)]
         for b, (low, high, name) in enumerate(zip(lo, hi, [*names, "unknown"], strict=True)):
-            self._labels.append((facet.name, b, low, high, name, facet.unit))
+            self._labels.append((binned_by.name, b, low, high, name, binned_by.unit))
 
     def add_kinds(self, catalogs: Sequence[Catalog], keep: Sequence[Bools]) -> None:
         """Count by kind; bin 0 holds points, bin 1 streaks."""
@@ -140,7 +140,7 @@ class _Tally:
         return columns | {"quantity": [self.quantity] * n.size} | values
 
 
-#: Bins on the axes of `PURITY_FACETS`, one row each, in a byte: they are kept for every frame.
+#: Bins on the axes of `PURITY_AXES`, one row each, in a byte: they are kept for every frame.
 _known: WeakKeyDictionary[Catalog, npt.NDArray[np.uint8]] = WeakKeyDictionary()
 
 
@@ -156,7 +156,7 @@ def _found_bins(score: FrameScore) -> npt.NDArray[np.uint8]:
             "measured_snr": snr,
             "radius": field_radius(found["x"], found["y"], score.source.shape),
         }
-        bins = [facet_bin(values[f.name], f.edges) for f in PURITY_FACETS]
+        bins = [axis_bin(values[f.name], f.edges) for f in PURITY_AXES]
         codes = _known[found] = np.stack(bins).astype(np.uint8)
     return codes
 

@@ -38,14 +38,14 @@ from skyduel.evaluation.statistics.intervals import wilson
 from skyduel.evaluation.table_keys import ALL_BINS
 
 __all__ = [
+    "ERROR_KIND_COLUMNS",
+    "ERROR_SOURCE_COLUMNS",
     "FALSE_KINDS",
     "MISSED_KINDS",
-    "MISTAKE_COLUMNS",
-    "SOURCE_COLUMNS",
-    "FrameMistakes",
+    "FrameErrors",
     "classify",
-    "mistake_sources",
-    "mistakes",
+    "error_kind_table",
+    "error_source_table",
 ]
 
 Ints = npt.NDArray[np.int64]
@@ -63,8 +63,8 @@ FALSE_KINDS: Final = (
     "spike", "halo", "edge", "noise", "other",
 )  # fmt: skip
 
-MISTAKE_COLUMNS: Final = ("side", "kind", "bin", "bin_lo", "bin_hi", "n", "share", "lo", "hi")
-SOURCE_COLUMNS: Final = (
+ERROR_KIND_COLUMNS: Final = ("side", "kind", "bin", "bin_lo", "bin_hi", "n", "share", "lo", "hi")
+ERROR_SOURCE_COLUMNS: Final = (
     "frame", "side", "kind", "truth_index", "found_index", "x", "y", "mag", "snr", "score",
 )  # fmt: skip
 
@@ -80,7 +80,7 @@ _EXAMPLES: Final = 12
 
 
 @dataclass(frozen=True, eq=False)
-class FrameMistakes:
+class FrameErrors:
     """The kinds of mistake of one detector on one frame.
 
     Parameters
@@ -105,7 +105,7 @@ class FrameMistakes:
     false_snr: Floats
 
 
-def classify(score: FrameScore, rules: ScoringRules) -> FrameMistakes:
+def classify(score: FrameScore, rules: ScoringRules) -> FrameErrors:
     """Return the kind of every miss and every false detection of one frame.
 
     Parameters
@@ -144,7 +144,7 @@ def classify(score: FrameScore, rules: ScoringRules) -> FrameMistakes:
     radius = rules.radius_for(score.source.fwhm)
     true_snr, found_snr = around.brightness[lost.index], _aperture_snr(wrong)
     near = _partners(lost, wrong, np.flatnonzero(~(true_snr < _FAINT_SNR)), radius)
-    return FrameMistakes(
+    return FrameErrors(
         missed=lost.index,
         false=wrong.index,
         missed_kind=_missed_kinds(score, around, lost, near, radius),
@@ -295,10 +295,10 @@ def _aperture_snr(catalog: Rows) -> Floats:
     return out
 
 
-def mistakes(
+def error_kind_table(
     frames: Sequence[FrameScore], rules: ScoringRules, edges: Sequence[float]
 ) -> pd.DataFrame:
-    """Return how many mistakes of each kind there are, with `MISTAKE_COLUMNS`.
+    """Return how many mistakes of each kind there are, with `ERROR_KIND_COLUMNS`.
 
     Misses are binned by true, false detections by measured magnitude; bin -2
     (every kind, also with ``n`` 0) is all bins together. ``share`` is of all mistakes of that
@@ -332,20 +332,20 @@ def mistakes(
         table["share"] = ratio(table["n"], whole)
         table["lo"], table["hi"] = wilson(table["n"], whole, rules.confidence)
         tables.append(table)
-    return pd.concat(tables, ignore_index=True)[list(MISTAKE_COLUMNS)]
+    return pd.concat(tables, ignore_index=True)[list(ERROR_KIND_COLUMNS)]
 
 
-def mistake_sources(
+def error_source_table(
     frames: Sequence[FrameScore], rules: ScoringRules, edges: Sequence[float]
 ) -> pd.DataFrame:
-    """Return the mistakes of each kind that say most, up to twelve, with `SOURCE_COLUMNS`.
+    """Return the mistakes of each kind that say most, up to twelve, with `ERROR_SOURCE_COLUMNS`.
 
     Missed truths of highest S/N and false detections of highest score; equal ones in
     the order of frames and rows. ``edges`` is not used.
     """
     parts = _classified(frames, rules)
     if not frames:
-        return pd.DataFrame({c: pd.Series(dtype="float64") for c in SOURCE_COLUMNS})
+        return pd.DataFrame({c: pd.Series(dtype="float64") for c in ERROR_SOURCE_COLUMNS})
     # Only what orders them is gathered of all; the rest is looked up for those that are listed.
     keys, codes = [], []
     for f, m in zip(frames, parts, strict=True):
@@ -359,10 +359,10 @@ def mistake_sources(
         listed[np.flatnonzero(code[order] == kind)[:_EXAMPLES]] = True
     rows = [_source(frames, parts, int(frame[k]), int(k - np.searchsorted(frame, frame[k])))
             for k in order[listed]]  # fmt: skip
-    table = pd.DataFrame(rows, columns=list(SOURCE_COLUMNS))
-    text = dict.fromkeys(SOURCE_COLUMNS[:3], object)
-    index = dict.fromkeys(SOURCE_COLUMNS[3:5], np.int64)
-    return table.astype(text | index | dict.fromkeys(SOURCE_COLUMNS[5:], np.float64))
+    table = pd.DataFrame(rows, columns=list(ERROR_SOURCE_COLUMNS))
+    text = dict.fromkeys(ERROR_SOURCE_COLUMNS[:3], object)
+    index = dict.fromkeys(ERROR_SOURCE_COLUMNS[3:5], np.int64)
+    return table.astype(text | index | dict.fromkeys(ERROR_SOURCE_COLUMNS[5:], np.float64))
 
 
 def _source(

@@ -19,7 +19,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from skyduel.evaluation.matching.matching import pair_candidates
 from skyduel.evaluation.rules import ScoringRules
-from skyduel.evaluation.scoring.candidate_store import Prepared, pool_frames
+from skyduel.evaluation.scoring.candidate_store import CandidateFrame, pool_frames
 from skyduel.evaluation.scoring.counts import bin_index, bin_table, measured_mag, zero_point_offset
 from skyduel.evaluation.scoring.metrics import ratio
 from skyduel.evaluation.scoring.ragged import remembered
@@ -61,7 +61,7 @@ _WANTED: Final = (0.90, 0.95, 0.99)
 
 
 @dataclass(frozen=True, eq=False)
-class _Judged:
+class _LabelledDetections:
     """The detections of one or more frames that count, each array of shape (n,)."""
 
     score: Floats
@@ -69,7 +69,7 @@ class _Judged:
     mag: Floats
 
 
-def _judge(frame: Prepared) -> _Judged:
+def _label_detections(frame: CandidateFrame) -> _LabelledDetections:
     """Return which detections of a frame are right, at any threshold that keeps them.
 
     Paired by ``score-first``: what lies below a detection's score then cannot
@@ -83,17 +83,17 @@ def _judge(frame: Prepared) -> _Judged:
     offset = zero_point_offset(source.truth, source.found, pairing).offset_mag
     counts = ~pairing.found_ignored
     mag = measured_mag(source.found) + offset
-    return _Judged(score[counts], pairing.right[counts], mag[counts])
+    return _LabelledDetections(score[counts], pairing.right[counts], mag[counts])
 
 
-def _pool(frames: Sequence[Prepared]) -> _Judged:
+def _pool(frames: Sequence[CandidateFrame]) -> _LabelledDetections:
     """Return the detections of some frames that count; three tables ask for them."""
-    return remembered(frames, "judged", lambda: _pooled(frames))
+    return remembered(frames, "labelled", lambda: _pooled(frames))
 
 
-def _pooled(frames: Sequence[Prepared]) -> _Judged:
-    parts = [_judge(f) for f in frames]
-    return _Judged(
+def _pooled(frames: Sequence[CandidateFrame]) -> _LabelledDetections:
+    parts = [_label_detections(f) for f in frames]
+    return _LabelledDetections(
         np.concatenate([np.zeros(0), *(p.score for p in parts)]),
         np.concatenate([np.zeros(0, dtype=bool), *(p.right for p in parts)]),
         np.concatenate([np.zeros(0), *(p.mag for p in parts)]),
@@ -101,8 +101,8 @@ def _pooled(frames: Sequence[Prepared]) -> _Judged:
 
 
 def _probabilities(
-    calibration: Sequence[Prepared], test: Sequence[Prepared]
-) -> tuple[str, _Judged, Floats]:
+    calibration: Sequence[CandidateFrame], test: Sequence[CandidateFrame]
+) -> tuple[str, _LabelledDetections, Floats]:
     """Return what the score is, the scored detections of the test frames, their probabilities."""
     told = _pool(test)
     learnt = _pool(calibration)
@@ -187,8 +187,8 @@ def _per_mag(mag: Floats, edges: Sequence[float]) -> list[tuple[int, float, floa
 
 
 def reliability_table(
-    calibration: Sequence[Prepared],
-    test: Sequence[Prepared],
+    calibration: Sequence[CandidateFrame],
+    test: Sequence[CandidateFrame],
     rules: ScoringRules,
     edges: Sequence[float],
 ) -> pd.DataFrame:
@@ -228,8 +228,8 @@ def reliability_table(
 
 
 def calibration_error_table(
-    calibration: Sequence[Prepared],
-    test: Sequence[Prepared],
+    calibration: Sequence[CandidateFrame],
+    test: Sequence[CandidateFrame],
     rules: ScoringRules,
     edges: Sequence[float],
 ) -> pd.DataFrame:
@@ -263,8 +263,8 @@ def calibration_error_table(
 
 
 def purity_choice_table(
-    calibration: Sequence[Prepared],
-    test: Sequence[Prepared],
+    calibration: Sequence[CandidateFrame],
+    test: Sequence[CandidateFrame],
     rules: ScoringRules,
     edges: Sequence[float],
 ) -> pd.DataFrame:

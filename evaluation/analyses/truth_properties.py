@@ -14,7 +14,7 @@ from scipy.spatial import KDTree
 from skyduel.core.catalog import Catalog
 from skyduel.evaluation.scoring.frame_score import FrameInput
 
-__all__ = ["FACETS", "BinnedBy", "TruthFacts", "facet_bin", "field_radius", "truth_facts"]
+__all__ = ["COMPLETENESS_AXES", "BinnedBy", "TruthFacts", "axis_bin", "field_radius", "truth_facts"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -51,7 +51,7 @@ _SNR: Final = (2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 8.0, 12.0, 20.0, 50.0, _I
 _RADIUS: Final = (0.0, 0.4472, 0.6325, 0.7746, 0.8944, 1.0001)
 
 #: The axes of completeness.
-FACETS: Final = (
+COMPLETENESS_AXES: Final = (
     BinnedBy("snr", "", (0.0, *_SNR)),
     BinnedBy("density", "sources per 1000 px²", (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, _INF)),
     BinnedBy("neighbour", "FWHM", (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, _INF)),
@@ -61,12 +61,12 @@ FACETS: Final = (
 
 @dataclass(frozen=True, eq=False)
 class TruthFacts:
-    """The bin of every truth of a frame on each axis of `FACETS`.
+    """The bin of every truth of a frame on each axis of `COMPLETENESS_AXES`.
 
     Parameters
     ----------
     codes : ndarray of uint8, shape (n_axes, n_truth)
-        0 ... n - 1; n where the value is unknown. Rows in the order of `FACETS`.
+        0 ... n - 1; n where the value is unknown. Rows in the order of `COMPLETENESS_AXES`.
     """
 
     codes: npt.NDArray[np.uint8]
@@ -74,10 +74,12 @@ class TruthFacts:
     @property
     def bins(self) -> dict[str, Ints]:
         """The bins by name of their axis, each int64 of shape (n_truth,)."""
-        return {f.name: c.astype(np.int64) for f, c in zip(FACETS, self.codes, strict=True)}
+        return {
+            f.name: c.astype(np.int64) for f, c in zip(COMPLETENESS_AXES, self.codes, strict=True)
+        }
 
 
-def facet_bin(values: Floats, edges: Sequence[float]) -> Ints:
+def axis_bin(values: Floats, edges: Sequence[float]) -> Ints:
     """Return the half-open bin of each value; the first and last take what is beyond, NaN is n."""
     n = len(edges) - 1
     at = np.clip(np.searchsorted(np.asarray(edges), values, side="right") - 1, 0, n - 1)
@@ -117,7 +119,7 @@ def truth_facts(source: FrameInput) -> TruthFacts:
                 "neighbour": nearest / fwhm,
                 "radius": field_radius(truth["x"], truth["y"], source.shape),
             }
-        codes = [facet_bin(values[f.name], f.edges) for f in FACETS]
+        codes = [axis_bin(values[f.name], f.edges) for f in COMPLETENESS_AXES]
         facts = TruthFacts(np.stack(codes).astype(np.uint8))
         _known[truth] = facts
     return facts

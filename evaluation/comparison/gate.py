@@ -24,12 +24,12 @@ from skyduel.evaluation.table_keys import ALL_BINS, ALL_GROUPS, DEFAULT_POINT, E
 __all__ = [
     "SPEED",
     "Allowance",
+    "CriterionDecision",
     "GateReport",
-    "Judged",
     "Speed",
+    "decide",
     "decide_speed",
     "gated",
-    "judge",
     "parse_allowances",
 ]
 
@@ -116,7 +116,7 @@ def parse_allowances(text: str, point: str | None = None) -> tuple[Allowance, ..
 
 
 @dataclass(frozen=True)
-class Judged:
+class CriterionDecision:
     """One criterion and what became of it.
 
     Parameters
@@ -168,7 +168,7 @@ class GateReport:
     ----------
     reference, candidate : str
         Names of the two versions.
-    criteria : tuple of Judged
+    criteria : tuple of CriterionDecision
         All of them, in the order asked.
     confidence : float
         Of the intervals.
@@ -176,7 +176,7 @@ class GateReport:
 
     reference: str
     candidate: str
-    criteria: tuple[Judged, ...]
+    criteria: tuple[CriterionDecision, ...]
     confidence: float
 
     @property
@@ -193,9 +193,9 @@ class GateReport:
         return self.verdict == "pass"
 
 
-def judge(
+def decide(
     table: pd.DataFrame, allowances: Sequence[Allowance], *, per_group: bool = False
-) -> tuple[Judged, ...]:
+) -> tuple[CriterionDecision, ...]:
     """Return the verdict on each criterion, except on the speed.
 
     Parameters
@@ -204,9 +204,9 @@ def judge(
         A comparison of the reference (A) with the candidate (B), as
         `compare_all` returns it.
     allowances : sequence of Allowance
-        What to judge; ``speed`` is left out.
+        What to decide; ``speed`` is left out.
     per_group : bool
-        Judge every group too, each by the same allowance.
+        Decide for every group too, each by the same allowance.
 
     Notes
     -----
@@ -232,11 +232,11 @@ def judge(
                 raise BadInputError(
                     "gate", f"{allowance.quantity} at {allowance.point} in {group}", "no such row"
                 )
-            out.append(_judge_row(here.iloc[0].to_dict(), allowance, str(group)))
+            out.append(_decide_row(here.iloc[0].to_dict(), allowance, str(group)))
     return tuple(out)
 
 
-def _judge_row(row: dict[Any, Any], allowance: Allowance, group: str) -> Judged:
+def _decide_row(row: dict[Any, Any], allowance: Allowance, group: str) -> CriterionDecision:
     sign, margin = gated()[allowance.quantity], allowance.margin
     ends = (sign * float(row["lo"]), sign * float(row["hi"]))
     lo, hi = min(ends), max(ends)
@@ -265,7 +265,9 @@ def _judge_row(row: dict[Any, Any], allowance: Allowance, group: str) -> Judged:
         if needed is not None:
             end = "pass" if loss < margin else "be shown worse"
             reason += f"; about {needed} frames would do to {end}, if the loss stays as it is"
-    return Judged(allowance, group, reference, candidate, loss, lo, hi, verdict, reason, n, needed)
+    return CriterionDecision(
+        allowance, group, reference, candidate, loss, lo, hi, verdict, reason, n, needed
+    )
 
 
 def _undefined(allowance: Allowance, reference: float, candidate: float, n: int) -> str:
@@ -302,7 +304,7 @@ class Speed:
     where: Mapping[str, Any]
 
 
-def decide_speed(reference: Speed, candidate: Speed, allowance: Allowance) -> Judged:
+def decide_speed(reference: Speed, candidate: Speed, allowance: Allowance) -> CriterionDecision:
     """Return the verdict on the speed: the loss is 1 - candidate / reference.
 
     A ratio of two runs has no interval: machines differ from hour to hour, not
@@ -322,4 +324,6 @@ def decide_speed(reference: Speed, candidate: Speed, allowance: Allowance) -> Ju
         verdict = "pass" if loss <= allowance.margin else "worse"
         word = "slower" if loss > 0 else "faster"
         reason = f"{abs(loss):.0%} {word} on the same machine; {allowance.margin:.0%} is allowed"
-    return Judged(allowance, ALL_GROUPS, a, b, loss, math.nan, math.nan, verdict, reason, 0)
+    return CriterionDecision(
+        allowance, ALL_GROUPS, a, b, loss, math.nan, math.nan, verdict, reason, 0
+    )

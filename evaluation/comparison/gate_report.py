@@ -8,7 +8,7 @@ from typing import Final
 from xml.etree import ElementTree
 
 from skyduel.evaluation.comparison.compare import FEW_FRAMES
-from skyduel.evaluation.comparison.gate import GateReport, Judged
+from skyduel.evaluation.comparison.gate import CriterionDecision, GateReport
 
 __all__ = ["gate_junit", "gate_markdown", "gate_sentence"]
 
@@ -102,11 +102,11 @@ def number(value: float, digits: int = 4) -> str:
     return "–" if value != value else f"{value + 0.0:.{digits}g}"  # no -0
 
 
-def loss_text(judged: Judged) -> str:
+def loss_text(decision: CriterionDecision) -> str:
     """Return the loss and its interval."""
-    text = number(judged.loss, 3)
-    if judged.lo == judged.lo:
-        text += f" [{number(judged.lo, 3)}, {number(judged.hi, 3)}]"
+    text = number(decision.loss, 3)
+    if decision.lo == decision.lo:
+        text += f" [{number(decision.lo, 3)}, {number(decision.hi, 3)}]"
     return text
 
 

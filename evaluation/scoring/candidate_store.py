@@ -15,14 +15,14 @@ from skyduel.evaluation.scoring.frame_score import FrameInput
 from skyduel.evaluation.scoring.ragged import FrameSequence, Ragged
 from skyduel.evaluation.scoring.threshold_sweep import Curve, frame_events, pool
 
-__all__ = ["Prepared", "pool_frames", "prepare", "prepare_all"]
+__all__ = ["CandidateFrame", "candidate_frame", "candidate_frames", "pool_frames"]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class CandidateFrame:
     """One detector on one frame, before any threshold is chosen.
 
     Parameters
@@ -40,25 +40,27 @@ class Prepared:
     events: tuple[Floats, Ints, Ints]
 
 
-def prepare(source: FrameInput, rules: ScoringRules) -> Prepared:
+def candidate_frame(source: FrameInput, rules: ScoringRules) -> CandidateFrame:
     """Return a frame with its candidate pairs and its events."""
     candidates = source.candidates(rules)
-    return Prepared(source, candidates, frame_events(candidates, source.found["score"]))
+    return CandidateFrame(source, candidates, frame_events(candidates, source.found["score"]))
 
 
-def prepare_all(sources: Sequence[FrameInput], rules: ScoringRules) -> FrameSequence[Prepared]:
-    """Return frames as `prepare` does, kept in little memory."""
-    store = _Store(sources, rules)
-    return FrameSequence(lambda k: _Stored(store, k), len(sources))
+def candidate_frames(
+    sources: Sequence[FrameInput], rules: ScoringRules
+) -> FrameSequence[CandidateFrame]:
+    """Return frames as `candidate_frame` does, kept in little memory."""
+    store = _CandidateColumns(sources, rules)
+    return FrameSequence(lambda k: _StoredCandidateFrame(store, k), len(sources))
 
 
-def pool_frames(frames: Sequence[Prepared]) -> Curve:
+def pool_frames(frames: Sequence[CandidateFrame]) -> Curve:
     """Return the pooled counts of several frames at every distinct score."""
     truths = sum(int((~p.candidates.truth_ignore).sum()) for p in frames)
     return pool([p.events for p in frames], truths, float(sum(p.source.mpix for p in frames)))
 
 
-class _Store:
+class _CandidateColumns:
     """Candidates and events of frames, but for what their catalogues say."""
 
     def __init__(self, sources: Sequence[FrameInput], rules: ScoringRules) -> None:
@@ -66,7 +68,7 @@ class _Store:
         self._edges = tuple(Ragged() for _ in range(6))
         self._events = tuple(Ragged() for _ in range(3))
         for source in sources:
-            made = prepare(source, rules)
+            made = candidate_frame(source, rules)
             c = made.candidates
             edges = (
                 c.truth_index, c.found_index, c.separation, c.unlike, c.truth_rank, c.found_rank,
@@ -99,14 +101,14 @@ class _Store:
         return score, found, detections
 
 
-class _Stored(Prepared):
+class _StoredCandidateFrame(CandidateFrame):
     """A frame of a store; its parts are made when they are asked for."""
 
-    def __init__(self, store: _Store, k: int) -> None:
+    def __init__(self, store: _CandidateColumns, k: int) -> None:
         object.__setattr__(self, "source", store.sources[k])
         object.__setattr__(self, "_at", (store, k))
 
-    _at: tuple[_Store, int]
+    _at: tuple[_CandidateColumns, int]
 
     @cached_property
     def candidates(self) -> Candidates:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from skyduel.evaluation.matching.candidates import Candidates, flag
 from skyduel.evaluation.matching.matching import Pairing, Pairs
 from skyduel.evaluation.rules import ScoringRules
-from skyduel.evaluation.scoring.candidate_store import Prepared
+from skyduel.evaluation.scoring.candidate_store import CandidateFrame
 from skyduel.evaluation.scoring.counts import COUNT_COLUMNS, Counts, ZeroPoint
 from skyduel.evaluation.scoring.frame_score import FrameInput, FrameScore, score_frame
 from skyduel.evaluation.scoring.ragged import FrameSequence, Ragged
@@ -26,22 +26,22 @@ _SOURCES: Final = ("none", "pairs", "truth")
 
 
 def score_all(
-    frames: Sequence[Prepared],
+    frames: Sequence[CandidateFrame],
     rules: ScoringRules,
     edges: Sequence[float],
     thresholds: Sequence[float | None],
 ) -> FrameSequence[FrameScore]:
     """Return what `score_frame` makes of each frame at its threshold."""
-    store = _Store(frames, rules, edges, thresholds)
-    return FrameSequence(lambda k: _Stored(store, k), len(frames))
+    store = _ScoreColumns(frames, rules, edges, thresholds)
+    return FrameSequence(lambda k: _StoredFrameScore(store, k), len(frames))
 
 
-class _Store:
+class _ScoreColumns:
     """What became of every frame, but for what its catalogues and candidates say."""
 
     def __init__(
         self,
-        frames: Sequence[Prepared],
+        frames: Sequence[CandidateFrame],
         rules: ScoringRules,
         edges: Sequence[float],
         thresholds: Sequence[float | None],
@@ -53,7 +53,7 @@ class _Store:
         self._counts = Ragged()
         self._offset = np.zeros(len(frames))
         self._bright = np.zeros(len(frames), dtype=np.int64)
-        self._told_by = np.zeros(len(frames), dtype=np.uint8)
+        self._zero_point_source = np.zeros(len(frames), dtype=np.uint8)
         for k, (frame, threshold) in enumerate(zip(frames, thresholds, strict=True)):
             score = score_frame(
                 frame.source, rules, edges, threshold=threshold, candidates=frame.candidates
@@ -70,13 +70,13 @@ class _Store:
             column.append(flags)
         self._counts.append(score.counts.array().ravel())
         self._offset[k], self._bright[k] = zero.offset_mag, zero.n
-        self._told_by[k] = _SOURCES.index(zero.source)
+        self._zero_point_source[k] = _SOURCES.index(zero.source)
 
     def counts(self, k: int) -> Counts:
         return Counts(self._edges, *self._counts[k].reshape(len(COUNT_COLUMNS), -1))
 
     def zero_point(self, k: int) -> ZeroPoint:
-        source = _SOURCES[self._told_by[k]]
+        source = _SOURCES[self._zero_point_source[k]]
         return ZeroPoint(float(self._offset[k]), int(self._bright[k]), source)
 
     def pairs(self, k: int, ignored: bool) -> Pairs:
@@ -88,16 +88,16 @@ class _Store:
         return self._flags[which][k]
 
 
-class _Stored(FrameScore):
+class _StoredFrameScore(FrameScore):
     """A frame of a store; its parts are made when they are asked for."""
 
-    def __init__(self, store: _Store, k: int) -> None:
+    def __init__(self, store: _ScoreColumns, k: int) -> None:
         object.__setattr__(self, "_at", (store, k))
 
-    _at: tuple[_Store, int]
+    _at: tuple[_ScoreColumns, int]
 
     @cached_property
-    def _frame(self) -> Prepared:
+    def _frame(self) -> CandidateFrame:
         store, k = self._at
         return store.frames[k]
 
@@ -135,11 +135,11 @@ class _StoredPairing(Pairing):
 
     unit = "px"
 
-    def __init__(self, store: _Store, k: int, truth_ignored: Bools) -> None:
+    def __init__(self, store: _ScoreColumns, k: int, truth_ignored: Bools) -> None:
         object.__setattr__(self, "_at", (store, k))
         object.__setattr__(self, "truth_ignored", truth_ignored)
 
-    _at: tuple[_Store, int]
+    _at: tuple[_ScoreColumns, int]
 
     @cached_property
     def pairs(self) -> Pairs:

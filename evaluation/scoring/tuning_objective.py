@@ -26,10 +26,10 @@ __all__ = [
     "OBJECTIVES",
     "Objective",
     "ObjectiveValue",
-    "TrialFrame",
+    "TrialCounts",
     "best_value",
     "evaluate_objective",
-    "trial_frame",
+    "trial_counts",
 ]
 
 Objective = Literal["purity95", "purity95-groups", "f1", "f2"]
@@ -41,7 +41,7 @@ _SCORES: Final = ("completeness", "purity", "f1", "f2")
 
 
 @dataclass(frozen=True, eq=False)
-class TrialFrame:
+class TrialCounts:
     """How one trial's counts on one frame change as the score threshold falls.
 
     Parameters
@@ -71,13 +71,13 @@ class ObjectiveValue:
     ----------
     objective : str
         Which of `OBJECTIVES`.
-    reached : bool
+    feasible : bool
         Whether there is a threshold that does what the objective asks.
     value : float
-        The objective; NaN where not reached.
+        The objective; NaN where not feasible.
     threshold : float
         The score to cut at: that of the objective, or of highest F1 where it
-        is not reached; NaN where nothing was found.
+        is not feasible; NaN where nothing was found.
     completeness, purity, f1, f2 : float
         At that threshold.
     best_f1, best_f1_threshold : float
@@ -85,7 +85,7 @@ class ObjectiveValue:
     """
 
     objective: Objective
-    reached: bool
+    feasible: bool
     value: float
     threshold: float
     completeness: float
@@ -98,20 +98,20 @@ class ObjectiveValue:
     @property
     def rank(self) -> tuple[bool, float]:
         """Larger is better: any that reach the objective by its value, then the others by F1."""
-        worth = self.value if self.reached else self.best_f1
-        return self.reached, worth if np.isfinite(worth) else -np.inf
+        worth = self.value if self.feasible else self.best_f1
+        return self.feasible, worth if np.isfinite(worth) else -np.inf
 
 
-def trial_frame(source: FrameInput, rules: ScoringRules) -> TrialFrame:
+def trial_counts(source: FrameInput, rules: ScoringRules) -> TrialCounts:
     """Return the counts of one frame at every threshold, re-paired exactly at each."""
     candidates = source.candidates(rules)
     score, found, detections = frame_events(candidates, source.found["score"])
     truths = int((~candidates.truth_ignore).sum())
-    return TrialFrame(score, found, detections, truths, source.mpix)
+    return TrialCounts(score, found, detections, truths, source.mpix)
 
 
 def evaluate_objective(
-    frames: Sequence[TrialFrame],
+    frames: Sequence[TrialCounts],
     objective: Objective = "purity95",
     groups: Sequence[str] | None = None,
 ) -> ObjectiveValue:
@@ -119,7 +119,7 @@ def evaluate_objective(
 
     Parameters
     ----------
-    frames : sequence of TrialFrame
+    frames : sequence of TrialCounts
         Of one trial.
     objective : {"purity95", "purity95-groups", "f1", "f2"}
         ``purity95``: completeness at the lowest threshold at which pooled
@@ -146,18 +146,18 @@ def evaluate_objective(
         threshold = purity_threshold(swept, NOMINAL_PURITY)
     else:
         threshold = best_threshold(swept, "f2") if objective == "f2" else at_f1
-    reached = not np.isnan(threshold)
-    if not reached:
+    feasible = not np.isnan(threshold)
+    if not feasible:
         threshold = at_f1
     completeness, purity, f1, f2 = _scores(swept, threshold)
     value = {"purity95": completeness, "f1": f1, "f2": f2}.get(objective, np.nan)
     if objective == "purity95-groups":
         value = _mean_over_groups(frames, groups or [ALL_GROUPS] * len(frames))
-        reached = value > 0
+        feasible = value > 0
     return ObjectiveValue(
         objective=objective,
-        reached=reached,
-        value=value if reached else float("nan"),
+        feasible=feasible,
+        value=value if feasible else float("nan"),
         threshold=threshold,
         completeness=completeness,
         purity=purity,
@@ -177,12 +177,12 @@ def best_value(goals: Sequence[ObjectiveValue | None]) -> int | None:
     return -max(ranked)[1] if ranked else None
 
 
-def _pooled(frames: Sequence[TrialFrame]) -> Curve:
+def _pooled(frames: Sequence[TrialCounts]) -> Curve:
     parts = [(f.score, f.found, f.detections) for f in frames]
     return pool(parts, sum(f.truths for f in frames), float(sum(f.mpix for f in frames)))
 
 
-def _mean_over_groups(frames: Sequence[TrialFrame], groups: Sequence[str]) -> float:
+def _mean_over_groups(frames: Sequence[TrialCounts], groups: Sequence[str]) -> float:
     """Return the mean completeness of groups, each at its own threshold of 95 % purity."""
     values = []
     for group in sorted(set(groups)):

@@ -11,7 +11,7 @@ from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError
 from skyduel.evaluation import FrameInput, ScoringRules, curve, pair, pair_catalogs
 from skyduel.evaluation import score_frame as score_one
-from skyduel.evaluation.matching import assignment_rules as alternatives
+from skyduel.evaluation.matching import assignment_rules
 from skyduel.evaluation.matching.assignment_rules import greedy, take
 
 RULES = ("most-pairs", "mutual-nearest", "score-first")
@@ -60,12 +60,12 @@ def test_score_first_is_a_loop_over_the_detections(seed: int, short: bool) -> No
             i = min(near, key=lambda i: d[i, j])
             free.remove(i)
             want.add((i, j))
-    before = alternatives._ROUNDS
+    before = assignment_rules._ROUNDS
     try:
-        alternatives._ROUNDS = 1 if short else before
+        assignment_rules._ROUNDS = 1 if short else before
         pairs = pair(a, b, 2.0, rule="score-first", score=score)
     finally:
-        alternatives._ROUNDS = before
+        assignment_rules._ROUNDS = before
     assert set(zip(pairs.truth_index.tolist(), pairs.found_index.tolist(), strict=True)) == want
 
 

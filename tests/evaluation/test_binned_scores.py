@@ -14,8 +14,8 @@ from skyduel.evaluation.analyses.astrometry import ASTROMETRY_COLUMNS, astrometr
 from skyduel.evaluation.analyses.bin_migration import MIGRATION_COLUMNS, migration_table
 from skyduel.evaluation.analyses.binned_scores import BINNED_SCORE_COLUMNS, binned_score_table
 from skyduel.evaluation.analyses.truth_properties import (
-    FACETS,
-    facet_bin,
+    COMPLETENESS_AXES,
+    axis_bin,
     field_radius,
     truth_facts,
 )
@@ -118,7 +118,7 @@ def test_neighbours_are_those_of_a_brute_force_search(n: int, seed: int) -> None
     snr = rng.choice([1.0, 9.0], n)
     truth = apply_ignore(Catalog.build(x=xy[:, 0], y=xy[:, 1], snr=snr), (9, 12), None, None, RULES)
     bins = truth_facts(FrameInput(frame="f", truth=truth, found=Catalog.empty(), fwhm=2.0)).bins
-    axes = {f.name: f for f in FACETS}
+    axes = {f.name: f for f in COMPLETENESS_AXES}
     for i in range(n):
         others = sorted(
             np.hypot(*(xy[i] - xy[j])) for j in range(n) if j != i and snr[j] >= RULES.min_snr
@@ -126,13 +126,13 @@ def test_neighbours_are_those_of_a_brute_force_search(n: int, seed: int) -> None
         near = others[0] / 2 if others else np.inf
         with np.errstate(divide="ignore"):
             dense = 5000 / (np.pi * np.square(others[4])) if len(others) > 4 else 0.0
-        assert bins["neighbour"][i] == facet_bin(np.array([near]), axes["neighbour"].edges)[0]
-        assert bins["density"][i] == facet_bin(np.array([dense]), axes["density"].edges)[0]
+        assert bins["neighbour"][i] == axis_bin(np.array([near]), axes["neighbour"].edges)[0]
+        assert bins["density"][i] == axis_bin(np.array([dense]), axes["density"].edges)[0]
     assert (bins["radius"] == axes["radius"].n_bins).all()  # no shape, no radius
 
 
 def test_bins_are_half_open_and_the_corner_is_at_one() -> None:
-    got = facet_bin(np.array([-1.0, 0.0, 0.99, 1.0, 2.0, 99.0, np.nan]), (0.0, 1.0, 2.0))
+    got = axis_bin(np.array([-1.0, 0.0, 0.99, 1.0, 2.0, 99.0, np.nan]), (0.0, 1.0, 2.0))
     assert got.tolist() == [0, 0, 0, 1, 1, 1, 2]
     got = field_radius(np.array([249.5, -0.5]), np.array([149.5, -0.5]), SHAPE)
     np.testing.assert_allclose(got, [0, 1])

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from skyduel.core import Catalog, forced_photometry, pixel_features
 from skyduel.evaluation import FrameInput, FrameScore, ScoringRules, apply_ignore, score_frame
 from skyduel.evaluation.analyses.error_kinds import (
+    ERROR_KIND_COLUMNS,
+    ERROR_SOURCE_COLUMNS,
     FALSE_KINDS,
     MISSED_KINDS,
-    MISTAKE_COLUMNS,
-    SOURCE_COLUMNS,
-    FrameMistakes,
+    FrameErrors,
     classify,
-    mistake_sources,
-    mistakes,
+    error_kind_table,
+    error_source_table,
 )
 from skyduel.simulation import SceneSettings, simulate
 
@@ -46,7 +46,7 @@ def scored(
     return score_frame(source, rules, EDGES, threshold=threshold)
 
 
-def kinds(*args: object, rules: ScoringRules = RULES, **options: object) -> FrameMistakes:
+def kinds(*args: object, rules: ScoringRules = RULES, **options: object) -> FrameErrors:
     return classify(scored(*args, rules=rules, **options), rules)
 
 
@@ -240,8 +240,8 @@ def random_frame(seed: int, crowd: int, streaks: int) -> FrameScore:
 def test_kinds_add_up_to_the_totals_in_every_bin(seed: int, crowd: int, streaks: int) -> None:
     frames = [random_frame(seed, crowd, streaks), random_frame(seed + 2, 7, 0)]
     rules = ScoringRules(require_kind=bool(seed % 2))
-    table = mistakes(frames, rules, EDGES)
-    assert list(table.columns) == list(MISTAKE_COLUMNS)
+    table = error_kind_table(frames, rules, EDGES)
+    assert list(table.columns) == list(ERROR_KIND_COLUMNS)
     counts = sum((f.counts for f in frames[1:]), frames[0].counts)
     for side, totals, every in (
         ("missed", counts.truths - counts.truths_found, MISSED_KINDS),
@@ -270,7 +270,7 @@ def test_the_order_of_rows_does_not_matter() -> None:
     turn = np.random.default_rng(1).permutation(len(source.truth))
     other = FrameInput(frame="f", truth=source.truth.select(turn), found=source.found.select(order),
                        fwhm=FWHM, shape=source.shape)  # fmt: skip
-    a, b = mistakes([score], RULES, EDGES), mistakes(
+    a, b = error_kind_table([score], RULES, EDGES), error_kind_table(
         [score_frame(other, RULES, EDGES, threshold=2.0)], RULES, EDGES
     )  # fmt: skip
     pd.testing.assert_frame_equal(a, b)
@@ -278,9 +278,11 @@ def test_the_order_of_rows_does_not_matter() -> None:
 
 def test_sources_are_the_clearest_of_each_kind() -> None:
     frames = [random_frame(k, 60, 1) for k in (4, 6)]
-    table = mistake_sources(frames, RULES, EDGES)
-    assert list(table.columns) == list(SOURCE_COLUMNS)
-    counts = mistakes(frames, RULES, EDGES).query("bin == -2").set_index(["side", "kind"])["n"]
+    table = error_source_table(frames, RULES, EDGES)
+    assert list(table.columns) == list(ERROR_SOURCE_COLUMNS)
+    counts = (
+        error_kind_table(frames, RULES, EDGES).query("bin == -2").set_index(["side", "kind"])["n"]
+    )
     sizes = table.groupby(["side", "kind"]).size()
     for key, n in counts.items():
         assert sizes.get(key, 0) == min(n, 12)
@@ -294,8 +296,8 @@ def test_sources_are_the_clearest_of_each_kind() -> None:
         assert (row.x, row.y) == (catalog["x"][at], catalog["y"][at])
     noise = table[(table["side"] == "false") & (table["kind"] == "noise")]
     assert noise["score"].is_monotonic_decreasing
-    assert len(mistake_sources([], RULES, EDGES)) == 0
-    assert mistakes([], RULES, EDGES)["n"].sum() == 0
+    assert len(error_source_table([], RULES, EDGES)) == 0
+    assert error_kind_table([], RULES, EDGES)["n"].sum() == 0
 
 
 ARTEFACTS = {

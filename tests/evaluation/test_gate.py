@@ -17,11 +17,11 @@ from skyduel.evaluation import ScoringRules, fit_half
 from skyduel.evaluation.comparison.compare import ComparisonSample, compare_all
 from skyduel.evaluation.comparison.gate import (
     Allowance,
+    CriterionDecision,
     GateReport,
-    Judged,
     Speed,
+    decide,
     decide_speed,
-    judge,
     parse_allowances,
 )
 from skyduel.evaluation.comparison.gate_report import gate_junit, gate_markdown, gate_sentence
@@ -88,7 +88,7 @@ def versions(
 def gate(pair: tuple[ComparisonSample, ComparisonSample], allow: str) -> GateReport:
     allowances = parse_allowances(allow, "default")
     named = {(n, "default", "all"): s for n, s in zip(("old", "new"), pair, strict=True)}
-    judged = judge(compare_all(named, RULES), allowances)
+    judged = decide(compare_all(named, RULES), allowances)
     return GateReport("old", "new", judged, RULES.confidence)
 
 
@@ -237,7 +237,7 @@ def row(delta: float, half: float, quantity: str = "f1", group: str = "all", **c
     ],
 )
 def test_three_verdicts(delta, half, verdict, needed) -> None:
-    (judged,) = judge(pd.DataFrame([row(delta, half)]), parse_allowances("f1=0.01"))
+    (judged,) = decide(pd.DataFrame([row(delta, half)]), parse_allowances("f1=0.01"))
     assert judged.verdict == verdict
     assert judged.n_needed == needed
     assert judged.loss == pytest.approx(delta)
@@ -245,11 +245,11 @@ def test_three_verdicts(delta, half, verdict, needed) -> None:
 
 def test_a_smaller_snr50_is_better() -> None:
     table = pd.DataFrame([row(0.5, 0.1, "snr50")])  # the candidate's is lower
-    (judged,) = judge(table, parse_allowances("snr50=0.1", "default"))
+    (judged,) = decide(table, parse_allowances("snr50=0.1", "default"))
     assert judged.verdict == "pass"
     assert (judged.loss, judged.lo, judged.hi) == pytest.approx((-0.5, -0.6, -0.4))
     table = pd.DataFrame([row(-0.5, 0.1, "snr50")])
-    assert judge(table, parse_allowances("snr50=0.1", "default"))[0].verdict == "worse"
+    assert decide(table, parse_allowances("snr50=0.1", "default"))[0].verdict == "worse"
 
 
 @given(
@@ -260,7 +260,7 @@ def test_a_larger_allowance_never_turns_a_pass(delta, half, margins) -> None:
     order = {"worse": 0, "undecided": 1, "pass": 2}
     table = pd.DataFrame([row(delta, half)])
     seen = [
-        order[judge(table, [Allowance("f1", "default", m)])[0].verdict] for m in sorted(margins)
+        order[decide(table, [Allowance("f1", "default", m)])[0].verdict] for m in sorted(margins)
     ]
     assert seen[0] <= seen[1]
 
@@ -268,11 +268,11 @@ def test_a_larger_allowance_never_turns_a_pass(delta, half, margins) -> None:
 def test_what_is_undefined_does_not_pass() -> None:
     nan = float("nan")
     lost = row(nan, nan, value_a=0.8, value_b=nan, n_frames=0)
-    (judged,) = judge(pd.DataFrame([lost]), parse_allowances("f1=0.5"))
+    (judged,) = decide(pd.DataFrame([lost]), parse_allowances("f1=0.5"))
     assert judged.verdict == "undecided"
     assert "of the candidate is undefined" in judged.reason
     single = row(0.0, nan, n_frames=1)
-    (judged,) = judge(pd.DataFrame([single]), parse_allowances("f1=0.5"))
+    (judged,) = decide(pd.DataFrame([single]), parse_allowances("f1=0.5"))
     assert judged.verdict == "undecided"
     assert "two are needed" in judged.reason
 
@@ -286,18 +286,18 @@ def test_groups_are_judged_by_themselves_if_asked() -> None:
         row(0.0, 0.001),
     ]
     table, asked = pd.DataFrame(rows), parse_allowances("f1=0.01")
-    assert [j.name for j in judge(table, asked)] == ["f1@default"]
-    judged = judge(table, asked, per_group=True)
+    assert [j.name for j in decide(table, asked)] == ["f1@default"]
+    judged = decide(table, asked, per_group=True)
     assert [(j.group, j.verdict) for j in judged] == [
         ("all", "pass"), ("dark", "pass"), ("full", "worse"), ("void", "not comparable"),
     ]  # fmt: skip
     assert judged[2].name == "f1@default[full]"
     assert GateReport("a", "b", judged, 0.95).verdict == "worse"
     with pytest.raises(BadInputError, match="f2 at default"):
-        judge(table, parse_allowances("f2=0.1"))
+        decide(table, parse_allowances("f2=0.1"))
     two = pd.concat([table, table.assign(detector_b="third")])
     with pytest.raises(BadInputError, match="2 pairs"):
-        judge(two, asked)
+        decide(two, asked)
 
 
 def test_speed_is_compared_on_one_machine_only() -> None:
@@ -319,7 +319,7 @@ def test_speed_is_compared_on_one_machine_only() -> None:
 def made(*verdicts: str) -> GateReport:
     asked = Allowance("f1", "default", 0.01)
     judged = [
-        Judged(asked, f"g<{k}>|&", 0.8, 0.7, 0.1, 0.05, 0.15, v, "because \x0b & so", 9)
+        CriterionDecision(asked, f"g<{k}>|&", 0.8, 0.7, 0.1, 0.05, 0.15, v, "because \x0b & so", 9)
         for k, v in enumerate(verdicts)
     ]
     return GateReport('old "1"', "new|<2>", tuple(judged), 0.95)

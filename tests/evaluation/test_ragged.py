@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from skyduel.core import BadInputError, Catalog
 from skyduel.core.columnar_catalogs import packed
 from skyduel.evaluation import FrameInput, ScoringRules, score_frame
-from skyduel.evaluation.scoring.candidate_store import prepare, prepare_all
+from skyduel.evaluation.scoring.candidate_store import candidate_frame, candidate_frames
 from skyduel.evaluation.scoring.ragged import FrameSequence, Ragged, for_each
 from skyduel.evaluation.scoring.score_store import score_all
 from skyduel.evaluation.statistics.intervals import frame_weights, resampled
@@ -71,11 +71,11 @@ def frames(n: int) -> list[FrameInput]:
 
 def test_stored_frames_are_the_frames() -> None:
     inputs = frames(530)  # more than are joined at a time
-    stored = prepare_all(inputs, RULES)
+    stored = candidate_frames(inputs, RULES)
     cuts = [None if k % 3 else 0.4 for k in range(len(inputs))]
     scored = score_all(stored, RULES, EDGES, cuts)
     for k, source in enumerate(inputs):
-        one, other = prepare(source, RULES), stored[k]
+        one, other = candidate_frame(source, RULES), stored[k]
         for a, b in zip(one.events, other.events, strict=True):
             np.testing.assert_array_equal(a, b)
         for name, value in vars(one.candidates).items():

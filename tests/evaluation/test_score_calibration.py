@@ -18,7 +18,7 @@ from skyduel.evaluation.analyses.score_calibration import (
     purity_choice_table,
     reliability_table,
 )
-from skyduel.evaluation.scoring.candidate_store import Prepared, prepare
+from skyduel.evaluation.scoring.candidate_store import CandidateFrame, candidate_frame
 from skyduel.evaluation.statistics.intervals import wilson
 
 RULES = ScoringRules()
@@ -31,7 +31,7 @@ def frame(
     *,
     score: object = None,
     split: str = "test",
-) -> Prepared:
+) -> CandidateFrame:
     """Return detections far apart, right with probability p; ``score`` maps p to a score."""
     rng = np.random.default_rng(seed)
     p = rng.beta(0.7, 0.7, n)
@@ -41,7 +41,7 @@ def frame(
     truth = Catalog.build(x=x[right] + 0.5, y=y[right], mag=rng.uniform(13, 22, right.sum()))
     found = Catalog.build(x=x, y=y, score=given, aper_mag=rng.uniform(13, 22, n))
     source = FrameInput(frame=f"{split} {seed}", truth=truth, found=found, split=split)
-    return prepare(source, RULES)
+    return candidate_frame(source, RULES)
 
 
 def all_bins(table: object) -> object:
@@ -118,7 +118,7 @@ def test_a_fainter_duplicate_does_not_make_a_sure_detection_wrong() -> None:
     # Most pairs first would give the truth at 0 to the duplicate, and the sure one to no other.
     truth = Catalog.build(x=[0.0, 3.0], y=[0.0, 0.0])
     found = Catalog.build(x=[1.5, -1.0, 3.2], y=[0.0] * 3, score=[0.99, 0.3, 0.2])
-    made = prepare(FrameInput(frame="f", truth=truth, found=found), RULES)
+    made = candidate_frame(FrameInput(frame="f", truth=truth, found=found), RULES)
     rows = all_bins(reliability_table([], [made], RULES, EDGES))
     rows = rows[rows["binning"] == "equal width"].set_index("score_bin")
     assert rows.loc[9, "k"] == 1
@@ -127,7 +127,7 @@ def test_a_fainter_duplicate_does_not_make_a_sure_detection_wrong() -> None:
 def test_what_counts_neither_way_is_left_out_and_what_has_no_score_is_told() -> None:
     truth = Catalog.build(x=[0.0, 50.0], y=[0.0, 0.0], ignore=[False, True])
     found = Catalog.build(x=[0.0, 50.0, 90.0, 99.0], y=[0.0] * 4, score=[0.9, 0.8, 0.1, np.nan])
-    made = prepare(FrameInput(frame="f", truth=truth, found=found), RULES)
+    made = candidate_frame(FrameInput(frame="f", truth=truth, found=found), RULES)
     row = all_bins(calibration_error_table([], [made], RULES, EDGES)).iloc[0]
     assert (row["n"], row["k"], row["n_unscored"]) == (2, 1, 1)
     assert row["brier"] == pytest.approx((0.1**2 + 0.1**2) / 2)
@@ -152,7 +152,7 @@ def test_a_score_that_is_no_probability_is_fitted_on_the_calibration_frames() ->
     # Nor with calibration frames on which every detection is right.
     only = FrameInput(frame="c", split="calibration", truth=Catalog.build(x=[1.0], y=[1.0]),
                       found=Catalog.build(x=[1.0], y=[1.0], score=[9.0]))  # fmt: skip
-    assert len(calibration_error_table([prepare(only, RULES)], test, RULES, EDGES)) == 0
+    assert len(calibration_error_table([candidate_frame(only, RULES)], test, RULES, EDGES)) == 0
 
 
 def test_a_purity_chosen_on_the_calibration_frames_is_met_on_others() -> None:
@@ -192,5 +192,7 @@ def test_nothing_at_all_is_normal() -> None:
     ):
         assert list(table.columns) == list(columns)
         assert len(table) == 0
-    empty = prepare(FrameInput(frame="f", truth=Catalog.empty(), found=Catalog.empty()), RULES)
+    empty = candidate_frame(
+        FrameInput(frame="f", truth=Catalog.empty(), found=Catalog.empty()), RULES
+    )
     assert len(reliability_table([], [empty], RULES, EDGES)) == 0

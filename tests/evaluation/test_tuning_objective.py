@@ -14,7 +14,7 @@ from skyduel.evaluation import (
     best_value,
     evaluate_objective,
     score_frame,
-    trial_frame,
+    trial_counts,
 )
 
 RULES = ScoringRules(radius_px=2.0)
@@ -47,7 +47,7 @@ def at(sources, threshold):
 @settings(max_examples=15, deadline=None)
 def test_goals_are_what_a_search_over_all_thresholds_finds(seeds) -> None:
     sources = [scene(seed) for seed in seeds]
-    trial = [trial_frame(s, RULES) for s in sources]
+    trial = [trial_counts(s, RULES) for s in sources]
     levels = np.unique(np.concatenate([s.found["score"] for s in sources]))
     table = {t: at(sources, t) for t in levels}
     pure = [t for t, (_, right, n) in table.items() if right / n >= 0.95]
@@ -55,7 +55,7 @@ def test_goals_are_what_a_search_over_all_thresholds_finds(seeds) -> None:
     f2 = {t: 5 * right / (4 * truths + n) for t, (truths, right, n) in table.items()}
 
     goal = evaluate_objective(trial, "purity95")
-    assert goal.reached == bool(pure)
+    assert goal.feasible == bool(pure)
     if pure:
         truths, right, n = table[min(pure)]
         assert goal.threshold == min(pure)
@@ -69,9 +69,9 @@ def test_goals_are_what_a_search_over_all_thresholds_finds(seeds) -> None:
 
 def test_groups_have_a_threshold_each_and_count_alike() -> None:
     sources = [scene(1), scene(2), scene(3)]
-    trial = [trial_frame(s, RULES) for s in sources]
+    trial = [trial_counts(s, RULES) for s in sources]
     apart = [evaluate_objective(part, "purity95") for part in (trial[:1], trial[1:])]
-    expected = np.mean([goal.value if goal.reached else 0.0 for goal in apart])
+    expected = np.mean([goal.value if goal.feasible else 0.0 for goal in apart])
     together = evaluate_objective(trial, "purity95-groups", ["a", "b", "b"])
     assert together.value == pytest.approx(expected)
     assert together.threshold == evaluate_objective(trial, "f1").threshold
@@ -94,15 +94,15 @@ def test_a_trial_that_never_gets_pure_ranks_below_all_that_do() -> None:
 
 
 def test_nothing_found_and_no_truths_are_undefined_not_wrong() -> None:
-    empty = trial_frame(
+    empty = trial_counts(
         FrameInput(frame="e", truth=Catalog.empty(), found=Catalog.empty(), mpix=0.1), RULES
     )
     nothing = evaluate_objective([empty, empty], "purity95")
-    assert not nothing.reached
+    assert not nothing.feasible
     assert np.isnan(nothing.threshold)
     assert np.isnan(nothing.completeness)
     assert best_value([nothing, None]) == 0
-    assert evaluate_objective([empty], "purity95-groups").reached is False
+    assert evaluate_objective([empty], "purity95-groups").feasible is False
     assert np.isnan(evaluate_objective([], "f2").value)
 
 
