@@ -1,4 +1,4 @@
-"""Kinds of error of a run's report: name, colour, and the gist of each rule.
+"""Kinds of error in a report: name, colour, and the rule in a few words.
 
 The rules themselves are in `skyduel.evaluation.analyses.error_kinds`.
 """
@@ -16,7 +16,7 @@ __all__ = ["ERROR_KINDS", "SIDES", "ErrorKind", "error_kind"]
 
 @dataclass(frozen=True)
 class ErrorKind:
-    """One kind of error: its label, its bars, and the gist of its rule.
+    """One kind of error: its label, the style of its bars, and its rule in a few words.
 
     Parameters
     ----------
@@ -25,8 +25,8 @@ class ErrorKind:
     color, hatch : str
         Fill of its bars, as matplotlib takes them.
     missed, false : str
-        Gist of the rule for a missed source and for a false detection; empty
-        where that side has no such kind.
+        The rule for a missed source and for a false detection, in a few words;
+        empty where that side has no such kind.
     """
 
     label: str
@@ -41,14 +41,14 @@ class ErrorKind:
         return self.label[:1].upper() + self.label[1:]
 
     def rule(self, side: str) -> str:
-        """Return the gist of the rule of one side (``missed`` or ``false``)."""
+        """Return the rule of one side (``missed`` or ``false``), in a few words."""
         return self.missed if side == "missed" else self.false
 
 
 _WINGS: Final = "in the wings of a bright star"
 _BORDER: Final = "within one FWHM of the border"
 
-# Fifteen kinds are more than colours that everyone can tell apart. Hatches help, and a kind
+# There are more kinds than colours that everyone can tell apart. Hatches help, and a kind
 # that both sides have is drawn the same on both.
 #: Every kind, in the order of drawing.
 ERROR_KINDS: Final[Mapping[str, ErrorKind]] = {

@@ -36,9 +36,9 @@ class Style:
     marker: str
 
 
-# Okabe and Ito's palette, told apart with every common kind of colour vision;
-# its yellow is left out, being too pale on white, for Tol's wine. The contestants that every
-# run has keep theirs from run to run.
+# Okabe and Ito's palette, whose colours differ with every common kind of colour vision.
+# Tol's wine replaces its yellow, which is too pale on white. Common detectors have the same
+# style in every run.
 _KNOWN: Final[Mapping[str, Style]] = {
     "neural": Style("#0072B2", "o"),
     "sep": Style("#D55E00", "s"),
@@ -51,14 +51,14 @@ _COLORS: Final = (
 )  # fmt: skip
 _MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
 
-#: What an operating point is called in a sentence.
+#: Name of each operating point in a sentence.
 POINT_NAMES: Final[Mapping[str, str]] = {
     DEFAULT_POINT: "own default",
     CALIBRATED_POINT: "calibrated",
     EQUAL_PURITY_POINT: f"equal purity {NOMINAL_PURITY:g}",
 }
 
-#: How the marker of an operating point is filled where several are drawn.
+#: Fill style of the marker of each operating point.
 POINT_FILLS: Final[Mapping[str, str]] = {
     DEFAULT_POINT: "full",
     CALIBRATED_POINT: "none",
@@ -67,16 +67,16 @@ POINT_FILLS: Final[Mapping[str, str]] = {
 
 
 def point_name(point: str) -> str:
-    """Return what an operating point is called; an unknown one by its own name."""
+    """Return the display name of an operating point; an unknown one keeps its own name."""
     return POINT_NAMES.get(point, point)
 
 
 def detector_styles(detectors: Iterable[str]) -> dict[str, Style]:
     """Return one `Style` for each detector, no two alike up to 88 of them.
 
-    Known names have theirs reserved; the others take what is left, in the
-    order given. Hand in all detectors of a run, in the run's order, for the
-    same styles in every figure.
+    Known names have reserved styles. The others take the remaining styles, in
+    the order given. Pass all detectors of a run, in the run's order, to get the same
+    styles in every figure.
     """
     names = list(dict.fromkeys(detectors))
     chosen = {name: _KNOWN[name] for name in names if name in _KNOWN}
@@ -96,17 +96,17 @@ def detector_styles(detectors: Iterable[str]) -> dict[str, Style]:
 
 
 def shorten(name: str, limit: int = 28) -> str:
-    """Return `name` in at most `limit` printable characters, its middle left out if need be."""
+    """Return `name` in at most `limit` printable characters; the middle is cut if it is longer."""
     clean = "".join("?" if unicodedata.category(c).startswith("C") else c for c in name)
     if len(clean) > limit:
         head = (limit - 1) // 2
         clean = f"{clean[:head]}…{clean[len(clean) - (limit - 1 - head) :]}"
-    # A legend leaves out what begins with an underscore.
+    # A legend leaves out labels that begin with an underscore.
     return f" {clean}" if clean.startswith("_") else clean
 
 
 def plot_style() -> AbstractContextManager[None]:
-    """Return a context in which figures look the same whatever the user's own defaults are."""
+    """Return a context with fixed matplotlib settings, whatever the user's defaults are."""
     return mpl.rc_context(
         {
             "font.family": "sans-serif",

@@ -295,7 +295,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         interval="proportion",
         glossary=(
             "Completeness (recall)",
-            "Of the true sources, the part that was found. Binned by true magnitude.",
+            "Share of the true sources that was found. Binned by true magnitude.",
         ),
         in_first_schema=True,
     ),
@@ -311,9 +311,9 @@ METRICS: Final[tuple[Metric, ...]] = (
         interval="proportion",
         glossary=(
             "Purity (precision)",
-            "Of the detections, the part that is a true source. Binned by measured magnitude, "
-            "since a false detection has no true one. It depends on how many sources the frames "
-            "hold.",
+            "Share of the detections that are true sources. Binned by measured magnitude, since "
+            "a false detection has no true magnitude. It depends on the number of sources in the "
+            "frames.",
         ),
         in_first_schema=True,
     ),

@@ -1,4 +1,4 @@
-"""Figures along other axes: S/N, density, place; the ignore limit; migration between bins."""
+"""Figures of scores binned by S/N, density, place and other axes; ignore limit; bin migration."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _WRITTEN: Final = 16
 
 
 def edge_axis(ax: Axes, rows: pd.DataFrame) -> None:
-    """Put the bins' edges between bins that stand at 0, 1, 2 ..., whatever their widths."""
+    """Label the edges of bins that are drawn at 0, 1, 2 ..., whatever their widths."""
     edges = rows.drop_duplicates("bin").sort_values("bin")
     at = [float(b) - 0.5 for b in edges["bin"]] + [float(edges["bin"].iloc[-1]) + 0.5]
     values = [*edges["bin_lo"].astype(float), float(edges["bin_hi"].iloc[-1])]
@@ -76,7 +76,7 @@ def plot_binned_scores(
     point: str = DEFAULT_POINT,
     styles: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
-    """Draw completeness or purity along another axis; return what was drawn.
+    """Draw completeness or purity along another axis; return the drawn rows.
 
     Parameters
     ----------
@@ -94,9 +94,9 @@ def plot_binned_scores(
     Returns
     -------
     DataFrame
-        The rows that hold anything, with `x` and `thin`. Bins stand side by
-        side at 0, 1, 2 ... with their edges between them; what has no value
-        there is not drawn unless there is some, under ``unknown``.
+        The rows between the first and last bin that hold any source, with `x`
+        and `thin`. Bins are drawn at 0, 1, 2 ... with their edges between
+        them. Sources without a value are drawn under ``unknown``, if any.
     """
     styles = styles_of(facets, styles)
     rows = facets[
@@ -132,7 +132,7 @@ def plot_binned_scores(
         _strip_axis(ax)
         ax.set_ylabel(metric(quantity).label)
         if not len(drawn):
-            annotate_empty(ax, "nothing of this in the run")
+            annotate_empty(ax, "no such sources in this run")
             ax.set_xticks([])
             return drawn
         _bin_axis(ax, drawn, facet, sorted(set(facets.loc[facets["facet"] == facet, "bin"])))
@@ -148,7 +148,7 @@ def binned_scores_overview(
     which: Sequence[tuple[str, str, str]] = FACETS,
     styles: Mapping[str, Style] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
-    """Return a figure of all other binnings, a panel each, and its numbers."""
+    """Return a figure of the scores along all other axes, one panel each, and its numbers."""
     styles = styles_of(facets, styles)
     with plot_style():
         figure, axes = panels(len(which), width=3.7, height=2.75)
@@ -178,7 +178,7 @@ def plot_ignore_limit(
     point: str = DEFAULT_POINT,
     styles: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
-    """Draw a score against the ignore limit; return what was drawn.
+    """Draw a score against the ignore limit; return the drawn rows.
 
     Parameters
     ----------
@@ -247,7 +247,7 @@ def plot_migration(
     group: str = ALL_GROUPS,
     point: str = DEFAULT_POINT,
 ) -> pd.DataFrame:
-    """Draw how many found sources of a true bin were measured in which; return what was drawn.
+    """Draw the matrix of found sources by true and measured bin; return the drawn rows.
 
     Returns
     -------
@@ -346,7 +346,7 @@ def _bin_axis(ax: Axes, drawn: pd.DataFrame, facet: str, every: Sequence[int]) -
 
 
 def _trimmed(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return rows without the bins at either end that no detector has anything in."""
+    """Return rows without the bins at either end that are empty for every detector."""
     known = rows["label"].astype(str) != "unknown"
     held = rows.loc[known & (rows["n"] > 0), "bin"]
     if not len(held):
@@ -363,7 +363,7 @@ def _strip_axis(ax: Axes) -> None:
 
 
 def _named(rows: pd.DataFrame, side: str) -> dict[int, str]:
-    """Return what the bins of one side are called."""
+    """Return the names of the bins of one side."""
     edges = rows.drop_duplicates(f"{side}_bin")
     bins = edges[f"{side}_bin"].astype(int)
     lo, hi = edges[f"{side}_lo"].astype(float), edges[f"{side}_hi"].astype(float)

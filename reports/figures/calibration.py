@@ -1,4 +1,4 @@
-"""Figures of scores as probabilities: reliability, and the purity that was promised."""
+"""Figures of score calibration: reliability diagrams, and purity wanted against reached."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def plot_reliability(
     binning: str = "equal width",
     styles: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
-    """Draw the share that is right against the probability stated; return what was drawn.
+    """Draw the share of right detections against the probability stated; return the drawn rows.
 
     Parameters
     ----------
@@ -89,17 +89,17 @@ def plot_reliability(
                 & (errors["group"] == group)
                 & (errors["bin"] == ALL_BINS)
             ]
-            said = "no ECE"
+            error_text = "no ECE"
             if len(error):
-                said = f"ECE {float(error['ece'].iloc[0]):.3f}, n {int(error['n'].iloc[0])}"
-            entries.append(handle(style, f"{shorten(detector, 18)}: {said}"))
+                error_text = f"ECE {float(error['ece'].iloc[0]):.3f}, n {int(error['n'].iloc[0])}"
+            entries.append(handle(style, f"{shorten(detector, 18)}: {error_text}"))
             parts.append(part)
         ax.set_xlim(0, 1.02)
         ax.set_ylim(0, 1.02)
         ax.set_aspect("equal")
         ax.grid(True)
         ax.set_xlabel("probability stated (mean of the bin)")
-        ax.set_ylabel("share that is right")
+        ax.set_ylabel("share of right detections")
         if entries:
             few = len(entries) <= 3  # more would hide what is drawn
             ax.legend(
@@ -141,9 +141,7 @@ def reliability_diagrams(
             if i + 3 < len(groups):
                 ax.set_xlabel("")
         figure.suptitle("How often a detection of a stated probability is right")
-        diagonal = Line2D(
-            [], [], color="#888888", linestyle=":", label="what a true probability would do"
-        )
+        diagonal = Line2D([], [], color="#888888", linestyle=":", label="perfectly calibrated")
         legend(figure, [diagonal, low_count_handle()])
     columns = (
         "detector group score_is binning score_bin score_lo score_hi predicted right lo hi n k thin"
@@ -160,7 +158,7 @@ def plot_purity_choice(
     group: str = ALL_GROUPS,
     styles: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
-    """Draw the purity reached where one was wanted beforehand; return what was drawn.
+    """Draw the purity reached against the purity wanted beforehand; return the drawn rows.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Figures of two detectors compared in pairs: differences with their intervals."""
+"""Figures of paired differences between detectors, with their intervals."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ __all__ = [
     "plot_forest",
 ]
 
-#: A difference whose p after Holm's correction is below this is drawn full, and called shown.
+#: A difference is drawn full, and called shown, if p after Holm's correction is below this.
 ALPHA: Final = 0.05
-#: So many pairs are all drawn; of more, only those of the first detector of the run.
+#: Up to this many pairs all are drawn; of more, only those of the run's first detector.
 MOST_PAIRS: Final = 6
-#: A column whose values span more than this many of its median is drawn by a symmetric logarithm.
+#: An axis is a symmetric logarithm if its largest value exceeds this many times its median.
 _WIDE: Final = 8.0
 
 Pair = tuple[str, str]
 
 
 def pairs_shown(comparisons: pd.DataFrame) -> list[Pair]:
-    """Return the pairs that figures show: all, or of many those of the first detector."""
+    """Return the pairs that figures show: all, or of many only those of the first detector."""
     table = comparisons[["detector_a", "detector_b"]].astype(str).drop_duplicates()
     pairs = [(a, b) for a, b in table.itertuples(index=False)]
     return pairs if len(pairs) <= MOST_PAIRS else [p for p in pairs if p[0] == pairs[0][0]]
@@ -63,8 +63,8 @@ def pairs_shown(comparisons: pd.DataFrame) -> list[Pair]:
 def overall_rows(comparisons: pd.DataFrame, point: str) -> pd.DataFrame:
     """Return the rows of all bins together at a point, one a pair, group and quantity.
 
-    Of the two intervals that completeness has, the one over frames (or blocks)
-    is taken: sources of one frame share its seeing and sky.
+    Completeness has two intervals. The one over frames (or blocks) is used,
+    since sources of one frame share its seeing and background.
     """
     rows = comparisons[(comparisons["bin"] == ALL_BINS) & (comparisons["point"] == point)]
     rows = rows.assign(_later=rows["interval"] == "newcombe")
@@ -84,7 +84,7 @@ def plot_differences(
     point: str = DEFAULT_POINT,
     styles: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
-    """Draw one pair's difference against magnitude; return what was drawn.
+    """Draw one pair's difference against magnitude; return the drawn rows.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def differences_by_magnitude(
     quantities: Sequence[str] | None = None,
     styles: Mapping[str, Style] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
-    """Return a figure of differences against magnitude, a row a pair; and its numbers.
+    """Return a figure of differences against magnitude, one row a pair, and its numbers.
 
     ``quantities`` are the main scores by default.
     """
@@ -207,7 +207,7 @@ def plot_forest(
     point: str = DEFAULT_POINT,
     styles: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
-    """Draw one quantity's differences over all bins, a line a group and pair.
+    """Draw a forest plot of one quantity over all bins, one line a group and pair.
 
     Returns
     -------
@@ -318,7 +318,7 @@ def _points(
     *,
     upright: bool,
 ) -> None:
-    """Draw differences along one axis: the better one's colour, full where it is shown."""
+    """Draw differences along one axis, in the better detector's colour, full where shown."""
     delta = rows["delta"].to_numpy(dtype=float)
     # At m50 and every score more is better.
     winner = np.where(delta > 0, 0, np.where(delta < 0, 1, 2))

@@ -1,4 +1,4 @@
-"""Figures of the kinds of mistake: missed sources and false detections, the same order always."""
+"""Figures of the kinds of error of missed sources and false detections, in one fixed order."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def plot_error_kinds(
     -------
     DataFrame
         The rows of all bins together, in the order of drawing, with `y`, the
-        bar, counted from the top, and `left`, where the piece begins. At the
-        right stands how many mistakes a bar holds.
+        bar, counted from the top, and `left`, where the piece begins. The number
+        of errors in a bar stands at its right.
     """
     rows = mistakes[
         (mistakes["bin"] == ALL_BINS)
@@ -98,7 +98,7 @@ def plot_error_kinds(
             ],
             fontsize=8,
         )
-        ax.set_xlabel("share of them")
+        ax.set_xlabel("share")
         ax.set_title(SIDES[side])
         if not lines:
             annotate_empty(ax, "no kinds of mistake in this run")
@@ -108,7 +108,7 @@ def plot_error_kinds(
 def error_kinds_by_group(
     mistakes: pd.DataFrame, *, point: str = DEFAULT_POINT
 ) -> tuple[Figure, pd.DataFrame]:
-    """Return a figure of the kinds of mistake per group and detector, and its numbers."""
+    """Return a figure of the kinds of error per group and detector, and its numbers."""
     n_lines = mistakes.loc[mistakes["point"] == point, ["group", "detector"]].drop_duplicates()
     with plot_style():
         figure = Figure(figsize=(11, 1.9 + 0.2 * max(len(n_lines), 3)), layout="constrained")
@@ -134,7 +134,7 @@ def plot_error_kinds_by_magnitude(
     group: str = ALL_GROUPS,
     point: str = DEFAULT_POINT,
 ) -> pd.DataFrame:
-    """Draw how many mistakes of each kind a magnitude bin holds, stacked.
+    """Draw the numbers of each kind of error in each magnitude bin, stacked.
 
     Returns
     -------
@@ -191,7 +191,7 @@ def plot_error_kinds_by_magnitude(
 def error_kinds_by_magnitude(
     mistakes: pd.DataFrame, *, group: str = ALL_GROUPS, point: str = DEFAULT_POINT
 ) -> tuple[Figure, pd.DataFrame]:
-    """Return a figure of the kinds of mistake against magnitude, and its numbers."""
+    """Return a figure of the kinds of error against magnitude, and its numbers."""
     detectors = list(dict.fromkeys(mistakes["detector"].astype(str)))
     columns = max(min(4, len(detectors)), 1)
     rows = -(-max(len(detectors), 1) // columns)

@@ -1,4 +1,4 @@
-"""A figure of one frame with the truth and every detector's finds, misses and false detections."""
+"""Figure of one frame: the truth, and each detector's found, missed and false sources."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from skyduel.run_folder.schema import DEFAULT_POINT
 
 __all__ = ["CUT_PX", "MOST_MARKS", "frame_figure", "frame_marks", "plot_marks"]
 
-#: A frame with more truths and detections than this is shown as a cut.
+#: A frame with more truths and detections than this is cropped.
 MOST_MARKS: Final = 500
-#: Widths of the cut from the frame's middle [px]: the first that is legible, else the last.
+#: Widths of the crop at the frame's middle [px]: the first with few enough marks, else the last.
 CUT_PX: Final = (256, 128)
 
 
@@ -36,7 +36,7 @@ class _Mark:
     label: str
 
 
-# Bright on a dark sky and of different shape, so that no colour is needed.
+# Bright on a dark background, and of different shapes, so that colour is not needed.
 _MARKS: Final[dict[str, _Mark]] = {
     "truth": _Mark("#F0E442", "o", 34, "-", "truth"),
     "found": _Mark("#56B4E9", "o", 34, "-", "truth found"),
@@ -47,7 +47,7 @@ _MARKS: Final[dict[str, _Mark]] = {
 
 
 def frame_marks(run: Run, frame: str, detector: str, point: str) -> pd.DataFrame | None:
-    """Return where one detector was right and wrong on a frame, or None without the files.
+    """Return the outcomes of one detector on a frame as marks, or None without the files.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def frame_marks(run: Run, frame: str, detector: str, point: str) -> pd.DataFrame
 
 
 def plot_marks(ax: Axes, marks: pd.DataFrame) -> None:
-    """Draw marks on a frame: points as open shapes, streaks as lines along them."""
+    """Draw marks on a frame: points as open shapes, streaks as lines."""
     for outcome, mark in reversed(_MARKS.items()):
         rows = marks[marks["outcome"] == outcome]
         streak = (rows["kind"] == "streak").to_numpy(dtype=bool)
@@ -133,11 +133,11 @@ def frame_figure(run: Run, frame: str, point: str = DEFAULT_POINT) -> tuple[Figu
     -------
     figure : Figure
         The truth over the frame, then one panel a detector. A frame with more
-        than `MOST_MARKS` marks in a panel is cut to 256 px from its middle, or
-        to 128 where that is still too many, and the title says so. What the
-        folder lacks is said in its panel.
+        than `MOST_MARKS` marks in a panel is cropped to 256 px at its middle, or
+        to 128 px if there are still too many, and the title states the crop.
+        A panel states which of its files the run folder lacks.
     marks : DataFrame
-        Those inside the cut: `panel` (``truth`` or the detector) and the
+        Those inside the crop: `panel` (``truth`` or the detector) and the
         columns of `frame_marks`.
     """
     panels: dict[str, pd.DataFrame | None] = {"truth": _truth_marks(run.truth(frame))}
@@ -220,7 +220,7 @@ def frame_figure(run: Run, frame: str, point: str = DEFAULT_POINT) -> tuple[Figu
 
 
 def _shapes(table: pd.DataFrame) -> pd.DataFrame:
-    """Return where and how long each row is; points where the table does not say."""
+    """Return position, kind, length and angle of each row; a point if the table does not say."""
     n = len(table)
     kind = table["kind"].map(_text) if "kind" in table else pd.Series(["point"] * n, dtype=object)
     return pd.DataFrame(
@@ -252,7 +252,7 @@ def _shape(
     picture: npt.NDArray[np.float32] | None,
     panels: Mapping[str, pd.DataFrame | None],
 ) -> tuple[int, int]:
-    """Return (ny, nx) by the record, else by the preview, else by the marks."""
+    """Return the frame's shape (ny, nx) from the record, else the preview, else the marks."""
     if record.get("ny") and record.get("nx"):
         return int(record["ny"]), int(record["nx"])
     if picture is not None:
@@ -265,7 +265,7 @@ def _shape(
 def _window(
     shape: tuple[int, int], panels: Mapping[str, pd.DataFrame | None]
 ) -> tuple[int, int, int, int]:
-    """Return left, right, bottom, top of what is shown [px], right and top left out."""
+    """Return left, right, bottom, top of the shown window [px]; right and top are exclusive."""
     ny, nx = shape
     window = (0, nx, 0, ny)
     for cut in CUT_PX:
@@ -278,7 +278,7 @@ def _window(
 
 
 def _inside(marks: pd.DataFrame, left: int, right: int, bottom: int, top: int) -> pd.DataFrame:
-    """Return the marks whose extent meets the window."""
+    """Return the marks whose extent overlaps the window."""
     half = marks["length"].where(marks["kind"] == "streak", 0.0) / 2
     dx, dy = half * np.cos(marks["theta"]).abs(), half * np.sin(marks["theta"]).abs()
     inside: pd.DataFrame = marks[

@@ -1,4 +1,4 @@
-"""Figures of how deep a detector goes: beside the ideal observer, and as a fitted curve."""
+"""Figures of depth: completeness beside the ideal observer, and its fitted curve."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ __all__ = [
     "plot_ideal",
 ]
 
-#: What the ideal observer has in common with a detector, as a figure says it.
+#: The quantity in which the ideal observer equals the detector, as in the figure's legend.
 _MATCHED: Final = {
     "false_rate": "as many false detections per Mpix as the detector",
     "purity": "the detector’s purity",
@@ -56,7 +56,7 @@ def plot_ideal(
     match: str = "false_rate",
     styles: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
-    """Draw completeness of point sources and that of the ideal observer; return what was drawn.
+    """Draw completeness of point sources and of the ideal observer; return the drawn rows.
 
     Parameters
     ----------
@@ -65,8 +65,8 @@ def plot_ideal(
     ideal : DataFrame
         The run folder's `analyses/ideal`.
     group, point, match : str
-        Which frames, at which operating point, and what the ideal observer
-        shares with the detector: ``false_rate`` or ``purity``.
+        Which frames, at which operating point, and the quantity in which the
+        ideal observer equals the detector: ``false_rate`` or ``purity``.
     styles : mapping of str to Style, optional
         As for `skyduel.reports.figures.score_axes.plot_score`.
 
@@ -129,7 +129,7 @@ def completeness_and_ideal(
     match: str = "false_rate",
     styles: Mapping[str, Style] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
-    """Return a figure of completeness beside the ideal observer's, a panel a group; its numbers."""
+    """Return a figure of completeness and the ideal observer's, one panel a group; its numbers."""
     styles = styles_of(ideal, styles)
     groups = shown_groups(ideal)
     with plot_style():
@@ -162,7 +162,7 @@ def ideal_distance(
     points: Sequence[str] | None = None,
     styles: Mapping[str, Style] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
-    """Return a figure of how many magnitudes each detector is behind the ideal; its numbers."""
+    """Return a figure of each detector's distance from the ideal observer [mag]; its numbers."""
     table = ideal[(ideal["bin"] == ALL_BINS) & (ideal["match"] == match)].rename(
         columns={"distance_mag": "value", "distance_lo": "lo", "distance_hi": "hi"}
     )
@@ -185,7 +185,7 @@ def fitted_completeness(
     """Return a limit's fitted curve at magnitudes, shape of `mag`; NaN without a fit.
 
     The curve is ``floor + (ceiling - floor) / (1 + exp((mag - middle) / width))``,
-    its middle placed so that it is one half at `m50`, as `limits` states it.
+    with the middle placed so that the curve is one half at the `m50` of `limits`.
     """
     mag = np.asarray(mag, dtype=np.float64)
     if not (np.isfinite([m50, width_mag, floor, ceiling]).all() and floor < 0.5 < ceiling):
@@ -296,7 +296,7 @@ def completeness_curves(
 def _draw_fit(
     ax: Axes, fit: pd.Series, rows: pd.DataFrame, style: Style, place: float
 ) -> pd.DataFrame:
-    """Draw one curve, its marks a step above or below one half and nine tenths by `place`."""
+    """Draw one fitted curve and its marks of m50 and m90, shifted vertically by `place` steps."""
     grid = np.linspace(rows["bin_lo"].min(), rows["bin_hi"].max(), 160)
     shape = {c: float(fit[c]) for c in ("m50", "width_mag", "floor", "ceiling")}
     ax.plot(grid, fitted_completeness(grid, **shape), color=style.color, linewidth=1.2, zorder=2)

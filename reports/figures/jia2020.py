@@ -1,4 +1,4 @@
-"""The figure of Jia et al. (2020) in its own layout, beside the same runs soundly measured."""
+"""The figure of Jia et al. (2020) in its own layout, and the same run by sound rules."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from skyduel.run_folder.schema import ALL_GROUPS, DEFAULT_POINT
 
 __all__ = ["FAULTS", "jia2020_layout", "plot_jia2020"]
 
-#: What is wrong with that paper's numbers; the figure and the page say so.
+#: Faults of the rules of that paper, as the page states them.
 FAULTS: Final = (
     "its pairing (a box of ±1.5 px) is not one to one; its precision is recall times a ratio of "
     "totals, cut at 1; an empty bin counts as 1; frames are averaged, not counted together; a bin "
@@ -54,7 +54,7 @@ def plot_jia2020(
     point: str = DEFAULT_POINT,
     styles: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
-    """Draw two of that paper's quantities in one panel, as it does; return what was drawn.
+    """Draw two quantities of that paper in one panel, as the paper does; return the drawn rows.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def jia2020_layout(
     point: str = DEFAULT_POINT,
     styles: Mapping[str, Style] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
-    """Return that paper's figure above the same layout with this program's measures; its numbers.
+    """Return the paper's figure above the same layout with this program's scores; its numbers.
 
     Returns
     -------

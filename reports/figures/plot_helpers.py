@@ -1,4 +1,4 @@
-"""What every figure shares: a point with its bar, a legend, a grid of panels, a hollow bin."""
+"""Plot helpers: points with error bars, legends, grids of panels, bins of a low count."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ __all__ = [
     "annotate_empty",
     "bars",
     "bin_numbers",
+    "count_frames",
     "dodge",
     "errorbar_points",
-    "frames_said",
     "group_order",
     "group_title",
     "handle",
@@ -40,12 +40,12 @@ __all__ = [
 LOW_COUNT: Final = 10
 #: Opacity of a bin of a low count.
 PALE: Final = 0.45
-#: So many groups get a panel of their own; the tables hold all.
+#: This many groups get a panel of their own; the tables hold all.
 MOST_PANELS: Final = 9
 
 
 def low_count_handle() -> Line2D:
-    """Return the legend's entry for a bin of a low count."""
+    """Return the legend entry for a bin of a low count."""
     return Line2D(
         [],
         [],
@@ -76,11 +76,11 @@ def shown_groups(table: pd.DataFrame) -> list[str]:
 
 
 def group_title(group: str) -> str:
-    """Return what a group is called above a panel."""
+    """Return the title of a group's panel."""
     return "all groups" if group == ALL_GROUPS else shorten(group)
 
 
-def frames_said(n: float) -> str:
+def count_frames(n: float) -> str:
     """Return ``1 frame`` or ``7 frames``."""
     return f"{int(n)} frame{'' if int(n) == 1 else 's'}"
 
@@ -99,7 +99,7 @@ def bars(value: Any, lo: Any, hi: Any) -> npt.NDArray[np.float64]:
 
 
 def dodge(i: int, n: int, width: float, most: float = 0.13) -> float:
-    """Return how far the i-th of n detectors stands from the middle of a bin of `width`."""
+    """Return the horizontal dodge of detector `i` of `n` from the middle of a bin of `width`."""
     return (i - (n - 1) / 2) * min(most, 0.6 / max(n, 1)) * width
 
 
@@ -115,7 +115,7 @@ def errorbar_points(
     line: str = "-",
     size: float = 5.0,
 ) -> None:
-    """Draw points joined by a thin line, with their bars; those of a low count hollow and pale."""
+    """Draw points with error bars, joined by a thin line; those of a low count hollow and pale."""
     x, value = np.asarray(x, dtype=float), np.asarray(value, dtype=float)
     hollow = np.zeros(len(x), dtype=bool)
     if low_count is not None:
@@ -166,7 +166,7 @@ def bin_numbers(ax: Axes, drawn: pd.DataFrame) -> None:
 
 
 def handle(style: Style, label: str, **more: Any) -> Line2D:
-    """Return a legend's entry."""
+    """Return a legend entry."""
     settings: dict[str, Any] = {
         "color": style.color,
         "marker": style.marker,
@@ -176,7 +176,7 @@ def handle(style: Style, label: str, **more: Any) -> Line2D:
 
 
 def handles(styles: Mapping[str, Style]) -> list[Line2D]:
-    """Return one entry a detector."""
+    """Return one legend entry a detector."""
     return [handle(style, shorten(name)) for name, style in styles.items()]
 
 
@@ -216,7 +216,7 @@ def panels(
     axes = list(figure.subplots(rows, columns, squeeze=False, **more).ravel())
     for ax in axes[n:]:
         ax.remove()
-    for i, ax in enumerate(axes[:n]):  # whatever is shared, a panel at the edge has its labels
+    for i, ax in enumerate(axes[:n]):  # with shared axes too, a panel at the edge has its labels
         if i + columns >= n:
             ax.tick_params(labelbottom=True)
     return figure, axes[:n]

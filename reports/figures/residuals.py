@@ -1,4 +1,4 @@
-"""Figures of how well found sources are measured: position and magnitude against the truth."""
+"""Figures of the residuals of found sources: position and magnitude minus the truth."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def plot_residuals(
     point: str = DEFAULT_POINT,
     styles: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
-    """Draw the bias or scatter of a measurement against S/N or magnitude; return what was drawn.
+    """Draw the bias or scatter of a measurement against S/N or magnitude; return the drawn rows.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def plot_residuals(
     -------
     DataFrame
         The rows with an edge, with `x_drawn`, `value` (the statistic) and
-        `thin`. Bins stand side by side, their edges between them.
+        `thin`. Bins are drawn equally wide, with their edges between them.
     """
     styles = styles_of(astrometry, styles)
     by, name = _QUANTITIES[quantity]
@@ -110,7 +110,7 @@ def plot_residuals(
             ax.set_ylim(low - 0.24 * (high - low), high)  # room for the numbers
             bin_numbers(ax, drawn)
         else:
-            annotate_empty(ax, "nothing of this in the run")
+            annotate_empty(ax, "no such sources in this run")
     return drawn
 
 

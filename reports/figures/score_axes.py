@@ -1,4 +1,4 @@
-"""Drawing scores and limits on an axis of one's own; each function returns what it drew."""
+"""Draw scores and depth on a given axis; each function returns the drawn rows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = [
     "plot_score",
 ]
 
-#: What the axis is called, by the axis of a metric.
+#: Label of the magnitude axis, by the axis of a metric.
 _MAGNITUDE_LABELS: Final[Mapping[str, str]] = {
     "true": "true magnitude [mag]",
     "measured": "measured magnitude [mag]",
@@ -104,7 +104,7 @@ def plot_score(
     point: str = DEFAULT_POINT,
     styles: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
-    """Draw one score against magnitude for every detector; return what was drawn.
+    """Draw one score against magnitude for every detector; return the drawn rows.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def plot_precision_recall(
     group: str = ALL_GROUPS,
     styles: Mapping[str, Style] | None = None,
 ) -> pd.DataFrame:
-    """Draw purity against completeness as the score threshold is swept; return what was drawn.
+    """Draw purity against completeness as the score threshold is swept; return the drawn rows.
 
     Parameters
     ----------
@@ -249,7 +249,7 @@ def plot_precision_recall(
 def plot_groups(
     ax: Axes, table: pd.DataFrame, label: str, styles: Mapping[str, Style]
 ) -> pd.DataFrame:
-    """Draw one dot and interval a group and detector; return what was drawn.
+    """Draw one dot and interval a group and detector; return the drawn rows.
 
     Parameters
     ----------
@@ -369,7 +369,7 @@ def draw_strip(ax: Axes, drawn: pd.DataFrame, styles: Mapping[str, Style], count
 
 
 def _draw_equal_f1(ax: Axes) -> None:
-    """Draw faint lines of equal F1, the frame of reference of a precision-recall plane."""
+    """Draw faint lines of equal F1."""
     for f1 in (0.2, 0.4, 0.6, 0.8):
         recall = np.linspace(f1 / (2 - f1), 1.0, 60)
         ax.plot(
@@ -379,7 +379,7 @@ def _draw_equal_f1(ax: Axes) -> None:
 
 
 def _operating_points(scores: pd.DataFrame, detector: str, group: str) -> pd.DataFrame:
-    """Return where a detector stands at each operating point, with intervals."""
+    """Return completeness and purity at each operating point, with intervals."""
     rows = scores[
         (scores["detector"] == detector)
         & (scores["group"] == group)

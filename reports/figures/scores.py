@@ -1,6 +1,7 @@
-"""Whole figures of scores and limits, each returned with the numbers it draws.
+"""Figures of scores and depth, each returned with the numbers that it draws.
 
-What goes on one axis is in `skyduel.reports.figures.score_axes`. Nothing here computes a score.
+The functions that draw on one axis are in `skyduel.reports.figures.score_axes`. Nothing here
+computes a score.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from skyduel.evaluation.scoring.metrics import HEADLINE, listed, metric
 from skyduel.reports.figures.plot_helpers import (
     annotate_empty,
-    frames_said,
+    count_frames,
     group_title,
     handles,
     legend,
@@ -73,7 +74,7 @@ def scores_by_magnitude(
         which = "all groups" if group == ALL_GROUPS else f"group {shorten(group)}"
         figure.suptitle(
             f"Scores by magnitude: {which}, operating point: {point_name(point)}, "
-            f"{frames_said(n_frames)}"
+            f"{count_frames(n_frames)}"
         )
         legend(figure, [*handles(styles), low_count_handle()])
     return figure, pd.concat(drawn, ignore_index=True)
@@ -191,7 +192,7 @@ def dots_by_group(
             plot_groups(ax, table[table["point"] == point], "", styles)
             ax.set_title(point_name(point))
         if not len(table):
-            annotate_empty(axes[0], "nothing of this in the run")
+            annotate_empty(axes[0], "no such values in this run")
         shown = table["value"].to_numpy(dtype=float)
         shown = shown[np.isfinite(shown)]
         if wide and len(shown) and shown.min() > 0 and shown.max() > _WIDE * shown.min():

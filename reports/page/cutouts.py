@@ -1,4 +1,4 @@
-"""Cut-outs of a run's frames: small pictures on one sheet, with what lies in them."""
+"""Cut-outs of a run's frames: small pictures on one sheet, with marks of the sources in them."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class Cut:
     detector : int
         Number of the detector in the run, and of its sheet.
     frame, place : str
-        The frame; where the viewer finds the source, as a query.
+        The frame, and the source's place in the viewer as a query string.
     where, label : str
-        The place for the caption, and all of the caption in one sentence.
+        The position for the caption, and the whole caption in one sentence.
     facts : tuple of str
         The rest of the caption.
     across : int
@@ -49,7 +49,7 @@ class Cut:
     view_box : str
         Its square of the sheet.
     marks : Markup
-        SVG of what lies in it.
+        SVG of the marks in it.
     """
 
     detector: int
@@ -73,7 +73,7 @@ def cut_out(
     number: int,
     title: str,
 ) -> tuple[Image.Image | None, Cut]:
-    """Return the cell of the sheet and what stands with it.
+    """Return the picture of a cut-out and its caption, place and marks.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def cut_out(
     number : int
         Of the cell on the detector's sheet.
     title : str
-        What the kind of mistake is called.
+        Name of the kind of error.
     """
     x, y, frame = float(row["x"]), float(row["y"]), str(row["frame"])
     missed = row["side"] == "missed"
@@ -155,9 +155,9 @@ def _number(value: float, digits: int) -> str:
 
 
 class Marks:
-    """Truths and detections of one frame, and what became of them.
+    """Truths and detections of one frame with their outcomes.
 
-    Nothing is in it where the run lacks one of their files.
+    Empty where the run lacks one of the files.
     """
 
     def __init__(self, run: Run, detector: str, point: str, frame: str) -> None:
@@ -209,7 +209,7 @@ def _shapes(table: pd.DataFrame) -> Floats:
 
 
 def _here(length: float, corner: tuple[int, int]) -> Markup:
-    """Return ticks around the middle, where the mistake is; a streak needs none."""
+    """Return ticks around the middle, where the error is; a streak needs none."""
     if length > 0.3 * CUT_PX:
         return Markup("")
     u, v = corner[0] + CUT_PX / 2, corner[1] + CUT_PX / 2

@@ -1,4 +1,4 @@
-"""Cut-outs of the most instructive misses and false detections of each detector, by kind."""
+"""Gallery of cut-outs: missed sources and false detections of each detector, by kind."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ __all__ = [
     "PER_KIND",
     "Gallery",
     "Kind",
-    "choose_mistakes",
+    "choose_errors",
     "gallery",
 ]
 
-#: Cut-outs of one detector and kind at the most.
+#: Most cut-outs of one detector and kind.
 PER_KIND: Final = 6
-#: Of these, from one frame, as long as other frames have some.
+#: Most of these from one frame, as long as other frames have some.
 PER_FRAME: Final = 2
-#: Cut-outs of the page; with more, each kind has fewer.
+#: Most cut-outs of the page. With more kinds, each has fewer.
 MOST_CUTS: Final = 400
 
-#: Kinds for which nobody is to blame: they are not opened first.
-_BLAMELESS: Final = frozenset({("missed", "faint"), ("false", "noise")})
+#: Kinds that are no fault of a detector: they are not opened first.
+_EXCUSED: Final = frozenset({("missed", "faint"), ("false", "noise")})
 
 
 @dataclass(frozen=True)
@@ -51,20 +51,20 @@ class Kind:
     side: str
     kind: str
     title: str
-    gist: str
+    rule: str
     opened: bool
     counts: tuple[tuple[int, str, int | None], ...]
     rows: tuple[tuple[int, str, tuple[Cut, ...]], ...]
 
     @property
     def name(self) -> str:
-        """Side and kind in one word."""
+        """Side and kind, joined by a hyphen."""
         return f"{self.side}-{self.kind}"
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """What ``gallery.html.j2`` renders.
+    """Values of ``gallery.html.j2``.
 
     `sheets` has a detector's number, width and height [px] and picture,
     `frames` how many cut-outs each frame has.
@@ -81,12 +81,12 @@ class Gallery:
 
     @property
     def n_cuts(self) -> int:
-        """How many cut-outs there are."""
+        """Number of cut-outs."""
         return sum(len(cuts) for kind in self.kinds for _, _, cuts in kind.rows)
 
 
-def choose_mistakes(sources: pd.DataFrame, point: str, per_kind: int = PER_KIND) -> pd.DataFrame:
-    """Return the mistakes that are shown, chosen by rule and not by eye.
+def choose_errors(sources: pd.DataFrame, point: str, per_kind: int = PER_KIND) -> pd.DataFrame:
+    """Return the errors that the gallery shows, chosen by a rule.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def choose_mistakes(sources: pd.DataFrame, point: str, per_kind: int = PER_KIND)
     point : str
         The operating point.
     per_kind : int
-        Of each detector, side and kind at the most.
+        Most rows of each detector, side and kind.
 
     Returns
     -------
@@ -145,7 +145,7 @@ def gallery(run: Run, point: str) -> Gallery | None:
     sources = sources[sources["detector"].isin(list(numbers))]
     kinds = sources.loc[sources["point"] == point, ["detector", "side", "kind"]].drop_duplicates()
     per_kind = max(1, min(PER_KIND, MOST_CUTS // max(len(kinds), 1)))
-    chosen = choose_mistakes(sources, point, per_kind)
+    chosen = choose_errors(sources, point, per_kind)
     if not len(chosen):
         return None
     cells: dict[int, list[Image.Image | None]] = {}
@@ -178,16 +178,16 @@ def gallery(run: Run, point: str) -> Gallery | None:
 
 def _rule(per_kind: int) -> str:
     return (
-        f"Of each detector and kind up to {per_kind}: the missed sources of highest S/N and the "
-        f"false detections of highest score, the first {PER_FRAME} of each frame before any more "
-        "of it. No eye chose them."
+        f"Up to {per_kind} of each detector and kind: the missed sources of highest S/N and the "
+        f"false detections of highest score. Up to {PER_FRAME} of each frame come first, then the "
+        "others. The choice is by this rule alone."
     )
 
 
 def _totals(
     run: Run, point: str, numbers: Mapping[str, int]
 ) -> dict[tuple[str, str], dict[int, int]]:
-    """Return how many mistakes of each side and kind each detector made in all frames."""
+    """Return the number of errors of each side and kind, by detector, in all frames."""
     table = run.analysis("mistakes")
     totals: dict[tuple[str, str], dict[int, int]] = {}
     if not len(table):
@@ -216,8 +216,8 @@ def _kinds(
 
     opened = set()
     for side in ("missed", "false"):
-        blamed = [k for k in order if k[0] == side and k not in _BLAMELESS]
-        opened |= set(sorted(blamed, key=size, reverse=True)[:1])
+        faults = [k for k in order if k[0] == side and k not in _EXCUSED]
+        opened |= set(sorted(faults, key=size, reverse=True)[:1])
     out = []
     for side, kind in order:
         named = error_kind(kind)

@@ -53,7 +53,7 @@ class _ShownSection:
     values: Mapping[str, Any]
 
 
-#: A picture on the page is no wider than this [px]; the files beside it are.
+#: Greatest width of a picture on the page [px]; the files beside the page keep their size.
 _WIDEST: Final = 1100
 
 _ENVIRONMENT: Final = Environment(
@@ -136,8 +136,8 @@ def _shown(
 def inline_svg(svg: bytes, name: str, alt: str) -> Markup:
     """Return an SVG of `figure_files` as an element of the page.
 
-    What HTML has no use for is left out: prologue, metadata, comments,
-    namespaces. Ids are prefixed with `name`, so that two figures' do not meet.
+    Prologue, metadata, comments and namespaces are removed, since HTML does not
+    need them. Ids are prefixed with `name`, so that those of two figures differ.
     """
     body = svg.decode("utf-8")
     body = body[body.index("<svg") :]
@@ -152,7 +152,7 @@ def inline_svg(svg: bytes, name: str, alt: str) -> Markup:
     body = re.sub(r'\bd="[^"]*"', lambda d: re.sub(r"(\.\d\d)\d+", r"\1", d.group(0)), body)
     head = re.search(r'viewBox="\S+ \S+ (\S+) [^"]*"', body)
     box = ""
-    if head:  # letters of all figures have one size where there is room
+    if head:  # text has the same size in all figures where there is room
         box = f'{head.group(0)} style="max-width: {1.5 * float(head.group(1)):.0f}px"'
     opening = f'<svg {box} role="img" aria-label="{html.escape(alt)}">'
     return Markup(re.sub(r"<svg[^>]*>", lambda _: opening, body, count=1).strip())
@@ -177,7 +177,7 @@ def _script(source: str) -> Markup:
 
 
 def _script_policy(scripts: Sequence[str]) -> Markup:
-    """Return the part of the page's content policy that admits these scripts and no other."""
+    """Return the part of the page's content security policy that allows only these scripts."""
     digests = [hashlib.sha256(s.encode("utf-8")).digest() for s in scripts]
     hashes = " ".join(f"'sha256-{base64.b64encode(d).decode('ascii')}'" for d in digests)
     return Markup(f"; script-src {hashes}" if hashes else "")

@@ -1,4 +1,4 @@
-"""What the page has beside its tables and figures: the gallery, the viewer, their scripts."""
+"""The interactive parts of the page: the gallery, the viewer and their scripts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from skyduel.run_folder.read_run import Run
 
 __all__ = ["Interactive", "interactive"]
 
-#: In the order in which they need each other.
+#: Scripts of the viewer; each uses those before it.
 _VIEWER_SCRIPTS: Final = ("viewer-data.js", "viewer-draw.js", "viewer-facts.js", "viewer.js")
 _GALLERY_SCRIPTS: Final = ("gallery.js",)
 

@@ -14,7 +14,7 @@ from skyduel.core.io.atomic_files import atomic_path
 
 __all__ = ["BROWSERS", "browser_command", "find_browser", "write_pdf"]
 
-#: Programs that can print a page, in the order in which they are looked for.
+#: Programs that can print a page, in the order of search.
 BROWSERS: Final = (
     "chromium",
     "chromium-browser",
@@ -31,7 +31,7 @@ def find_browser() -> str | None:
 
 
 def browser_command(browser: str, profile: str | Path) -> list[str]:
-    """Return the command of a browser without a window, a network or anything it remembers."""
+    """Return the command of a headless browser without network and with an empty profile."""
     flags = ["--headless", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
     flags += ["--disable-component-update", "--disable-sync", f"--user-data-dir={profile}"]
     if getattr(os, "geteuid", lambda: 1)() == 0:  # Chromium's sandbox refuses to run as root
@@ -79,8 +79,8 @@ def write_pdf(page: str | Path, browser: str | None = None) -> Path:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise BadInputError(browser, "a browser that prints", str(error)) from error
         if done.returncode or not printed.is_file():
-            said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-            why = said[-1] if said else f"exit code {done.returncode}"
+            lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+            why = lines[-1] if lines else f"exit code {done.returncode}"
             raise BadInputError(browser, "a browser that prints", why)
         target.write_bytes(printed.read_bytes())
     return page.parent / "report.pdf"

@@ -1,4 +1,4 @@
-"""Pictures as the page holds them: ``data:`` addresses of PNG and WebP."""
+"""Encode pictures for the page, as ``data:`` addresses of PNG and WebP."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from PIL import Image, features
 
 __all__ = ["LOSS_NOTE", "data_uri", "small_uri"]
 
-#: How pictures of the viewer are compressed; the page says so.
+#: Note of the page on the compression of the viewer's pictures.
 LOSS_NOTE: Final = (
-    "The pictures are the run’s 8-bit previews, compressed with a loss of about a tenth of the "
-    "sky’s noise: for looking, not for measuring."
+    "The pictures are the run’s 8-bit previews. Their compression changes pixels by about a "
+    "tenth of the background noise. They are for inspection, not for measurement."
 )
-# Noise does not compress: a lossless picture takes twice the room for nothing the eye sees.
+# Noise does not compress: a lossless picture is twice as large, with no visible gain.
 _WEBP_QUALITY: Final = 80
 
 

@@ -1,4 +1,4 @@
-"""The data of the page's frame viewer: pictures, catalogues and outcomes, each held once."""
+"""Data of the page's frame viewer: pictures, catalogues and outcomes, each stored once."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ __all__ = [
     "viewer",
 ]
 
-#: Frames in the viewer at the most.
+#: Most frames in the viewer.
 MOST_FRAMES: Final = 40
-#: Pixels of all its pictures together [px], and along one side of a picture.
+#: Most pixels of all pictures together [px], and along one side of a picture.
 MOST_PIXELS: Final = 10_500_000
 _LONGEST: Final = 8192
-#: Rows of all its catalogues together, and of one of them.
+#: Most rows of all catalogues together, and of one of them.
 MOST_ROWS: Final = 150_000
 _MOST_OF_ONE: Final = 60_000
 #: Positions are rounded to this [px], to more in frames wider than 2700 px.
@@ -52,7 +52,7 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Viewer:
-    """What ``viewer.html.j2`` renders.
+    """Values of ``viewer.html.j2``.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class Viewer:
     frames : tuple of str
         Their names, in the viewer's order.
     notes : tuple of str
-        By which rule they were chosen, and what was rounded, reduced or left out.
+        The rule of the choice, and what was rounded, reduced or left out.
     """
 
     data: Markup
@@ -79,10 +79,10 @@ def choose_frames(
     run : Run
         The run.
     wanted : mapping
-        How many cut-outs of the gallery each frame has.
+        Number of cut-outs of the gallery in each frame.
     most : int
-        Frames at the most: the first of each group, then those with most
-        cut-outs, then the others, ties in the run's order.
+        Most frames: the first of each group, then those with most cut-outs,
+        then the others, ties in the run's order.
     """
     frames = run.scored_frames
     if len(frames) <= most:
@@ -101,7 +101,7 @@ def choose_frames(
 
 
 def even_cap(sizes: Sequence[int], most: int) -> int:
-    """Return the greatest size to which all can be cut so that they sum to `most` at the most."""
+    """Return the largest cap for which the capped sizes sum to at most `most`."""
     left, ordered = most, sorted(sizes)
     for i, size in enumerate(ordered):
         if size * (len(ordered) - i) > left:
@@ -111,7 +111,7 @@ def even_cap(sizes: Sequence[int], most: int) -> int:
 
 
 def safe_json(value: Any) -> Markup:
-    """Return JSON that is safe inside a script element, whatever texts it holds."""
+    """Return JSON that is safe inside a script element, for any text in it."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     for sign in "<>&":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
@@ -128,7 +128,7 @@ def viewer(run: Run, point: str, wanted: Mapping[str, int] | None = None) -> Vie
     point : str
         The operating point shown first.
     wanted : mapping, optional
-        How many cut-outs of the gallery each frame has; the viewer prefers these.
+        Number of cut-outs of the gallery in each frame; the viewer prefers these.
 
     Raises
     ------
@@ -201,7 +201,7 @@ def viewer(run: Run, point: str, wanted: Mapping[str, int] | None = None) -> Vie
 
 @dataclass(frozen=True, eq=False)
 class _Frame:
-    """What a run holds of one frame: truth, catalogues, and outcomes by detector and point."""
+    """Tables of one frame: truth, catalogues, and outcomes by detector and operating point."""
 
     truth: pd.DataFrame
     found: tuple[pd.DataFrame, ...]
@@ -227,9 +227,9 @@ def _read(run: Run, name: str, detectors: Sequence[str], points: Sequence[str]) 
 def _mistakes(
     run: Run, detectors: Sequence[str], points: Sequence[str]
 ) -> dict[str, dict[tuple[int, int], dict[tuple[bool, int], str]]]:
-    """Return by frame, detector and point the kind of each listed mistake.
+    """Return the kind of each listed error, by frame, detector and operating point.
 
-    Keys of the innermost: whether it is a truth, and its row.
+    Keys of the innermost mapping: True for a truth, and the row.
     """
     table = run.analysis("mistake_sources")
     kinds: dict[str, dict[tuple[int, int], dict[tuple[bool, int], str]]] = {}
@@ -336,7 +336,7 @@ def _pack(
 def _keep(
     table: pd.DataFrame, listed: set[int], used: npt.NDArray[np.bool_], cap: int, *, truth: bool
 ) -> Ints:
-    """Return the rows that are kept, ascending: the listed, then the brightest or surest."""
+    """Return the kept rows, ascending: the listed, then the brightest or of highest score."""
     rows = np.flatnonzero(used)
     if len(rows) <= cap:
         return rows
@@ -363,7 +363,7 @@ def _snr(table: pd.DataFrame, *, truth: bool) -> Floats:
 
 
 def _code(values: Floats, step: float) -> Ints:
-    """Return values as whole steps; what is undefined or does not fit as `_NOWHERE`."""
+    """Return values as whole steps; `_NOWHERE` where undefined or out of range."""
     steps = np.rint(values / step)
     fits = (steps >= 0) & (steps < _NOWHERE)
     return np.where(fits, steps, _NOWHERE).astype(np.int64)

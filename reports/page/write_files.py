@@ -1,4 +1,4 @@
-"""Writing a report's files: whole or not at all, and the same bytes from the same run."""
+"""Write the files of a report: atomically, and with the same bytes for the same run."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ _DPI = 150
 
 
 def write_file(path: Path, content: str | bytes) -> Path:
-    """Write a file so that a reader sees either the old or the new one; return its path.
+    """Write a file atomically; return its path.
 
-    Text is written as UTF-8 with the line ends it has. Missing folders are made.
+    A reader sees either the old file or the new one. Text is written as UTF-8 with
+    unchanged line ends. Missing folders are created.
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
     with atomic_path(path) as temporary:
@@ -32,7 +33,7 @@ def write_file(path: Path, content: str | bytes) -> Path:
 def csv_text(table: pd.DataFrame) -> str:
     """Return a table as CSV: ten significant digits, an undefined value as ``nan``.
 
-    Words that a spreadsheet would calculate have an apostrophe before them.
+    Text that a spreadsheet would evaluate as a formula gets a leading apostrophe.
     """
     return without_formulas(table).to_csv(
         index=False, float_format="%.10g", na_rep="nan", lineterminator="\n"
@@ -40,10 +41,10 @@ def csv_text(table: pd.DataFrame) -> str:
 
 
 def figure_files(figure: Figure, data: pd.DataFrame) -> dict[str, bytes]:
-    """Return a figure as ``png`` (150 dpi), ``svg`` and the ``csv`` of what it draws.
+    """Return a figure as ``png`` (150 dpi), ``svg`` and ``csv`` (the drawn numbers).
 
     The bytes depend on the figure alone: no date, and ids from a fixed salt.
-    The layout is found once and holds for all of them.
+    The layout is computed once, for both images.
     """
     png, svg = io.BytesIO(), io.BytesIO()
     with plot_style(), warnings.catch_warnings():

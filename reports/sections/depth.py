@@ -23,7 +23,7 @@ __all__ = ["DEPTH", "shape_table"]
 
 
 def shape_table(run: Run) -> Table | None:
-    """Return the fitted completeness curves beyond one half."""
+    """Return the fitted completeness curves: depth at 90 %, width, floor and ceiling."""
     limits = run.limits[run.limits["width_mag"].notna()]
     if not len(limits):
         return None

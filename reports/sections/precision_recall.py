@@ -53,9 +53,9 @@ def precision_table(run: Run) -> Table | None:
         tuple(rows),
         n_heads=3,
         note="The area under the precision-recall curve, whatever the operating point. By position "
-        "it rests on the pairs of all other scores; by boxes it is COCO’s, and its mean over kinds "
-        "at IoU 0.5 is the mAP of Jia et al. (2020). A detector that returns few false rows cannot "
-        "reach far along the curve.",
+        "it uses the same pairs as all other scores. By boxes it is COCO’s average precision, and "
+        "its mean over kinds at IoU 0.5 is the mAP of Jia et al. (2020). A detector that returns "
+        "few false rows cannot reach far along the curve.",
     )
 
 

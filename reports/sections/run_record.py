@@ -76,7 +76,7 @@ def _how_it_was_made(run: Run) -> Mapping[str, Any]:
 
 
 def _facts(record: Mapping[str, Any]) -> Table:
-    """Return what was run, with what and on what."""
+    """Return the table of the run: command, times, versions, seeds and machine."""
     rows = [
         ("Command", record.get("command")),
         ("Started (UTC)", record.get("created_utc")),
@@ -88,14 +88,14 @@ def _facts(record: Mapping[str, Any]) -> Table:
         rows += [(f"{title} {k}", v) for k, v in (record.get(key) or {}).items()]
     promises = record.get("promises") or {}
     rows += [
-        ("The same tables come of", promises.get("same_tables")),
+        ("Same tables promised for", promises.get("same_tables")),
         ("Not promised for", promises.get("not_promised")),
     ]
     return Table("The run", ("Fact", "Value"), tuple((text(k), text(v)) for k, v in rows))
 
 
 def _dataset(run: Run) -> Table:
-    """Return the data set's facts: all that the record says, frames counted by split and group."""
+    """Return the table of the data set: its record, and the number of frames by split and group."""
     dataset = run.record.get("dataset", {})
     rows = [
         (text(k), text(v if isinstance(v, str | int | float) else _json(v)))
@@ -114,16 +114,16 @@ def _dataset(run: Run) -> Table:
 
 def _truth_note(run: Run) -> str:
     dataset = run.record.get("dataset", {})
-    told = [k for k in ("truth", "truth_source", "description", "provenance") if dataset.get(k)]
-    if told:
-        return f"How the truth was made: {'; '.join(str(dataset[k]) for k in told)}"
+    stated = [k for k in ("truth", "truth_source", "description", "provenance") if dataset.get(k)]
+    if stated:
+        return f"How the truth was made: {'; '.join(str(dataset[k]) for k in stated)}"
     if (run.path / "data").is_dir():  # only the built-in set lies inside the run folder
         return (
             "The frames are simulated by this program: the truth is every source that was put in, "
-            "and no contestant had a part in it."
+            "and no contestant took part in making it."
         )
     return (
-        "The run’s record names the files of the truth and does not say how it was made. A truth "
+        "The run’s record names the truth files but does not say how the truth was made. A truth "
         "that one contestant helped to make favours that contestant."
     )
 

@@ -1,4 +1,4 @@
-"""The report's tables as plain data: the page and the Markdown render the same cells."""
+"""Tables of the report as plain data; the page and the Markdown render the same cells."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ __all__ = [
     "text",
 ]
 
-#: The per-frame table ends after this many rows, and says so.
+#: Most rows of the per-frame table; its note says if there are more.
 MOST_FRAMES: Final = 500
-#: What stands for an undefined value.
+#: Text of an undefined value.
 UNDEFINED: Final = "–"
 
 
@@ -49,7 +49,7 @@ class Cell:
 
     @property
     def text(self) -> str:
-        """The cell as it is read."""
+        """The whole text of the cell."""
         return "".join(piece for piece, _ in self.parts)
 
 
@@ -235,7 +235,7 @@ def limits_table(run: Run) -> Table:
 
 
 def counts_table(run: Run) -> Table:
-    """Return what was counted and what was ignored, summed over frames and bins."""
+    """Return the counts and the ignored counts, summed over frames and bins."""
     # Where a point cuts each group by itself, the frames stand once more under ALL_GROUPS.
     whole = run.counts["group"] == ALL_GROUPS
     keys = ["point", "detector"]
@@ -285,7 +285,7 @@ def counts_table(run: Run) -> Table:
 
 
 def cost_table(run: Run) -> Table:
-    """Return what each detector cost, from the record."""
+    """Return time, speed and memory of each detector, from the record."""
     rows = [
         (
             text(d.get("name")),
@@ -316,7 +316,7 @@ def cost_table(run: Run) -> Table:
 
 
 def frames_table(run: Run, point: str) -> Table:
-    """Return truths, finds and false detections of every frame at one operating point."""
+    """Return truths, found and false detections of every frame at one operating point."""
     part = run.counts[run.counts["point"] == point]
     if (part["group"] != ALL_GROUPS).any():  # a point that cuts by group has each frame twice
         part = part[part["group"] != ALL_GROUPS]
@@ -351,7 +351,7 @@ def frames_table(run: Run, point: str) -> Table:
 
 
 def failures_table(run: Run) -> Table:
-    """Return what failed and why."""
+    """Return the failures and their reasons."""
     rows = [
         (
             text(f.get("frame")),

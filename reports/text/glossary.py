@@ -1,4 +1,4 @@
-"""What each term on the report page means."""
+"""Glossary of the report page."""
 
 from __future__ import annotations
 
@@ -18,34 +18,38 @@ _TERMS: Final[tuple[tuple[str, str], ...]] = (
         "detector’s own threshold; “calibrated” is the one of highest F1 on frames set apart for "
         f"that; “equal purity {NOMINAL_PURITY:g}” is the lowest at which purity is at least "
         f"{NOMINAL_PURITY:g} on the scored "
-        "frames themselves: good for comparing, but not a threshold anyone could have known.",
+        "frames themselves: good for a comparison, but not a threshold that could be known "
+        "beforehand.",
     ),
     (
         "S/N and magnitude of half completeness",
-        "Where the completeness curve falls through one half: fainter sources than this are missed "
-        "more often than found. Compare detectors at equal purity, for a lower threshold always "
-        "reaches fainter.",
+        "Where the completeness curve falls below one half: fainter sources are missed more often "
+        "than found. Compare detectors at equal purity, since a lower threshold always reaches "
+        "fainter.",
     ),
     (
         "Interval",
         "The range of values that the counts support, in brackets after the value: Wilson for "
         "proportions, a bootstrap over frames for scores that join both ({joined}), Poisson for "
-        "rates. scores.csv names the kind of each.",
+        "rates. scores.csv names the kind of each interval.",
     ),
     (
         "n",
-        "How many the value rests on: truths for completeness, detections for purity, both "
-        "together for {joined}. Bins with fewer than 10 are drawn hollow.",
+        "The number of objects behind a value: truths for completeness, detections for purity, "
+        "both together for {joined}. Bins with fewer than 10 are drawn hollow.",
     ),
-    ("A dash", "Undefined (NaN in the files): nothing to divide by. It is neither 0 nor 1."),
+    (
+        "A dash",
+        "Undefined (NaN in the files): there is nothing to divide by. It is neither 0 nor 1.",
+    ),
     (
         "Ignored",
-        "Counted neither for nor against: sources that are masked, at the edge, saturated or "
-        "fainter than the stated limit, and detections that pair with them.",
+        "Not counted: sources that are masked, at the edge, saturated or fainter than the stated "
+        "limit, and detections that are matched to them.",
     ),
     (
         "Duplicate",
-        "A false detection near a true source that another detection already has.",
+        "A false detection near a true source that is already matched to another detection.",
     ),
     ("No magnitude", "Detections too faint or too disturbed for the common aperture to measure."),
     (
@@ -66,24 +70,25 @@ _TERMS: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "Paired difference, p, Holm",
-        "Both detectors are scored on the same truths and frames, so what the frames share drops "
-        "out of their difference. p is the chance of so large a difference between equals; Holm’s "
-        "correction raises it for the number of questions asked.",
+        "Both detectors are scored on the same truths and frames, so effects common to both cancel "
+        "in the difference. p is the probability of a difference at least as large if the "
+        "detectors were equally good. Holm’s correction raises p for the number of comparisons.",
     ),
     (
         "Kind of mistake",
-        "Every miss and every false detection has one, by rules on the truth and the pixels: the "
-        "first that applies. “Other” misses are visible, alone and clean.",
+        "Every missed source and every false detection has exactly one kind: the first rule that "
+        "applies. The rules use the truth and the pixels. “Other” missed sources are visible, "
+        "isolated and free of artefacts.",
     ),
     (
         "Expected calibration error (ECE)",
-        "How far, on average, the probability a detector states is from the share that is right; "
-        "0 is exact.",
+        "The mean absolute difference between the probability that a detector states and the "
+        "share of right detections; 0 is exact.",
     ),
     (
         "Bias, scatter",
         "Of found minus true: the median, and 1.4826 times the median absolute deviation, which "
-        "is the standard deviation of a normal distribution and does not mind outliers.",
+        "is the standard deviation of a normal distribution and is robust against outliers.",
     ),
     (
         "Pairs by chance",

@@ -1,4 +1,4 @@
-"""What the paired comparisons of a run say: sentences for the verdict, and their table."""
+"""Paired comparisons of a run: sentences for the verdict, and their table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS
 
 __all__ = ["PAIRED_RULE", "differences_table", "paired_sentences"]
 
-#: How the sentences about pairs come about.
+#: Rule of the sentences about pairs.
 PAIRED_RULE: Final = (
     "“Finds more” and “scores higher” rest on paired differences: both detectors on the same "
     "truths and the same frames, resampled together. In a group a difference is called shown where "
@@ -26,7 +26,7 @@ PAIRED_RULE: Final = (
 
 
 def paired_sentences(run: Run, point: str, leaders: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return who is better where, by how much and how surely: one sentence a pair.
+    """Return one sentence a pair: the better detector, the differences and their evidence.
 
     Parameters
     ----------
@@ -35,8 +35,8 @@ def paired_sentences(run: Run, point: str, leaders: Sequence[str] = ()) -> tuple
     point : str
         The operating point.
     leaders : sequence of str
-        Of more than three pairs, only those with one of these are told; the
-        table holds all.
+        If there are more than three pairs, only those with one of these get a
+        sentence; the table holds all.
 
     Returns
     -------

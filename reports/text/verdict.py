@@ -1,7 +1,7 @@
-"""The verdict in plain words, by rules that are printed beside it.
+"""The verdict on a run in sentences, by rules that the page states.
 
-The rules know no favourite: detectors are ranked by value, and a difference
-is called clear only if the two intervals are apart.
+The rules favour no detector: detectors are ranked by value, and a difference
+is called clear only if the two intervals do not overlap.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
     "RULES",
     "RankedDetector",
     "Ranking",
-    "Section",
+    "VerdictPart",
     "cautions",
     "confidence",
     "leaders_table",
@@ -42,18 +42,18 @@ __all__ = [
     "verdict",
 ]
 
-#: Below this many frames the page says that there are few.
+#: With fewer frames than this the page warns.
 FEW_FRAMES: Final = 20
 
-#: How the verdict follows from the tables.
+#: Rules by which the verdict follows from the tables.
 RULES: Final = (
     "Detectors are ranked by the value in the table of scores, or of limits; equal values share "
     "the first place.",
-    "“Intervals apart” means that the interval of the first and that of the other have no value in "
-    "common; otherwise they “overlap” and this run does not settle which is better.",
-    "All detectors saw the same frames, so paired differences can settle what these separate "
-    "intervals cannot; overlapping intervals do not show equality.",
-    "An undefined value (NaN, nothing to divide by) takes no rank.",
+    "“Intervals apart” means that the intervals of the first and of the other detector have no "
+    "value in common. Otherwise they “overlap”, and this run does not settle which is better.",
+    "All detectors saw the same frames, so paired differences can settle what separate intervals "
+    "cannot. Overlapping intervals do not show equality.",
+    "An undefined value (NaN, nothing to divide by) has no rank.",
 )
 
 
@@ -64,7 +64,7 @@ def _main_scores() -> list[Metric]:
 
 @dataclass(frozen=True)
 class RankedDetector:
-    """One detector's place in a ranking; `apart` is whether its interval is off the first's."""
+    """One detector in a ranking; `apart`: its interval does not overlap the first one's."""
 
     detector: str
     value: float
@@ -82,18 +82,18 @@ class Ranking:
 
     @property
     def leaders(self) -> tuple[str, ...]:
-        """Those that share the best value; none if it is undefined for all."""
+        """The detectors with the best value; none if the value is undefined for all."""
         return tuple(s.detector for s in self.ranked if s.value == self.ranked[0].value)
 
     @property
     def clear(self) -> bool:
-        """Whether one detector is first and every other's interval is apart from its own."""
+        """True if one detector is first and no other interval overlaps its own."""
         rest = self.ranked[1:]
         return len(self.leaders) == 1 and bool(rest) and all(s.apart for s in rest)
 
 
 @dataclass(frozen=True)
-class Section:
+class VerdictPart:
     """A heading of the verdict and its sentences."""
 
     title: str
@@ -155,7 +155,7 @@ def ranking_sentence(ranking: Ranking, what: str, digits: int = 3) -> str:
     return text
 
 
-def verdict(run: Run) -> tuple[Section, ...]:
+def verdict(run: Run) -> tuple[VerdictPart, ...]:
     """Return the verdict on a run, the headline first.
 
     The headline is the overall F1 at the calibrated operating point, or at
@@ -164,21 +164,21 @@ def verdict(run: Run) -> tuple[Section, ...]:
     """
     if len(run.detectors) < 2:
         only = ", ".join(map(shorten, run.detectors)) or "none"
-        return (Section("Verdict", (f"Detectors in this run: {only}. Nothing to compare.",)),)
+        return (VerdictPart("Verdict", (f"Detectors in this run: {only}. Nothing to compare.",)),)
     points = [p for p in run.points if p in {CALIBRATED_POINT, DEFAULT_POINT}] or list(
         run.points[:1]
     )
     points.sort(key=lambda p: p != CALIBRATED_POINT)
-    sections: list[Section] = []
+    sections: list[VerdictPart] = []
     leaders: tuple[str, ...] = ()
     if points:
         leaders = rank(_overall(run, HEADLINE, ALL_GROUPS, points[0])).leaders
         told = paired_sentences(run, points[0], leaders)
         first, *others = _headline(run, points[0])
-        sections.append(Section("The answer", (first, *(told or others))))
+        sections.append(VerdictPart("The answer", (first, *(told or others))))
     if len(run.limits):
         sections.append(
-            Section(
+            VerdictPart(
                 f"Faint limit at equal purity {NOMINAL_PURITY:g}: S/N at which half is found",
                 _limit_sentences(
                     run, EQUAL_PURITY_POINT, paired_sentences(run, EQUAL_PURITY_POINT, leaders)
@@ -187,7 +187,7 @@ def verdict(run: Run) -> tuple[Section, ...]:
         )
     for point in points:
         sections.append(
-            Section(
+            VerdictPart(
                 f"All groups together, operating point: {point_name(point)}",
                 tuple(
                     ranking_sentence(
@@ -201,12 +201,12 @@ def verdict(run: Run) -> tuple[Section, ...]:
 
 
 def rules(run: Run) -> tuple[str, ...]:
-    """Return how the verdict follows from the tables that the run has."""
+    """Return the rules of the verdict for the tables that the run has."""
     return (PAIRED_RULE, *RULES) if len(run.comparisons) else RULES
 
 
 def leaders_table(run: Run) -> Table:
-    """Return who leads in every group, by every measure and at every operating point."""
+    """Return the leader in every group, by every measure and at every operating point."""
     rows = []
     for group in run.groups:
         for m in _main_scores():
@@ -226,7 +226,7 @@ def leaders_table(run: Run) -> Table:
 
 
 def cautions(run: Run) -> tuple[str, ...]:
-    """Return what a reader must know before trusting the verdict."""
+    """Return the cautions of a run: failures, few frames, no calibration, missing files."""
     said: list[str] = []
     status = str(run.record.get("status", "unknown"))
     if status != "complete":
@@ -253,22 +253,24 @@ def cautions(run: Run) -> tuple[str, ...]:
         frames = "1 frame was" if n_frames == 1 else f"{n_frames} frames were"
         said.append(
             f"Only {frames} scored, fewer than {FEW_FRAMES}: sources of one frame share its "
-            "seeing and sky, so intervals from so few frames are rough."
+            "seeing and background, so the intervals are rough."
         )
     if CALIBRATED_POINT not in run.points:
         said.append(
             "There is no calibrated operating point (the set had no calibration split): each "
-            "detector is judged at its own default threshold, which may not be its best."
+            "detector is scored at its own default threshold, which may not be its best."
         )
     for name in run.missing:
-        said.append(f"{name} is not in the run folder; what draws on it is left out.")
+        said.append(
+            f"{name} is not in the run folder. The parts of the report that need it are left out."
+        )
     if run.record.get("git_dirty"):
-        said.append("The code had changes that its git revision does not name.")
+        said.append("The code had changes beyond its git revision.")
     return tuple(said)
 
 
 def confidence(run: Run) -> str:
-    """Return what the brackets after a value hold."""
+    """Return the sentence on the intervals in brackets."""
     level = (run.record.get("rules") or {}).get("confidence")
     percent = f"{100 * level:g} % " if isinstance(level, int | float) else ""
     return f"Brackets hold the {percent}interval of a value."
@@ -288,7 +290,7 @@ def _headline(run: Run, point: str) -> tuple[str, ...]:
     if len(overall.leaders) > 1:
         ground = "and are equal"
     elif len(overall.ranked) == 1:
-        ground = "for it is undefined for all others"
+        ground = "because it is undefined for all others"
     lines = [
         f"{first} {have} the highest overall F1 (operating point: {point_name(point)}), {ground}."
     ]
@@ -299,7 +301,7 @@ def _headline(run: Run, point: str) -> tuple[str, ...]:
 
 
 def _limit_sentences(run: Run, point: str, told: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return what the limits say: about pairs where that is `told`, else who leads where."""
+    """Return the sentences on depth: about pairs if `told` has some, else the leaders by group."""
     limits = run.limits[run.limits["point"] == point]
     if not len(limits):
         return ("The run has no limits at equal purity.",)
@@ -312,13 +314,13 @@ def _limit_sentences(run: Run, point: str, told: Sequence[str] = ()) -> tuple[st
     by_group = {g: rank(_limits(run, g, point), "snr50", higher=False) for g in run.groups}
     return (
         *(told or _led(run, by_group, "the lowest such S/N")),
-        f"{first} Here one threshold serves all groups, and a group rich in false detections can "
-        "set it for the others; the lines above take each group by itself.",
+        f"{first} Here one threshold is used for all groups, and a group with many false "
+        "detections can determine it. The lines above use a threshold for each group.",
     )
 
 
 def _led(run: Run, by_group: dict[str, Ranking], what: str) -> list[str]:
-    """Return one sentence a detector: in how many groups it leads alone, and in which."""
+    """Return one sentence a detector: the groups in which it leads alone."""
     lines = []
     for detector in run.detectors:
         led = [g for g, r in by_group.items() if r.leaders == (detector,)]
@@ -352,7 +354,7 @@ def _everyone(run: Run, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _leader(ranking: Ranking, digits: int) -> Cell:
-    """Return a cell that names the first and says whom its interval does not clear."""
+    """Return a cell with the leader and the detectors whose intervals overlap its own."""
     if not ranking.ranked:
         return text("undefined for all")
     best = ranking.ranked[0].value

@@ -8,30 +8,31 @@ from helpers.synthetic_run import DETECTORS, GROUPS, N_BINS, write_run
 from matplotlib.figure import Figure
 
 from skyduel.reports import (
-    binned_scores_overview,
-    completeness_and_ideal,
-    completeness_curves,
     detector_styles,
-    differences_by_group,
-    differences_by_magnitude,
-    error_kinds_by_group,
-    error_kinds_by_magnitude,
-    fitted_completeness,
-    ideal_distance,
-    ignore_limits,
-    jia2020_layout,
     markdown,
-    migrations,
     plot_differences,
     plot_error_kinds,
     plot_forest,
     plot_ideal,
     plot_reliability,
-    purity_choices,
-    reliability_diagrams,
 )
 from skyduel.reports.error_kinds import ERROR_KINDS
-from skyduel.reports.figures.differences import overall_rows, pairs_shown
+from skyduel.reports.figures.binned_scores import binned_scores_overview, ignore_limits, migrations
+from skyduel.reports.figures.calibration import purity_choices, reliability_diagrams
+from skyduel.reports.figures.differences import (
+    differences_by_group,
+    differences_by_magnitude,
+    overall_rows,
+    pairs_shown,
+)
+from skyduel.reports.figures.error_kinds import error_kinds_by_group, error_kinds_by_magnitude
+from skyduel.reports.figures.ideal_observer import (
+    completeness_and_ideal,
+    completeness_curves,
+    fitted_completeness,
+    ideal_distance,
+)
+from skyduel.reports.figures.jia2020 import jia2020_layout
 from skyduel.reports.figures.residuals import residuals
 from skyduel.reports.page.markdown_report import markdown_cell
 from skyduel.reports.sections.all_sections import SECTIONS, report_figures

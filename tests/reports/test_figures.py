@@ -11,18 +11,15 @@ from helpers.synthetic_run import DETECTORS, N_BINS, write_run
 from matplotlib.figure import Figure
 
 from skyduel.core.errors import BadInputError
-from skyduel.reports import (
-    detector_styles,
-    frame_figure,
-    frame_marks,
+from skyduel.reports import detector_styles, frame_marks, plot_precision_recall, plot_score
+from skyduel.reports.figures.frame_overlay import frame_figure
+from skyduel.reports.figures.score_axes import bin_rows
+from skyduel.reports.figures.scores import (
     limits_by_group,
-    plot_precision_recall,
-    plot_score,
     precision_recall,
     scores_by_group,
     scores_by_magnitude,
 )
-from skyduel.reports.figures.score_axes import bin_rows
 from skyduel.reports.page.write_files import csv_text, figure_files
 from skyduel.reports.style import shorten
 from skyduel.run_folder import load_run

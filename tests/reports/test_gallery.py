@@ -18,7 +18,7 @@ from skyduel.evaluation.analyses.error_kinds import FALSE_KINDS, MISSED_KINDS
 from skyduel.reports.error_kinds import ERROR_KINDS
 from skyduel.reports.page import gallery as module
 from skyduel.reports.page.cutouts import CUT_PX
-from skyduel.reports.page.gallery import choose_mistakes, gallery
+from skyduel.reports.page.gallery import choose_errors, gallery
 from skyduel.reports.page.interactive import interactive
 from skyduel.run_folder import load_run
 
@@ -88,7 +88,7 @@ def _sources(rows):
 )
 def test_the_choice_follows_its_rule(rows, per_kind):
     sources = _sources(rows)
-    chosen = choose_mistakes(sources, "default", per_kind)
+    chosen = choose_errors(sources, "default", per_kind)
     assert list(chosen.columns) == list(sources.columns)
     # One by one: clearest first, two of a frame before any third.
     wanted = []
@@ -106,7 +106,7 @@ def test_the_choice_follows_its_rule(rows, per_kind):
             (first if number[r[3]] <= 2 else later).append(n)
         wanted += (first + later)[:per_kind]
     assert sorted(chosen.index) == sorted(wanted)
-    again = choose_mistakes(sources, "default", per_kind)
+    again = choose_errors(sources, "default", per_kind)
     assert list(again.index) == list(chosen.index)
 
 
@@ -114,10 +114,10 @@ def test_groups_widen_the_choice_only_where_they_share_the_threshold():
     rows = [("a", "missed", "k", "x", 1, 5.0), ("a", "missed", "k", "y", 2, 4.0)]
     sources = _sources(rows)
     sources["group"] = ["all", "sparse"]
-    assert list(choose_mistakes(sources, "default")["frame"]) == ["x", "y"]
+    assert list(choose_errors(sources, "default")["frame"]) == ["x", "y"]
     pure = sources.assign(point="purity95")
-    assert list(choose_mistakes(pure, "purity95")["frame"]) == ["x"]
-    assert len(choose_mistakes(pure, "default")) == 0
+    assert list(choose_errors(pure, "purity95")["frame"]) == ["x"]
+    assert len(choose_errors(pure, "default")) == 0
 
 
 def test_a_cut_out_is_of_its_place(run):

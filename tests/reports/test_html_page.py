@@ -356,7 +356,7 @@ def test_the_verdict_says_who_loses_too(tmp_path, reported):
     faint = verdict(run)[1].sentences
     assert len(faint) == len(DETECTORS) + 1
     assert faint[0].startswith("neural has the lowest such S/N in 3 of 3 groups")
-    assert "a group rich in false detections" in faint[-1]
+    assert "a group with many false detections" in faint[-1]
     # The same rules speak for the other side when the numbers do.
     path = write_run(tmp_path / "r", blind=("neural",), frames_per_group=1, previews=False)
     text = " ".join(s for section in verdict(load_run(path)) for s in section.sentences)

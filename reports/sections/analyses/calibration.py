@@ -17,7 +17,7 @@ __all__ = ["CALIBRATION", "calibration_table", "purity_table"]
 
 
 def calibration_table(run: Run) -> Table | None:
-    """Return how far scores are from probabilities."""
+    """Return the calibration errors of the scores."""
     errors = run.analysis("calibration_error")
     if not len(errors):
         return None
@@ -58,7 +58,7 @@ def calibration_table(run: Run) -> Table | None:
 
 
 def purity_table(run: Run) -> Table | None:
-    """Return the purity that was wanted beforehand, and what came of it."""
+    """Return the purity wanted beforehand and the purity reached."""
     choices = run.analysis("purity_choice")
     if not len(choices):
         return None
@@ -89,7 +89,7 @@ def purity_table(run: Run) -> Table | None:
         ),
         tuple(rows),
         n_heads=3,
-        note="A dash: no threshold serves.",
+        note="A dash: no threshold reaches the purity.",
     )
 
 

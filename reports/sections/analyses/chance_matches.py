@@ -11,7 +11,7 @@ __all__ = ["CHANCE_MATCHES", "chance_table"]
 
 
 def chance_table(run: Run) -> Table | None:
-    """Return how many pairs would be there by chance."""
+    """Return the number and share of pairs by chance."""
     chance = run.analysis("chance")
     if not len(chance):
         return None
@@ -31,7 +31,7 @@ def chance_table(run: Run) -> Table | None:
         (*HEADS, "Pairs", "Pairs by chance", "their share", "Truths", "Frames"),
         tuple(rows),
         n_heads=3,
-        note="Pairs that are left when the detections are shifted against the truth. In crowded "
+        note="Pairs that remain when the detections are shifted against the truth. In crowded "
         "frames a good part of a high completeness can be chance.",
     )
 

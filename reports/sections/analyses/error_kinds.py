@@ -25,7 +25,7 @@ __all__ = ["ERROR_KINDS_SECTION", "error_kinds_table"]
 
 
 def error_kinds_table(run: Run, point: str, side: str) -> Table | None:
-    """Return how many mistakes of each kind: one row a group and detector."""
+    """Return the numbers of each kind of error: one row a group and detector."""
     mistakes = run.analysis("mistakes")
     if not len(mistakes):
         return None
@@ -49,8 +49,8 @@ def error_kinds_table(run: Run, point: str, side: str) -> Table | None:
         ("Group", "Detector", *(error_kind(k).title for k in kinds)),
         tuple(rows),
         n_heads=2,
-        note="Every one has one kind, the first whose rule applies, so the kinds add up to all of "
-        "them.",
+        note="Each has exactly one kind, the first whose rule applies, so the kinds add up to the "
+        "total.",
     )
 
 

@@ -23,7 +23,7 @@ __all__ = ["IDEAL_OBSERVER", "ideal_table"]
 
 
 def ideal_table(run: Run) -> Table | None:
-    """Return how far each detector is behind the ideal observer."""
+    """Return the distance of each detector from the ideal observer."""
     ideal = run.analysis("ideal")
     if not len(ideal):
         return None
@@ -57,9 +57,9 @@ def ideal_table(run: Run) -> Table | None:
         ),
         tuple(rows),
         n_heads=3,
-        note="The ideal observer knows the PSF, the noise and every other source; “its” columns "
-        "are what it would find. Below zero, or above its completeness, within the interval is "
-        "chance.",
+        note="The ideal observer knows the PSF, the noise and every other source. “Its” columns "
+        "are what it would find. A distance below zero, or a completeness above its completeness, "
+        "is chance if the interval allows it.",
     )
 
 

@@ -34,7 +34,7 @@ _MEASURED: Final[Mapping[str, str]] = {
 
 
 def residuals_table(run: Run, point: str) -> Table | None:
-    """Return how well found sources are measured, over all of them."""
+    """Return bias and scatter of the measured positions and magnitudes, all bins together."""
     table = run.analysis("astrometry")
     if not len(table):
         return None
@@ -58,8 +58,8 @@ def residuals_table(run: Run, point: str) -> Table | None:
         tuple(rows),
         n_heads=3,
         note="Found minus true. Scatter is 1.4826 times the median absolute deviation. Positions "
-        "come from pairs, so none is off by more than the pairing radius. Magnitudes are those of "
-        "the common aperture, the same for every detector.",
+        "come from pairs, so no error exceeds the pairing radius. Magnitudes are measured in the "
+        "common aperture, which is the same for every detector.",
     )
 
 

@@ -24,7 +24,7 @@ __all__ = ["SNR_LIMIT", "ignore_table"]
 
 
 def ignore_table(run: Run, point: str) -> Table | None:
-    """Return how the scores move with the ignore limit."""
+    """Return the scores at each ignore limit."""
     table = run.analysis("ignore_limit")
     if not len(table):
         return None
