@@ -54,7 +54,7 @@ Pair = tuple[str, str]
 
 
 def pairs_shown(comparisons: pd.DataFrame) -> list[Pair]:
-    """Return the pairs that figures show: all, or of many only those of the first detector."""
+    """Return the pairs shown in figures: all, or if many, those of the first detector."""
     table = comparisons[["detector_a", "detector_b"]].astype(str).drop_duplicates()
     pairs = [(a, b) for a, b in table.itertuples(index=False)]
     return pairs if len(pairs) <= MOST_PAIRS else [p for p in pairs if p[0] == pairs[0][0]]

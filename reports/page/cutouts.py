@@ -179,7 +179,7 @@ class Marks:
         ]
 
     def length(self, truth: bool, row: int) -> float:
-        """Return the length [px] of a streak of the truth or the catalogue; 0 of all else."""
+        """Return the length [px] of a streak of the truth or the catalogue; 0 for a point."""
         table = self._all[truth]
         return float(2 * np.hypot(*table[row, 2:])) if 0 <= row < len(table) else 0.0
 

@@ -30,7 +30,7 @@ def heads(row: Mapping[Any, Any]) -> tuple[Cell, Cell, Cell]:
 
 
 def rows_in_order(run: Run, table: pd.DataFrame) -> Iterator[dict[Any, Any]]:
-    """Yield rows by group, operating point and detector; a table without points has none."""
+    """Yield rows by group, operating point and detector; the table may lack points."""
     groups, points = list(table_groups(run)), list(run.points)
     detectors = list(run.detectors)
     if "point" not in table:

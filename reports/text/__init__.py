@@ -1,1 +1,1 @@
-"""Sentences of the report: verdict, glossary, Markdown summary."""
+"""Sentences of the report: verdict, paired comparisons, glossary."""
