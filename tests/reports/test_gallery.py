@@ -184,7 +184,7 @@ def test_many_kinds_share_the_room(run, monkeypatch):
     shown = gallery(run, "default")
     assert shown.per_kind == 2
     assert shown.n_cuts == 16
-    assert "up to 2" in shown.rule
+    assert "Up to 2 of each detector and kind" in shown.rule
 
 
 def test_kinds_are_counted_ordered_and_opened_by_rule(run):
