@@ -17,6 +17,7 @@ from skyduel.runner.tune import TuningRules
 
 __all__ = [
     "Bins",
+    "Columns",
     "Config",
     "Cutout",
     "Objective",
@@ -90,6 +91,14 @@ Pairing = Annotated[
 Bins = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(metavar="START:STOP:STEP", help="Magnitude bins. Default: chosen from the truth."),
+]
+Columns = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        metavar="OURS=THEIRS,...",
+        help="Columns under other names, e.g. ra=RAJ2000,mag=rmag. Our names: x, y, ra, dec, mag, "
+        "flux, flux_err, score, kind, flags, ...",
+    ),
 ]
 Workers = Annotated[
     Optional[int],  # noqa: UP045

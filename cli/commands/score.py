@@ -6,12 +6,22 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Final, Optional
 
+import numpy as np
+import numpy.typing as npt
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from skyduel.cli.commands.options import Bins, Config, Pairing, RadiusPx, read_config, rules_from
-from skyduel.cli.console import wide_out
+from skyduel.cli.commands.options import (
+    Bins,
+    Columns,
+    Config,
+    Pairing,
+    RadiusPx,
+    read_config,
+    rules_from,
+)
+from skyduel.cli.console import err, wide_out
 from skyduel.core import (
     BadInputError,
     Catalog,
@@ -21,6 +31,9 @@ from skyduel.core import (
     forced_photometry,
     read_catalog,
 )
+from skyduel.core.io.column_names import parse_columns
+from skyduel.core.io.tables import read_column_names
+from skyduel.core.wcs import plane_positions
 from skyduel.evaluation import (
     ScoreReport,
     ScoringRules,
@@ -28,6 +41,7 @@ from skyduel.evaluation import (
     score_catalogs,
 )
 from skyduel.evaluation.analyses.jia2020 import jia2020_table
+from skyduel.evaluation.matching.no_matches import frame_warning, match_warning
 from skyduel.evaluation.scoring.metrics import listed, metric
 from skyduel.evaluation.table_keys import ALL_BINS
 
@@ -67,6 +81,15 @@ def command(
             "for comparison with that paper.",
         ),
     ] = "skyduel",
+    columns: Columns = None,
+    truth_columns: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="OURS=THEIRS,...", help="As --columns, for TRUTH only."),
+    ] = None,
+    found_columns: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="OURS=THEIRS,...", help="As --columns, for FOUND only."),
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     config: Config = None,
 ) -> None:
@@ -84,7 +107,11 @@ def command(
         raise BadInputError("--metric jia2020", "positions in px", "--radius-arcsec")
     rules = rules_from(read_config(config), radius_px=radius_px, bins=bins, pairing=pairing)
     image = None if frame is None else entry_of(frame).read()
-    detections, sources = _prepared(found, truth, image, rules, radius_arcsec is not None)
+    mappings = _mappings(found, truth, columns, found_columns, truth_columns)
+    on_sky = radius_arcsec is not None
+    read = [read_catalog(path, columns=mapping, frame=image, on_sky=on_sky)
+            for path, mapping in zip((found, truth), mappings, strict=True)]  # fmt: skip
+    detections, sources = _prepared(read[0], read[1], image, rules, on_sky)
     report = score_catalogs(
         sources,
         detections,
@@ -97,6 +124,8 @@ def command(
         threshold=threshold,
         radius_arcsec=radius_arcsec,
     )
+    for line in _warnings(read[0], read[1], report, None if image is None else image.shape):
+        err.print(f"skyduel: {line}", markup=False, highlight=False, style="yellow", soft_wrap=True)
     if metric == "jia2020":
         _print_jia2020(report, json_)
     elif json_:
@@ -130,12 +159,67 @@ def _print_jia2020(report: ScoreReport, as_json: bool) -> None:
     wide_out().print(table)
 
 
+def _mappings(
+    found: Path, truth: Path, both: str | None, of_found: str | None, of_truth: str | None
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the column mappings of both catalogues.
+
+    A column of --columns need be in one of the two only.
+
+    Raises
+    ------
+    BadInputError
+        If a column of --columns is in neither, with the columns of both.
+    """
+    own = [
+        {} if text is None else parse_columns(text, option)
+        for text, option in ((of_found, "--found-columns"), (of_truth, "--truth-columns"))
+    ]
+    if both is None:
+        return own[0], own[1]
+    mapping = parse_columns(both)
+    present = [read_column_names(path) for path in (found, truth)]
+    known = [{name.lower() for name in names} for names in present]
+    for name, given in mapping.items():
+        if not any(given.lower() in names for names in known):
+            raise BadInputError(
+                "--columns",
+                f"a column {given!r} for {name!r} in {found} or {truth}",
+                f"columns {', '.join(present[0])}; and {', '.join(present[1])}",
+            )
+    shared = [{n: g for n, g in mapping.items() if g.lower() in names} for names in known]
+    return shared[0] | own[0], shared[1] | own[1]
+
+
+def _warnings(
+    found: Catalog, truth: Catalog, report: ScoreReport, shape: tuple[int, int] | None
+) -> list[str]:
+    """Return what was decided about the files, and whether the catalogues meet at all."""
+    lines = [f"{c.source}: {n}" for c in (found, truth) for n in c.table.meta.get("notes", ())]
+    apart = [frame_warning(truth, "truth rows", shape), frame_warning(found, "detections", shape)]
+    if any(apart):
+        return [*lines, *(line for line in apart if line)]
+    pairing = report.frame.pairing
+    n_matches = len(pairing.pairs) + len(pairing.ignored_pairs)
+    xy, unit = [truth.xy, found.xy], "px"
+    if report.radius_arcsec is not None:
+        shape, unit = None, "arcsec"
+        xy = _on_one_plane(report.frame.source.truth, report.frame.source.found)
+    unmatched = match_warning(xy[0], xy[1], n_matches, shape, unit)
+    return [*lines, unmatched] if unmatched else lines
+
+
+def _on_one_plane(*catalogs: Catalog) -> list[npt.NDArray[np.float64]]:
+    """Return the sky positions of catalogues on one plane [arcsec], x to the west."""
+    ra, dec = (np.concatenate([c[name] for c in catalogs]) for name in ("ra", "dec"))
+    plane = np.column_stack(plane_positions(ra, dec))
+    return np.split(plane, np.cumsum([len(c) for c in catalogs])[:-1])
+
+
 def _prepared(
-    found: Path, truth: Path, image: Frame | None, rules: ScoringRules, on_sky: bool
+    detections: Catalog, sources: Catalog, image: Frame | None, rules: ScoringRules, on_sky: bool
 ) -> tuple[Catalog, Catalog]:
-    """Read both catalogues; with a frame, measure and mark sources as in a run."""
-    detections = read_catalog(found, frame=image, on_sky=on_sky)
-    sources = read_catalog(truth, frame=image, on_sky=on_sky)
+    """With a frame, measure and mark sources as in a run."""
     if on_sky and image is not None and image.wcs is not None:
         detections, sources = (
             c if "ra" in c and "dec" in c else add_sky_positions(image, c)

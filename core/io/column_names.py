@@ -19,7 +19,14 @@ from skyduel.core.io.tabular.column_values import (
     with_equatorial,
 )
 
-__all__ = ["ALIASES", "KIND_ALIASES", "has_positions", "parse_columns", "rename_columns"]
+__all__ = [
+    "ALIASES",
+    "KIND_ALIASES",
+    "has_positions",
+    "parse_columns",
+    "pool_names",
+    "rename_columns",
+]
 
 # Columns that belong together are chosen together: no x of one kind with the
 # y of another. The project's own names come first, then the likeliest.
@@ -261,6 +268,8 @@ def rename_columns(
             here.setdefault(match[1].strip().lower(), name)
     chosen = _explicit(table, pool, columns, here, source)
     for own, choices in _TOGETHER:
+        if sum(name in chosen for name in own) == 1 and (partner := _partner(chosen, own, here)):
+            chosen |= partner
         if not any(name in chosen for name in own):
             best = next((c for c in choices if _usable_pair(pool, here, own, c)), None)
             if best is None and own[0] == "flux":  # an error is good to have, not needed
@@ -291,6 +300,11 @@ def rename_columns(
         if given not in used or table[given].ndim != 1:
             renamed[f"{given}_given" if given in SCHEMA else given] = table[given]
     return renamed
+
+
+def pool_names(table: Table) -> list[str]:
+    """Return the names by which a table's columns may be chosen."""
+    return list(_pool(table))
 
 
 def _bare(name: str) -> str:
@@ -334,6 +348,20 @@ def _usable_pair(
     return own[0] == "flux" or all(
         is_usable(pool[here[alias]], name, alias) for name, alias in zip(own, pair, strict=True)
     )
+
+
+def _partner(
+    chosen: Mapping[str, str], own: Sequence[str], here: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the other column of a pair of which the caller chose one, if it is there."""
+    choices = dict(_TOGETHER)[tuple(own)]
+    given, other = (0, 1) if own[0] in chosen else (1, 0)
+    name = _bare(chosen[own[given]])
+    # The column that goes with the chosen one first, then any known one.
+    for choice in (*(c for c in choices if c[given] == name), *choices):
+        if choice[other] in here and here[choice[other]] not in chosen.values():
+            return {own[other]: here[choice[other]]}
+    return {}
 
 
 def _explicit(

@@ -19,7 +19,7 @@ from skyduel.core.errors import BadInputError, one_line
 from skyduel.core.frame import Plane
 from skyduel.core.io.atomic_files import existing_file
 from skyduel.core.io.coco import coco_table
-from skyduel.core.io.column_names import has_positions, rename_columns
+from skyduel.core.io.column_names import has_positions, pool_names, rename_columns
 from skyduel.core.io.fits_images import split_brackets
 from skyduel.core.io.safe_yaml_xml import vet_xml, vet_yaml
 from skyduel.core.io.size_limits import check_cells, unpacked
@@ -32,7 +32,7 @@ from skyduel.core.io.tabular.text_tables import read_text, text_format
 from skyduel.core.io.tabular.votables import read_votable
 from skyduel.core.magnitudes import flux_to_mag
 
-__all__ = ["TABLE_ENDINGS", "UCDS", "read_catalog", "write_catalog"]
+__all__ = ["TABLE_ENDINGS", "UCDS", "read_catalog", "read_column_names", "write_catalog"]
 
 # SExtractor numbers its columns, and a gap is filled up.
 _MOST_COLUMNS: Final = 10_000
@@ -110,6 +110,27 @@ def read_catalog(
         except (TypeError, ValueError, OverflowError, u.UnitsError) as error:
             # A column may hold anything: text where numbers belong, bytes that are no text.
             raise BadInputError(source, "columns of numbers and words", one_line(error)) from error
+
+
+def read_column_names(path: str | os.PathLike[str]) -> list[str]:
+    """Return the column names of a table file as they stand there.
+
+    Parameters
+    ----------
+    path : path
+        As for `read_catalog`. Of several tables without a choice it is the
+        only one with positions.
+
+    Raises
+    ------
+    BadInputError
+        If the file cannot be read or holds several tables with positions.
+    """
+    file, hdu = split_brackets(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        warnings.simplefilter("ignore", u.UnitsWarning)
+        return list(pool_names(plain_table(_read_table(file, hdu, None, None).table)))
 
 
 def _read_table(

@@ -12,7 +12,7 @@ from astropy.table import Table
 
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Plane
-from skyduel.core.wcs import pixel_positions, plane_positions
+from skyduel.core.wcs import pixel_positions, plane_positions, sky_separation
 
 __all__ = ["NOTES", "add_note", "place_rows"]
 
@@ -100,6 +100,12 @@ def _within(
     placed = table[inside]
     placed["x"], placed["y"] = x[inside], y[inside]
     placed.meta["outside_frame"] = int((~inside).sum())
+    if len(table) and not inside.any() and frame.wcs is not None:
+        centre = frame.wcs.all_pix2world([[(nx - 1) / 2, (ny - 1) / 2]], 0)[0]
+        ra, dec = (_numbers(table[name]) for name in ("ra", "dec"))
+        away = sky_separation(ra, dec, centre[0], centre[1])
+        if np.isfinite(away).any():
+            placed.meta["nearest_outside_deg"] = float(np.nanmin(away)) / 3600
     return placed
 
 

@@ -1,0 +1,128 @@
+"""A comparison in which nothing matched says so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+from astropy.wcs import WCS
+from typer.testing import CliRunner
+
+from skyduel.cli.main import app
+from skyduel.core import BadInputError, Catalog, Frame, read_catalog
+from skyduel.evaluation.matching.no_matches import frame_warning, match_warning
+
+GRID = np.array([[10.0 * i, 8.0 * j] for i in range(1, 5) for j in range(1, 4)])
+
+
+def wcs() -> WCS:
+    made = WCS(naxis=2)
+    made.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    made.wcs.crval, made.wcs.crpix, made.wcs.cdelt = [150.0, 2.0], [26.0, 21.0], [-1e-3, 1e-3]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("ra", "dec", "message"),
+    [
+        (150.0, 2.7, r"0 of 12 truth rows lie on the frame \(nearest 0.677° from its centre; is"),
+        (10.0, 2.0, r"nearest 1[34]\d° from its centre; is the frame FK4, are RA in hours\?\)"),
+    ],
+)
+def test_a_sky_list_of_another_field(tmp_path: Path, ra: float, dec: float, message: str) -> None:
+    Table({"ra": ra + GRID[:, 0] * 1e-3, "dec": dec - GRID[:, 1] * 1e-3}).write(tmp_path / "t.csv")
+    frame = Frame(data=np.arange(2000.0).reshape(40, 50), name="a", wcs=wcs())
+    line = frame_warning(read_catalog(tmp_path / "t.csv", frame=frame), "truth rows", frame.shape)
+    assert line is not None
+    assert re.search(message, line), line
+
+
+def test_pixels_off_the_frame() -> None:
+    off = Catalog.build(x=GRID[:, 0] + 100, y=GRID[:, 1])
+    expected = (
+        "0 of 12 detections lie on the frame (nearest 61 px away; is it another image's list?)"
+    )
+    assert frame_warning(off, "detections", (40, 50)) == expected
+    assert frame_warning(Catalog.empty(), "detections", (40, 50)) is None
+    assert frame_warning(off, "detections", (40, 150)) is None
+    assert frame_warning(off, "detections", None) is None
+
+
+def test_nothing_matched_on_the_frame() -> None:
+    line = match_warning(GRID, GRID + np.array([3.0, -1.0]), 0, (60, 60))
+    expected = "nearest detection 3.16 px away, median offset +3, -1 px)"
+    assert line == f"0 of 12 truths matched although 12 detections lie on the frame ({expected}"
+    assert match_warning(GRID, GRID + 3, 1, (60, 60)) is None
+    assert match_warning(GRID[:4], GRID + 3, 0, (60, 60)) is None
+    assert match_warning(GRID, GRID + 300, 0, (60, 60)) is None
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    header = wcs().to_header()
+    fits.writeto(tmp_path / "a.fits", rng.normal(100, 3, (40, 50)).astype("f4"), header)
+    ra, dec = wcs().all_pix2world(GRID[:, 0], GRID[:, 1], 0)
+    mag = np.linspace(15, 20, len(GRID))
+    Table({"x": GRID[:, 0], "y": GRID[:, 1], "mag": mag}).write(tmp_path / "found.csv")
+    Table({"alpha_x": ra, "delta_x": dec, "rmag": mag}).write(tmp_path / "odd.csv")
+    Table({"RAJ2000": ra, "DEJ2000": dec, "rmag": mag}).write(tmp_path / "known.csv")
+    Table({"x": GRID[:, 0] + 4, "y": GRID[:, 1], "mag": mag}).write(tmp_path / "shifted.csv")
+    return tmp_path
+
+
+def score(folder: Path, truth: str, *options: str) -> tuple[str, str]:
+    words = ["score", str(folder / "found.csv"), str(folder / truth), *options]
+    done = CliRunner().invoke(app, words)
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == 0, done.output
+    return done.stdout, done.stderr
+
+
+def test_score_warns_on_stderr(files: Path) -> None:
+    stdout, stderr = score(files, "shifted.csv", "--frame", str(files / "a.fits"), "--json")
+    assert "0 of 12 truths matched although 12 detections lie on the frame" in stderr
+    assert "median offset -4, +0 px" in stderr
+    assert stdout.startswith("{")
+    _, stderr = score(files, "known.csv", "--frame", str(files / "a.fits"))
+    assert stderr == ""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--columns", "ra=alpha_x,dec=delta_x,mag=rmag"],
+        ["--truth-columns", "ra=alpha_x,dec=delta_x,mag=rmag"],
+        ["--columns", "ra=alpha_x,dec=delta_x", "--truth-columns", "mag=rmag"],
+        ["--found-columns", "x=x,y=y", "--truth-columns", "ra=ALPHA_X,dec=delta_x,mag=rmag"],
+    ],
+)
+def test_score_takes_a_mapping(files: Path, options: list[str]) -> None:
+    stdout, stderr = score(files, "odd.csv", "--frame", str(files / "a.fits"), *options)
+    assert "12/12" in stdout
+    assert stderr == ""
+
+
+def test_half_a_pair_brings_the_other_half(files: Path) -> None:
+    mapping = "ra=RAJ2000,mag=rmag"
+    stdout, _ = score(files, "known.csv", "--frame", str(files / "a.fits"), "--columns", mapping)
+    assert "12/12" in stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--columns", "ra=nope"], "a column 'nope' for 'ra' in .*; got columns x, y, mag; and al"),
+        (["--truth-columns", "ra=nope"], "odd.csv: required a column 'nope' for 'ra'; got columns"),
+        (["--columns", "ra"], "--columns: required pairs as in ra=RAJ2000,mag=rmag; got 'ra'"),
+        (["--found-columns", "q=x"], "--found-columns: required one of the columns x, y"),
+    ],
+)
+def test_a_mapping_that_fits_nothing(files: Path, options: list[str], message: str) -> None:
+    with pytest.raises(BadInputError, match=message):
+        score(files, "odd.csv", "--frame", str(files / "a.fits"), *options)
