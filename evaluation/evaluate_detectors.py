@@ -13,7 +13,7 @@ from skyduel.core.errors import BadInputError
 from skyduel.evaluation.analyses.all_analyses import ANALYSES, KEYS, STUDIES, STUDY_KEYS
 from skyduel.evaluation.comparison.compare import ComparisonSample, comparison_sample
 from skyduel.evaluation.rules import ScoringRules
-from skyduel.evaluation.scoring.candidate_store import candidate_frames, pool_frames
+from skyduel.evaluation.scoring.candidate_store import CandidateFrame, candidate_frames, pool_frames
 from skyduel.evaluation.scoring.counts import COUNT_COLUMNS, bin_table
 from skyduel.evaluation.scoring.depth import Limit, completeness_limits, fit_limits
 from skyduel.evaluation.scoring.frame_score import (
@@ -29,6 +29,7 @@ from skyduel.evaluation.scoring.resampling_units import resampling_units
 from skyduel.evaluation.scoring.score_store import score_all
 from skyduel.evaluation.scoring.scores import score_table
 from skyduel.evaluation.scoring.threshold_sweep import (
+    Curve,
     best_f1_threshold,
     grid,
     purity_threshold,
@@ -221,92 +222,171 @@ def evaluate_detector(
     ``calibrated``; where these differ, ``limits`` has no threshold.
     """
     keep = _Kept() if sink is None else sink
-    seen = [f.frame for f in frames]
-    if len(set(seen)) < len(seen):
-        twice = next(f for f in seen if seen.count(f) > 1)
-        raise BadInputError(f"frames of {name}", "each frame once", f"{twice!r} twice")
+    _check_unique(name, frames)
     kept = tuple(map(float, edges))
     calibration, test = (
         candidate_frames([f for f in frames if f.split == split], rules)
         for split in (CALIBRATION, TEST)
     )
-    own = [f.group for f in frames if f.split == TEST]
-    groups = {ALL_GROUPS: test}
-    for group in sorted(set(own) - {ALL_GROUPS}):
-        groups[group] = test.part([k for k, g in enumerate(own) if g == group])
-    curves = {group: pool_frames(members) for group, members in groups.items()}
+    own = tuple(f.group for f in frames if f.split == TEST)
+    data = _TestSet(name, test, own, _by_group(test, own), rules, kept)
+    curves = {group: pool_frames(members) for group, members in data.groups.items()}
+    calibrated = _calibrated_threshold(calibration)
 
     thresholds: dict[str, float | None] = {DEFAULT_POINT: default_threshold}
-    calibrated: float | None = None
-    if calibration:
-        best = best_f1_threshold(pool_frames(calibration))
-        if not np.isnan(best):
-            calibrated = thresholds[CALIBRATED_POINT] = best
-    if test and all(CALIBRATED_POINT in p.source.cuts for p in test):
+    if calibrated is not None:
+        thresholds[CALIBRATED_POINT] = calibrated
+    if test and all(CALIBRATED_POINT in f.source.cuts for f in test):
         thresholds.setdefault(CALIBRATED_POINT, None)
 
-    scores, limits = [], []
-    analyses: dict[str, list[pd.DataFrame]] = {name: [] for name in _ANALYSIS_COLUMNS}
-    for group, told in groups.items():
-        places = [k for k, p in enumerate(calibration) if group in (ALL_GROUPS, p.source.group)]
-        for study in STUDIES:
-            rows = study.compute(calibration.part(places), told, rules, kept)
-            analyses[study.name].append(rows.assign(detector=name, group=group))
-
-    comparison_samples: dict[tuple[str, str, str], ComparisonSample] = {}
-
-    def tell(
-        members: Sequence[FrameScore], n: int, point: str, group: str, threshold: float | None
-    ) -> None:
-        scores.append(_frame_scores(members, kept, rules, point, group))
-        where = completeness_limits(members, rules)
-        row = _limit_row(members, n, where, point, group, threshold)
-        limits.append(row.assign(**fit_limits(members, rules).columns()))
-        comparison_samples[name, point, group] = comparison_sample(
-            members, kept, rules, limits=where[:2]
-        )
-        for a in ANALYSES:
-            rows = a.compute(members, rules, kept)
-            analyses[a.name].append(rows.assign(detector=name, point=point, group=group))
-
+    studies = _study_tables(data, calibration)
+    parts: list[_PointTables] = []
     for point, threshold in thresholds.items():
-        cuts = [p.source.cuts.get(point, threshold) for p in test]
-        scored = score_all(test, rules, kept, cuts)
-        threshold = cuts[0] if len(set(cuts)) == 1 else None
-        _count_frames(keep, scored, name, point, None)
-        for group in groups:
-            places = [k for k, g in enumerate(own) if group in (ALL_GROUPS, g)]
-            tell(scored.part(places), len(places), point, group, threshold)
-        keep.frames(name, point, scored)
-        del scored  # before those of the next point are made
-
-    pure: dict[str, FrameSequence[FrameScore]] = {}
-    members: FrameSequence[FrameScore] | None = None
-    for group, prepared in groups.items():
-        threshold = purity_threshold(curves[group], NOMINAL_PURITY)
-        reached = not np.isnan(threshold)
-        cut = [threshold] * len(prepared) if reached else []
-        if members is None or prepared is not test:  # a group that is all frames has their scores
-            members = score_all(prepared if reached else prepared.part([]), rules, kept, cut)
-        _count_frames(keep, members, name, EQUAL_PURITY_POINT, group)
-        tell(members, len(prepared), EQUAL_PURITY_POINT, group, threshold)
-        if reached and group in own:
-            pure[group] = members
-    keep.frames(name, EQUAL_PURITY_POINT, _joined(pure, own))
-
+        parts += _at_threshold(data, point, threshold, keep)
+    parts += _at_equal_purity(data, curves, keep)
     swept = [
-        sweep(c, grid(c, rules.n_thresholds)).assign(group=group) for group, c in curves.items()
+        sweep(c, grid(c, rules.n_thresholds)).assign(detector=name, group=group)
+        for group, c in curves.items()
     ]
+    tables = {a.name: [p.analyses[a.name] for p in parts] for a in ANALYSES} | studies
     return Evaluation(
         counts=_stack(keep.tables if isinstance(keep, _Kept) else [], _COUNTS),
-        scores=_stack([t.assign(detector=name) for t in scores], _SCORES),
-        sweep=_stack([t.assign(detector=name) for t in swept], _sweep_columns()),
-        limits=_stack([t.assign(detector=name) for t in limits], _LIMITS),
+        scores=_stack([p.scores for p in parts], _SCORES),
+        sweep=_stack(swept, _sweep_columns()),
+        limits=_stack([p.limits for p in parts], _LIMITS),
         calibrated={name: calibrated},
         frames=keep.scored if isinstance(keep, _Kept) else {},
         edges=kept,
-        analyses={k: _stack(analyses[k], columns) for k, columns in _ANALYSIS_COLUMNS.items()},
-        comparison_samples=comparison_samples,
+        analyses={k: _stack(tables[k], columns) for k, columns in _ANALYSIS_COLUMNS.items()},
+        comparison_samples={(name, p.point, p.group): p.sample for p in parts},
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _TestSet:
+    """One detector's frames of the test split, and what all steps need beside them.
+
+    ``own_group`` holds each frame's group, and ``groups`` the frames of each group, those of
+    all groups together first.
+    """
+
+    detector: str
+    frames: FrameSequence[CandidateFrame]
+    own_group: tuple[str, ...]
+    groups: Mapping[str, FrameSequence[CandidateFrame]]
+    rules: ScoringRules
+    edges: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _PointTables:
+    """The tables of one detector at one operating point and group."""
+
+    point: str
+    group: str
+    scores: pd.DataFrame
+    limits: pd.DataFrame
+    sample: ComparisonSample
+    analyses: Mapping[str, pd.DataFrame]
+
+
+def _check_unique(detector: str, frames: Sequence[FrameInput]) -> None:
+    """Raise if a frame is given twice."""
+    seen = [f.frame for f in frames]
+    if len(set(seen)) < len(seen):
+        twice = next(f for f in seen if seen.count(f) > 1)
+        raise BadInputError(f"frames of {detector}", "each frame once", f"{twice!r} twice")
+
+
+def _by_group(
+    test: FrameSequence[CandidateFrame], own: Sequence[str]
+) -> dict[str, FrameSequence[CandidateFrame]]:
+    """Return the frames of all groups together, and then those of each group by name."""
+    groups = {ALL_GROUPS: test}
+    for group in sorted(set(own) - {ALL_GROUPS}):
+        groups[group] = test.part([k for k, g in enumerate(own) if g == group])
+    return groups
+
+
+def _calibrated_threshold(calibration: Sequence[CandidateFrame]) -> float | None:
+    """Return the score of highest pooled F1 on the calibration frames, None without one."""
+    best = best_f1_threshold(pool_frames(calibration)) if calibration else np.nan
+    return None if np.isnan(best) else float(best)
+
+
+def _study_tables(
+    data: _TestSet, calibration: FrameSequence[CandidateFrame]
+) -> dict[str, list[pd.DataFrame]]:
+    """Return the tables of every study, one for each group."""
+    tables: dict[str, list[pd.DataFrame]] = {study.name: [] for study in STUDIES}
+    for group, members in data.groups.items():
+        places = [k for k, f in enumerate(calibration) if group in (ALL_GROUPS, f.source.group)]
+        for study in STUDIES:
+            rows = study.compute(calibration.part(places), members, data.rules, data.edges)
+            tables[study.name].append(rows.assign(detector=data.detector, group=group))
+    return tables
+
+
+def _at_threshold(
+    data: _TestSet, point: str, threshold: float | None, sink: Sink
+) -> list[_PointTables]:
+    """Return the tables of each group at a point where all groups share the threshold."""
+    cuts = [f.source.cuts.get(point, threshold) for f in data.frames]
+    scored = score_all(data.frames, data.rules, data.edges, cuts)
+    shared = cuts[0] if len(set(cuts)) == 1 else None
+    _count_frames(sink, scored, data.detector, point, None)
+    parts = []
+    for group in data.groups:
+        places = [k for k, g in enumerate(data.own_group) if group in (ALL_GROUPS, g)]
+        parts.append(_point_tables(data, scored.part(places), len(places), point, group, shared))
+    sink.frames(data.detector, point, scored)
+    return parts
+
+
+def _at_equal_purity(data: _TestSet, curves: Mapping[str, Curve], sink: Sink) -> list[_PointTables]:
+    """Return the tables of each group, cut at its own threshold of the nominal purity."""
+    parts = []
+    pure: dict[str, FrameSequence[FrameScore]] = {}
+    members: FrameSequence[FrameScore] | None = None
+    for group, candidates in data.groups.items():
+        threshold = purity_threshold(curves[group], NOMINAL_PURITY)
+        feasible = not np.isnan(threshold)
+        cut = [threshold] * len(candidates) if feasible else []
+        # A group that is all frames has the scores of all frames.
+        if members is None or candidates is not data.frames:
+            chosen = candidates if feasible else candidates.part([])
+            members = score_all(chosen, data.rules, data.edges, cut)
+        _count_frames(sink, members, data.detector, EQUAL_PURITY_POINT, group)
+        parts.append(
+            _point_tables(data, members, len(candidates), EQUAL_PURITY_POINT, group, threshold)
+        )
+        if feasible and group in data.own_group:
+            pure[group] = members
+    sink.frames(data.detector, EQUAL_PURITY_POINT, _joined(pure, data.own_group))
+    return parts
+
+
+def _point_tables(
+    data: _TestSet,
+    members: Sequence[FrameScore],
+    n_frames: int,
+    point: str,
+    group: str,
+    threshold: float | None,
+) -> _PointTables:
+    """Return the tables of some scored frames at one operating point and group."""
+    labels = {"detector": data.detector, "point": point, "group": group}
+    fitted = completeness_limits(members, data.rules)
+    limits = _limit_row(members, n_frames, fitted, point, group, threshold)
+    return _PointTables(
+        point,
+        group,
+        scores=_frame_scores(members, data.edges, data.rules).assign(**labels),
+        limits=limits.assign(**fit_limits(members, data.rules).columns(), **labels),
+        sample=comparison_sample(members, data.edges, data.rules, limits=fitted[:2]),
+        analyses={
+            a.name: a.compute(members, data.rules, data.edges).assign(**labels) for a in ANALYSES
+        },
     )
 
 
@@ -353,21 +433,17 @@ def _frame_counts(
 
 
 def _frame_scores(
-    frames: Sequence[FrameScore],
-    edges: Sequence[float],
-    rules: ScoringRules,
-    point: str,
-    group: str,
+    frames: Sequence[FrameScore], edges: Sequence[float], rules: ScoringRules
 ) -> pd.DataFrame:
+    """Return the scores of some frames per bin, see `score_table`."""
     units = resampling_units(frames, rules)
-    table = score_table(
+    return score_table(
         FrameSequence(lambda k: frames[k].counts, len(frames)),
         [f.source.mpix for f in frames],
         edges,
         rules,
         blocks=units.counts if units.blocks else None,
     )
-    return table.assign(point=point, group=group)
 
 
 def _limit_row(

@@ -103,15 +103,15 @@ def _count(
     n = limits.size
     level = np.repeat(np.arange(n), i.size)
     counted, last, absorbed = resolve(
-        level * n_truth + np.tile(left, n),
-        level * n_found + np.tile(right, n),
-        np.tile(separation, n),
-        np.tile(unlike, n),
-        ignore[level, np.tile(i, n)],
-        np.tile(streak, n),
-        1.0,
-        rule,
-        np.tile(score, n),
+        left=level * n_truth + np.tile(left, n),
+        right=level * n_found + np.tile(right, n),
+        separation=np.tile(separation, n),
+        unlike=np.tile(unlike, n),
+        ignored=ignore[level, np.tile(i, n)],
+        streak=np.tile(streak, n),
+        radius_px=1.0,
+        rule=rule,
+        score=np.tile(score, n),
     )
     row = np.tile(j, n)
     hits = np.zeros((n, n_found), dtype=bool)

@@ -292,15 +292,15 @@ def pair_candidates(candidates: Candidates, used: Bools) -> Pairing:
     at = np.flatnonzero(used[c.found_index])
     i, j = c.truth_index[at], c.found_index[at]
     counted, ignored, absorbed = resolve(
-        c.truth_rank[at],
-        c.found_rank[at],
-        c.separation[at],
-        c.unlike[at],
-        c.truth_ignore[i],
-        c.truth_streak[i],
-        c.radius_px,
-        c.rule,
-        None if c.found_score is None else c.found_score[j],
+        left=c.truth_rank[at],
+        right=c.found_rank[at],
+        separation=c.separation[at],
+        unlike=c.unlike[at],
+        ignored=c.truth_ignore[i],
+        streak=c.truth_streak[i],
+        radius_px=c.radius_px,
+        rule=c.rule,
+        score=None if c.found_score is None else c.found_score[j],
     )
     right = np.zeros(c.n_found, dtype=bool)
     right[j[counted]] = True
@@ -321,6 +321,7 @@ def pair_candidates(candidates: Candidates, used: Bools) -> Pairing:
 
 
 def resolve(
+    *,
     left: Ints,
     right: Ints,
     separation: Floats,
@@ -331,13 +332,31 @@ def resolve(
     rule: str = "most-pairs",
     score: Floats | None = None,
 ) -> tuple[Bools, Bools, Bools]:
-    """Return which candidates are pairs, ignored pairs, and absorbed, each of shape (m,).
+    """Choose the pairs among candidates: counted truths first, then ignored ones.
 
-    ``left`` and ``right`` number truths and detections, ``ignored`` and
-    ``streak`` say whether a candidate's truth is; ``score`` is that of its
-    detection. The rule is asked twice: first among the truths that count, then
-    among the ignored ones for the detections still free. *Absorbed* candidates join
-    a free detection to an ignored streak that another detection may have.
+    Parameters
+    ----------
+    left, right : ndarray of int64, shape (m,)
+        Number of each candidate's truth and detection.
+    separation : ndarray of float64, shape (m,)
+        Distance of each candidate [px], or in the unit of ``radius_px``.
+    unlike : ndarray of bool, shape (m,)
+        Candidates of different kinds.
+    ignored, streak : ndarray of bool, shape (m,)
+        Candidates whose truth is ignored, and whose truth is a streak.
+    radius_px : float
+        The largest separation.
+    rule : str
+        A `PairingRule`.
+    score : ndarray of float64, shape (m,), optional
+        Score of each candidate's detection, for ``score-first``.
+
+    Returns
+    -------
+    counted, ignored, absorbed : ndarray of bool, shape (m,)
+        The pairs with truths that count; the pairs of ignored truths with the detections that
+        are still free; and the candidates that join a free detection to an ignored streak,
+        which another detection may have.
     """
     n = left.size
     taken = np.zeros(n, dtype=bool)

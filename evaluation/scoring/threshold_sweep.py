@@ -188,15 +188,15 @@ def _pair_tasks(c: Candidates, edges: Ints, start: Ints, stop: Ints) -> tuple[In
     left = task * c.n_truth + c.truth_rank[e]
     right = task * c.n_found + c.found_rank[e]
     counted, ignored, absorbed = resolve(
-        left,
-        right,
-        c.separation[e],
-        c.unlike[e],
-        c.truth_ignore[i],
-        c.truth_streak[i],
-        c.radius_px,
-        c.rule,
-        None if c.found_score is None else c.found_score[j],
+        left=left,
+        right=right,
+        separation=c.separation[e],
+        unlike=c.unlike[e],
+        ignored=c.truth_ignore[i],
+        streak=c.truth_streak[i],
+        radius_px=c.radius_px,
+        rule=c.rule,
+        score=None if c.found_score is None else c.found_score[j],
     )
     nodes, head, node = np.unique(right, return_index=True, return_inverse=True)
     is_right = np.zeros(nodes.size, dtype=bool)
