@@ -1,8 +1,8 @@
-"""Finding and loading the compiled libraries, and saying why when that fails.
+"""Find and load the compiled libraries, and state the reason when that fails.
 
-There are two: `_C`, the schemas and CPU kernels, which needs nothing but
-torch; and `_C_cuda`, the CUDA kernels, which is optional, so that a machine
-without CUDA libraries still has the CPU operators.
+There are two libraries. `_C` holds the schemas and the CPU kernels and needs only torch.
+`_C_cuda` holds the CUDA kernels and is optional, so that a machine without CUDA libraries
+still has the CPU operators.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MENDING = (
 
 
 class OperatorsUnavailableError(RuntimeError):
-    """The compiled operators were asked for and are not there."""
+    """Raised when the compiled operators are needed and are not there."""
 
 
 _OPERATORS = ("roi_align", "roi_align_backward", "nms", "soft_nms")
@@ -30,14 +30,14 @@ _OPERATORS = ("roi_align", "roi_align_backward", "nms", "soft_nms")
 
 @dataclass(frozen=True)
 class Library:
-    """One compiled library: where it is, or why it could not be loaded."""
+    """One compiled library: its path, or the reason why it could not be loaded."""
 
     path: Path | None
     problem: str | None
 
     @property
     def loaded(self) -> bool:
-        """Whether its operators are registered."""
+        """True if its operators are registered."""
         return self.problem is None
 
 
@@ -69,13 +69,13 @@ _CUDA = load("_C_cuda") if _CPU.loaded else Library(None, _CPU.problem)
 
 
 def is_available(device: torch.device | str = "cpu") -> bool:
-    """Whether the compiled kernels for a device type are loaded.
+    """Return True if the compiled kernels for a device type are loaded.
 
     Parameters
     ----------
     device : torch.device or str
-        Only its type matters. Says nothing about whether such a device is
-        present.
+        Only its type matters. The result does not depend on whether such a
+        device is present.
 
     Returns
     -------
@@ -103,13 +103,13 @@ def require(device: torch.device) -> None:
 
 
 def build_info() -> dict[str, Any]:
-    """What was compiled, and what of it is loaded.
+    """Return what was compiled and which libraries are loaded.
 
     Returns
     -------
     dict
-        `cpu`, `cuda`: loaded or not; `cpu_problem`, `cuda_problem`: why not,
-        or None; and, where the CPU library is loaded, `torch_target` (the
+        `cpu`, `cuda`: True if loaded; `cpu_problem`, `cuda_problem`: the reason
+        why not, or None; and, where the CPU library is loaded, `torch_target` (the
         oldest torch the binaries serve), `compiled_with_torch`, `compiler`,
         `cpu_capability` (the instruction set in use) and `cuda_architectures`
         (empty without CUDA).

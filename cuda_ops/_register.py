@@ -1,9 +1,9 @@
-"""What torch must know of the operators beside their kernels.
+"""Register with torch what the operators need beside their kernels.
 
-The schemas and the kernels are in C++; shapes without data (for tracing and
-`torch.compile`) and derivatives are said here. No autocast rule is registered
-on purpose: features in bfloat16 beside boxes in float32 are what the kernels
-take, so under autocast nothing needs to be cast.
+The schemas and the kernels are in C++. The shapes of results without data (for tracing
+and `torch.compile`) and the derivatives are defined here. No autocast rule is registered,
+on purpose: the kernels take features in bfloat16 together with boxes in float32, so
+nothing needs to be cast under autocast.
 """
 
 from __future__ import annotations
@@ -17,11 +17,16 @@ from skyduel.cuda_ops._library import is_available
 
 __all__ = ["register"]
 
+_MARK = "registered_from_python"
+
 
 def register() -> None:
-    """Register fake kernels and derivatives, once the library is loaded."""
-    if not is_available():
+    """Register fake kernels and derivatives, if the library is loaded and they are missing."""
+    # In a checkout's root the package can also be imported without its root: a second copy
+    # in the same process, for which everything is registered already.
+    if not is_available() or hasattr(torch.ops.skyduel, _MARK):
         return
+    setattr(torch.ops.skyduel, _MARK, True)
     torch.library.register_fake("skyduel::roi_align", _roi_align_fake)
     torch.library.register_fake("skyduel::roi_align_backward", _roi_align_backward_fake)
     torch.library.register_fake("skyduel::nms", _nms_fake)

@@ -13,13 +13,21 @@ ROOT=$(cd "$(dirname "$0")/.." && pwd)
 BUILD=${SKYDUEL_SANITIZE:-$(mktemp -d)}
 FLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g1"
 
-mkdir -p "$BUILD/tests"
-cp -r "$ROOT/cuda_ops" "$ROOT/setup.py" "$ROOT/setup.cfg" "$ROOT/pyproject.toml" "$ROOT/README.md" "$BUILD"
-cp "$ROOT"/tests/*cuda_ops* "$BUILD/tests"
+# A checkout that holds the operators only.
+mkdir -p "$BUILD/src/skyduel" "$BUILD/tests"
+cd "$ROOT"
+cp setup.py setup.cfg pyproject.toml README.md LICENSE "$BUILD"
+cp src/skyduel/__init__.py src/skyduel/py.typed "$BUILD/src/skyduel"
+rm -rf "$BUILD/cuda_ops" "$BUILD/tests/cuda_ops" "$BUILD/tests/helpers"
+cp -r cuda_ops "$BUILD"
+cp -r tests/cuda_ops tests/helpers "$BUILD/tests"
+ln -sfn ../../cuda_ops "$BUILD/src/skyduel/cuda_ops"
 rm -f "$BUILD"/cuda_ops/*.so
 cd "$BUILD"
 SKYDUEL_CUDA=0 CFLAGS="$FLAGS" CXXFLAGS="$FLAGS" LDFLAGS="$FLAGS" \
     "$PYTHON" setup.py -q build_ext --inplace
+PYTHONPATH="$BUILD/src"
+export PYTHONPATH
 
 # The test of the CUDA kernels' bodies compiles for itself.
 printf '#!/bin/sh\nexec %s %s "$@"\n' "$CXX" "$FLAGS" > cxx
@@ -32,8 +40,8 @@ export LD_PRELOAD ASAN_OPTIONS UBSAN_OPTIONS
 for capability in base avx2 avx512; do
     echo "== $capability"
     SKYDUEL_CPU_CAPABILITY=$capability CXX="$BUILD/cxx" \
-        "$PYTHON" -m pytest -q -s -p no:cacheprovider -p no:faulthandler tests \
-        --deselect tests/test_cuda_ops_library.py
+        "$PYTHON" -m pytest -q -s -p no:cacheprovider -p no:faulthandler tests/cuda_ops \
+        --ignore tests/cuda_ops/test_library.py
     SKYDUEL_CPU_CAPABILITY=$capability "$PYTHON" "$ROOT/fuzz/operators.py" \
-        --library "$BUILD" --seconds "$SECONDS_EACH"
+        --library "$BUILD/src" --seconds "$SECONDS_EACH"
 done

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from helpers.paths import ROOT
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -102,3 +105,22 @@ def test_overlaps_of_boxes():
     assert cuda_ops.box_iou(torch.zeros(0, 4), BOXES).shape == (0, 2)
     with pytest.raises(ValueError, match=r"required shape \(\.\.\., 4\)"):
         cuda_ops.box_area(torch.zeros(3))
+
+
+def test_a_second_copy_of_the_package_registers_nothing_twice():
+    # In the checkout's root the folder can be imported without the package's root.
+    program = """
+import torch
+import skyduel.cuda_ops
+import cuda_ops
+assert cuda_ops is not skyduel.cuda_ops
+features = torch.rand(1, 2, 9, 8, requires_grad=True)
+for package in (cuda_ops, skyduel.cuda_ops):
+    out = package.roi_align(features, [torch.tensor([[1.0, 1.0, 6.0, 6.0]])], 3, 1.0, 2, True)
+    (gradient,) = torch.autograd.grad(out.sum(), features)
+    assert gradient.sum() > 0
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

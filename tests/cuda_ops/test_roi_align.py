@@ -230,7 +230,8 @@ def test_the_same_bits_for_any_number_of_threads(memory_format, dtype):
 def test_narrower_instruction_sets_agree(capability):
     # The set is chosen once a process, hence another process.
     program = """
-import torch, cuda_ops
+import torch
+from skyduel import cuda_ops
 from torchvision.ops import roi_align as stock
 for shape in ((70, 40, 50), (3, 9, 11)):
     for form in (torch.contiguous_format, torch.channels_last):
