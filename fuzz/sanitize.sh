@@ -40,7 +40,7 @@ export LD_PRELOAD ASAN_OPTIONS UBSAN_OPTIONS
 for capability in base avx2 avx512; do
     echo "== $capability"
     SKYDUEL_CPU_CAPABILITY=$capability CXX="$BUILD/cxx" \
-        "$PYTHON" -m pytest -q -s -p no:cacheprovider -p no:faulthandler tests/cuda_ops \
+        "$PYTHON" -m pytest -q -s -p no:cacheprovider -p no:faulthandler -p no:skyduel tests/cuda_ops \
         --ignore tests/cuda_ops/test_library.py
     SKYDUEL_CPU_CAPABILITY=$capability "$PYTHON" "$ROOT/fuzz/operators.py" \
         --library "$BUILD/src" --seconds "$SECONDS_EACH"
