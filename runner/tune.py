@@ -21,10 +21,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from skyduel.core import BadInputError, Entry, Sectioning, SkyduelError, safe_name
 from skyduel.core.search_space import Choice, Range, Space, Tunable
-from skyduel.evaluation import (
+from skyduel.evaluation import ScoringRules
+from skyduel.evaluation.scoring.tuning_objective import (
     Objective,
     ObjectiveValue,
-    ScoringRules,
     TrialCounts,
     best_value,
     evaluate_objective,

@@ -33,14 +33,8 @@ from skyduel.core import (
     read_catalog,
 )
 from skyduel.core.search_space import TunesInOnePass
-from skyduel.evaluation import (
-    FrameInput,
-    ScoringRules,
-    TrialCounts,
-    apply_ignore,
-    mark_ignored_regions,
-    trial_counts,
-)
+from skyduel.evaluation import FrameInput, ScoringRules, apply_ignore, mark_ignored_regions
+from skyduel.evaluation.scoring.tuning_objective import TrialCounts, trial_counts
 from skyduel.run_folder.provenance import git_state, versions
 from skyduel.runner.detect_frame import fingerprint
 from skyduel.runner.detector_specs import DetectorSpec, build

@@ -38,8 +38,8 @@ from scipy.spatial import KDTree
 
 from skyduel.core import Catalog
 from skyduel.core.peak_memory import peak_memory_mib
-from skyduel.evaluation import FrameInput, ScoringRules, coco_precision, pair, pair_sky, score_frame
-from skyduel.evaluation.analyses.coco_ap import BOX_PX
+from skyduel.evaluation import FrameInput, ScoringRules, pair, pair_sky, score_frame
+from skyduel.evaluation.analyses.coco_ap import BOX_PX, coco_precision
 
 RADIUS = 2.0
 DENSITY = 1e6 / 20_000**2

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError
-from skyduel.evaluation import FrameInput, ScoringRules, curve, pair, pair_catalogs
+from skyduel.evaluation import FrameInput, ScoringRules, pair, pair_catalogs
 from skyduel.evaluation import score_frame as score_one
 from skyduel.evaluation.matching import assignment_rules
 from skyduel.evaluation.matching.assignment_rules import greedy, take
+from skyduel.evaluation.scoring.threshold_sweep import curve
 
 RULES = ("most-pairs", "mutual-nearest", "score-first")
 some = settings(deadline=None, max_examples=40)

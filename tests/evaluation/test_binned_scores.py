@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skyduel.core.catalog import Catalog
-from skyduel.evaluation import FrameInput, ScoringRules, apply_ignore, score_frame, total
+from skyduel.evaluation import FrameInput, ScoringRules, apply_ignore, score_frame
 from skyduel.evaluation.analyses.astrometry import ASTROMETRY_COLUMNS, astrometry_table
 from skyduel.evaluation.analyses.bin_migration import MIGRATION_COLUMNS, migration_table
 from skyduel.evaluation.analyses.binned_scores import BINNED_SCORE_COLUMNS, binned_score_table
@@ -19,6 +19,7 @@ from skyduel.evaluation.analyses.truth_properties import (
     field_radius,
     truth_facts,
 )
+from skyduel.evaluation.scoring.counts import total
 
 RULES = ScoringRules()
 EDGES = (15.0, 17.0, 19.0, 21.0)

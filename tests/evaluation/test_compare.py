@@ -14,13 +14,10 @@ from scipy.stats import binomtest, norm, ttest_1samp
 from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError
 from skyduel.evaluation import (
-    Counts,
     FrameInput,
     ScoringRules,
     apply_ignore,
-    completeness_limits,
     evaluate,
-    f_from_counts,
     mark_ignored_regions,
     score_frame,
 )
@@ -32,7 +29,9 @@ from skyduel.evaluation.comparison.compare import (
     comparison_sample,
 )
 from skyduel.evaluation.comparison.headline import headline, sentence
-from skyduel.evaluation.scoring.depth import Limit
+from skyduel.evaluation.scoring.counts import Counts
+from skyduel.evaluation.scoring.depth import Limit, completeness_limits
+from skyduel.evaluation.scoring.metrics import f_from_counts
 from skyduel.evaluation.statistics.intervals import frame_weights
 from skyduel.evaluation.statistics.paired_tests import frame_interval, holm, mcnemar, newcombe
 

@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 
 from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError
-from skyduel.evaluation import (
+from skyduel.evaluation import ScoringRules, pair_catalogs
+from skyduel.evaluation.scoring.counts import (
     Counts,
-    ScoringRules,
     bin_index,
     bin_table,
     count,
-    pair_catalogs,
     total,
     zero_point_offset,
 )

@@ -7,16 +7,8 @@ import pytest
 from scipy.optimize import minimize
 
 from skyduel.core.catalog import Catalog
-from skyduel.evaluation import (
-    FrameInput,
-    ScoringRules,
-    apply_ignore,
-    completeness_limits,
-    fit_curve,
-    fit_half,
-    score_frame,
-)
-from skyduel.evaluation.scoring.depth import fit_steps
+from skyduel.evaluation import FrameInput, ScoringRules, apply_ignore, score_frame
+from skyduel.evaluation.scoring.depth import completeness_limits, fit_curve, fit_half, fit_steps
 
 RULES = ScoringRules(n_bootstrap=200)
 

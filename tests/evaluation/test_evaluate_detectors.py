@@ -12,7 +12,6 @@ from helpers.paths import ROOT
 from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError
 from skyduel.evaluation import (
-    Counts,
     FrameInput,
     ScoringRules,
     apply_ignore,
@@ -23,8 +22,8 @@ from skyduel.evaluation import (
     merge,
     score_catalogs,
     score_frame,
-    total,
 )
+from skyduel.evaluation.scoring.counts import Counts, total
 
 RULES = ScoringRules(n_bootstrap=50, bins="14:20:2")
 DOCS = ROOT / "docs" / "run-folder.md"
@@ -222,7 +221,8 @@ def test_a_perfect_catalogue_and_an_empty_one() -> None:
     perfect = score_catalogs(truth, truth.select(~truth["ignore"]), RULES).to_dict()
     values = {r["quantity"]: r["value"] for r in perfect["scores"] if r["bin"] == -2}
     assert values == {
-        "completeness": 1, "purity": 1, "f1": 1, "f2": 1, "false_per_mpix": None,
+        "completeness": 1, "purity": 1, "f1": 1, "f2": 1, "jaccard": 1,
+        "false_per_mpix": None,
     }  # fmt: skip
     for t, f in ((truth, Catalog.empty()), (Catalog.empty(), truth), (Catalog.empty(),) * 2):
         json.loads(score_catalogs(t, f, ScoringRules()).to_json())

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import t
 
 from skyduel.core.errors import BadInputError
-from skyduel.evaluation import ScoringRules, fit_half
+from skyduel.evaluation import ScoringRules
 from skyduel.evaluation.comparison.compare import ComparisonSample, compare_all
 from skyduel.evaluation.comparison.gate import (
     Allowance,
@@ -25,7 +25,7 @@ from skyduel.evaluation.comparison.gate import (
     parse_allowances,
 )
 from skyduel.evaluation.comparison.gate_report import gate_junit, gate_markdown, gate_sentence
-from skyduel.evaluation.scoring.depth import Limit
+from skyduel.evaluation.scoring.depth import Limit, fit_half
 from skyduel.evaluation.statistics.intervals import frame_weights
 
 EDGES = (16.0, 18.0, 20.0, 22.0)

@@ -14,12 +14,15 @@ from scipy.stats import binom
 from scipy.stats import poisson as poisson_law
 
 from skyduel.core.errors import BadInputError
-from skyduel.evaluation import Counts, ScoringRules, fit_curve, poisson, score_table
+from skyduel.evaluation import ScoringRules, score_table
+from skyduel.evaluation.scoring.counts import Counts
+from skyduel.evaluation.scoring.depth import fit_curve
 from skyduel.evaluation.scoring.metrics import f_from_counts
 from skyduel.evaluation.statistics.intervals import (
     frame_weights,
     jeffreys,
     percentile,
+    poisson,
     proportion,
     tail_for,
     wilson,

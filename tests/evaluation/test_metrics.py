@@ -14,10 +14,11 @@ from sklearn.metrics import jaccard_score
 
 from skyduel.cli.terminal_summary import run_summary
 from skyduel.core.errors import BadInputError
-from skyduel.evaluation import Counts, ScoringRules, score_table
+from skyduel.evaluation import ScoringRules, score_table
 from skyduel.evaluation.comparison.compare import ComparisonSample, compare
 from skyduel.evaluation.comparison.gate import gated, parse_allowances
 from skyduel.evaluation.scoring import metrics
+from skyduel.evaluation.scoring.counts import Counts
 from skyduel.evaluation.scoring.depth import Limit
 from skyduel.evaluation.scoring.metrics import (
     METRICS,

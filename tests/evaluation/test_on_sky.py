@@ -19,14 +19,9 @@ from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError
 from skyduel.core.io.tables import read_catalog
 from skyduel.core.wcs import plane_positions, sky_separation
-from skyduel.evaluation import (
-    ScoringRules,
-    pair,
-    pair_candidates,
-    pair_sky,
-    score_catalogs,
-    sky_candidates,
-)
+from skyduel.evaluation import ScoringRules, pair, pair_sky, score_catalogs
+from skyduel.evaluation.matching.matching import pair_candidates
+from skyduel.evaluation.matching.on_sky import sky_candidates
 
 #: Centres of fields where naive formulae fail, and one where they do not.
 PLACES = {

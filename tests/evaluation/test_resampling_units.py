@@ -6,18 +6,15 @@ import numpy as np
 import pytest
 
 from skyduel.core.catalog import Catalog
-from skyduel.evaluation import (
-    FrameInput,
-    ScoringRules,
-    apply_ignore,
-    evaluate,
-    fit_limits,
+from skyduel.evaluation import FrameInput, ScoringRules, apply_ignore, evaluate, score_frame
+from skyduel.evaluation.scoring.counts import total
+from skyduel.evaluation.scoring.depth import fit_limits
+from skyduel.evaluation.scoring.resampling_units import (
+    block_grid,
     resampling_units,
-    score_frame,
     split_blocks,
-    total,
+    truth_blocks,
 )
-from skyduel.evaluation.scoring.resampling_units import block_grid, truth_blocks
 
 EDGES = (14.0, 16.0, 18.0, 20.0)
 SHAPE = (600, 1000)

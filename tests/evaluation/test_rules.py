@@ -9,13 +9,8 @@ from hypothesis import strategies as st
 
 from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError
-from skyduel.evaluation import (
-    ScoringRules,
-    apply_ignore,
-    auto_bins,
-    mark_ignored_regions,
-    parse_bins,
-)
+from skyduel.evaluation import ScoringRules, apply_ignore, mark_ignored_regions
+from skyduel.evaluation.rules import auto_bins, parse_bins
 
 
 def test_an_unknown_key_suggests_the_nearest() -> None:

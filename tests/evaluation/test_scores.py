@@ -7,15 +7,10 @@ import pytest
 from scipy.stats import beta, binom
 from scipy.stats import poisson as poisson_law
 
-from skyduel.evaluation import (
-    Counts,
-    ScoringRules,
-    f_beta,
-    f_from_counts,
-    poisson,
-    score_table,
-    wilson,
-)
+from skyduel.evaluation import ScoringRules, score_table, wilson
+from skyduel.evaluation.scoring.counts import Counts
+from skyduel.evaluation.scoring.metrics import f_beta, f_from_counts
+from skyduel.evaluation.statistics.intervals import poisson
 
 EDGES = (15.0, 17.0, 19.0)
 RULES = ScoringRules(n_bootstrap=400)

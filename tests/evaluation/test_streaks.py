@@ -8,10 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skyduel.core.catalog import Catalog
-from skyduel.evaluation import (
-    ScoringRules,
+from skyduel.evaluation import ScoringRules, pair_catalogs
+from skyduel.evaluation.matching.segments import (
     angle_difference,
-    pair_catalogs,
     point_segment_distance,
     segment_distance,
 )

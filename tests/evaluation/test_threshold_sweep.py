@@ -8,17 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skyduel.core.catalog import Catalog
-from skyduel.evaluation import (
+from skyduel.evaluation import FrameInput, ScoringRules, score_frame
+from skyduel.evaluation.scoring import threshold_sweep as module
+from skyduel.evaluation.scoring.threshold_sweep import (
     Curve,
-    FrameInput,
-    ScoringRules,
     best_f1_threshold,
     curve,
     purity_threshold,
-    score_frame,
     sweep,
 )
-from skyduel.evaluation.scoring import threshold_sweep as module
 
 RULES = ScoringRules()
 EDGES = (0.0, 1.0)
@@ -77,13 +75,14 @@ def test_counts_between_scores_are_those_of_the_next_score_up() -> None:
     assert table["false_per_mpix"].tolist() == [1, 1, 0, 0, 0]
     assert list(table.columns) == [
         "threshold", "truths", "truths_found", "detections", "detections_right",
-        "completeness", "purity", "f1", "f2", "false_per_mpix",
+        "completeness", "purity", "f1", "f2", "jaccard",
+        "false_per_mpix",
     ]  # fmt: skip
 
 
 def test_the_best_f1_takes_the_higher_of_equals() -> None:
     c = Curve(np.array([0.9, 0.5, 0.2]), np.array([1, 2, 3]), np.array([1, 2, 5]), 4, 1.0)
-    assert c.f(1)[1] == c.f(1)[2] == pytest.approx(2 / 3)
+    assert c.score("f1")[1] == c.score("f1")[2] == pytest.approx(2 / 3)
     assert best_f1_threshold(c) == 0.5
 
 

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skyduel.core import BadInputError
-from skyduel.evaluation import flip_estimate, repeat_estimate, times_seen
+from skyduel.evaluation import flip_estimate, repeat_estimate
+from skyduel.evaluation.truth_free import times_seen
 
 SIZE = np.array([900.0, 700.0])
 

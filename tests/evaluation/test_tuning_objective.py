@@ -7,13 +7,11 @@ from hypothesis import strategies as st
 
 from skyduel.core import Catalog
 from skyduel.core.errors import BadInputError
-from skyduel.evaluation import (
-    FrameInput,
+from skyduel.evaluation import FrameInput, ScoringRules, score_frame
+from skyduel.evaluation.scoring.tuning_objective import (
     ObjectiveValue,
-    ScoringRules,
     best_value,
     evaluate_objective,
-    score_frame,
     trial_counts,
 )
 

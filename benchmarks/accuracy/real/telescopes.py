@@ -14,7 +14,8 @@ from real.tools import Found, markdown, run, save, share
 from scipy import ndimage
 
 from skyduel.core import Catalog, Detector, Frame, estimate_background, read_frame
-from skyduel.evaluation import flip_estimate, pair, point_segment_distance, wilson
+from skyduel.evaluation import flip_estimate, pair, wilson
+from skyduel.evaluation.matching.segments import point_segment_distance
 from skyduel.runner.inject import at_default
 from skyduel.runner.truth_free import flip_table
 from skyduel.simulation import InjectionSettings, draw_injected, inject, measure_psf
