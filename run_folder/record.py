@@ -87,6 +87,7 @@ class _Record(_Part):
     bins_mag: list[Number] = Field([], max_length=2000)
     detectors: list[_Detector] = []
     failures: list[_Failure] = []
+    warnings: list[str] = []
 
     @field_validator("bins_mag")
     @classmethod

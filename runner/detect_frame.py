@@ -33,6 +33,7 @@ from skyduel.core.frame import Plane
 from skyduel.core.peak_memory import peak_memory_mib
 from skyduel.evaluation import ScoringRules, apply_ignore, mark_ignored_regions
 from skyduel.run_folder.previews import stretch_of, write_picture
+from skyduel.runner.catalog_warnings import truth_warnings
 from skyduel.runner.detector_specs import DetectorSpec, build
 from skyduel.runner.execution.outcome import Outcome
 from skyduel.runner.execution.time_limit import TooLongError, time_limit
@@ -213,6 +214,7 @@ def prepare_truth(
         if mosaic is None:
             frame = entry.read()
             truth = _truth(entry, frame)
+            warnings = truth_warnings(truth, frame.shape)
             truth = apply_ignore(truth, frame.shape, frame.bad, frame.saturated(), rules)
             sky = estimate_background(frame)
             truth = forced_photometry(frame, truth, background=sky)
@@ -221,7 +223,9 @@ def prepare_truth(
             shape, fwhm = frame.shape, frame.fwhm
             mpix = float(np.count_nonzero(~frame.bad)) / 1e6
         else:
-            seen = measure_by_sections(mosaic, _truth(entry, mosaic), picture=True)
+            truth = _truth(entry, mosaic)
+            warnings = truth_warnings(truth, mosaic.shape)
+            seen = measure_by_sections(mosaic, truth, picture=True)
             truth = apply_ignore(seen.catalog, mosaic.shape, seen.bad, seen.saturated, rules)
             shape, fwhm, mpix = mosaic.shape, mosaic.fwhm, seen.mpix
             assert seen.picture is not None  # asked for above
@@ -236,6 +240,7 @@ def prepare_truth(
         "mpix": mpix,
         "fwhm": fwhm,
         "n_truth": len(truth),
+        "warnings": warnings,
         "fingerprint": fingerprint(*entry.images),
     }
     return Outcome(entry.name, facts)

@@ -43,6 +43,7 @@ from skyduel.run_folder.lock import lock_folder
 from skyduel.run_folder.provenance import PROMISES, git_state, machine, now_utc, versions
 from skyduel.run_folder.schema import ALL_GROUPS
 from skyduel.run_folder.write_tables import Results, write_table
+from skyduel.runner.catalog_warnings import catalog_warnings
 from skyduel.runner.detect_frame import detect_frame, fingerprint, prepare_truth
 from skyduel.runner.detector_specs import DetectorSpec, build
 from skyduel.runner.execution.executors import (
@@ -194,6 +195,7 @@ def _run(plan: RunPlan, watch: Watcher) -> dict[str, Any]:
     for entry in shown:
         entry["calibrated_threshold"] = result.calibrated.get(entry["name"])
     watch("score", "tables", 1)
+    record["warnings"] = catalog_warnings(plan.folder, truths, plan.rules)
     record["points"] = [p for p in POINTS if p in set(result.scores["point"])]
     record["bins_mag"] = list(result.edges)
     record["finished_utc"] = now_utc()

@@ -168,6 +168,8 @@ def command(
         for problem in detector["settings"].get("not_reproduced", ()):
             line = f"{detector['name']} does not reproduce a setting of its file: {problem}"
             err.print(line, markup=False, style="yellow", soft_wrap=True)
+    for line in record.get("warnings", ()):
+        err.print(f"skyduel: {line}", markup=False, highlight=False, style="yellow", soft_wrap=True)
     for failure in record["failures"]:
         who = f" ({failure['detector']})" if failure["detector"] else ""
         line = f"failed: {failure['frame']}{who}: {failure['reason']}"

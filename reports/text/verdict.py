@@ -237,6 +237,7 @@ def cautions(run: Run) -> tuple[str, ...]:
             f"{n} failure{'' if n == 1 else 's'} happened (listed below). A detector that failed "
             "on a frame was scored without that frame."
         )
+    said += [f"{line}." for line in run.record.get("warnings", ())]
     overall = run.scores[(run.scores["bin"] == ALL_BINS) & (run.scores["group"] == ALL_GROUPS)]
     overall = overall[
         overall["point"] == DEFAULT_POINT

@@ -68,6 +68,7 @@ def test_the_folder_holds_what_its_description_lists(finished) -> None:
     record = json.loads((finished / "run.json").read_text())
     assert record["status"] == "complete"
     assert record["failures"] == []
+    assert record["warnings"] == []
     assert record["points"] == ["default", "calibrated", "purity95"]
     assert [d["name"] for d in record["detectors"]] == ["sep", "deep"]
     assert all(d["frames_done"] == 4 and d["mpix_per_s"] > 0 for d in record["detectors"])

@@ -1,0 +1,98 @@
+"""Warnings of a run about catalogues that do not meet their frames or each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from skyduel.core.catalog import Catalog
+from skyduel.core.io.atomic_files import safe_name
+from skyduel.core.io.tables import read_catalog
+from skyduel.evaluation.matching.candidates import find_candidates
+from skyduel.evaluation.matching.no_matches import frame_warning, match_warning
+from skyduel.evaluation.rules import ScoringRules
+from skyduel.run_folder.read_counts import read_counts
+from skyduel.runner.execution.outcome import Outcome
+
+__all__ = ["catalog_warnings", "truth_warnings"]
+
+_POINT: Final = "default"
+
+
+def truth_warnings(truth: Catalog, shape: tuple[int, int]) -> list[str]:
+    """Return what was decided about a truth table, and whether any row lies on its frame.
+
+    Parameters
+    ----------
+    truth : Catalog
+        As `read_catalog` returned it.
+    shape : (ny, nx)
+        Of the frame [px].
+    """
+    lines = [str(note) for note in truth.table.meta.get("notes", ())]
+    off = frame_warning(truth, "truth rows", shape)
+    return [*lines, off] if off else lines
+
+
+def catalog_warnings(folder: Path, truths: Mapping[str, Outcome], rules: ScoringRules) -> list[str]:
+    """Return the warnings of a run, one line for each kind and detector.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder with its truth, catalogues and counts.
+    truths : mapping of str to Outcome
+        By frame, with the frames' facts; ``warnings`` are those of
+        `truth_warnings`.
+    rules : ScoringRules
+        How truths and detections pair.
+
+    Returns
+    -------
+    list of str
+        First those of truth tables, then those of detectors that matched no
+        truth of a frame although both lie on it. A line names one frame and the
+        number of others with the same fault.
+    """
+    said = [(name, line) for name, outcome in truths.items()
+            for line in outcome.facts.get("warnings", ())]  # fmt: skip
+    lines = [f"truth of {said[0][0]}: {said[0][1]}" + _others(len(said) - 1)] if said else []
+    counts = read_counts(folder / "counts.parquet")
+    if counts is None:
+        return lines
+    counts = counts[counts["point"] == _POINT].groupby(["detector", "frame"], observed=True)
+    table = counts[["truths", "truths_found"]].max().reset_index()
+    table = table[(table["truths_found"] == 0) & (table["truths"] > 0)]
+    for detector, rows in table.groupby("detector", observed=True, sort=False):
+        names = [str(name) for name in rows["frame"]]
+        lines += _of_detector(folder, str(detector), names, truths, rules)
+    return lines
+
+
+def _of_detector(
+    folder: Path,
+    detector: str,
+    frames: Sequence[str],
+    truths: Mapping[str, Outcome],
+    rules: ScoringRules,
+) -> list[str]:
+    """Return the warnings of one detector: at most one line of each kind."""
+    found: dict[str, list[str]] = {"off": [], "unmatched": []}
+    for name in frames:
+        facts = truths[name].facts
+        shape = (int(facts["ny"]), int(facts["nx"]))
+        file = f"{safe_name(name)}.parquet"
+        truth = read_catalog(folder / "truth" / file)
+        catalog = read_catalog(folder / "catalogs" / safe_name(detector) / file)
+        off = frame_warning(catalog, "detections", shape)
+        close = find_candidates(truth, catalog, rules, fwhm=facts["fwhm"])
+        apart = match_warning(truth.xy, catalog.xy, len(close.truth_index), shape)
+        for kind, line in (("off", off), ("unmatched", None if off else apart)):
+            if line:
+                found[kind].append(f"{detector} on {name}: {line}")
+    return [said[0] + _others(len(said) - 1) for said in found.values() if said]
+
+
+def _others(n: int) -> str:
+    return f" (and so on {n} other frame{'' if n == 1 else 's'})" if n else ""
