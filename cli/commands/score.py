@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Optional
 import numpy as np
 import numpy.typing as npt
 import typer
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -238,6 +239,10 @@ def _table(report: ScoreReport) -> Table:
         title="completeness (recall) by true, purity (precision) by measured magnitude",
         title_justify="left",
         caption="value [95 % interval] k/n; – is undefined (0/0)",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=0,
     )
     table.add_column("mag")
     shown = [m.name for m in listed("by_magnitude")]
@@ -266,12 +271,12 @@ def _table(report: ScoreReport) -> Table:
 
 
 def _cell(row: dict[Any, Any]) -> Text:
-    """Format ``value [lo, hi] k/n``; undefined parts are left out."""
+    """Format ``value [lo–hi] k/n``; undefined parts are left out."""
     if row["value"] != row["value"]:
         return Text("–")
     text = f"{row['value']:.3f}"
     if row["lo"] == row["lo"]:
-        text += f" [{row['lo']:.3f}, {row['hi']:.3f}]"
+        text += f" [{row['lo']:.3f}–{row['hi']:.3f}]"
     if metric(str(row["quantity"])).interval == "proportion":  # only that is k of n
         text += f" {int(row['k'])}/{int(row['n'])}"
     return Text(text)
