@@ -72,8 +72,8 @@ Cutout = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(
         metavar="X0:X1,Y0:Y1",
-        help="Use only this region of every frame: columns and rows from 0, ends excluded. "
-        "Required for frames larger than 4096 x 4096 px.",
+        help="Use only this region of every frame: columns and rows from 0, without X1 "
+        "and Y1. Required for frames larger than 4096 x 4096 px.",
     ),
 ]
 RadiusPx = Annotated[

@@ -94,7 +94,7 @@ def command(
     json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     config: Config = None,
 ) -> None:
-    """Pair two catalogues and print completeness, purity and other scores per magnitude bin.
+    """Match two catalogues and print completeness, purity and other scores per magnitude bin.
 
     Formats: ECSV, FITS, VOTable, CSV, Parquet, COCO JSON, and SExtractor's ASCII_HEAD and
     FITS_LDAC. Positions are 0-based px; integers are pixel centres (SExtractor's
