@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from skyduel.core import SkyduelError
 from skyduel.evaluation import ScoringRules
-from skyduel.runner.detector_specs import DEFAULT_CONTESTANTS
+from skyduel.runner.detector_specs import DEFAULT_DETECTORS
 from skyduel.runner.tune import TuningRules
 
 __all__ = ["allowed_values", "field_descriptions", "settings_file", "toml_value"]
@@ -43,9 +43,7 @@ _FILLED: Final[Mapping[str, frozenset[str]]] = {
 }
 
 
-def settings_file(
-    detectors: Iterable[str] = DEFAULT_CONTESTANTS, others: Iterable[str] = ()
-) -> str:
+def settings_file(detectors: Iterable[str] = DEFAULT_DETECTORS, others: Iterable[str] = ()) -> str:
     """Return the text of a commented configuration file with the default of every setting.
 
     Parameters

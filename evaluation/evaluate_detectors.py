@@ -43,19 +43,30 @@ from skyduel.evaluation.table_keys import (
     NOMINAL_PURITY,
 )
 
-__all__ = ["Evaluation", "Sink", "evaluate", "evaluate_detector", "merge"]
+__all__ = [
+    "COUNTS_COLUMNS",
+    "LIMITS_COLUMNS",
+    "SCORES_COLUMNS",
+    "Evaluation",
+    "Sink",
+    "evaluate",
+    "evaluate_detector",
+    "merge",
+    "sweep_columns",
+]
 
 #: Frames whose counts are handed over at a time.
 _TOGETHER: Final = 4096
 
-_COUNTS: Final = (
+#: Columns of the tables of a run, in their order.
+COUNTS_COLUMNS: Final = (
     "detector", "point", "frame", "group", "bin", "bin_lo", "bin_hi", *COUNT_COLUMNS,
 )  # fmt: skip
-_SCORES: Final = (
+SCORES_COLUMNS: Final = (
     "detector", "point", "group", "bin", "bin_lo", "bin_hi", "quantity",
     "value", "lo", "hi", "n", "k", "interval", "n_frames",
 )  # fmt: skip
-_LIMITS: Final = (
+LIMITS_COLUMNS: Final = (
     "detector", "point", "group", "threshold", "purity", "completeness", "false_per_mpix",
     "snr50", "snr50_lo", "snr50_hi", "m50", "m50_lo", "m50_hi", "n_truths", "n_frames",
     "snr90", "snr90_lo", "snr90_hi", "m90", "m90_lo", "m90_hi",
@@ -68,7 +79,7 @@ _ANALYSIS_COLUMNS: Final = {a.name: (*KEYS, *a.columns) for a in ANALYSES} | {
 }
 
 
-def _sweep_columns() -> tuple[str, ...]:
+def sweep_columns() -> tuple[str, ...]:
     """Return the columns of the table ``sweep``, the metrics that are swept last."""
     return (
         "detector", "group", "threshold", "truths", "truths_found", "detections",
@@ -167,10 +178,10 @@ def merge(parts: Sequence[Evaluation], edges: Sequence[float]) -> Evaluation:
         if part.edges != kept:
             raise BadInputError("evaluations", f"edges {kept}", f"edges {part.edges}")
     return Evaluation(
-        counts=_stack([p.counts for p in parts], _COUNTS),
-        scores=_stack([p.scores for p in parts], _SCORES),
-        sweep=_stack([p.sweep for p in parts], _sweep_columns()),
-        limits=_stack([p.limits for p in parts], _LIMITS),
+        counts=_stack([p.counts for p in parts], COUNTS_COLUMNS),
+        scores=_stack([p.scores for p in parts], SCORES_COLUMNS),
+        sweep=_stack([p.sweep for p in parts], sweep_columns()),
+        limits=_stack([p.limits for p in parts], LIMITS_COLUMNS),
         calibrated={k: v for p in parts for k, v in p.calibrated.items()},
         frames={k: v for p in parts for k, v in p.frames.items()},
         edges=kept,
@@ -250,10 +261,10 @@ def evaluate_detector(
     ]
     tables = {a.name: [p.analyses[a.name] for p in parts] for a in ANALYSES} | studies
     return Evaluation(
-        counts=_stack(keep.tables if isinstance(keep, _Kept) else [], _COUNTS),
-        scores=_stack([p.scores for p in parts], _SCORES),
-        sweep=_stack(swept, _sweep_columns()),
-        limits=_stack([p.limits for p in parts], _LIMITS),
+        counts=_stack(keep.tables if isinstance(keep, _Kept) else [], COUNTS_COLUMNS),
+        scores=_stack([p.scores for p in parts], SCORES_COLUMNS),
+        sweep=_stack(swept, sweep_columns()),
+        limits=_stack([p.limits for p in parts], LIMITS_COLUMNS),
         calibrated={name: calibrated},
         frames=keep.scored if isinstance(keep, _Kept) else {},
         edges=kept,
@@ -416,7 +427,7 @@ def _frame_counts(
 ) -> pd.DataFrame:
     """Return the counts of some frames, under one group or each under its own."""
     if not frames:
-        return pd.DataFrame(columns=list(_COUNTS))
+        return pd.DataFrame(columns=list(COUNTS_COLUMNS))
     n = len(frames[0].counts.truths)
     bins = bin_table(frames[0].counts.edges)
     integers = np.concatenate([f.counts.array() for f in frames], axis=1)

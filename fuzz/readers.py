@@ -216,7 +216,7 @@ def _read_weights(path: Path) -> None:
 def _run_parts(folder: Path) -> dict[str, bytes]:
     from skyduel.evaluation import ScoringRules
     from skyduel.runner.builtin_dataset import make_frames
-    from skyduel.runner.detector_specs import parse_contestants
+    from skyduel.runner.detector_specs import parse_specs
     from skyduel.runner.run import RunPlan, run
 
     kept = folder / "finished"
@@ -224,8 +224,8 @@ def _run_parts(folder: Path) -> dict[str, bytes]:
         plan = [("field_000", "field", "test"), ("cal_000", "field", "calibration")]
         make_frames(folder / "sky", plan, 3, ny=64, nx=80)
         dataset = open_dataset(folder / "sky")
-        contestants = parse_contestants(["sep"], ())
-        run(RunPlan(dataset, contestants, ScoringRules(n_bootstrap=20), kept))
+        specs = parse_specs(["sep"], ())
+        run(RunPlan(dataset, specs, ScoringRules(n_bootstrap=20), kept))
         (kept / "report").mkdir()
     names = ("run.json", "counts.parquet", "scores.parquet", "sweep.parquet", "limits.parquet",
              "comparisons.parquet", "truth/field_000.parquet", "catalogs/sep/field_000.parquet",

@@ -36,12 +36,12 @@ def write_report(run_folder: str | Path) -> Path:
         written to.
     """
     run = load_run(run_folder)
-    folder = run.path / "report"
+    paths = run.paths
     entries = []
     for section, spec in report_figures(run):  # one by one, so that only one is in memory
         files = figure_files(*spec.draw())
         for ending, content in files.items():
-            write_file(folder / "figures" / f"{spec.name}.{ending}", content)
+            write_file(paths.figure(spec.name, ending), content)
         # A frame's pixels are smaller as a picture; lines and letters are sharper as SVG.
         picture = (
             inline_picture(files["png"], spec.alt)
@@ -49,9 +49,9 @@ def write_report(run_folder: str | Path) -> Path:
             else inline_svg(files["svg"], spec.name, spec.alt)
         )
         entries.append(PageFigure(spec.name, section.name, spec.title, spec.caption, picture))
-    write_file(folder / "report.md", markdown(run))
+    write_file(paths.markdown, markdown(run))
     parts = interactive(run, run.headline_point)
     page = page_html(
         run, entries, gallery=parts.gallery, viewer=parts.viewer, scripts=parts.scripts
     )
-    return write_file(folder / "index.html", page)
+    return write_file(paths.page, page)

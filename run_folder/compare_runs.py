@@ -1,13 +1,13 @@
-"""Scored frames from the files of finished runs, and two detectors side by side.
+"""Paired comparison of two detectors of finished runs.
 
-A run folder holds everything its scores came from. Here it is scored again by
-the same rules, and held against the pairs the run wrote, so that two runs can be
-compared truth by truth long after both are over.
+A run folder holds everything that its scores were computed from. The frames are scored
+again from these files by the same rules, and the pairs are checked against those that the
+run wrote, so that two runs can be compared truth by truth long after both have finished.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,63 +15,72 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from skyduel.core import BadInputError, Catalog, nearest, read_catalog, safe_name
+from skyduel.core import BadInputError, Catalog, nearest, read_catalog
 from skyduel.evaluation import FrameInput, FrameScore, ScoringRules, choose_edges, score_frame
 from skyduel.evaluation.comparison.compare import ComparisonSample, compare_all, comparison_sample
 from skyduel.evaluation.comparison.gate import Speed
 from skyduel.evaluation.scoring.candidate_store import candidate_frame, pool_frames
 from skyduel.evaluation.scoring.threshold_sweep import purity_threshold
-from skyduel.run_folder import Run, load_run
-from skyduel.run_folder.schema import ALL_GROUPS, EQUAL_PURITY_POINT, NOMINAL_PURITY
+from skyduel.run_folder.layout import RunPaths
+from skyduel.run_folder.read_run import Run, load_run
+from skyduel.run_folder.record import DetectorRecord
+from skyduel.run_folder.schema import ALL_GROUPS, EQUAL_PURITY_POINT, LIMITS, NOMINAL_PURITY, PAIRS
 
 __all__ = ["PairedComparison", "RunDetector", "compare_detectors", "run_detector"]
 
-#: Rules that say how sure to be, not what is right; those of the first run are used.
+#: Rules of the intervals, not of the matching; those of the first run are used.
 _STATISTICS: Final = ("confidence", "n_bootstrap", "n_thresholds", "seed")
-#: Columns of a truth that decide a score; the measured ones may differ by rounding.
+#: Columns of a truth that decide a score and must be equal.
 _EXACT: Final = ("x", "y", "mag", "kind", "length", "theta", "snr", "ignore")
+#: Measured on the pixels; it may differ by rounding.
 _MEASURED: Final = "aper_mag"
 _MEASURED_TOLERANCE_MAG: Final = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
 class RunDetector:
-    """One detector of one run."""
+    """One detector of one finished run.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    detector : str
+        Name of the detector in it.
+    """
 
     run: Run
     detector: str
 
     @property
-    def facts(self) -> Mapping[str, Any]:
-        """What the run's record says of the detector."""
-        named = (d for d in self.run.record.get("detectors", ()) if d.get("name") == self.detector)
-        return next(named, {})
+    def record(self) -> DetectorRecord:
+        """Settings and cost of the detector, from the run's record."""
+        return self.run.record.detector(self.detector)
 
     @property
     def speed(self) -> Speed:
-        """How fast it was, and on what."""
-        where = dict(self.run.record.get("machine") or {})
-        where["device"] = self.facts.get("device")
-        value = self.facts.get("mpix_per_s")
-        return Speed(float("nan") if value is None else float(value), where)
+        """Speed [Mpix/s] and the machine it was measured on."""
+        where = {**self.run.record.machine, "device": self.record.device}
+        value = self.record.mpix_per_s
+        return Speed(float("nan") if value is None else value, where)
 
 
 @dataclass(frozen=True, eq=False)
 class PairedComparison:
-    """Two detectors on the same frames.
+    """Paired comparison of two detectors on the same frames.
 
     Parameters
     ----------
     a, b : RunDetector
-        Who.
+        The detectors.
     name_a, name_b : str
-        What the tables call them; with the run's name where the detectors' are the same.
+        Their names in the table; with the name of the run where the detectors have one name.
     table : DataFrame
         As `skyduel.evaluation.comparison.compare.compare_all` returns it.
     rules : ScoringRules
-        By which both were scored; those of A.
+        Scoring rules of both; the intervals are by those of A.
     frames : tuple of str
-        The test frames that both were compared on.
+        Names of the test frames compared.
     """
 
     a: RunDetector
@@ -84,22 +93,23 @@ class PairedComparison:
 
 
 def run_detector(place: str | Path, detector: str | None = None) -> RunDetector:
-    """Return the detector that ``RUN`` or ``RUN/DETECTOR`` names.
+    """Load one detector of a finished run from ``RUN`` or ``RUN/DETECTOR``.
 
     Parameters
     ----------
     place : str or Path
-        A run folder, or a detector's name below one.
+        A run folder, or a run folder and the name of a detector.
     detector : str, optional
-        Its name, if ``place`` does not end in it; not needed where the run has one.
+        Name of the detector if ``place`` does not end in it; not needed if the run has one
+        detector only.
 
     Raises
     ------
     BadInputError
-        If there is no such run or detector, or the run has several and none was named.
+        If there is no such run or detector, or the run has several and none is named.
     """
     path = Path(place)
-    if not (path / "run.json").is_file() and (path.parent / "run.json").is_file():
+    if not RunPaths(path).record.is_file() and RunPaths(path.parent).record.is_file():
         if detector is not None and detector != path.name:
             raise BadInputError(str(place), f"the detector {detector!r}", repr(path.name))
         path, detector = path.parent, path.name
@@ -122,24 +132,24 @@ def run_detector(place: str | Path, detector: str | None = None) -> RunDetector:
 def compare_detectors(
     a: RunDetector, b: RunDetector, points: Sequence[str], *, common_frames: bool = False
 ) -> PairedComparison:
-    """Return the paired comparison of two detectors at some operating points.
+    """Compare two detectors of finished runs at some operating points.
 
     Parameters
     ----------
     a, b : RunDetector
-        Of one run or of two.
+        Two detectors of one run, or of two.
     points : sequence of str
         Operating points, such as ``purity95``.
     common_frames : bool
-        Compare on the frames that both runs have, instead of refusing where
-        they differ. Purity thresholds are then chosen anew, on those frames.
+        Compare on the frames that both runs have, instead of raising if they differ. The
+        thresholds of equal purity are then chosen again, on those frames.
 
     Raises
     ------
     BadInputError
         If the frames, the truth or the rules of the runs differ, if an
-        operating point is missing, or if the pairs that a run wrote are not
-        those that its catalogues give now.
+        operating point is missing, or if this version pairs a catalogue
+        otherwise than the run did.
     """
     for one in (a, b):
         for point in points:
@@ -150,15 +160,15 @@ def compare_detectors(
                 )  # fmt: skip
     rules = _same_rules(a.run, b.run)
     frames = _same_frames(a.run, b.run, common_frames)
-    partial = set(frames) != set(_scored(a.run)) or set(frames) != set(_scored(b.run))
+    partial = set(frames) != set(a.run.scored_frames) or set(frames) != set(b.run.scored_frames)
     sources = [_inputs(one, frames) for one in (a, b)]
     if a.run.path.resolve() != b.run.path.resolve():
         for one, other in zip(*sources, strict=True):
             _same_truth(a.run, b.run, one, other)
-    edges = tuple(map(float, a.run.record.get("bins_mag", ())))
+    edges = a.run.record.bins_mag
     if partial or not edges:
         edges = choose_edges(sources[0], rules)
-    elif edges != tuple(map(float, b.run.record.get("bins_mag", ()))):
+    elif edges != b.run.record.bins_mag:
         raise BadInputError("comparison", "the same magnitude bins in both runs", "other edges")
     name_a, name_b = a.detector, b.detector
     if name_a == name_b:
@@ -175,7 +185,7 @@ def compare_detectors(
 
 
 def _same_rules(a: Run, b: Run) -> ScoringRules:
-    first, second = (ScoringRules(**r.record.get("rules", {})) for r in (a, b))
+    first, second = (ScoringRules(**r.record.rules) for r in (a, b))
     for key, value in first.model_dump().items():
         other = getattr(second, key)
         if key not in _STATISTICS and value != other:
@@ -186,12 +196,8 @@ def _same_rules(a: Run, b: Run) -> ScoringRules:
     return first
 
 
-def _scored(run: Run) -> tuple[str, ...]:
-    return run.scored_frames
-
-
 def _same_frames(a: Run, b: Run, common: bool) -> tuple[str, ...]:
-    first, second = _scored(a), _scored(b)
+    first, second = a.scored_frames, b.scored_frames
     if set(first) != set(second) and not common:
         only = [n for n in first if n not in second] or [n for n in second if n not in first]
         where = a if only[0] in first else b
@@ -204,7 +210,7 @@ def _same_frames(a: Run, b: Run, common: bool) -> tuple[str, ...]:
         raise BadInputError("comparison", "a test frame that both runs have", "none")
     for name in frames:
         for key in ("group", "ny", "nx", "fwhm", "mpix"):
-            one, other = a.frame(name).get(key), b.frame(name).get(key)
+            one, other = getattr(a.frame(name), key), getattr(b.frame(name), key)
             if one != other:
                 raise BadInputError(
                     "comparison", f"the same frame {name!r} in both runs",
@@ -216,18 +222,17 @@ def _same_frames(a: Run, b: Run, common: bool) -> tuple[str, ...]:
 def _inputs(one: RunDetector, frames: Sequence[str]) -> list[FrameInput]:
     run, out = one.run, []
     for name in frames:
-        facts, file = run.frame(name), f"{safe_name(name)}.parquet"
-        shape = (facts.get("ny"), facts.get("nx"))
-        mpix = facts.get("mpix")
+        record = run.frame(name)
+        ny, nx = record.ny, record.nx
         out.append(
             FrameInput(
                 frame=name,
-                truth=read_catalog(run.path / "truth" / file),
-                found=read_catalog(run.path / "catalogs" / safe_name(one.detector) / file),
-                mpix=float("nan") if mpix is None else float(mpix),
-                group=str(facts.get("group") or ALL_GROUPS),
-                fwhm=facts.get("fwhm"),
-                shape=None if None in shape else (int(facts["ny"]), int(facts["nx"])),
+                truth=read_catalog(run.paths.truth(name)),
+                found=read_catalog(run.paths.catalog(one.detector, name)),
+                mpix=float("nan") if record.mpix is None else record.mpix,
+                group=record.group or ALL_GROUPS,
+                fwhm=record.fwhm,
+                shape=None if ny is None or nx is None else (ny, nx),
             )
         )
     return out
@@ -266,7 +271,7 @@ def _scores(
     points: Sequence[str],
     partial: bool,
 ) -> dict[tuple[str, str], tuple[FrameScore, ...]]:
-    """Return the scored frames of each operating point and group; none without a threshold."""
+    """Score the frames at each operating point, by group; no frames without a threshold."""
     candidates = [f.candidates(rules) for f in inputs]
     names = [ALL_GROUPS, *sorted({f.group for f in inputs} - {ALL_GROUPS})]
     out: dict[tuple[str, str], tuple[FrameScore, ...]] = {}
@@ -274,7 +279,7 @@ def _scores(
         for group in names:
             members = [k for k, f in enumerate(inputs) if group in (ALL_GROUPS, f.group)]
             wrote = [one.run.pairs(one.detector, point, inputs[k].frame) for k in members]
-            if point == EQUAL_PURITY_POINT and partial:  # of fewer frames the purity is another
+            if point == EQUAL_PURITY_POINT and partial:  # the purity of fewer frames differs
                 pooled = pool_frames([candidate_frame(inputs[k], rules) for k in members])
                 cuts, wrote = [purity_threshold(pooled, NOMINAL_PURITY)] * len(members), []
             elif point == EQUAL_PURITY_POINT and group == ALL_GROUPS and names != [ALL_GROUPS]:
@@ -294,28 +299,34 @@ def _scores(
 
 
 def _pooled_cut(one: RunDetector) -> float:
-    """Return the cut at ``purity95`` of all groups together, NaN where it does not exist."""
-    rows = one.run.limits.query("point == 'purity95' and group == 'all'")
-    rows = rows[rows["detector"] == one.detector]
+    """Return the threshold of equal purity of all groups together, NaN without one."""
+    rows = one.run.limits
+    rows = rows[
+        (rows["point"] == EQUAL_PURITY_POINT)
+        & (rows["group"] == ALL_GROUPS)
+        & (rows["detector"] == one.detector)
+    ]
     if len(rows) == 0:
         raise BadInputError(
-            str(one.run.path / "limits.parquet"),
-            f"the threshold of {one.detector} at purity95", "no such row",
+            str(one.run.paths.table(LIMITS.name)),
+            f"the threshold of {one.detector} at {EQUAL_PURITY_POINT}", "no such row",
         )  # fmt: skip
     return float(rows["threshold"].iloc[0])
 
 
 def _cut(one: RunDetector, point: str, source: FrameInput, wrote: pd.DataFrame | None) -> float:
-    """Return where the run cut a frame's catalogue, by the rows in its pairs.
+    """Return the threshold of the run on a frame: the lowest score among its pairs.
 
-    Thresholds may differ from frame to frame, and each detection above its
-    frame's is in the pairs. NaN where the point does not exist for the frame.
+    Thresholds may differ from frame to frame, and every detection above the threshold is in
+    the pairs. NaN if the operating point does not exist for the frame.
     """
     if wrote is None:
         if point == EQUAL_PURITY_POINT:
             return float("nan")
         raise BadInputError(
-            str(one.run.path / "pairs"), f"the pairs of {source.frame!r} at {point}", "no such file"
+            str(one.run.paths.pairs(one.detector, point, source.frame)),
+            f"the pairs of {source.frame!r} at {point}",
+            "no such file",
         )
     used = wrote["found_index"].to_numpy()
     score = np.asarray(source.found["score"], dtype=np.float64)
@@ -328,7 +339,8 @@ def _cut(one: RunDetector, point: str, source: FrameInput, wrote: pd.DataFrame |
 def _check_pairs(
     one: RunDetector, point: str, score: FrameScore, wrote: pd.DataFrame | None
 ) -> None:
-    columns = ["truth_index", "found_index", "outcome"]
+    # Not the separation, whose last digits depend on the processor.
+    columns = [c for c in PAIRS.columns if c != "separation_px"]
     now = score.pairing.to_table()[columns]
     if wrote is None or now.astype(str).to_numpy().tolist() != (
         wrote[columns].astype(str).to_numpy().tolist()

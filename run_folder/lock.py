@@ -1,4 +1,4 @@
-"""One writer to a run folder at a time."""
+"""Exclusive lock on a run folder (``flock``)."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ __all__ = ["lock_folder"]
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Hold a folder, made if need be, against other processes that want to hold it.
+    """Lock a folder against other processes; it is made if it does not exist.
 
     Raises
     ------
     BadInputError
-        If another process holds it.
+        If another process has locked it.
 
     Notes
     -----
-    The lock is on the folder itself, leaves no file, and ends with the process, however that
-    ends. A file system without locks is used without.
+    The lock is on the folder itself, leaves no file, and ends with the process, also when that
+    is killed. On a file system without locks there is no lock.
     """
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
@@ -45,5 +45,5 @@ def lock_folder(folder: Path) -> Iterator[None]:
     finally:
         os.close(handle)
         if made:
-            with suppress(OSError):  # what was refused before it began leaves no empty folder
+            with suppress(OSError):  # a refused run leaves no empty folder
                 folder.rmdir()

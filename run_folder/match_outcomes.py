@@ -1,4 +1,4 @@
-"""What became of every truth and every detection of one frame, row by row."""
+"""Outcome of every truth and every detection of one frame, row by row, from its pairs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from skyduel.core.errors import BadInputError
+from skyduel.run_folder.schema import OUTCOMES
 
 __all__ = ["ABSENT", "IGNORED", "RIGHT", "WRONG", "Outcomes", "column", "is_streak", "outcomes_of"]
 
-#: A detection below the operating point's threshold (or a truth that the pairs do not name).
+#: A detection below the threshold (or a truth that is not in the pairs).
 ABSENT: Final = 0
 #: A truth that is found, a detection that is right.
 RIGHT: Final = 1
@@ -22,21 +23,21 @@ WRONG: Final = 2
 #: Counts neither way.
 IGNORED: Final = 3
 
-_CODES: Final = {"found": RIGHT, "missed": WRONG, "false": WRONG, "ignored": IGNORED}
+_CODES: Final = dict(zip(OUTCOMES, (RIGHT, WRONG, WRONG, IGNORED), strict=True))
 
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
-    """One detector on one frame at one operating point.
+    """Outcomes of one detector on one frame at one operating point.
 
     Parameters
     ----------
     truth : ndarray of uint8, shape (n_truth,)
         `RIGHT`, `WRONG` or `IGNORED`.
     found : ndarray of uint8, shape (n_found,)
-        The same, and `ABSENT` for rows that the threshold cuts away.
+        The same, and `ABSENT` for rows below the threshold.
     partner : ndarray of int64, shape (n_truth,)
-        The row of the catalogue that each truth is paired with, −1 for none.
+        Row of the catalogue that each truth is paired with; −1: none.
     """
 
     truth: npt.NDArray[np.uint8]
@@ -45,16 +46,16 @@ class Outcomes:
 
 
 def outcomes_of(pairs: pd.DataFrame, n_truth: int, n_found: int, source: str) -> Outcomes:
-    """Return what the pairs say of each row.
+    """Return the outcome of every row of the truth and of the catalogue.
 
     Parameters
     ----------
     pairs : DataFrame
         A table of ``pairs/`` (`docs/run-folder.md`).
     n_truth, n_found : int
-        Rows of the truth and of the catalogue that it points into.
+        Number of rows of the truth and of the catalogue.
     source : str
-        Names the pairs in the error.
+        Name of the pairs in error messages.
 
     Raises
     ------
@@ -87,7 +88,7 @@ def outcomes_of(pairs: pd.DataFrame, n_truth: int, n_found: int, source: str) ->
 
 
 def column(table: pd.DataFrame, *names: str) -> npt.NDArray[np.float64]:
-    """Return the first of these columns that the table has; NaN where it has none."""
+    """Return the first of these columns that a table has; NaN if it has none."""
     for name in names:
         if name in table:
             return table[name].to_numpy(dtype=np.float64, na_value=np.nan)
@@ -95,7 +96,7 @@ def column(table: pd.DataFrame, *names: str) -> npt.NDArray[np.float64]:
 
 
 def is_streak(table: pd.DataFrame) -> npt.NDArray[np.bool_]:
-    """Return which rows are streaks; none where the table does not say."""
+    """Return a mask of the rows that are streaks; all False without a column ``kind``."""
     if "kind" not in table:
         return np.zeros(len(table), dtype=bool)
     return table["kind"].isin(["streak", b"streak"]).to_numpy(dtype=bool)

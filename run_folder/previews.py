@@ -14,54 +14,60 @@ from PIL.PngImagePlugin import PngImageFile
 
 from skyduel.core import BadInputError, atomic_path
 
-__all__ = ["STRETCH", "Stretch", "read_picture", "stretch_of", "write_picture"]
+__all__ = ["STRETCH", "Stretch", "read_preview", "stretch_of", "write_preview"]
 
-#: Previews are an asinh stretch of (value - sky) / sigma between these two [sigma of the sky].
+#: Previews are an asinh stretch of (value - background) / sigma between these two [sigma].
 STRETCH: Final = (-2.0, 30.0)
-#: So many pixels say what sky and noise are.
+#: Number of pixels that the background and its noise are measured on.
 _SAMPLE: Final = 200_000
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """From pixel values to 8 bits: asinh from 2 sigma below the sky to 30 above."""
+    """Conversion of pixel values to 8 bits: asinh from 2 sigma below the background to 30 above.
 
-    sky: float
+    Parameters
+    ----------
+    background, sigma : float
+        Level and standard deviation of the background [unit of the pixels].
+    """
+
+    background: float
     sigma: float
 
     def picture(self, data: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
         """Return the stretched pixels, same shape."""
         low, high = np.arcsinh(STRETCH)
-        value = np.arcsinh(np.clip((data - self.sky) / self.sigma, *STRETCH)) - low
+        value = np.arcsinh(np.clip((data - self.background) / self.sigma, *STRETCH)) - low
         return np.asarray(np.rint(255 * (value / (high - low))), dtype=np.uint8)
 
 
 def stretch_of(values: npt.NDArray[np.float32]) -> Stretch:
-    """Return the stretch for a frame from its usable pixels, or many of them."""
+    """Measure the stretch of a frame on its usable pixels, or a sample of them."""
     sample = values[:: max(1, values.size // _SAMPLE)]
-    sky = float(np.median(sample))
-    return Stretch(sky, float(mad_std(sample)) or 1.0)
+    background = float(np.median(sample))
+    return Stretch(background, float(mad_std(sample)) or 1.0)
 
 
-def write_picture(picture: npt.NDArray[np.uint8], path: Path) -> None:
-    """Write a picture, its last row first, as PNG; replaced whole or not at all."""
+def write_preview(picture: npt.NDArray[np.uint8], path: Path) -> None:
+    """Write an 8-bit picture, its last row first, as PNG; replaced whole or not at all."""
     image = Image.fromarray(picture)
     with atomic_path(path) as temporary:
         image.save(temporary, format="PNG")
 
 
-def read_picture(path: Path) -> Image.Image | None:
+def read_preview(path: Path) -> Image.Image | None:
     """Read a preview as an 8-bit grey picture, the frame's row 0 last; None without the file.
 
     Raises
     ------
     BadInputError
-        If the file is no readable PNG.
+        If the file is not a readable PNG.
     """
     if not path.is_file():
         return None
     try:
-        # Not `Image.open`, which takes a survey's frame of 10⁸ pixels for an attack.
+        # Not `Image.open`, which refuses 10⁸ pixels, a survey's frame, as a decompression bomb.
         with PngImageFile(path) as picture:
             return picture.convert("L")
     except (OSError, SyntaxError, ValueError) as error:

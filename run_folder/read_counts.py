@@ -1,4 +1,4 @@
-"""The table ``counts`` of a run, read a part at a time and summed over the magnitude bins."""
+"""Read the table ``counts`` of a run in parts, summed over the magnitude bins."""
 
 from __future__ import annotations
 
@@ -12,21 +12,19 @@ import pyarrow.parquet as pq
 
 from skyduel.core.errors import BadInputError
 from skyduel.evaluation.scoring.counts import COUNT_COLUMNS as COUNTED
+from skyduel.run_folder.schema import COUNTS, TableSchema
 
-__all__ = ["COUNTED", "COUNT_COLUMNS", "NAMES", "check_kinds", "read_counts"]
+__all__ = ["COUNTED", "SUMMED_COLUMNS", "check_kinds", "read_counts"]
 
-_KEYS: Final = ("detector", "point", "frame", "group")
+_KEYS: Final = tuple(key for key in COUNTS.keys if key != "bin")
 #: Columns of the summed table.
-COUNT_COLUMNS: Final = (*_KEYS, *COUNTED)
-_BINS: Final = ("bin", "bin_lo", "bin_hi")
-#: Columns of words, in any table of a run.
-NAMES: Final = (*_KEYS, "quantity", "interval")
+SUMMED_COLUMNS: Final = (*_KEYS, *COUNTED)
 #: Rows read at a time; some 0.4 KiB each.
 _TOGETHER: Final = 65_536
 
 
 def read_counts(path: Path) -> pd.DataFrame | None:
-    """Return a run's counts summed over the magnitude bins, None where there is no file.
+    """Read the counts of a run, summed over the magnitude bins; None without the file.
 
     Parameters
     ----------
@@ -48,7 +46,7 @@ def read_counts(path: Path) -> pd.DataFrame | None:
     """
     if not path.is_file():
         return None
-    columns = (*_KEYS, *_BINS, *COUNTED)
+    columns = COUNTS.columns
     codes: dict[str, dict[str, int]] = {key: {} for key in _KEYS}
     parts: list[pd.DataFrame] = []
     try:
@@ -64,7 +62,7 @@ def read_counts(path: Path) -> pd.DataFrame | None:
     except (OSError, ValueError, pa.ArrowException) as error:
         raise BadInputError(str(path), "a readable Parquet table", str(error)) from error
     if not parts:
-        return pd.DataFrame({c: pd.Series(dtype=object) for c in COUNT_COLUMNS})
+        return pd.DataFrame({c: pd.Series(dtype=object) for c in SUMMED_COLUMNS})
     # A frame's bins may lie in two parts.
     whole = pd.concat(parts, ignore_index=True)
     whole = whole.groupby(list(_KEYS), sort=False)[list(COUNTED)].sum().reset_index()
@@ -77,12 +75,20 @@ def read_counts(path: Path) -> pd.DataFrame | None:
     return pd.DataFrame(names | {c: _narrow(whole[c]) for c in COUNTED})
 
 
-def check_kinds(table: pd.DataFrame, columns: tuple[str, ...], path: Path) -> None:
-    """Refuse a table whose columns are not what their names say: words or numbers."""
+def check_kinds(
+    table: pd.DataFrame, schema: TableSchema, columns: tuple[str, ...], path: Path
+) -> None:
+    """Check that columns hold text or numbers, as the schema says.
+
+    Raises
+    ------
+    BadInputError
+        Naming the first column that does not.
+    """
     for c in columns if len(table) else ():
-        if c in NAMES and not pd.api.types.is_string_dtype(table[c]):
+        if schema.is_text(c) and not pd.api.types.is_string_dtype(table[c]):
             what = "words"
-        elif c not in NAMES and not pd.api.types.is_numeric_dtype(table[c]):
+        elif not schema.is_text(c) and not pd.api.types.is_numeric_dtype(table[c]):
             what = "numbers"
         else:
             continue
@@ -90,8 +96,8 @@ def check_kinds(table: pd.DataFrame, columns: tuple[str, ...], path: Path) -> No
 
 
 def _summed(part: pd.DataFrame, codes: dict[str, dict[str, int]], path: Path) -> pd.DataFrame:
-    """Return a part's sums; names as numbers, which `codes` gives and remembers."""
-    check_kinds(part, tuple(part.columns), path)
+    """Return the sums of a part; names as numbers, which are kept in `codes`."""
+    check_kinds(part, COUNTS, tuple(part.columns), path)
     for key in _KEYS:
         if part[key].isna().any():
             raise BadInputError(str(path), f"a name in every row of column {key}", "none in some")

@@ -1,120 +1,298 @@
-"""What a run's record must be for those who read it: `docs/run-folder.md`.
+"""`RunRecord`: the typed content of a run's ``run.json``, written by the runner, read by everybody.
 
-Whatever else stands in it is left alone, and what a run of an older version lacks is absent.
+The fields are the keys of the file, in its order (`docs/run-folder.md`). Keys that are not
+listed here are ignored when a record is read; keys that an older version did not write have
+their default.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic.dataclasses import dataclass
 
 from skyduel.core.errors import BadInputError
+from skyduel.core.io.atomic_files import atomic_path
 from skyduel.core.settings import settings_error
+from skyduel.evaluation.rules import ScoringRules
+from skyduel.run_folder.schema import SCHEMA_VERSION
 
-__all__ = ["check_record"]
+__all__ = [
+    "DatasetRecord",
+    "DetectorRecord",
+    "FailureRecord",
+    "FrameRecord",
+    "RunRecord",
+    "read_record",
+    "write_record",
+]
 
 _MOST_PX: Final = 1 << 31
+_MOST_BINS: Final = 2000
+_STRICT: Final = ConfigDict(extra="ignore", strict=True)
+#: Keys that are not written where they have no value: an older version did not know them.
+_OPTIONAL_KEYS: Final = frozenset(
+    {"tuning", "bins_mag", "truth_source", "description", "provenance"}
+)
+
+
+def _confidence_is_a_probability(rules: dict[str, Any]) -> dict[str, Any]:
+    level = rules.get("confidence")
+    if level is not None and not (type(level) in (int, float) and 0 < level < 1):
+        raise ValueError(f"confidence between 0 and 1, not {level!r}")
+    return rules
+
+
+def _edges_rise(edges: tuple[float, ...]) -> tuple[float, ...]:
+    if any(not low < high for low, high in pairwise(edges)):
+        raise ValueError("edges that rise")
+    return edges
+
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
 Side = Annotated[int, Field(gt=0, le=_MOST_PX)]
+Facts = Annotated[dict[str, Any], BeforeValidator(lambda value: {} if value is None else value)]
+Rules = Annotated[Facts, AfterValidator(_confidence_is_a_probability)]
+Edges = Annotated[tuple[Number, ...], Field(max_length=_MOST_BINS), AfterValidator(_edges_rise)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
+@dataclass(frozen=True, slots=True, config=_STRICT)
+class FrameRecord:
+    """One frame of the data set: an element of ``dataset.frames``."""
+
+    name: Annotated[str, Field(description="name of the frame")]
+    path: Annotated[str | None, Field(description="image file")] = None
+    truth: Annotated[str | None, Field(description="file of the truth catalogue")] = None
+    split: Annotated[str | None, Field(description="`test` or `calibration`")] = None
+    group: Annotated[str | None, Field(description="group of the frame; `all` without one")] = None
+    ny: Annotated[Side | None, Field(description="rows [px]")] = None
+    nx: Annotated[Side | None, Field(description="columns [px]")] = None
+    mpix: Annotated[
+        Number | None,
+        Field(description="**usable** pixels [10⁶], those not masked; rates are per these"),
+    ] = None
+    fwhm: Annotated[Number | None, Field(description="FWHM of the PSF [px], if it is known")] = None
+    n_truth: Annotated[Count | None, Field(description="sources of the truth")] = None
 
 
-class _Frame(_Part):
-    name: str
-    group: str | None = None
-    split: str | None = None
-    ny: Side | None = None
-    nx: Side | None = None
-    mpix: Number | None = None
-    fwhm: Number | None = None
+@dataclass(frozen=True, slots=True, config=_STRICT)
+class DatasetRecord:
+    """The data set of a run: ``dataset``."""
+
+    path: Annotated[str | None, Field(description="folder or manifest")] = None
+    name: Annotated[str | None, Field(description="name of the set")] = None
+    n_frames: Annotated[Count | None, Field(description="number of frames, of all splits")] = None
+    frames: Annotated[
+        tuple[FrameRecord, ...], Field(description="the frames, see below; empty while running")
+    ] = ()
+    truth_source: Annotated[
+        str | None, Field(description="optional, by hand: how the truth was made")
+    ] = None
+    description: Annotated[str | None, Field(description="optional, by hand")] = None
+    provenance: Annotated[str | None, Field(description="optional, by hand")] = None
 
 
-class _Dataset(_Part):
-    name: str | None = None
-    n_frames: Count | None = None
-    frames: list[_Frame] = []
+@dataclass(frozen=True, slots=True, config=_STRICT)
+class DetectorRecord:
+    """One detector of the run and what it cost: an element of ``detectors``."""
+
+    name: Annotated[str, Field(description="name in this run")]
+    use: Annotated[str | None, Field(description="registered name")] = None
+    settings: Annotated[dict[str, Any] | None, Field(description="the resolved settings")] = None
+    default_threshold: Annotated[
+        Number | None,
+        Field(description="own `score_threshold`; null: every row counts, or it differs by frame"),
+    ] = None
+    calibrated_threshold: Annotated[
+        Number | None, Field(description="threshold of the calibration split, if there is one")
+    ] = None
+    weights_sha256: Annotated[str | None, Field(description="hash of the weights, if any")] = None
+    program_version: Annotated[
+        str | None, Field(description="version of an external program, if any")
+    ] = None
+    device: Annotated[str | None, Field(description="such as `cpu` or `cuda:0`")] = None
+    seconds: Annotated[
+        Number | None, Field(description="from opening each frame to its catalogue, summed [s]")
+    ] = None
+    mpix: Annotated[
+        Number | None,
+        Field(description="**all** pixels of the finished frames [10⁶], masked ones included"),
+    ] = None
+    mpix_per_s: Annotated[Number | None, Field(description="`mpix` / `seconds`")] = None
+    peak_memory_mib: Annotated[
+        Number | None, Field(description="largest memory of a worker process [MiB]")
+    ] = None
+    frames_done: Annotated[Count | None, Field(description="frames with a catalogue")] = None
+    frames_failed: Annotated[Count | None, Field(description="frames without")] = None
 
 
-class _Detector(_Part):
-    name: str
-    use: str | None = None
-    settings: dict[str, Any] | None = None
-    default_threshold: Number | None = None
-    calibrated_threshold: Number | None = None
-    weights_sha256: str | None = None
-    program_version: str | None = None
-    device: str | None = None
-    seconds: Number | None = None
-    mpix: Number | None = None
-    mpix_per_s: Number | None = None
-    peak_memory_mib: Number | None = None
-    frames_done: Count | None = None
-    frames_failed: Count | None = None
+@dataclass(frozen=True, slots=True, config=_STRICT)
+class FailureRecord:
+    """One failure: an element of ``failures``."""
+
+    frame: Annotated[str, Field(description="name of the frame")]
+    detector: Annotated[
+        str | None, Field(description="null where the frame itself could not be used")
+    ] = None
+    reason: Annotated[str | None, Field(description="the error in one line")] = None
 
 
-class _Failure(_Part):
-    frame: str
-    detector: str | None = None
-    reason: str | None = None
+@dataclass(frozen=True, slots=True, config=_STRICT)
+class RunRecord:
+    """The record of a run: ``run.json``."""
+
+    schema: Annotated[int, Field(description="version of the format")] = SCHEMA_VERSION
+    name: Annotated[str | None, Field(description="name of the run")] = None
+    status: Annotated[
+        str | None, Field(description="`running`, `complete` or `complete with failures`")
+    ] = None
+    created_utc: Annotated[str | None, Field(description="start, ISO 8601")] = None
+    finished_utc: Annotated[str | None, Field(description="end, ISO 8601; null before")] = None
+    configuration_sha256: Annotated[
+        str | None,
+        Field(
+            description="hash of frames, detectors, weights, rules, versions and revision: "
+            "only the same configuration completes a run"
+        ),
+    ] = None
+    versions: Annotated[
+        Facts,
+        Field(description="`python`, `skyduel`, `torch`, `sep`, `numpy`, `astropy`, …"),
+    ] = Field(default_factory=dict)
+    git_revision: Annotated[str | None, Field(description="revision of the code, or null")] = None
+    git_dirty: Annotated[
+        bool | None, Field(description="whether the code had changes beyond it")
+    ] = None
+    machine: Annotated[
+        Facts,
+        Field(
+            description="`platform`, `cpu`, `cores`, `memory_gib`, `workers`, `scheduler` (address "
+            "of a cluster, else null)"
+        ),
+    ] = Field(default_factory=dict)
+    promises: Annotated[
+        Facts,
+        Field(description="`same_tables`, `not_promised`: when the tables are the same"),
+    ] = Field(default_factory=dict)
+    command: Annotated[str | None, Field(description="command line")] = None
+    seeds: Annotated[
+        Facts, Field(description="`dataset` (of the built-in set, else null), `bootstrap`")
+    ] = Field(default_factory=dict)
+    dataset: Annotated[DatasetRecord, Field(description="the data set, see below")] = (
+        DatasetRecord()
+    )
+    rules: Annotated[Rules, Field(description="the resolved scoring rules")] = Field(
+        default_factory=dict
+    )
+    sections: Annotated[
+        Facts,
+        Field(
+            description="`section_px`, `overlap_px`: frames of more than `section_px` squared were "
+            "read in sections (`scale.md`)"
+        ),
+    ] = Field(default_factory=dict)
+    points: Annotated[tuple[str, ...], Field(description="operating points with scores")] = ()
+    detectors: Annotated[
+        tuple[DetectorRecord, ...], Field(description="the detectors, see below")
+    ] = ()
+    failures: Annotated[tuple[FailureRecord, ...], Field(description="what failed, see below")] = ()
+    tuning: Annotated[
+        dict[str, Any] | None,
+        Field(
+            description="only with `--tune`: `rules` (`trials`, `objective`, `per_group`, `seed`), "
+            "`crossfit`, `contestants`: a list of `name`, `tuned_name`, `space`, `trials`, "
+            "`seconds`, `chosen` (a list of `fold`, `group`, `trial`, `settings`, `achieved`, "
+            "`default_achieved`, `chosen_on`, `applied_to`), `failures`"
+        ),
+    ] = None
+    warnings: Annotated[
+        tuple[str, ...],
+        Field(description="one line for each kind of catalogue that does not fit its frames"),
+    ] = ()
+    bins_mag: Annotated[Edges, Field(description="edges of the magnitude bins [mag]")] = ()
+
+    @property
+    def confidence(self) -> float:
+        """Level of the intervals, such as 0.95."""
+        level = self.rules.get("confidence")
+        return float(ScoringRules().confidence if level is None else level)
+
+    def detector(self, name: str) -> DetectorRecord:
+        """Return the record of a detector; one without values if the run does not list it."""
+        return next((d for d in self.detectors if d.name == name), DetectorRecord(name))
 
 
-class _Rules(_Part):
-    confidence: Annotated[float, Field(gt=0, lt=1)] | None = None
+@cache
+def _adapter() -> TypeAdapter[RunRecord]:
+    return TypeAdapter(RunRecord)
 
 
-class _Record(_Part):
-    name: str | None = None
-    status: str | None = None
-    created_utc: str | None = None
-    finished_utc: str | None = None
-    command: str | None = None
-    git_revision: str | None = None
-    git_dirty: bool | None = None
-    versions: dict[str, Any] | None = None
-    machine: dict[str, Any] | None = None
-    seeds: dict[str, Any] | None = None
-    promises: dict[str, Any] | None = None
-    dataset: _Dataset | None = None
-    rules: _Rules | None = None
-    points: list[str] = []
-    bins_mag: list[Number] = Field([], max_length=2000)
-    detectors: list[_Detector] = []
-    failures: list[_Failure] = []
-    warnings: list[str] = []
-
-    @field_validator("bins_mag")
-    @classmethod
-    def _rise(cls, edges: list[float]) -> list[float]:
-        if any(not low < high for low, high in pairwise(edges)):
-            raise ValueError("edges that rise")
-        return edges
+@cache
+def _any() -> TypeAdapter[Any]:
+    return TypeAdapter(Any)
 
 
-def check_record(record: Any, source: str) -> None:
-    """Refuse a record that those who read it could not use.
+def read_record(path: Path) -> RunRecord:
+    """Read the record of a run.
 
     Parameters
     ----------
-    record : object
-        What ``run.json`` holds, parsed.
-    source : str
-        The file, for the message.
+    path : Path
+        ``run.json``.
 
     Raises
     ------
     BadInputError
-        Naming the first field at fault.
+        If the file is absent, is no record, is of another version of the format, or holds a
+        value that cannot be used; the first field at fault is named.
     """
+    source = str(path)
+    if not path.is_file():
+        raise BadInputError(source, "the record of a run", "no such file")
     try:
-        _Record.model_validate(record)
+        text = path.read_bytes()
+        parsed = _any().validate_json(text)
+    except (OSError, ValidationError) as error:
+        said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise BadInputError(source, "a readable JSON record", said) from error
+    if not isinstance(parsed, dict) or "schema" not in parsed:
+        raise BadInputError(source, "the record of a run, with 'schema'", "another file")
+    schema = parsed["schema"]
+    del parsed  # of 10⁵ frames not beside the record
+    if schema != SCHEMA_VERSION:
+        newer = isinstance(schema, int) and schema > SCHEMA_VERSION
+        raise BadInputError(
+            source,
+            f"schema {SCHEMA_VERSION}",
+            f"schema {schema!r}" + (" of a newer version" if newer else ""),
+        )
+    try:
+        return _adapter().validate_json(text)
     except ValidationError as error:
         raise settings_error(source, error) from error
-    except RecursionError as error:
-        raise BadInputError(source, "the record of a run", "one nested without end") from error
+
+
+def write_record(record: RunRecord, path: Path) -> None:
+    """Write the record of a run, whole or not at all."""
+
+    def document(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+        return {k: v for k, v in items if v or k not in _OPTIONAL_KEYS}
+
+    with atomic_path(path) as temporary:
+        content = asdict(record, dict_factory=document)
+        temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")

@@ -1,5 +1,24 @@
-"""Schema of a run folder: its version, the keys of its tables."""
+"""Schema of a run folder: version, tables with their columns and keys, operating points.
 
+Names of columns come from the code that computes them (`skyduel.evaluation`); type, unit and
+meaning from `skyduel.run_folder.columns`; paths from `skyduel.run_folder.layout`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from skyduel.evaluation.analyses.all_analyses import ANALYSES, KEYS, STUDIES, STUDY_KEYS
+from skyduel.evaluation.comparison.compare import COMPARISON_COLUMNS
+from skyduel.evaluation.evaluate_detectors import (
+    COUNTS_COLUMNS,
+    LIMITS_COLUMNS,
+    SCORES_COLUMNS,
+    sweep_columns,
+)
+from skyduel.evaluation.matching.matching import OUTCOMES, PAIR_COLUMNS
+from skyduel.evaluation.scoring.metrics import listed
 from skyduel.evaluation.table_keys import (
     ALL_BINS,
     ALL_GROUPS,
@@ -9,13 +28,119 @@ from skyduel.evaluation.table_keys import (
     NOMINAL_PURITY,
     POINTS,
 )
+from skyduel.run_folder.columns import Column, describe
 
 __all__ = [
     "ALL_BINS",
     "ALL_GROUPS",
+    "ANALYSIS_TABLES",
     "CALIBRATED_POINT",
+    "COMPARISONS",
+    "COUNTS",
     "DEFAULT_POINT",
     "EQUAL_PURITY_POINT",
+    "LIMITS",
     "NOMINAL_PURITY",
+    "OUTCOMES",
+    "PAIRS",
     "POINTS",
+    "SCHEMA_VERSION",
+    "SCORES",
+    "TRIALS",
+    "TableSchema",
+    "run_tables",
+    "sweep_table",
 ]
+
+#: Version of the format. It is raised when a file or a column is renamed, dropped or given
+#: another meaning, not when one is added.
+SCHEMA_VERSION: Final = 1
+
+
+@dataclass(frozen=True)
+class TableSchema:
+    """One table of a run folder.
+
+    Parameters
+    ----------
+    name : str
+        Name of the table and of its file.
+    columns : tuple of str
+        In the order of the file.
+    keys : tuple of str
+        Columns that identify a row; empty where none do.
+    later : tuple of str
+        Columns that runs of older versions lack.
+    required : bool
+        Whether a run cannot be read without it.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    keys: tuple[str, ...] = ()
+    later: tuple[str, ...] = ()
+    required: bool = False
+
+    @property
+    def first(self) -> tuple[str, ...]:
+        """Columns that every version has written."""
+        return tuple(c for c in self.columns if c not in self.later)
+
+    def column(self, name: str) -> Column:
+        """Return type, unit and meaning of a column."""
+        return describe(self.name, name)
+
+    def is_text(self, column: str) -> bool:
+        """Return True if a column holds text, False if it holds numbers."""
+        return self.column(column).kind == "text"
+
+
+COUNTS: Final = TableSchema(
+    "counts",
+    COUNTS_COLUMNS,
+    keys=("detector", "point", "frame", "group", "bin"),
+    required=True,
+)
+SCORES: Final = TableSchema(
+    "scores",
+    SCORES_COLUMNS,
+    keys=("detector", "point", "group", "bin", "quantity"),
+    required=True,
+)
+LIMITS: Final = TableSchema(
+    "limits",
+    LIMITS_COLUMNS,
+    keys=("detector", "point", "group"),
+    later=LIMITS_COLUMNS[LIMITS_COLUMNS.index("n_frames") + 1 :],
+)
+COMPARISONS: Final = TableSchema(
+    "comparisons",
+    COMPARISON_COLUMNS,
+    keys=("detector_a", "detector_b", "point", "group", "bin", "quantity", "interval"),
+)
+#: Pairs of one detector at one operating point on one frame.
+PAIRS: Final = TableSchema("pairs", PAIR_COLUMNS)
+#: Trials of every tuned detector.
+TRIALS: Final = TableSchema(
+    "trials",
+    ("detector", "fold", "group", "trial", "chosen", "failed", "reached", "value", "threshold",
+     "completeness", "purity", "f1", "f2", "settings"),
+    keys=("detector", "fold", "group", "trial"),
+)  # fmt: skip
+
+#: Tables in ``analyses/``.
+ANALYSIS_TABLES: Final[tuple[TableSchema, ...]] = (
+    *(TableSchema(a.name, (*KEYS, *a.columns)) for a in ANALYSES),
+    *(TableSchema(s.name, (*STUDY_KEYS, *s.columns)) for s in STUDIES),
+)
+
+
+def sweep_table() -> TableSchema:
+    """Return the schema of the table ``sweep``: it has a column for every swept metric."""
+    later = tuple(m.name for m in listed("swept") if not m.in_first_schema)
+    return TableSchema("sweep", sweep_columns(), later=later)
+
+
+def run_tables() -> tuple[TableSchema, ...]:
+    """Return the schemas of the tables of the whole run, in the folder itself."""
+    return (COUNTS, SCORES, sweep_table(), LIMITS, COMPARISONS)

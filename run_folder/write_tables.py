@@ -1,4 +1,4 @@
-"""Tables of a run, written whole or not at all; those that grow with the frames part by part."""
+"""Write the tables of a run, each whole or not at all; counts and pairs part by part."""
 
 from __future__ import annotations
 
@@ -6,44 +6,60 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from skyduel.core import atomic_path, safe_name
+from skyduel.core import atomic_path
 from skyduel.core.io.safe_csv import without_formulas
 from skyduel.evaluation import FrameScore
+from skyduel.run_folder.layout import CSV, RunPaths
+from skyduel.run_folder.schema import COUNTS
 
-__all__ = ["Results", "write_table"]
+__all__ = ["CountsWriter", "write_table"]
 
-_DIGITS = "%.6g"
+_DIGITS: Final = "%.6g"
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a table as ``path.parquet``, and as CSV for people."""
-    with atomic_path(path.with_name(f"{path.name}.parquet")) as temporary:
+    """Write a table as Parquet, and beside it as CSV for people.
+
+    Parameters
+    ----------
+    path : Path
+        The Parquet file.
+    table : DataFrame
+        The table; its index is not written.
+    """
+    with atomic_path(path) as temporary:
         table.to_parquet(temporary, index=False)
-    with atomic_path(path.with_name(f"{path.name}.csv")) as temporary:
+    with atomic_path(path.with_suffix(CSV)) as temporary:
         without_formulas(table).to_csv(temporary, index=False, float_format=_DIGITS)
 
 
-class Results:
-    """Writes ``counts`` and ``pairs/`` as an evaluation makes them (`evaluation.Sink`).
+class CountsWriter:
+    """Writer of ``counts`` and ``pairs/`` while an evaluation goes on (`evaluation.Sink`).
 
-    A context: the counts appear under their names when it is left without an error.
+    A context manager: the files of the counts appear when it is left without an error.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._paths = RunPaths(folder)
         self._stack = ExitStack()
         self._parquet: pq.ParquetWriter | None = None
         self._header = True
 
     def __enter__(self) -> Self:
-        self._table = self._stack.enter_context(atomic_path(self._folder / "counts.parquet"))
-        self._csv = self._stack.enter_context(atomic_path(self._folder / "counts.csv"))
+        table = self._paths.table(COUNTS.name)
+        self._table = self._stack.enter_context(atomic_path(table))
+        self._csv = self._stack.enter_context(atomic_path(table.with_suffix(CSV)))
         return self
 
     def __exit__(
@@ -55,7 +71,7 @@ class Results:
         try:
             if self._parquet is not None:
                 self._parquet.close()
-        except OSError as late:  # no room for the end of the table: then there is no table
+        except OSError as late:  # no space for the end of the table: then there is no table
             self._stack.__exit__(type(late), late, late.__traceback__)
             raise
         self._stack.__exit__(kind, error, trace)
@@ -66,7 +82,7 @@ class Results:
             return
         part = pa.Table.from_pandas(table, preserve_index=False)
         if self._parquet is None:
-            # pandas' own note holds the number of rows, of this part alone.
+            # pandas' own metadata holds the number of rows, of this part alone.
             schema = part.schema.remove_metadata()
             self._parquet = pq.ParquetWriter(self._table, schema)
         self._parquet.write_table(part.cast(self._parquet.schema))
@@ -76,8 +92,8 @@ class Results:
         self._header = False
 
     def frames(self, detector: str, point: str, frames: Sequence[FrameScore]) -> None:
-        """Write the pairs of every frame."""
-        place = self._folder / "pairs" / safe_name(detector) / point
+        """Write the pairs of frames at an operating point."""
         for score in frames:
-            with atomic_path(place / f"{safe_name(score.source.frame)}.parquet") as temporary:
+            path = self._paths.pairs(detector, point, score.source.frame)
+            with atomic_path(path) as temporary:
                 score.pairing.to_table().to_parquet(temporary, index=False)

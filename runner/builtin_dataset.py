@@ -1,23 +1,36 @@
-"""The built-in set: 24 simulated frames of five kinds, four of them for calibration."""
+"""Simulate the built-in data set: 24 frames of five kinds, four of them for calibration."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from skyduel.core import Dataset, Entry, Split, write_catalog, write_frame, write_manifest
+from skyduel.core import (
+    BadInputError,
+    Dataset,
+    Entry,
+    Split,
+    open_dataset,
+    write_catalog,
+    write_frame,
+    write_manifest,
+)
+from skyduel.run_folder.layout import RunPaths
 from skyduel.simulation import FAMILIES, draw_settings, simulate
 
-__all__ = ["BUILTIN_FRAMES", "BUILTIN_SEED", "make_builtin", "make_frames"]
+__all__ = ["BUILTIN_FRAMES", "BUILTIN_SEED", "builtin_of_run", "make_builtin", "make_frames"]
 
-#: Seed of the built-in set; the network was never trained on its stream.
+#: Seed of the built-in set; the network was not trained on frames of this seed.
 BUILTIN_SEED: Final = 20260
+_BUILTIN: Final = "built-in"
+_MANIFEST: Final = "manifest.csv"
 _TEST_PER_FAMILY: Final = 4
 _CALIBRATION: Final = ("sparse", "aberrated", "crowded", "dirty")
-#: Frames of the built-in set, of both splits.
+#: Number of frames of the built-in set, of both splits.
 BUILTIN_FRAMES: Final = _TEST_PER_FAMILY * len(FAMILIES) + len(_CALIBRATION)
 
 
@@ -30,19 +43,18 @@ def make_frames(
     nx: int = 512,
     on_frame: Callable[[str], None] | None = None,
 ) -> Dataset:
-    """Simulate frames with truth into a folder and return the data set.
+    """Simulate frames with truth into a folder and return them as a data set.
 
     Parameters
     ----------
     folder : Path
         Gets ``NAME.fits.fz``, ``NAME.ecsv`` and ``manifest.csv``.
     plan : list of (name, family, split)
-        What to make. A frame depends on the seed and its own place in the
-        plan only.
+        The frames. A frame depends only on the seed and its place in the plan.
     seed : int
-        Of everything random.
+        Seed of all random numbers.
     ny, nx : int
-        Shape of the frames.
+        Shape of the frames [px].
     on_frame : callable, optional
         Called with the name after each frame.
     """
@@ -58,7 +70,7 @@ def make_frames(
         if on_frame is not None:
             on_frame(name)
     dataset = Dataset(name=folder.name, path=folder, entries=tuple(entries))
-    write_manifest(dataset, folder / "manifest.csv")
+    write_manifest(dataset, folder / _MANIFEST)
     return dataset
 
 
@@ -71,3 +83,37 @@ def make_builtin(folder: Path, on_frame: Callable[[str], None] | None = None) ->
     ]
     plan += [(f"calibration_{family}", family, "calibration") for family in _CALIBRATION]
     return make_frames(folder, plan, BUILTIN_SEED, on_frame=on_frame)
+
+
+def builtin_of_run(
+    folder: Path, progress: Callable[[str, str, int], None] | None = None
+) -> Dataset:
+    """Return the built-in data set, simulated into a run folder unless it is there already.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder; the frames are in its folder ``data``.
+    progress : callable, optional
+        Called with every simulated frame (`skyduel.runner.plan.ProgressCallback`).
+
+    Raises
+    ------
+    BadInputError
+        If the folder holds files that are not of a run.
+    """
+    paths = RunPaths(folder)
+    if not (paths.data / _MANIFEST).exists():  # written last, so the set is complete
+        ours = paths.record.is_file()
+        if not ours and folder.exists() and any(p != paths.data for p in folder.iterdir()):
+            raise BadInputError(
+                str(folder), "a new folder, or one with the built-in set",
+                "a folder with other files",
+            )  # fmt: skip
+
+        def on_frame(name: str) -> None:
+            if progress is not None:
+                progress("simulate", name, BUILTIN_FRAMES)
+
+        make_builtin(paths.data, on_frame=on_frame)
+    return replace(open_dataset(paths.data), name=_BUILTIN)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Final
 
 from skyduel.core.catalog import Catalog
-from skyduel.core.io.atomic_files import safe_name
 from skyduel.core.io.tables import read_catalog
 from skyduel.evaluation.matching.candidates import find_candidates
 from skyduel.evaluation.matching.no_matches import frame_warning, match_warning
 from skyduel.evaluation.rules import ScoringRules
+from skyduel.run_folder.layout import RunPaths
 from skyduel.run_folder.read_counts import read_counts
+from skyduel.run_folder.schema import COUNTS, DEFAULT_POINT
 from skyduel.runner.execution.outcome import Outcome
 
 __all__ = ["catalog_warnings", "truth_warnings"]
-
-_POINT: Final = "default"
 
 
 def truth_warnings(truth: Catalog, shape: tuple[int, int]) -> list[str]:
@@ -35,12 +32,14 @@ def truth_warnings(truth: Catalog, shape: tuple[int, int]) -> list[str]:
     return [*lines, off] if off else lines
 
 
-def catalog_warnings(folder: Path, truths: Mapping[str, Outcome], rules: ScoringRules) -> list[str]:
+def catalog_warnings(
+    paths: RunPaths, truths: Mapping[str, Outcome], rules: ScoringRules
+) -> list[str]:
     """Return the warnings of a run, one line for each kind and detector.
 
     Parameters
     ----------
-    folder : Path
+    paths : RunPaths
         The run folder with its truth, catalogues and counts.
     truths : mapping of str to Outcome
         By frame, with the frames' facts; ``warnings`` are those of
@@ -58,20 +57,20 @@ def catalog_warnings(folder: Path, truths: Mapping[str, Outcome], rules: Scoring
     said = [(name, line) for name, outcome in truths.items()
             for line in outcome.facts.get("warnings", ())]  # fmt: skip
     lines = [f"truth of {said[0][0]}: {said[0][1]}" + _others(len(said) - 1)] if said else []
-    counts = read_counts(folder / "counts.parquet")
+    counts = read_counts(paths.table(COUNTS.name))
     if counts is None:
         return lines
-    counts = counts[counts["point"] == _POINT].groupby(["detector", "frame"], observed=True)
+    counts = counts[counts["point"] == DEFAULT_POINT].groupby(["detector", "frame"], observed=True)
     table = counts[["truths", "truths_found"]].max().reset_index()
     table = table[(table["truths_found"] == 0) & (table["truths"] > 0)]
     for detector, rows in table.groupby("detector", observed=True, sort=False):
         names = [str(name) for name in rows["frame"]]
-        lines += _of_detector(folder, str(detector), names, truths, rules)
+        lines += _of_detector(paths, str(detector), names, truths, rules)
     return lines
 
 
 def _of_detector(
-    folder: Path,
+    paths: RunPaths,
     detector: str,
     frames: Sequence[str],
     truths: Mapping[str, Outcome],
@@ -82,9 +81,8 @@ def _of_detector(
     for name in frames:
         facts = truths[name].facts
         shape = (int(facts["ny"]), int(facts["nx"]))
-        file = f"{safe_name(name)}.parquet"
-        truth = read_catalog(folder / "truth" / file)
-        catalog = read_catalog(folder / "catalogs" / safe_name(detector) / file)
+        truth = read_catalog(paths.truth(name))
+        catalog = read_catalog(paths.catalog(detector, name))
         off = frame_warning(catalog, "detections", shape)
         close = find_candidates(truth, catalog, rules, fwhm=facts["fwhm"])
         apart = match_warning(truth.xy, catalog.xy, len(close.truth_index), shape)

@@ -1,19 +1,15 @@
-"""What runs in a worker process: one frame, one detector, files out."""
+"""Work on one frame in a worker process: run a detector, or prepare the truth; write files."""
 
 from __future__ import annotations
 
 import json
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
-
-import numpy as np
 
 from skyduel.core import (
     BadInputError,
     Catalog,
-    Detector,
     Entry,
     Frame,
     LargeImage,
@@ -25,33 +21,32 @@ from skyduel.core import (
     forced_photometry,
     open_large_image,
     pixel_features,
-    read_catalog,
     write_catalog,
 )
-from skyduel.core.errors import UnwritableError, printable
-from skyduel.core.frame import Plane
+from skyduel.core.errors import UnwritableError
 from skyduel.core.peak_memory import peak_memory_mib
 from skyduel.evaluation import ScoringRules, apply_ignore, mark_ignored_regions
-from skyduel.run_folder.previews import stretch_of, write_picture
+from skyduel.run_folder.previews import stretch_of, write_preview
 from skyduel.runner.catalog_warnings import truth_warnings
-from skyduel.runner.detector_specs import DetectorSpec, build
+from skyduel.runner.detector_specs import DetectorSpec
 from skyduel.runner.execution.outcome import Outcome
 from skyduel.runner.execution.time_limit import TooLongError, time_limit
-from skyduel.runner.large_images import checked, find_by_sections, measure_by_sections
+from skyduel.runner.frame_steps import (
+    checked_catalog,
+    failure_reason,
+    process_detector,
+    read_truth,
+    usable_mpix,
+)
+from skyduel.runner.large_images import detect_by_sections, measure_by_sections
 
 __all__ = ["detect_frame", "fingerprint", "prepare_truth"]
 
-#: Side of the noise frame a detector is warmed up on before it is timed [px].
-_WARM_UP_PX: Final = 128
-
-#: What frames are cut like unless somebody says otherwise.
 _SECTIONING: Final = Sectioning()
-
-_detectors: dict[str, Detector] = {}
 
 
 def fingerprint(*paths: Path) -> str:
-    """Return what changes when one of some files does: their sizes and times of change."""
+    """Return sizes and modification times of files, which change with them."""
     parts = []
     for path in paths:
         try:
@@ -63,23 +58,8 @@ def fingerprint(*paths: Path) -> str:
     return " ".join(parts)
 
 
-def _detector(contestant: DetectorSpec, limit_s: float | None = None) -> Detector:
-    """Return this process's detector, loaded and warm, so that start-up is not timed."""
-    key = contestant.model_dump_json()
-    if key not in _detectors:
-        detector = build(contestant)
-        if contestant.use != "file":
-            noise = np.random.default_rng(0).normal(100, 5, (_WARM_UP_PX, _WARM_UP_PX))
-            warm_up = Frame(data=noise.astype(np.float32), name="warm-up")
-            # What it cannot do, or not in time, each frame will say for itself.
-            with suppress(Exception, SystemExit, TooLongError), time_limit(limit_s):
-                detector(warm_up)
-        _detectors[key] = detector
-    return _detectors[key]
-
-
 def detect_frame(
-    contestant: DetectorSpec,
+    spec: DetectorSpec,
     entry: Entry,
     rules: ScoringRules | None,
     target: Path,
@@ -92,8 +72,8 @@ def detect_frame(
 
     Parameters
     ----------
-    contestant : DetectorSpec
-        Who.
+    spec : DetectorSpec
+        The detector.
     entry : Entry
         The frame.
     rules : ScoringRules, optional
@@ -102,40 +82,45 @@ def detect_frame(
         The catalogue to write; the ending names the format.
     facts_file : bool
         Whether a ``.json`` beside it gets the facts: seconds from opening the frame
-        to the finished catalogue, peak memory of the process, megapixels.
+        to the finished catalogue, peak memory of the process [MiB], all pixels [10⁶].
     sectioning : Sectioning
-        Which frames are read section by section, and how they are cut.
+        Which frames are read section by section, and the size of the sections.
     time_limit_s : float, optional
-        After which a frame is given up [s] (`skyduel.runner.execution.time_limit`).
+        Time limit of the detector on the frame [s] (`skyduel.runner.execution.time_limit`).
 
     Returns
     -------
     Outcome
-        Never raises for what a frame or a detector can cause; a setting or weights
-        that no frame could be run with raise BadInputError, and so does a place that
-        cannot be written to.
+        Facts, or the reason of the failure: an error of the frame or of the detector is
+        not raised.
+
+    Raises
+    ------
+    BadInputError
+        For settings or weights that cannot be used for any frame, and if the catalogue
+        cannot be written.
     """
-    detector = _detector(contestant, time_limit_s)
+    detector = process_detector(spec, warm_up=True, limit_s=time_limit_s)
     began = time.perf_counter()
     was = fingerprint(*entry.images)
     try:
-        mosaic = open_large_image(entry, sectioning)
-        frame = entry.read() if mosaic is None else None
+        image = open_large_image(entry, sectioning)
+        frame = entry.read() if image is None else None
     except SkyduelError as error:
         return Outcome(entry.name, {}, str(error), about_frame=True)
     try:
         if frame is not None:
             with time_limit(time_limit_s):
-                found = checked(detector(frame), detector)
+                found = checked_catalog(detector(frame), detector)
             seconds = time.perf_counter() - began
             found = _measured(frame, found, rules)
             mpix = frame.data.size / 1e6
-        elif mosaic is not None:
+        elif image is not None:
             with time_limit(time_limit_s):
-                found = find_by_sections(detector, mosaic)
+                found = detect_by_sections(detector, image)
             seconds = time.perf_counter() - began
-            found = _measured_by_sections(mosaic, found, rules)
-            mpix = mosaic.shape[0] * mosaic.shape[1] / 1e6
+            found = _measured_by_sections(image, found, rules)
+            mpix = image.shape[0] * image.shape[1] / 1e6
         if fingerprint(*entry.images) != was:
             raise BadInputError(entry.name, "a frame that stays as it is", "one changed meanwhile")
         write_catalog(found, target)
@@ -143,26 +128,23 @@ def detect_frame(
         raise
     except TooLongError:
         return Outcome(entry.name, {}, f"{entry.name}: no answer within {time_limit_s:g} s")
-    except MemoryError:
-        return Outcome(entry.name, {}, f"{entry.name}: out of memory")
-    except (Exception, SystemExit) as error:  # any detector may join; none may stop the others
-        said = str(error).strip()
-        first = printable(said.splitlines()[0]) if said else "no message"
-        kind = "" if isinstance(error, SkyduelError) else f"{type(error).__name__}: "
-        return Outcome(entry.name, {}, kind + first)
+    except MemoryError as error:
+        return Outcome(entry.name, {}, f"{entry.name}: {failure_reason(error)}")
+    except (Exception, SystemExit) as error:  # a plug-in may raise anything; the run goes on
+        return Outcome(entry.name, {}, failure_reason(error))
     facts = {
         "frame": entry.name,
         "seconds": seconds,
         "mpix": mpix,
-        "sections": 1 if mosaic is None else len(mosaic.sections),
+        "sections": 1 if image is None else len(image.sections),
         "n_found": len(found),
         "peak_memory_mib": peak_memory_mib(children=True),
     }
     if facts_file:
-        # Only the file needs to say what it was made from: of 10⁵ frames the runner keeps facts.
+        # Only in the file, not in the facts, which the runner keeps in memory for 10⁵ frames.
         known = facts | {
             "fingerprint": was,
-            "settings": contestant.model_dump(mode="json")["settings"],
+            "settings": spec.model_dump(mode="json")["settings"],
         }
         with atomic_path(target.with_suffix(".json")) as temporary:
             temporary.write_text(json.dumps(known, indent=1) + "\n")
@@ -170,23 +152,21 @@ def detect_frame(
 
 
 def _measured(frame: Frame, found: Catalog, rules: ScoringRules | None) -> Catalog:
-    """Return detections with what is measured of all detectors' alike."""
-    sky = estimate_background(frame)
-    found = forced_photometry(frame, found, background=sky)
-    found = pixel_features(frame, found, background=sky)
+    """Add the common measurements to a catalogue, the same for every detector."""
+    background = estimate_background(frame)
+    found = forced_photometry(frame, found, background=background)
+    found = pixel_features(frame, found, background=background)
     if rules is not None:
         found = mark_ignored_regions(found, frame.shape, frame.bad, rules)
     return found if frame.wcs is None else add_sky_positions(frame, found)
 
 
-def _measured_by_sections(
-    mosaic: LargeImage, found: Catalog, rules: ScoringRules | None
-) -> Catalog:
-    measured = measure_by_sections(mosaic, found)
+def _measured_by_sections(image: LargeImage, found: Catalog, rules: ScoringRules | None) -> Catalog:
+    measured = measure_by_sections(image, found)
     found = measured.catalog
     if rules is not None:
-        found = mark_ignored_regions(found, mosaic.shape, measured.bad, rules)
-    return found if mosaic.wcs is None else add_sky_positions(mosaic, found)
+        found = mark_ignored_regions(found, image.shape, measured.bad, rules)
+    return found if image.wcs is None else add_sky_positions(image, found)
 
 
 def prepare_truth(
@@ -196,44 +176,44 @@ def prepare_truth(
     preview: Path,
     sectioning: Sectioning = _SECTIONING,
 ) -> Outcome:
-    """Write the truth of one frame as it will be scored, and a picture of the frame.
+    """Write the truth of one frame as it will be scored, and a preview of the frame.
 
     Parameters
     ----------
     entry : Entry
         The frame and its truth.
     rules : ScoringRules
-        Which truths are ignored.
+        They say which truths are ignored.
     target, preview : Path
         Parquet table and PNG to write.
     sectioning : Sectioning
-        Which frames are read section by section, and how they are cut.
+        Which frames are read section by section, and the size of the sections.
     """
     try:
-        mosaic = open_large_image(entry, sectioning)
-        if mosaic is None:
+        image = open_large_image(entry, sectioning)
+        if image is None:
             frame = entry.read()
-            truth = _truth(entry, frame)
+            truth = read_truth(entry, frame)
             warnings = truth_warnings(truth, frame.shape)
             truth = apply_ignore(truth, frame.shape, frame.bad, frame.saturated(), rules)
-            sky = estimate_background(frame)
-            truth = forced_photometry(frame, truth, background=sky)
-            truth = pixel_features(frame, truth, background=sky)
+            background = estimate_background(frame)
+            truth = forced_photometry(frame, truth, background=background)
+            truth = pixel_features(frame, truth, background=background)
             picture = stretch_of(frame.data[~frame.bad]).picture(frame.data[::-1])
             shape, fwhm = frame.shape, frame.fwhm
-            mpix = float(np.count_nonzero(~frame.bad)) / 1e6
+            mpix = usable_mpix(frame)
         else:
-            truth = _truth(entry, mosaic)
-            warnings = truth_warnings(truth, mosaic.shape)
-            seen = measure_by_sections(mosaic, truth, picture=True)
-            truth = apply_ignore(seen.catalog, mosaic.shape, seen.bad, seen.saturated, rules)
-            shape, fwhm, mpix = mosaic.shape, mosaic.fwhm, seen.mpix
-            assert seen.picture is not None  # asked for above
-            picture = seen.picture
+            truth = read_truth(entry, image)
+            warnings = truth_warnings(truth, image.shape)
+            seen = measure_by_sections(image, truth, preview=True)
+            truth = apply_ignore(seen.catalog, image.shape, seen.bad, seen.saturated, rules)
+            shape, fwhm, mpix = image.shape, image.fwhm, seen.mpix
+            assert seen.preview is not None  # asked for above
+            picture = seen.preview
     except SkyduelError as error:
         return Outcome(entry.name, {}, str(error), about_frame=True)
     write_catalog(truth, target)
-    write_picture(picture, preview)
+    write_preview(picture, preview)
     facts = {
         "ny": shape[0],
         "nx": shape[1],
@@ -244,9 +224,3 @@ def prepare_truth(
         "fingerprint": fingerprint(*entry.images),
     }
     return Outcome(entry.name, facts)
-
-
-def _truth(entry: Entry, plane: Plane) -> Catalog:
-    if entry.truth is None:
-        raise BadInputError(entry.name, "a truth catalogue", "none in the data set")
-    return read_catalog(entry.truth, frame=plane)

@@ -11,17 +11,17 @@ from pydantic import BaseModel, ConfigDict
 from skyduel.core import BadInputError, Detector, nearest
 
 __all__ = [
-    "DEFAULT_CONTESTANTS",
-    "TUNED_CONTESTANTS",
+    "DEFAULT_DETECTORS",
+    "TUNED_DETECTORS",
     "DetectorSpec",
     "build",
-    "parse_contestants",
+    "parse_specs",
 ]
 
 #: Who runs when nobody is named: the network, SExtractor's defaults, and SEP at its best form.
-DEFAULT_CONTESTANTS: Final = ("neural", "sep", "sep-matched")
+DEFAULT_DETECTORS: Final = ("neural", "sep", "sep-matched")
 #: ... and when everybody is tuned: the classical answers to what SEP alone can't do as well.
-TUNED_CONTESTANTS: Final = (*DEFAULT_CONTESTANTS, "sep-cleaned", "daofind")
+TUNED_DETECTORS: Final = (*DEFAULT_DETECTORS, "sep-cleaned", "daofind")
 
 
 class DetectorSpec(BaseModel):
@@ -46,7 +46,7 @@ class DetectorSpec(BaseModel):
         return self.model_copy(update={"settings": settings, "per_frame": {}})
 
 
-def parse_contestants(
+def parse_specs(
     names: Iterable[str],
     changes: Iterable[str] = (),
     tables: Mapping[str, Any] | None = None,

@@ -25,7 +25,7 @@ from skyduel.core import (
     write_manifest,
 )
 from skyduel.runner.detector_specs import DetectorSpec, build
-from skyduel.runner.read_region import read_piece
+from skyduel.runner.read_region import read_region
 from skyduel.simulation import (
     InjectionSettings,
     MeasuredPsf,
@@ -52,8 +52,8 @@ class InjectionPlan:
         FITS images, as for `catalog.read_frame`.
     folder : Path
         Gets the frames, their truth and ``manifest.csv``.
-    contestants : sequence of DetectorSpec
-        Whose detections on the frames as they are say what is there already.
+    specs : sequence of DetectorSpec
+        Detectors that are run on the frames before injection, to find what is there already.
     settings : InjectionSettings
         What is put in.
     copies : int
@@ -65,12 +65,12 @@ class InjectionPlan:
     facts : mapping
         Facts of the frames that stand above their headers', such as ``gain``.
     cutout : str, optional
-        The piece of every frame that is used, as `skyduel.runner.read_region.read_piece` takes it.
+        The piece of every frame that is used, as `skyduel.runner.read_region.read_region` takes it.
     """
 
     frames: Sequence[str]
     folder: Path
-    contestants: Sequence[DetectorSpec]
+    specs: Sequence[DetectorSpec]
     settings: InjectionSettings = field(default_factory=InjectionSettings)
     copies: int = 1
     psf: str = "auto"
@@ -123,10 +123,10 @@ def inject_frames(
     BadInputError
         If a frame cannot be used, two have one name, or none of the sources has room.
     """
-    detectors = [build(contestant) for contestant in plan.contestants]
+    detectors = [build(spec) for spec in plan.specs]
     entries: list[Entry] = []
     for number, path in enumerate(plan.frames):
-        frame = read_piece(path, plan.cutout, **plan.facts)
+        frame = read_region(path, plan.cutout, **plan.facts)
         sky = estimate_background(frame)
         before = [(detector, detector(frame)) for detector in detectors]
         seen = _joined([at_default(detector, found) for detector, found in before])

@@ -14,10 +14,10 @@ from skyduel.core import (
     open_large_image,
 )
 
-__all__ = ["read_piece"]
+__all__ = ["read_region"]
 
 
-def read_piece(path: str, cutout: str | None = None, **facts: Any) -> Frame:
+def read_region(path: str, cutout: str | None = None, **facts: Any) -> Frame:
     """Return a frame, or a piece of it.
 
     Parameters

@@ -1,6 +1,6 @@
-"""Equal tuning: every contestant gets the same number of trials on frames it is not scored on.
+"""Tune every detector with the same number of trials, on frames it is not scored on.
 
-All trials are run once on every frame and judged there at every threshold, so that
+All trials are run once on every frame and scored there at every threshold, so that
 choosing settings for any set of frames (a calibration split, one half of a set, one
 group of it) is a sum over files.
 """
@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from skyduel.core import BadInputError, Entry, Sectioning, SkyduelError, safe_name
+from skyduel.core import BadInputError, Entry, Sectioning, SkyduelError
 from skyduel.core.search_space import Choice, Range, Space, Tunable
 from skyduel.evaluation import ScoringRules
 from skyduel.evaluation.scoring.tuning_objective import (
@@ -29,24 +29,25 @@ from skyduel.evaluation.scoring.tuning_objective import (
     best_value,
     evaluate_objective,
 )
-from skyduel.run_folder.schema import ALL_GROUPS, CALIBRATED_POINT, DEFAULT_POINT
+from skyduel.run_folder.layout import trial_outcomes
+from skyduel.run_folder.schema import ALL_GROUPS, CALIBRATED_POINT, DEFAULT_POINT, TRIALS
 from skyduel.runner.detector_specs import DetectorSpec, build
 from skyduel.runner.execution.process_pool import process_pool, threads_each
+from skyduel.runner.sample_settings import draw_trials
 from skyduel.runner.tune_frame import TriedFrame, load_tried, trials_digest, try_on_frame
 
 __all__ = ["SUFFIX", "Part", "Tuned", "TuningRules", "folds_of", "tune"]
 
-#: What a tuned contestant is called after the one it was tuned from.
+#: Suffix of the name of a tuned detector.
 SUFFIX: Final = "-tuned"
 
-Watch = Callable[[str, str, int], None]
+Progress = Callable[[str, str, int], None]
 
-#: What frames are cut like unless somebody says otherwise.
 _SECTIONING: Final = Sectioning()
 
 
 class TuningRules(BaseModel):
-    """How settings are chosen; the same for every contestant."""
+    """Rules of tuning, the same for every detector."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -58,7 +59,7 @@ class TuningRules(BaseModel):
 
 @dataclass(frozen=True)
 class Part:
-    """What was chosen on some frames, for others.
+    """Choice of settings on some frames, for others.
 
     Parameters
     ----------
@@ -69,7 +70,7 @@ class Part:
     chosen_on, applied_to : tuple of str
         Names of frames.
     goals : tuple of ObjectiveValue or None
-        Of every trial on the frames chosen on; None where it failed on one.
+        Objective of every trial on the frames chosen on; None where it failed on one.
     trial : int or None
         The trial chosen; None if every one failed.
     """
@@ -83,20 +84,20 @@ class Part:
 
     @property
     def goal(self) -> ObjectiveValue | None:
-        """What the chosen trial achieved on the frames it was chosen on."""
+        """Objective of the chosen trial on the frames it was chosen on."""
         return None if self.trial is None else self.goals[self.trial]
 
 
 @dataclass(frozen=True, eq=False)
 class Tuned:
-    """One contestant's trials, and what was chosen from them.
+    """Trials of one detector and the choices from them.
 
     Parameters
     ----------
-    contestant : DetectorSpec
-        As it was, the first trial.
+    spec : DetectorSpec
+        The detector before tuning, which is the first trial.
     space : mapping
-        What could be chosen; empty where the detector declares nothing.
+        The search space; empty where the detector declares none.
     trials : tuple of mapping
         Changes of settings.
     parts : tuple of Part
@@ -104,12 +105,12 @@ class Tuned:
     has_threshold : bool
         Whether the detector has a ``score_threshold`` to set.
     seconds : float
-        All trials on all frames.
+        Time of all trials on all frames.
     failures : tuple of (frame, trial, reason)
-        What failed.
+        The failures.
     """
 
-    contestant: DetectorSpec
+    spec: DetectorSpec
     space: Space
     trials: tuple[Mapping[str, Any], ...]
     parts: tuple[Part, ...]
@@ -118,7 +119,7 @@ class Tuned:
     failures: tuple[tuple[str, int | None, str], ...]
 
     def settings(self, part: Part) -> dict[str, Any]:
-        """Return the changes chosen for a part, its score threshold among them."""
+        """Return the changes of settings chosen for a part, with its score threshold."""
         if part.trial is None or part.goal is None:
             return {}
         changes = dict(self.trials[part.trial])
@@ -127,10 +128,10 @@ class Tuned:
         return changes
 
     def tuned(self) -> DetectorSpec | None:
-        """Return the contestant with what was chosen; None where nothing could be."""
+        """Return the detector with the chosen settings; None where nothing could be chosen."""
         if not self.space or all(part.trial is None for part in self.parts):
             return None
-        base = self.contestant
+        base = self.spec
         tuned = base.model_copy(update={"name": base.name + SUFFIX})
         if len(self.parts) == 1:
             changes = self.settings(self.parts[0])
@@ -141,9 +142,9 @@ class Tuned:
     def cuts(self, *, tuned: bool) -> dict[str, dict[str, float | None]]:
         """Return thresholds by frame and operating point where they differ between frames.
 
-        ``default``, for the tuned contestant: the one chosen with the settings.
-        ``calibrated``: that of best F1 on the frames chosen on, under the chosen
-        settings or the default ones. Nothing where one choice serves all frames.
+        ``default``, for the tuned detector: the threshold chosen with the settings.
+        ``calibrated``: the threshold of best F1 on the frames chosen on, with the chosen
+        settings or the default ones. Empty where one choice serves all frames.
         """
         out: dict[str, dict[str, float | None]] = {}
         for part in self.parts:
@@ -159,12 +160,12 @@ class Tuned:
         return out
 
     def table(self) -> pd.DataFrame:
-        """Return every trial on every part, one row each."""
+        """Return the table of every trial on every part (`run_folder.schema.TRIALS`)."""
         rows = []
         for part in self.parts:
             for k, (trial, goal) in enumerate(zip(self.trials, part.goals, strict=True)):
                 row: dict[str, Any] = {
-                    "detector": self.contestant.name,
+                    "detector": self.spec.name,
                     "fold": -1 if part.fold is None else part.fold,
                     "group": part.group or ALL_GROUPS,
                     "trial": k,
@@ -176,13 +177,13 @@ class Tuned:
                     row[name] = getattr(goal, name) if goal else np.nan
                 row["settings"] = ", ".join(f"{key}={value}" for key, value in trial.items())
                 rows.append(row)
-        return pd.DataFrame(rows)
+        return pd.DataFrame(rows, columns=list(TRIALS.columns))
 
     def record(self) -> dict[str, Any]:
-        """Return what a run's record says of it."""
+        """Return the entry of ``tuning`` in the record of a run."""
         return {
-            "name": self.contestant.name,
-            "tuned_name": None if self.tuned() is None else self.contestant.name + SUFFIX,
+            "name": self.spec.name,
+            "tuned_name": None if self.tuned() is None else self.spec.name + SUFFIX,
             "space": {name: _words(values) for name, values in self.space.items()},
             "trials": len(self.trials),
             "seconds": round(self.seconds, 2),
@@ -207,7 +208,7 @@ class Tuned:
 
 
 def folds_of(entries: Sequence[Entry]) -> dict[str, int] | None:
-    """Return which half of the set each frame is in, None where there is a calibration split.
+    """Assign the frames to two halves of the set; None where there is a calibration split.
 
     Frames of each group are dealt in turn, in order of name; a group with an odd
     number gives its odd frame to the half that has fewer.
@@ -215,7 +216,7 @@ def folds_of(entries: Sequence[Entry]) -> dict[str, int] | None:
     Raises
     ------
     BadInputError
-        If there is but one frame and no calibration split.
+        If there is only one frame and no calibration split.
     """
     if any(entry.split == "calibration" for entry in entries):
         return None
@@ -236,67 +237,61 @@ def folds_of(entries: Sequence[Entry]) -> dict[str, int] | None:
 
 def tune(
     entries: Sequence[Entry],
-    contestants: Sequence[DetectorSpec],
+    specs: Sequence[DetectorSpec],
     tuning: TuningRules,
     rules: ScoringRules,
     folder: Path,
     *,
     crossfit: bool = True,
     workers: int = 1,
-    watch: Watch | None = None,
+    progress: Progress | None = None,
     sectioning: Sectioning = _SECTIONING,
 ) -> list[Tuned]:
-    """Return every contestant's trials and what was chosen for it.
+    """Tune detectors: run all trials and choose settings.
 
     Parameters
     ----------
     entries : sequence of Entry
         Frames with truth. Those of the calibration split, if there are any, are
         chosen on, for all frames; else see ``crossfit``.
-    contestants : sequence of DetectorSpec
-        Who. One whose detector declares no space has one trial, its defaults.
+    specs : sequence of DetectorSpec
+        The detectors. One that declares no search space has one trial, its own settings.
     tuning : TuningRules
-        How many trials, and what for.
+        Number of trials and objective.
     rules : ScoringRules
-        How to pair.
+        How detections are matched.
     folder : Path
-        Where outcomes are kept, a file for each contestant and frame; what is
-        there from the very same trials is not run again.
+        Folder of the outcomes, a file for each detector and frame; outcomes of the
+        same trials that are there already are not computed again.
     crossfit : bool
         Without a calibration split: choose on each half of the set for the
         other (`folds_of`). False: choose on all frames, to be applied elsewhere.
     workers : int
-        Processes that handle frames side by side.
-    watch : callable, optional
-        Told of every finished frame.
+        Processes that work on frames in parallel.
+    progress : callable, optional
+        Called with every finished frame.
     sectioning : Sectioning
-        Which frames are searched section by section, and how they are cut.
+        Which frames are searched section by section, and the size of the sections.
 
     Raises
     ------
     BadInputError
-        If a space names a setting that cannot be, or there is nothing to choose on.
+        If a space names an unknown setting, or there are no frames to choose on.
     """
-    from skyduel.runner.sample_settings import (
-        draw_trials,  # SEP loads only where a detector is wanted
-    )
-
-    watch = watch or (lambda stage, item, total: None)
+    progress = progress or (lambda stage, item, total: None)
     calibration = [entry for entry in entries if entry.split == "calibration"]
     folds = folds_of(entries) if crossfit else None
     used = calibration or list(entries)
     tuned = []
-    for contestant in contestants:
-        detector = build(contestant)
+    for spec in specs:
+        detector = build(spec)
         space = dict(detector.tuning_space or {}) if isinstance(detector, Tunable) else {}
         known = type(detector.settings).model_fields
         trials = draw_trials(space, tuning.trials, tuning.seed)
-        tried, failures = _try_all(
-            contestant, trials, used, rules, folder, workers, watch, sectioning
-        )
+        tried, failures = _try_all(spec, trials, used, rules, folder, workers, progress, sectioning)
         tuned.append(
             Tuned(
-                contestant=contestant,
+                spec=spec,
                 space=space,
                 trials=tuple(trials),
                 parts=_parts(entries, used, tried, folds, tuning, len(trials)),
@@ -309,36 +304,35 @@ def tune(
 
 
 def _try_all(
-    contestant: DetectorSpec,
+    spec: DetectorSpec,
     trials: Sequence[Mapping[str, Any]],
     entries: Sequence[Entry],
     rules: ScoringRules,
     folder: Path,
     workers: int,
-    watch: Watch,
+    progress: Progress,
     sectioning: Sectioning,
 ) -> tuple[dict[str, TriedFrame], list[tuple[str, int | None, str]]]:
-    """Return all trials on every frame that the default settings finish, and what failed."""
-    stage = f"tune {contestant.name}"
-    place = folder / safe_name(contestant.name)
+    """Run all trials on every frame; return frames that the first trial finishes, and failures."""
+    stage = f"tune {spec.name}"
     tried: dict[str, TriedFrame] = {}
     failures: list[tuple[str, int | None, str]] = []
     missing = []
     for entry in entries:
-        target = place / f"{safe_name(entry.name)}.npz"
-        digest = trials_digest(contestant, trials, entry, rules, sectioning)
+        target = trial_outcomes(folder, spec.name, entry.name)
+        digest = trials_digest(spec, trials, entry, rules, sectioning)
         before = load_tried(target, digest)
         if before is None:
             missing.append((entry, target, digest))
         else:
             tried[entry.name] = before
-    watch(stage, "", len(missing))
+    progress(stage, "", len(missing))
     if missing:
         workers = min(workers, len(missing))
         with process_pool(workers, threads_each(workers)) as pool:
             futures: dict[Future[TriedFrame], str] = {
                 pool.submit(
-                    try_on_frame, contestant, trials, entry, rules, target, digest, sectioning
+                    try_on_frame, spec, trials, entry, rules, target, digest, sectioning
                 ): entry.name
                 for entry, target, digest in missing
             }
@@ -350,7 +344,7 @@ def _try_all(
                     failures.append((name, None, "the worker process died (out of memory?)"))
                 except SkyduelError as error:
                     failures.append((name, None, str(error)))
-                watch(stage, name, len(missing))
+                progress(stage, name, len(missing))
     for name, one in sorted(tried.items()):
         failures += [(name, k, why) for k, why in enumerate(one.reasons) if why is not None]
     return {n: t for n, t in sorted(tried.items()) if t.trials[0] is not None}, failures
@@ -364,7 +358,7 @@ def _parts(
     tuning: TuningRules,
     n_trials: int,
 ) -> tuple[Part, ...]:
-    """Return a choice for every fold and group of the frames."""
+    """Choose settings for every fold and group of the frames."""
     usable = [entry for entry in used if entry.name in tried]
     groups: list[str | None] = [None]
     if tuning.per_group:
@@ -381,7 +375,7 @@ def _parts(
                 and (group is None or (e.group or ALL_GROUPS) == group)
             )
             own = [e for e in others if group is None or (e.group or ALL_GROUPS) == group]
-            # A group with nothing to choose on is served by all of them.
+            # A group without frames to choose on uses all of them.
             names = tuple(e.name for e in own or others)
             goals = _goals([tried[name] for name in names], group_of, n_trials, tuning.objective)
             part = Part(fold, group, names, applied, goals, best_value(goals))
@@ -410,7 +404,7 @@ def _words(values: Range | Choice) -> dict[str, Any] | list[Any]:
 
 
 def _achieved(goal: ObjectiveValue | None) -> dict[str, Any] | None:
-    """Return a goal as plain values for JSON, None for what is undefined."""
+    """Return the value of an objective as plain values for JSON; None for undefined ones."""
     if goal is None:
         return None
     names = ("value", "threshold", "completeness", "purity", "f1", "f2")

@@ -1,4 +1,4 @@
-"""What runs in a worker process when settings are tried: one contestant, one frame, all trials."""
+"""Work on one frame in a worker process while tuning: all trials of one detector."""
 
 from __future__ import annotations
 
@@ -16,21 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 from skyduel.core import (
-    BadInputError,
     Catalog,
-    Detector,
     Entry,
     Frame,
     LargeImage,
     PackedMask,
     Section,
     Sectioning,
-    SkyduelError,
     atomic_path,
     detector_info,
     merge_sections,
     open_large_image,
-    read_catalog,
 )
 from skyduel.core.search_space import TunesInOnePass
 from skyduel.evaluation import FrameInput, ScoringRules, apply_ignore, mark_ignored_regions
@@ -38,28 +34,35 @@ from skyduel.evaluation.scoring.tuning_objective import TrialCounts, trial_count
 from skyduel.run_folder.provenance import git_state, versions
 from skyduel.runner.detect_frame import fingerprint
 from skyduel.runner.detector_specs import DetectorSpec, build
+from skyduel.runner.frame_steps import (
+    SectionMasks,
+    checked_catalog,
+    failure_reason,
+    process_detector,
+    read_truth,
+    usable_mpix,
+)
 
 __all__ = ["TriedFrame", "load_tried", "trials_digest", "try_on_frame"]
 
 
-#: What frames are cut like unless somebody says otherwise.
 _SECTIONING: Final = Sectioning()
 
 
 @dataclass(frozen=True, eq=False)
 class TriedFrame:
-    """All trials of one contestant on one frame.
+    """All trials of one detector on one frame.
 
     Parameters
     ----------
     frame : str
-        Its name.
+        Name of the frame.
     trials : tuple of TrialCounts or None
-        In order; None where a trial failed.
+        The trials in order; None for one that failed.
     reasons : tuple of str or None
-        Why, in order.
+        Reasons of the failures, in order.
     seconds : float
-        All trials together, reading and judging included.
+        Time of all trials together, with reading and scoring [s].
     """
 
     frame: str
@@ -69,17 +72,17 @@ class TriedFrame:
 
 
 def trials_digest(
-    contestant: DetectorSpec,
+    spec: DetectorSpec,
     trials: Sequence[Mapping[str, Any]],
     entry: Entry,
     rules: ScoringRules,
     sectioning: Sectioning = _SECTIONING,
 ) -> str:
-    """Return what changes when anything does that the outcome of these trials depends on."""
+    """Return the hash of everything that the outcome of trials depends on."""
     revision, _ = git_state_once()
     parts = {
-        "use": contestant.use,
-        "settings": contestant.settings,
+        "use": spec.use,
+        "settings": spec.settings,
         "trials": list(trials),
         "rules": rules.model_dump(mode="json"),
         "sections": asdict(sectioning),
@@ -93,17 +96,12 @@ def trials_digest(
 
 @lru_cache(maxsize=1)
 def git_state_once() -> tuple[str | None, bool | None]:
-    """Return `git_state`, asked once a process."""
+    """Return `git_state`, computed once in a process."""
     return git_state()
 
 
-@lru_cache(maxsize=8)
-def _detector(contestant: str) -> Detector:
-    return build(DetectorSpec.model_validate_json(contestant))
-
-
 def try_on_frame(
-    contestant: DetectorSpec,
+    spec: DetectorSpec,
     trials: Sequence[Mapping[str, Any]],
     entry: Entry,
     rules: ScoringRules,
@@ -111,41 +109,39 @@ def try_on_frame(
     digest: str,
     sectioning: Sectioning = _SECTIONING,
 ) -> TriedFrame:
-    """Run and judge every trial on one frame, and write what came of it.
+    """Run and score every trial on one frame and write the outcomes.
 
     Parameters
     ----------
-    contestant : DetectorSpec
-        Who; a trial changes these settings.
+    spec : DetectorSpec
+        The detector; a trial changes its settings.
     trials : sequence of mapping
         Changes of settings.
     entry : Entry
         The frame and its truth.
     rules : ScoringRules
-        How to pair.
+        How detections are matched.
     target : Path
-        An ``.npz`` to write.
+        The ``.npz`` file to write.
     digest : str
-        Kept in the file, to know it again by (`trials_digest`).
+        Hash that identifies the trials (`trials_digest`); it is written to the file.
     sectioning : Sectioning
-        Which frames are searched section by section, and how they are cut.
+        Which frames are searched section by section, and the size of the sections.
 
     Raises
     ------
     BadInputError
-        If the frame or its truth cannot be read. What a detector does in one
-        trial is that trial's failure alone.
+        If the frame or its truth cannot be read. An error of the detector in one trial
+        is recorded as a failure of that trial.
     """
     began = time.perf_counter()
-    mosaic = open_large_image(entry, sectioning)
-    plane: Frame | LargeImage = entry.read() if mosaic is None else mosaic
-    if entry.truth is None:
-        raise BadInputError(entry.name, "a truth catalogue", "none in the data set")
-    truth = read_catalog(entry.truth, frame=plane)
+    image = open_large_image(entry, sectioning)
+    plane: Frame | LargeImage = entry.read() if image is None else image
+    truth = read_truth(entry, plane)
     if isinstance(plane, LargeImage):
-        tries = _by_sections(contestant, plane, trials)
+        tries = _by_sections(spec, plane, trials)
     else:
-        tries = _whole(contestant, plane, trials)
+        tries = _whole(spec, plane, trials)
     truth = apply_ignore(truth, plane.shape, tries.bad, tries.saturated, rules)
     done: list[TrialCounts | None] = []
     reasons: list[str | None] = []
@@ -171,7 +167,7 @@ def try_on_frame(
 
 @dataclass(frozen=True, eq=False)
 class _Tries:
-    """Each trial's catalogue of a frame, or why it has none, and what was seen of the frame."""
+    """Catalogue of every trial, or the reason of its failure; masks and area of the frame."""
 
     catalogs: Iterable[Catalog | str]
     bad: npt.NDArray[np.bool_] | PackedMask
@@ -179,75 +175,62 @@ class _Tries:
     mpix: float
 
 
-def _whole(contestant: DetectorSpec, frame: Frame, trials: Sequence[Mapping[str, Any]]) -> _Tries:
-    mpix = float(np.count_nonzero(~frame.bad)) / 1e6
-    return _Tries(_catalogs(contestant, frame, trials), frame.bad, frame.saturated(), mpix)
+def _whole(spec: DetectorSpec, frame: Frame, trials: Sequence[Mapping[str, Any]]) -> _Tries:
+    catalogs = _catalogs(spec, frame, trials)
+    return _Tries(catalogs, frame.bad, frame.saturated(), usable_mpix(frame))
 
 
 def _by_sections(
-    contestant: DetectorSpec, mosaic: LargeImage, trials: Sequence[Mapping[str, Any]]
+    spec: DetectorSpec, image: LargeImage, trials: Sequence[Mapping[str, Any]]
 ) -> _Tries:
-    """Return the same of a mosaic: all trials on one section after the other, seams closed."""
-    bad, saturated = PackedMask(mosaic.shape, True), PackedMask(mosaic.shape, False)
+    """Run all trials on one section of a large image after the other and merge the sections."""
+    masks = SectionMasks(image.shape)
     parts: list[list[tuple[Section, Catalog]]] = [[] for _ in trials]
     reasons: dict[int, str] = {}
-    usable = 0
-    looks = detector_info(_detector(contestant.model_dump_json())).needs_pixels
-    for section, frame in mosaic.frames():
-        bad.put(section, frame.bad)
-        saturated.put(section, frame.saturated())
-        usable += int(np.count_nonzero(~frame.bad[section.core]))
-        left = [k for k in range(len(trials)) if k not in reasons] if looks else []
-        found = _catalogs(contestant, frame, [trials[k] for k in left])
+    needs_pixels = detector_info(process_detector(spec)).needs_pixels
+    for section, frame in image.frames():
+        masks.add(section, frame)
+        left = [k for k in range(len(trials)) if k not in reasons] if needs_pixels else []
+        found = _catalogs(spec, frame, [trials[k] for k in left])
         for k, one in zip(left, found, strict=True):
             if isinstance(one, str):
                 reasons[k] = one
                 parts[k].clear()
             else:
                 parts[k].append((section, one))
-        del frame  # not two at a time
+        del frame  # so that only one is in memory
     catalogs: Iterator[Catalog | str] = (
-        reasons[k] if k in reasons else merge_sections(part, zero_point=mosaic.zero_point)
+        reasons[k] if k in reasons else merge_sections(part, zero_point=image.zero_point)
         for k, part in enumerate(parts)
     )
-    if not looks:  # it has a catalogue of the whole
-        catalogs = _catalogs(contestant, mosaic, trials)  # type: ignore[arg-type]
-    return _Tries(catalogs, bad, saturated, usable / 1e6)
+    if not needs_pixels:  # it has a catalogue of the whole image
+        catalogs = _catalogs(spec, image, trials)  # type: ignore[arg-type]
+    return _Tries(catalogs, masks.bad, masks.saturated, masks.mpix)
 
 
 def _catalogs(
-    contestant: DetectorSpec, frame: Frame, trials: Sequence[Mapping[str, Any]]
+    spec: DetectorSpec, frame: Frame, trials: Sequence[Mapping[str, Any]]
 ) -> Iterator[Catalog | str]:
-    """Yield each trial's catalogue, or why it has none."""
-    detector = _detector(contestant.model_dump_json())
+    """Yield the catalogue of each trial, or the reason of its failure."""
+    detector = process_detector(spec)
     n_done = 0
     if isinstance(detector, TunesInOnePass):
         try:
             for found in detector.variants(frame, trials):
-                yield _checked(found)
+                yield checked_catalog(found, detector)
                 n_done += 1
-        except Exception:  # whichever trial it was: the rest is tried one by one
+        except Exception:  # from any of the trials: the rest is tried one by one
             pass
     for trial in trials[n_done:]:
         try:
             if isinstance(detector, TunesInOnePass):
-                yield _checked(next(iter(detector.variants(frame, [trial]))))
+                found = next(iter(detector.variants(frame, [trial])))
+                yield checked_catalog(found, detector)
             else:
-                one = contestant.model_copy(update={"settings": {**contestant.settings, **trial}})
-                yield _checked(build(one)(frame))
-        except MemoryError:
-            yield "out of memory"
-        except Exception as error:  # any detector may join; none may stop the others
-            text = str(error).strip()
-            first = text.splitlines()[0] if text else "no message"
-            kind = "" if isinstance(error, SkyduelError) else f"{type(error).__name__}: "
-            yield kind + first
-
-
-def _checked(found: object) -> Catalog:
-    if not isinstance(found, Catalog):
-        raise BadInputError("detector", "a Catalog returned", type(found).__name__)
-    return found
+                one = build(spec.model_copy(update={"settings": {**spec.settings, **trial}}))
+                yield checked_catalog(one(frame), one)
+        except Exception as error:  # a plug-in may raise anything; tuning goes on
+            yield failure_reason(error)
 
 
 def _save(tried: TriedFrame, target: Path, digest: str) -> None:
@@ -277,7 +260,7 @@ def _save(tried: TriedFrame, target: Path, digest: str) -> None:
 
 
 def load_tried(target: Path, digest: str) -> TriedFrame | None:
-    """Return what was written earlier for the very same trials, or None."""
+    """Read the outcomes of the same trials from an earlier run; None without them."""
     try:
         with np.load(target) as file:
             facts = json.loads(str(file["facts"]))

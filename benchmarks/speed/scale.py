@@ -30,10 +30,10 @@ from skyduel.core import Catalog, Dataset, Entry, Sectioning, open_dataset, writ
 from skyduel.core.columnar_catalogs import PackedCatalog, packed
 from skyduel.core.peak_memory import peak_memory_mib
 from skyduel.evaluation import FrameInput, FrameScore, ScoringRules, choose_edges, evaluate_detector
-from skyduel.run_folder.write_tables import Results
+from skyduel.run_folder.write_tables import CountsWriter
 from skyduel.runner.builtin_dataset import make_frames
 from skyduel.runner.detect_frame import detect_frame, prepare_truth
-from skyduel.runner.detector_specs import DetectorSpec, parse_contestants
+from skyduel.runner.detector_specs import DetectorSpec, parse_specs
 from skyduel.runner.execution.executors import (
     IN_FLIGHT_CLUSTER,
     IN_FLIGHT_EACH,
@@ -77,7 +77,7 @@ def workers(options: argparse.Namespace) -> None:
 
             record = run(
                 RunPlan(
-                    Dataset("many", sky, tuple(entries)), parse_contestants([options.detector]),
+                    Dataset("many", sky, tuple(entries)), parse_specs([options.detector]),
                     ScoringRules(n_bootstrap=20), Path(place) / f"run{n}", workers=n,
                 ),
                 watch,
@@ -87,8 +87,8 @@ def workers(options: argparse.Namespace) -> None:
             say(
                 what="workers", detector=name, workers=n, frames=options.frames,
                 frames_per_s=options.frames / detect, wall_s=time.perf_counter() - began,
-                cpu_s=cpu_s() - used, detector_s=record["detectors"][0]["seconds"],
-                worker_peak_mib=record["detectors"][0]["peak_memory_mib"],
+                cpu_s=cpu_s() - used, detector_s=record.detectors[0].seconds,
+                worker_peak_mib=record.detectors[0].peak_memory_mib,
                 runner_peak_mib=peak_memory_mib(), load=os.getloadavg()[0],
             )  # fmt: skip
 
@@ -194,8 +194,8 @@ def cut(catalog: Catalog, ends: np.ndarray[Any, Any]) -> list[Catalog]:
             for a, b in pairwise(ends)]  # fmt: skip
 
 
-class Written(Results):
-    """The results of a run, but for the files of pairs: they are looked at, not written."""
+class Written(CountsWriter):
+    """Writer of counts that makes the tables of pairs without writing them."""
 
     def frames(self, detector: str, point: str, frames: Sequence[FrameScore]) -> None:
         for score in frames:

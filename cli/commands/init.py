@@ -10,7 +10,7 @@ import typer
 from skyduel.cli.commands.options import With
 from skyduel.cli.console import out
 from skyduel.core import BadInputError, atomic_path
-from skyduel.runner.detector_specs import DEFAULT_CONTESTANTS
+from skyduel.runner.detector_specs import DEFAULT_DETECTORS
 
 __all__ = ["NAME", "command"]
 
@@ -37,7 +37,7 @@ def command(
         raise BadInputError("FILE", "a name ending in .toml", repr(str(file)))
     if file.exists() and not force:
         raise BadInputError(str(file), "a new file, or --force", "one that exists")
-    text = settings_file(with_ or DEFAULT_CONTESTANTS, available())
+    text = settings_file(with_ or DEFAULT_DETECTORS, available())
     with atomic_path(file) as temporary:
         temporary.write_text(text, encoding="utf-8")
     out.print(str(file), markup=False, highlight=False, soft_wrap=True)

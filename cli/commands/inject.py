@@ -12,7 +12,7 @@ from rich.table import Table
 from skyduel.cli.commands.options import Config, Cutout, Set, With, detector_specs, read_config
 from skyduel.cli.console import err, out, progress, wide_out
 from skyduel.core import BadInputError, build_settings
-from skyduel.runner.detector_specs import DEFAULT_CONTESTANTS
+from skyduel.runner.detector_specs import DEFAULT_DETECTORS
 
 __all__ = ["NAME", "command"]
 
@@ -100,7 +100,7 @@ def command(
     plan = InjectionPlan(
         frames=frames,
         folder=out_folder,
-        contestants=detector_specs(settings, with_, set_, DEFAULT_CONTESTANTS),
+        specs=detector_specs(settings, with_, set_, DEFAULT_DETECTORS),
         settings=build_settings(InjectionSettings, "injection", given),
         copies=copies,
         psf=psf,

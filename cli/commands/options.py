@@ -12,7 +12,7 @@ import typer
 from skyduel.core.errors import BadInputError
 from skyduel.core.settings import build_settings, nearest
 from skyduel.evaluation import ScoringRules
-from skyduel.runner.detector_specs import DetectorSpec, parse_contestants
+from skyduel.runner.detector_specs import DetectorSpec, parse_specs
 from skyduel.runner.tune import TuningRules
 
 __all__ = [
@@ -168,7 +168,7 @@ def detector_specs(
 ) -> list[DetectorSpec]:
     """Return the detectors to run: from the options, else from the file, else the default."""
     listed = config.get("detectors") or ()
-    return parse_contestants(
+    return parse_specs(
         with_ or listed or default, set_ or (), config.get("detector"), listed=listed
     )
 

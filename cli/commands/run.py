@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -29,16 +28,15 @@ from skyduel.cli.commands.options import (
     tuning_from,
 )
 from skyduel.cli.console import err, out, progress, progress_callback, wide_out
-from skyduel.core import BadInputError, Dataset, Sectioning, open_dataset
-from skyduel.runner.builtin_dataset import BUILTIN_FRAMES, BUILTIN_SEED, make_builtin
-from skyduel.runner.detector_specs import DEFAULT_CONTESTANTS, TUNED_CONTESTANTS
-from skyduel.runner.run import RunPlan, Watcher, run
+from skyduel.core import BadInputError, Sectioning, open_dataset
+from skyduel.run_folder.layout import RunPaths
+from skyduel.runner.builtin_dataset import BUILTIN_SEED, builtin_of_run
+from skyduel.runner.detector_specs import DEFAULT_DETECTORS, TUNED_DETECTORS
+from skyduel.runner.run import RunPlan, run
 
 __all__ = ["NAME", "command"]
 
 NAME = "run"
-
-_BUILTIN = "built-in"
 
 
 def command(
@@ -128,21 +126,20 @@ def command(
         raise BadInputError(
             "run", "--tune with the tuning options", "tuning options without --tune"
         )
-    specs = detector_specs(
-        settings, with_, set_, TUNED_CONTESTANTS if tune else DEFAULT_CONTESTANTS
-    )
+    specs = detector_specs(settings, with_, set_, TUNED_DETECTORS if tune else DEFAULT_DETECTORS)
     if resume and fresh:
         raise BadInputError("run", "--resume or --fresh", "both")
-    if resume and not (folder / "run.json").is_file():
+    if resume and not RunPaths(folder).record.is_file():
         raise BadInputError(str(folder), "an interrupted run to resume", "no run.json in it")
-    if fresh and dataset is None and (folder / "run.json").is_file():
-        shutil.rmtree(folder / "data", ignore_errors=True)  # those of an earlier version may differ
+    if fresh and dataset is None and RunPaths(folder).record.is_file():
+        # The frames of an earlier version may differ.
+        shutil.rmtree(RunPaths(folder).data, ignore_errors=True)
     with progress() as bar:
-        watch = progress_callback(bar)
-        frames = open_dataset(dataset) if dataset else _builtin(folder, watch)
+        on_progress = progress_callback(bar)
+        frames = open_dataset(dataset) if dataset else builtin_of_run(folder, on_progress)
         plan = RunPlan(
             dataset=frames,
-            contestants=specs,
+            specs=specs,
             rules=rules,
             folder=folder,
             fresh=fresh,
@@ -155,40 +152,26 @@ def command(
             scheduler=scheduler,
             sectioning=Sectioning() if section_px is None else Sectioning(section_px),
         )
-        record = run(plan, watch)
-        watch("report", "", 1)
+        record = run(plan, on_progress)
+        on_progress("report", "", 1)
         from skyduel.cli.terminal_summary import run_summary
         from skyduel.reports import write_report  # matplotlib loads only now
         from skyduel.run_folder import load_run
 
         page = write_report(folder)
-        watch("report", "page", 1)
+        on_progress("report", "page", 1)
     wide_out().print(run_summary(load_run(folder)))
-    for detector in record["detectors"]:
-        for problem in detector["settings"].get("not_reproduced", ()):
-            line = f"{detector['name']} does not reproduce a setting of its file: {problem}"
+    for detector in record.detectors:
+        for problem in (detector.settings or {}).get("not_reproduced", ()):
+            line = f"{detector.name} does not reproduce a setting of its file: {problem}"
             err.print(line, markup=False, style="yellow", soft_wrap=True)
-    for line in record.get("warnings", ()):
+    for line in record.warnings:
         err.print(f"skyduel: {line}", markup=False, highlight=False, style="yellow", soft_wrap=True)
-    for failure in record["failures"]:
-        who = f" ({failure['detector']})" if failure["detector"] else ""
-        line = f"failed: {failure['frame']}{who}: {failure['reason']}"
+    for failure in record.failures:
+        who = f" ({failure.detector})" if failure.detector else ""
+        line = f"failed: {failure.frame}{who}: {failure.reason}"
         err.print(line, markup=False, style="red", soft_wrap=True)
     out.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
     err.print(f"done in {time.monotonic() - began:.0f} s", markup=False, highlight=False)
-    if record["failures"]:
+    if record.failures:
         raise typer.Exit(2)
-
-
-def _builtin(folder: Path, watch: Watcher) -> Dataset:
-    """Return the built-in data set, simulated into the run folder unless it exists already."""
-    data = folder / "data"
-    if (data / "manifest.csv").exists():  # written last, so the set is complete
-        return replace(open_dataset(data), name=_BUILTIN)
-    ours = (folder / "run.json").is_file()
-    if not ours and folder.exists() and any(p.name != "data" for p in folder.iterdir()):
-        raise BadInputError(
-            str(folder), "a new folder, or one with the built-in set", "a folder with other files"
-        )
-    make_builtin(data, on_frame=lambda name: watch("simulate", name, BUILTIN_FRAMES))
-    return replace(open_dataset(data), name=_BUILTIN)

@@ -23,8 +23,8 @@ from skyduel.cli.console import err, progress, wide_out
 from skyduel.core import BadInputError, Frame, atomic_path
 from skyduel.core.io.safe_csv import without_formulas
 from skyduel.core.io.size_limits import most_bytes
-from skyduel.runner.detector_specs import DEFAULT_CONTESTANTS, build
-from skyduel.runner.read_region import read_piece
+from skyduel.runner.detector_specs import DEFAULT_DETECTORS, build
+from skyduel.runner.read_region import read_region
 
 __all__ = ["NAME", "command"]
 
@@ -65,11 +65,11 @@ def command(
     if repeats and len(frames) < 2:
         raise BadInputError("--repeats", "at least two frames", str(len(frames)))
     settings = read_config(config)
-    specs = detector_specs(settings, with_, set_, DEFAULT_CONTESTANTS)
+    specs = detector_specs(settings, with_, set_, DEFAULT_DETECTORS)
     radius = radius_px or rules_from(settings).radius_px
     images = []
     for path in frames:
-        images.append(read_piece(path, cutout))
+        images.append(read_region(path, cutout))
         _check_memory(images, len(frames))
     names = [image.name for image in images]
     if len(set(names)) < len(names):

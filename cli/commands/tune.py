@@ -32,7 +32,7 @@ from skyduel.cli.console import err, out, progress, progress_callback, wide_out
 from skyduel.cli.settings_file import toml_value
 from skyduel.core import BadInputError, atomic_path, open_dataset
 from skyduel.core.io.safe_csv import without_formulas
-from skyduel.runner.detector_specs import TUNED_CONTESTANTS, DetectorSpec
+from skyduel.runner.detector_specs import TUNED_DETECTORS, DetectorSpec
 from skyduel.runner.tune import Part, Tuned, tune
 
 __all__ = ["NAME", "as_toml", "command"]
@@ -78,7 +78,7 @@ def command(
     tuning = tuning_from(
         settings, trials=trials, objective=objective, per_group=per_group, seed=tuning_seed
     )
-    specs = detector_specs(settings, with_, set_, TUNED_CONTESTANTS)
+    specs = detector_specs(settings, with_, set_, TUNED_DETECTORS)
     frames = open_dataset(dataset)
     if out_file.suffix != ".toml":
         raise BadInputError("--out", "a name ending in .toml", repr(str(out_file)))
@@ -91,7 +91,7 @@ def command(
             out_file.with_suffix(".trials"),
             crossfit=False,
             workers=workers or settings.get("workers") or 1,
-            watch=progress_callback(bar),
+            progress=progress_callback(bar),
         )
     table = pd.concat([one.table() for one in tuned], ignore_index=True)
     with atomic_path(out_file.with_suffix(".parquet")) as temporary:
@@ -117,7 +117,7 @@ def command(
     for one in tuned:
         for frame, trial, reason in one.failures:
             which = "" if trial is None else f" trial {trial}"
-            line = f"failed: {one.contestant.name}{which} on {frame}: {reason}"
+            line = f"failed: {one.spec.name}{which} on {frame}: {reason}"
             err.print(line, style="red", markup=False, soft_wrap=True)
     out.print(f"settings: {out_file}", markup=False, highlight=False, soft_wrap=True)
     if all(part.trial is None for one in tuned for part in one.parts):
@@ -136,7 +136,7 @@ def as_toml(tuned: Sequence[Tuned], comment: str) -> str:
     """
     specs: list[DetectorSpec] = []
     for one in tuned:
-        specs.append(one.contestant)
+        specs.append(one.spec)
         for part in one.parts:
             if one.space and part.trial is not None:
                 specs.append(_tuned(one, part))
@@ -154,7 +154,7 @@ def as_toml(tuned: Sequence[Tuned], comment: str) -> str:
 
 
 def _tuned(one: Tuned, part: Part) -> DetectorSpec:
-    base = one.contestant
+    base = one.spec
     name = f"{base.name}-tuned" + (f"-{part.group}" if part.group else "")
     return DetectorSpec(name=name, use=base.use, settings={**base.settings, **one.settings(part)})
 
@@ -163,12 +163,12 @@ def _show(tuned: Sequence[Tuned], objective: str) -> None:
     console = wide_out()
     for one in tuned:
         if not one.space:
-            text = f"{one.contestant.name}: has no tunable settings, so its settings are kept"
+            text = f"{one.spec.name}: has no tunable settings, so its settings are kept"
             console.print(text, markup=False, soft_wrap=True)
             continue
         for part in one.parts:
             group = f", {part.group}" if part.group else ""
-            table = Table(title=f"{one.contestant.name}{group}", title_justify="left")
+            table = Table(title=f"{one.spec.name}{group}", title_justify="left")
             for column in ("trial", objective, "threshold", "completeness", "purity", "F1"):
                 table.add_column(column, justify="right")
             table.add_column("settings")

@@ -36,6 +36,7 @@ from skyduel.evaluation.rules import PairingRule, ScoringRules
 
 __all__ = [
     "OUTCOMES",
+    "PAIR_COLUMNS",
     "Pairing",
     "Pairs",
     "pair",
@@ -147,6 +148,8 @@ def pair_edges(
     return _pairs(i[taken], j[taken], separation[taken])
 
 
+#: Columns of `Pairing.to_table` of a match in pixels.
+PAIR_COLUMNS: Final = ("truth_index", "found_index", "separation_px", "outcome")
 #: Outcome of a truth or a detection, as written to the pairs tables.
 OUTCOMES: Final = ("found", "missed", "false", "ignored")
 

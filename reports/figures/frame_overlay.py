@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 from skyduel.core.errors import BadInputError
 from skyduel.reports.style import plot_style, point_name, shorten
 from skyduel.run_folder.read_run import Run
+from skyduel.run_folder.record import FrameRecord
 from skyduel.run_folder.schema import DEFAULT_POINT
 
 __all__ = ["CUT_PX", "MOST_MARKS", "frame_figure", "frame_marks", "plot_marks"]
@@ -248,13 +249,13 @@ def _truth_marks(truth: pd.DataFrame | None) -> pd.DataFrame | None:
 
 
 def _shape(
-    record: Mapping[str, Any],
+    record: FrameRecord,
     picture: npt.NDArray[np.float32] | None,
     panels: Mapping[str, pd.DataFrame | None],
 ) -> tuple[int, int]:
     """Return the frame's shape (ny, nx) from the record, else the preview, else the marks."""
-    if record.get("ny") and record.get("nx"):
-        return int(record["ny"]), int(record["nx"])
+    if record.ny and record.nx:
+        return record.ny, record.nx
     if picture is not None:
         return int(picture.shape[0]), int(picture.shape[1])
     far = [m[["y", "x"]].max() for m in panels.values() if m is not None and len(m)]

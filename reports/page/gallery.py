@@ -15,7 +15,7 @@ from skyduel.evaluation.analyses.error_kinds import FALSE_KINDS, MISSED_KINDS
 from skyduel.reports.error_kinds import error_kind
 from skyduel.reports.page.cutouts import CUT_PX, Cut, Marks, cut_out, sheet
 from skyduel.reports.style import point_name, shorten
-from skyduel.run_folder.previews import read_picture
+from skyduel.run_folder.previews import read_preview
 from skyduel.run_folder.read_run import Run
 from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS, CALIBRATED_POINT, DEFAULT_POINT
 
@@ -153,7 +153,7 @@ def gallery(run: Run, point: str) -> Gallery | None:
     # Frame by frame, so that one preview is in memory; then back into the order chosen.
     ranked = chosen.reset_index(drop=True)
     for frame, part in ranked.groupby("frame", sort=True):
-        picture = read_picture(run.preview_path(str(frame)))
+        picture = read_preview(run.preview_path(str(frame)))
         for name, rows in part.groupby("detector", sort=True):
             d = numbers[str(name)]
             drawn = Marks(run, str(name), point, str(frame))

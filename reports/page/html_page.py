@@ -189,9 +189,9 @@ def _subtitle(run: Run) -> str:
     parts = [
         f"{len(run.detectors)} detector{'' if len(run.detectors) == 1 else 's'}",
         f"{n} frame{'' if n == 1 else 's'} scored",
-        f"data set {record.get('dataset', {}).get('name', 'unnamed')}",
-        f"status: {record.get('status', 'unknown')}",
+        f"data set {record.dataset.name or 'unnamed'}",
+        f"status: {record.status or 'unknown'}",
     ]
-    if record.get("finished_utc"):
-        parts.append(f"finished {record['finished_utc']}")
+    if record.finished_utc:
+        parts.append(f"finished {record.finished_utc}")
     return " · ".join(parts)

@@ -11,6 +11,7 @@ from typing import Final
 
 from skyduel.core.errors import BadInputError
 from skyduel.core.io.atomic_files import atomic_path
+from skyduel.run_folder.layout import PDF_NAME
 
 __all__ = ["BROWSERS", "browser_command", "find_browser", "write_pdf"]
 
@@ -69,9 +70,9 @@ def write_pdf(page: str | Path, browser: str | None = None) -> Path:
         raise BadInputError(str(page), "a report's page", "no such file")
     with (
         tempfile.TemporaryDirectory(prefix="skyduel-pdf-") as scratch,
-        atomic_path(page.parent / "report.pdf") as target,
+        atomic_path(page.with_name(PDF_NAME)) as target,
     ):
-        printed = Path(scratch) / "report.pdf"
+        printed = Path(scratch) / PDF_NAME
         command = browser_command(browser, Path(scratch) / "profile")
         command += [f"--print-to-pdf={printed}", "--no-pdf-header-footer", page.as_uri()]
         try:
@@ -83,4 +84,4 @@ def write_pdf(page: str | Path, browser: str | None = None) -> Path:
             why = lines[-1] if lines else f"exit code {done.returncode}"
             raise BadInputError(browser, "a browser that prints", why)
         target.write_bytes(printed.read_bytes())
-    return page.parent / "report.pdf"
+    return page.with_name(PDF_NAME)

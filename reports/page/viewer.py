@@ -18,8 +18,9 @@ from skyduel.reports.error_kinds import ERROR_KINDS, SIDES
 from skyduel.reports.page.preview_images import LOSS_NOTE, small_uri
 from skyduel.reports.style import point_name
 from skyduel.run_folder.match_outcomes import ABSENT, Outcomes, column, is_streak, outcomes_of
-from skyduel.run_folder.previews import STRETCH, read_picture
+from skyduel.run_folder.previews import STRETCH, read_preview
 from skyduel.run_folder.read_run import Run
+from skyduel.run_folder.record import FrameRecord
 
 __all__ = [
     "MOST_FRAMES",
@@ -87,7 +88,7 @@ def choose_frames(
     frames = run.scored_frames
     if len(frames) <= most:
         return frames, f"All {len(frames)} scored frames are here."
-    group_of = {str(f.get("name")): str(f.get("group")) for f in run.frames}
+    group_of = {f.name: str(f.group) for f in run.frames}
     first: dict[str, str] = {}
     for name in frames:
         first.setdefault(group_of.get(name, ""), name)
@@ -149,7 +150,7 @@ def viewer(run: Run, point: str, wanted: Mapping[str, int] | None = None) -> Vie
     mistakes = _mistakes(run, detectors, points)
     frames, left_out, reduced = [], 0, 0
     for name in there:
-        picture = read_picture(run.preview_path(name))
+        picture = read_preview(run.preview_path(name))
         shape = _shape(run.frame(name), picture.size if picture else None, read[name].tables())
         factor = int(max(1, np.ceil(np.sqrt(shape[0] * shape[1] / share))))
         factor = max(factor, -(-max(shape) // _LONGEST))
@@ -161,7 +162,7 @@ def viewer(run: Run, point: str, wanted: Mapping[str, int] | None = None) -> Vie
         frames.append(
             {
                 "name": name,
-                "group": str(run.frame(name).get("group") or ""),
+                "group": run.frame(name).group or "",
                 "nx": shape[0],
                 "ny": shape[1],
                 "factor": factor,
@@ -246,13 +247,13 @@ def _mistakes(
 
 
 def _shape(
-    record: Mapping[str, Any], size: tuple[int, int] | None, tables: Sequence[pd.DataFrame]
+    record: FrameRecord, size: tuple[int, int] | None, tables: Sequence[pd.DataFrame]
 ) -> tuple[int, int]:
     """Return (nx, ny) [px] by the picture, else by the record, else by the catalogues."""
     if size:
         return size
-    if record.get("nx") and record.get("ny"):
-        return int(record["nx"]), int(record["ny"])
+    if record.nx and record.ny:
+        return record.nx, record.ny
     far = [
         max((float(np.nanmax(column(t, axis), initial=0.0)) for t in tables), default=0.0)
         for axis in "xy"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Any, Final
 
 from skyduel.core.io.atomic_files import safe_name
@@ -19,6 +20,7 @@ from skyduel.reports.style import Style, shorten
 from skyduel.reports.tables.run_tables import Table, cost_table, frames_table, number, text
 from skyduel.reports.text.glossary import glossary
 from skyduel.run_folder.read_run import Run
+from skyduel.run_folder.record import RunRecord
 
 __all__ = ["COST", "FRAMES", "FRAMES_CHOICE", "HOW_IT_WAS_MADE", "TERMS"]
 
@@ -48,7 +50,7 @@ def _shown_frames(run: Run) -> list[str]:
     """Return the first scored frame of each group, in the record's order."""
     last = run.counts.drop_duplicates("frame", keep="last")
     group_of = dict(zip(last["frame"].astype(str), last["group"].astype(str), strict=True))
-    group_of |= {str(f.get("name")): str(f.get("group")) for f in run.frames}
+    group_of |= {f.name: str(f.group) for f in run.frames}
     first: dict[str, str] = {}
     for frame in run.scored_frames:
         first.setdefault(group_of[frame], frame)
@@ -61,63 +63,64 @@ def _how_it_was_made(run: Run) -> Mapping[str, Any]:
         "facts": _facts(record),
         "truth_note": _truth_note(run),
         "dataset": _dataset(run),
-        "scoring_rules": _json(record.get("rules")),
+        "scoring_rules": _json(record.rules),
         "detectors": [
             {
-                "name": d.get("name"),
-                "default": _threshold(d.get("default_threshold")),
-                "calibrated": _threshold(d.get("calibrated_threshold")),
-                "weights": d.get("weights_sha256") or "none",
-                "settings": _json(d.get("settings")),
+                "name": d.name,
+                "default": _threshold(d.default_threshold),
+                "calibrated": _threshold(d.calibrated_threshold),
+                "weights": d.weights_sha256 or "none",
+                "settings": _json(d.settings),
             }
-            for d in record.get("detectors", ())
+            for d in record.detectors
         ],
     }
 
 
-def _facts(record: Mapping[str, Any]) -> Table:
+def _facts(record: RunRecord) -> Table:
     """Return the table of the run: command, times, versions, seeds and machine."""
     rows = [
-        ("Command", record.get("command")),
-        ("Started (UTC)", record.get("created_utc")),
-        ("Finished (UTC)", record.get("finished_utc")),
-        ("Git revision", record.get("git_revision")),
-        ("Changes beyond it", {True: "yes", False: "no"}.get(record.get("git_dirty"))),  # type: ignore[arg-type]
+        ("Command", record.command),
+        ("Started (UTC)", record.created_utc),
+        ("Finished (UTC)", record.finished_utc),
+        ("Git revision", record.git_revision),
+        ("Changes beyond it", {True: "yes", False: "no"}.get(record.git_dirty)),  # type: ignore[arg-type]
     ]
-    for key, title in (("versions", "Version of"), ("seeds", "Seed of"), ("machine", "Machine:")):
-        rows += [(f"{title} {k}", v) for k, v in (record.get(key) or {}).items()]
-    promises = record.get("promises") or {}
+    for title, values in (
+        ("Version of", record.versions),
+        ("Seed of", record.seeds),
+        ("Machine:", record.machine),
+    ):
+        rows += [(f"{title} {k}", v) for k, v in values.items()]
     rows += [
-        ("Same tables promised for", promises.get("same_tables")),
-        ("Not promised for", promises.get("not_promised")),
+        ("Same tables promised for", record.promises.get("same_tables")),
+        ("Not promised for", record.promises.get("not_promised")),
     ]
     return Table("The run", ("Fact", "Value"), tuple((text(k), text(v)) for k, v in rows))
 
 
 def _dataset(run: Run) -> Table:
     """Return the table of the data set: its record, and the number of frames by split and group."""
-    dataset = run.record.get("dataset", {})
-    rows = [
-        (text(k), text(v if isinstance(v, str | int | float) else _json(v)))
-        for k, v in dataset.items()
-        if k != "frames"
-    ]
+    dataset = run.record.dataset
+    names = [f.name for f in fields(dataset) if f.name != "frames"]
+    rows = [(text(k), text(v)) for k in names if (v := getattr(dataset, k)) is not None]
     for key in ("split", "group"):
         tally: dict[str, int] = {}
         for frame in run.frames:
-            tally[str(frame.get(key))] = tally.get(str(frame.get(key)), 0) + 1
+            value = str(getattr(frame, key))
+            tally[value] = tally.get(value, 0) + 1
         rows += [(text(f"frames of {key} {k}"), number(v)) for k, v in sorted(tally.items())]
     if run.frames:
-        rows.append((text("first truth file"), text(run.frames[0].get("truth"))))
+        rows.append((text("first truth file"), text(run.frames[0].truth)))
     return Table("The data set", ("Fact", "Value"), tuple(rows))
 
 
 def _truth_note(run: Run) -> str:
-    dataset = run.record.get("dataset", {})
-    stated = [k for k in ("truth", "truth_source", "description", "provenance") if dataset.get(k)]
-    if stated:
-        return f"How the truth was made: {'; '.join(str(dataset[k]) for k in stated)}"
-    if (run.path / "data").is_dir():  # only the built-in set lies inside the run folder
+    dataset = run.record.dataset
+    told = [t for t in (dataset.truth_source, dataset.description, dataset.provenance) if t]
+    if told:
+        return f"How the truth was made: {'; '.join(told)}"
+    if run.paths.data.is_dir():  # only the built-in set lies inside the run folder
         return (
             "The frames are simulated by this program: the truth is every source that was put in, "
             "and no contestant took part in making it."
@@ -144,7 +147,7 @@ COST = Section(
     name="cost",
     title="Cost",
     first_tables=lambda run: (cost_table(run),),
-    note=lambda run: f"As recorded by the run, on {_machine(run.record.get('machine') or {})}.",
+    note=lambda run: f"As recorded by the run, on {_machine(run.record.machine)}.",
     summary=lambda run: (cost_table(run),),
     shown_when_empty=True,
 )

@@ -288,16 +288,16 @@ def cost_table(run: Run) -> Table:
     """Return time, speed and memory of each detector, from the record."""
     rows = [
         (
-            text(d.get("name")),
-            number(d.get("mpix_per_s"), 2),
-            number(d.get("seconds"), 1),
-            number(d.get("mpix"), 2),
-            number(d.get("peak_memory_mib"), 0),
-            text(d.get("device")),
-            number(d.get("frames_done")),
-            number(d.get("frames_failed")),
+            text(d.name),
+            number(d.mpix_per_s, 2),
+            number(d.seconds, 1),
+            number(d.mpix, 2),
+            number(d.peak_memory_mib, 0),
+            text(d.device),
+            number(d.frames_done),
+            number(d.frames_failed),
         )
-        for d in run.record.get("detectors", ())
+        for d in run.record.detectors
     ]
     return Table(
         "What each detector cost",
@@ -354,9 +354,9 @@ def failures_table(run: Run) -> Table:
     """Return the failures and their reasons."""
     rows = [
         (
-            text(f.get("frame")),
-            text("(the frame could not be read)" if f.get("detector") is None else f["detector"]),
-            text(f.get("reason")),
+            text(f.frame),
+            text("(the frame could not be read)" if f.detector is None else f.detector),
+            text(f.reason),
         )
         for f in run.failures
     ]

@@ -31,7 +31,6 @@ def summary_table(run: Run, group: str = ALL_GROUPS) -> pd.DataFrame:
         `truths`, `detections`, `frames`; `mpix_per_s` and `peak_memory_mib`.
         Undefined is NaN.
     """
-    cost = {str(d.get("name")): d for d in run.record.get("detectors", ())}
     scores = run.scores[(run.scores["bin"] == ALL_BINS) & (run.scores["group"] == group)]
     of = {
         (str(r["detector"]), str(r["point"]), str(r["quantity"])): r
@@ -59,7 +58,7 @@ def summary_table(run: Run, group: str = ALL_GROUPS) -> pd.DataFrame:
             row["detections"] = found["purity"].get("n", np.nan)
             row["frames"] = found["completeness"].get("n_frames", np.nan)
             for key in ("mpix_per_s", "peak_memory_mib"):
-                value = cost.get(detector, {}).get(key)
+                value = getattr(run.record.detector(detector), key)
                 row[key] = np.nan if value is None else float(value)
             rows.append(row)
     columns = ["detector", "point"]

@@ -53,8 +53,7 @@ def paired_sentences(run: Run, point: str, leaders: Sequence[str] = ()) -> tuple
     if len(pairs) > 3 and leaders:
         every = table[["detector_a", "detector_b"]].astype(str).drop_duplicates()
         pairs = [(a, b) for a, b in every.itertuples(index=False) if a in leaders or b in leaders]
-    level = (run.record.get("rules") or {}).get("confidence")
-    confidence = float(level) if isinstance(level, int | float) else 0.95
+    confidence = run.record.confidence
     said = []
     for a, b in pairs:
         rows = table[(table["detector_a"] == a) & (table["detector_b"] == b)]

@@ -228,7 +228,7 @@ def leaders_table(run: Run) -> Table:
 def cautions(run: Run) -> tuple[str, ...]:
     """Return the cautions of a run: failures, few frames, no calibration, missing files."""
     said: list[str] = []
-    status = str(run.record.get("status", "unknown"))
+    status = run.record.status or "unknown"
     if status != "complete":
         said.append(f"The run's status is “{status}”.")
     if run.failures:
@@ -237,7 +237,7 @@ def cautions(run: Run) -> tuple[str, ...]:
             f"{n} failure{'' if n == 1 else 's'} happened (listed below). A detector that failed "
             "on a frame was scored without that frame."
         )
-    said += [f"{line}." for line in run.record.get("warnings", ())]
+    said += [f"{line}." for line in run.record.warnings]
     overall = run.scores[(run.scores["bin"] == ALL_BINS) & (run.scores["group"] == ALL_GROUPS)]
     overall = overall[
         overall["point"] == DEFAULT_POINT
@@ -265,14 +265,14 @@ def cautions(run: Run) -> tuple[str, ...]:
         said.append(
             f"{name} is not in the run folder. The parts of the report that need it are left out."
         )
-    if run.record.get("git_dirty"):
+    if run.record.git_dirty:
         said.append("The code had changes beyond its git revision.")
     return tuple(said)
 
 
 def confidence(run: Run) -> str:
     """Return the sentence on the intervals in brackets."""
-    level = (run.record.get("rules") or {}).get("confidence")
+    level = run.record.rules.get("confidence")
     percent = f"{100 * level:g} % " if isinstance(level, int | float) else ""
     return f"Brackets hold the {percent}interval of a value."
 

@@ -1,7 +1,7 @@
-"""Where frames are handled: processes of this machine, or the workers of a Dask cluster.
+"""Executors for the work on frames: processes of this machine, or workers of a Dask cluster.
 
-Both are `concurrent.futures.Executor`s. Jobs are handed out in a bounded window and
-what comes back is a small record a frame; results are files.
+Both are `concurrent.futures.Executor`s. A bounded number of jobs is handed out at a time, and
+each returns a small record of one frame; the results are files.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from skyduel.runner.execution.process_pool import process_pool
 
 __all__ = ["IN_FLIGHT_CLUSTER", "IN_FLIGHT_EACH", "Job", "executor", "gather"]
 
-#: Jobs handed out for each process here: one at work, the others waiting beside it.
+#: Jobs handed out for each process of this machine: one that it works on, the others wait.
 IN_FLIGHT_EACH: Final = 4
-#: Jobs handed to a cluster at a time: two each for 500 workers, in no great burst.
+#: Jobs handed to a cluster at a time: two each for 500 workers.
 IN_FLIGHT_CLUSTER: Final = 1000
 
-#: How long a cluster may take to answer [s].
-_PATIENCE_S: Final = 30
-#: ... and to let go of a client.
-_FAREWELL_S: Final = 5
+#: Time limit for the connection to a cluster [s].
+_CONNECT_TIMEOUT_S: Final = 30
+#: Time limit for the end of the connection [s].
+_CLOSE_TIMEOUT_S: Final = 5
 
 
 @dataclass(frozen=True)
 class Job:
-    """One call for one frame; everything in it can be pickled."""
+    """Job: one call for one frame; everything in it can be pickled."""
 
     frame: str
     call: Callable[..., Outcome]
@@ -50,29 +50,29 @@ def gather(
     jobs: Iterable[Job],
     total: int,
     in_flight: int,
-    watch: Callable[[str, str, int], None],
+    progress: Callable[[str, str, int], None],
 ) -> dict[str, Outcome]:
-    """Return the outcomes by frame, in order of name.
+    """Run jobs and return their outcomes by frame, in the order of the names.
 
     Parameters
     ----------
     stage : str
-        For the watcher.
+        Name of the stage, for `progress`.
     pool : Executor
         Runs the jobs.
     jobs : iterable of Job
-        Taken as room comes up, so that a generator of 10⁶ is never a list.
+        An iterator, taken from as jobs finish: 10⁶ jobs are never in memory at once.
     total : int
-        How many there are.
+        Number of jobs.
     in_flight : int
-        Most jobs handed out and not yet back.
-    watch : callable
-        Told of every finished frame.
+        Largest number of jobs handed out and not finished.
+    progress : callable
+        Called with every finished frame.
 
     Notes
     -----
-    A worker process that died is a failure of its frame, and of those that wait in
-    the same pool, which cannot be used afterwards. A cluster that is gone ends the run.
+    A worker process that died is a failure of its frame, and of the frames that wait in
+    the same pool, which cannot be used afterwards. If a cluster is lost, the run ends.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def gather(
         If a cluster's scheduler is lost, or its workers cannot run a call at all.
     """
     outcomes: dict[str, Outcome] = {}
-    watch(stage, "", total)
+    progress(stage, "", total)
     queue = iter(jobs)
     waiting: dict[Future[Outcome], str] = {}
     back: SimpleQueue[Future[Outcome]] = SimpleQueue()
@@ -91,10 +91,10 @@ def gather(
                 future = pool.submit(job.call, *job.arguments, **job.options)
             except BrokenProcessPool:
                 outcomes[job.frame] = _died(job.frame)
-                watch(stage, job.frame, total)
+                progress(stage, job.frame, total)
                 continue
             waiting[future] = job.frame
-            # Not `wait`, which looks at all that are out each time that one is back.
+            # Not `wait`, which looks at all futures each time that one is finished.
             future.add_done_callback(back.put)
 
     hand_out(in_flight)
@@ -102,7 +102,7 @@ def gather(
         future = back.get()
         frame = waiting.pop(future)
         outcomes[frame] = _outcome(frame, future, isinstance(pool, _Cluster))
-        watch(stage, frame, total)
+        progress(stage, frame, total)
         hand_out(in_flight - len(waiting))
     return dict(sorted(outcomes.items()))
 
@@ -113,14 +113,14 @@ def _outcome(frame: str, future: Future[Outcome], on_cluster: bool) -> Outcome:
     except BrokenProcessPool as error:
         return Outcome(frame, {}, str(error))
     except CancelledError as error:
-        raise _scheduler_lost() from error  # nobody here cancels, but Dask does
+        raise _scheduler_lost() from error  # only Dask cancels futures
     except Exception as error:
         kind = type(error)
         if kind.__name__ == "KilledWorker" and _of_dask(error):
             return Outcome(frame, {}, f"{frame}: the cluster lost several workers to it")
         if _of_dask(error):
             raise _scheduler_lost() from error
-        # What a worker says that lacks the packages, or has Dask in another version.
+        # The error of a worker without the packages, or with another version of Dask.
         lacking = kind is ModuleNotFoundError or "deserialization" in str(error)
         if on_cluster and lacking:
             required = "workers with this Skyduel and its packages installed"
@@ -145,7 +145,7 @@ def _died(frame: str) -> Outcome:
 
 
 class _Cluster(Executor):
-    """A cluster's executor, each of whose calls runs in a child process of its worker."""
+    """Executor of a cluster; every call runs in a child process of a worker."""
 
     def __init__(self, inner: Executor, limit_s: float | None) -> None:
         self._inner, self._limit_s, self._place = inner, limit_s, Place.here()
@@ -165,7 +165,7 @@ class _Cluster(Executor):
 def executor(
     scheduler: str | None, workers: int, threads: int, limit_s: float | None = None
 ) -> Iterator[Executor]:
-    """Give an executor: of this machine's processes, or of a Dask cluster.
+    """Open an executor of processes on this machine or of a Dask cluster.
 
     Parameters
     ----------
@@ -173,15 +173,14 @@ def executor(
         Address such as ``tcp://10.0.0.1:8786``, or the path of a scheduler file
         (``.json``); None for processes here.
     workers, threads : int
-        Processes here and the threads of each; a cluster's are its own affair.
+        Processes of this machine and threads of each; not used for a cluster.
     limit_s : float, optional
-        After which, and a minute more, a process, here or a worker's child, is ended with
-        what it does [s].
+        Time limit of a job [s]; one minute later its process is killed.
 
     Raises
     ------
     BadInputError
-        If Dask is not installed, or nobody answers at the address.
+        If Dask is not installed, or no scheduler answers at the address.
     """
     if scheduler is None:
         with process_pool(workers, threads, limit_s) as pool:
@@ -196,14 +195,14 @@ def executor(
         ) from error  # fmt: skip
     place = {"scheduler_file": scheduler} if scheduler.endswith(".json") else {"address": scheduler}
     try:
-        client: Any = Client(**place, timeout=_PATIENCE_S, set_as_default=False)  # type: ignore[no-untyped-call]
+        client: Any = Client(**place, timeout=_CONNECT_TIMEOUT_S, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:  # TimeoutError is an OSError
         raise BadInputError(
             "--scheduler", f"a Dask scheduler at {scheduler}", one_line(error)
         ) from error
     try:
-        # A worker that is lost has its calls run again by others; what raises does so once.
+        # Calls of a lost worker are run again by others; a call that raises is not.
         yield _Cluster(client.get_executor(pure=False), limit_s)
     finally:
-        with suppress(Exception):  # a scheduler that is gone takes no farewell
-            client.close(timeout=_FAREWELL_S)
+        with suppress(Exception):  # the scheduler may be gone
+            client.close(timeout=_CLOSE_TIMEOUT_S)

@@ -22,7 +22,7 @@ from skyduel.evaluation import ScoringRules
 from skyduel.run_folder import load_run
 from skyduel.run_folder.compare_runs import compare_detectors, run_detector
 from skyduel.runner.builtin_dataset import make_frames
-from skyduel.runner.detector_specs import parse_contestants
+from skyduel.runner.detector_specs import parse_specs
 from skyduel.runner.run import RunPlan, run
 
 pytest_plugins = ["pytester"]
@@ -46,7 +46,7 @@ def one_run(sky: Path, folder: Path, names: list[str]) -> Path:
     run(
         RunPlan(
             dataset=open_dataset(sky),
-            contestants=parse_contestants([f"{n.split('=')[0]}=file" for n in names], changes),
+            specs=parse_specs([f"{n.split('=')[0]}=file" for n in names], changes),
             rules=ScoringRules(n_bootstrap=50),
             folder=folder,
         )

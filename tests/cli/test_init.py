@@ -14,7 +14,7 @@ from skyduel.cli.settings_file import allowed_values, field_descriptions, settin
 from skyduel.core import BadInputError
 from skyduel.core.registry import available, make_detector
 from skyduel.evaluation import ScoringRules
-from skyduel.runner.detector_specs import DEFAULT_CONTESTANTS, build, parse_contestants
+from skyduel.runner.detector_specs import DEFAULT_DETECTORS, build, parse_specs
 from skyduel.runner.tune import TuningRules
 
 BUILDABLE = sorted(set(available()) - {"file", "source-extractor"})
@@ -22,7 +22,7 @@ BUILDABLE = sorted(set(available()) - {"file", "source-extractor"})
 
 @pytest.fixture(scope="module")
 def text() -> str:
-    return settings_file(DEFAULT_CONTESTANTS, available())
+    return settings_file(DEFAULT_DETECTORS, available())
 
 
 def uncommented(text: str) -> str:
@@ -35,15 +35,15 @@ def test_the_file_as_written_says_nothing_but_the_defaults(tmp_path, capsys) -> 
     assert skyduel("init", target) == 0
     assert capsys.readouterr().out.strip() == str(target)
     config = read_config(target)
-    assert config["detectors"] == list(DEFAULT_CONTESTANTS)
+    assert config["detectors"] == list(DEFAULT_DETECTORS)
     assert config["workers"] == 1
     assert rules_from(config) == ScoringRules()
     assert (
         tuning_from(config, trials=None, objective=None, per_group=False, seed=None)
         == TuningRules()
     )
-    chosen = parse_contestants(config["detectors"], (), config["detector"])
-    assert chosen == parse_contestants(DEFAULT_CONTESTANTS)
+    chosen = parse_specs(config["detectors"], (), config["detector"])
+    assert chosen == parse_specs(DEFAULT_DETECTORS)
 
 
 def test_every_default_uncommented_is_the_default(text: str) -> None:
@@ -51,7 +51,7 @@ def test_every_default_uncommented_is_the_default(text: str) -> None:
     assert ScoringRules(**config["rules"]) == ScoringRules()
     assert TuningRules(**config["tuning"]) == TuningRules()
     assert set(config["detector"]) == set(available())
-    for contestant in parse_contestants(BUILDABLE, (), config["detector"]):
+    for contestant in parse_specs(BUILDABLE, (), config["detector"]):
         assert build(contestant).settings == make_detector(contestant.use).settings
 
 
@@ -89,7 +89,7 @@ def test_the_name_says_toml(tmp_path, capsys) -> None:
     assert ".toml" in capsys.readouterr().err
 
 
-def test_an_unknown_contestant_is_refused() -> None:
+def test_an_unknown_detector_is_refused() -> None:
     with pytest.raises(BadInputError, match="did you mean sep"):
         settings_file(["sepp"])
 
@@ -115,11 +115,11 @@ def test_a_run_with_the_file_is_the_run_without(tmp_path, capsys, monkeypatch) -
 
     monkeypatch.setattr(run, "run", planned)
     words = ["run", tmp_path / "sky", "--tune", "--out", tmp_path / "a"]
-    assert skyduel(*words, *(w for n in DEFAULT_CONTESTANTS for w in ("--with", n))) == 2
+    assert skyduel(*words, *(w for n in DEFAULT_DETECTORS for w in ("--with", n))) == 2
     assert skyduel(*words, "--config", tmp_path / "duel.toml") == 2
     one, other = plans
-    assert (one.contestants, one.rules, one.workers, one.tuning) == (
-        other.contestants, other.rules, other.workers, other.tuning,
+    assert (one.specs, one.rules, one.workers, one.tuning) == (
+        other.specs, other.rules, other.workers, other.tuning,
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from helpers.paths import ROOT
 
 from skyduel.cli import main as cli
 from skyduel.cli.commands.options import read_config, rules_from
-from skyduel.runner.detector_specs import build, parse_contestants
+from skyduel.runner.detector_specs import build, parse_specs
 
 DOCS = ROOT / "docs"
 PAGES = [*sorted(DOCS.rglob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
@@ -99,8 +99,8 @@ def test_the_configuration_of_the_tutorial_is_one(tmp_path) -> None:
     (tmp_path / file).write_text(content)
     config = read_config(tmp_path / file)
     assert rules_from(config).bins == "14:22:1"
-    contestants = parse_contestants(config["detectors"], (), config["detector"])
-    assert [build(c).settings.DETECT_THRESH for c in contestants] == [1.5, 1.0]
+    specs = parse_specs(config["detectors"], (), config["detector"])
+    assert [build(spec).settings.DETECT_THRESH for spec in specs] == [1.5, 1.0]
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import pandas as pd
 
 from skyduel.core.io.dataset import open_dataset
 from skyduel.evaluation.rules import ScoringRules
-from skyduel.runner.detector_specs import parse_contestants
+from skyduel.runner.detector_specs import parse_specs
 from skyduel.runner.run import RunPlan
 
 __all__ = ["assert_same_tables", "two_detector_plan"]
@@ -17,7 +17,7 @@ def two_detector_plan(frames: Path, folder: Path, **changes: Any) -> RunPlan:
     """Return the plan of a run of ``sep`` and ``sep-matched`` with few bootstrap samples."""
     return RunPlan(
         dataset=open_dataset(frames),
-        contestants=parse_contestants(["sep", "deep=sep-matched"]),
+        specs=parse_specs(["sep", "deep=sep-matched"]),
         rules=ScoringRules(n_bootstrap=20),
         folder=folder,
         **changes,

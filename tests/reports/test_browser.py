@@ -3,6 +3,7 @@
 import math
 import re
 import subprocess
+from dataclasses import asdict
 from html.parser import HTMLParser
 from itertools import pairwise
 
@@ -87,8 +88,8 @@ def test_every_number_in_the_tables_is_one_of_the_runs(reported):
         held |= set(sums.to_numpy(dtype=float).ravel())
         held |= set((sums["truths"] - sums["truths_found"]).astype(float))
         held |= set((sums["detections"] - sums["detections_right"]).astype(float))
-    for detector in run.record["detectors"]:
-        held |= {float(v) for v in detector.values() if isinstance(v, int | float)}
+    for detector in run.record.detectors:
+        held |= {float(v) for v in asdict(detector).values() if isinstance(v, int | float)}
     finite = [(v, said) for v, said in outline.numbers if np.isfinite(v)]
     assert len(finite) > 600
     for value, said in finite:

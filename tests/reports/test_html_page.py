@@ -1,6 +1,7 @@
 """The page, the verdict and the summaries: every number on them is the tables'."""
 
 import re
+from dataclasses import asdict
 from html.parser import HTMLParser
 
 import numpy as np
@@ -159,8 +160,8 @@ def test_every_number_on_the_page_is_one_of_the_tables(reported, page):
         held |= set(sums.to_numpy(dtype=float).ravel())
         held |= set((sums["truths"] - sums["truths_found"]).astype(float))
         held |= set((sums["detections"] - sums["detections_right"]).astype(float))
-    for detector in run.record["detectors"]:
-        held |= {float(v) for v in detector.values() if isinstance(v, int | float)}
+    for detector in run.record.detectors:
+        held |= {float(v) for v in asdict(detector).values() if isinstance(v, int | float)}
     held |= {float(len(run.frames)), 2.0}  # frames of a split, frames of a group
     finite = [(value, shown) for value, shown in page.data if np.isfinite(value)]
     assert len(finite) > 1000

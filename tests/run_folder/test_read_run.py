@@ -7,7 +7,7 @@ from helpers.synthetic_run import DETECTORS, GROUPS, N_BINS, POINTS, write_run
 
 from skyduel.core.errors import BadInputError
 from skyduel.run_folder import load_run
-from skyduel.run_folder.read_counts import COUNT_COLUMNS, COUNTED
+from skyduel.run_folder.read_counts import COUNTED, SUMMED_COLUMNS
 from skyduel.run_folder.read_run import bin_label
 
 
@@ -35,9 +35,9 @@ def test_counts_are_summed_over_bins_however_many_rows_are_read_at_a_time(folder
     for together in (65_536, 100, 7):
         monkeypatch.setattr("skyduel.run_folder.read_counts._TOGETHER", together)
         found = load_run(folder).counts
-        assert list(found.columns) == list(COUNT_COLUMNS)
+        assert list(found.columns) == list(SUMMED_COLUMNS)
         plain = found.astype(dict.fromkeys(keys, object) | dict.fromkeys(COUNTED, "int64"))
-        pd.testing.assert_frame_equal(plain, wanted[list(COUNT_COLUMNS)], check_dtype=False)
+        pd.testing.assert_frame_equal(plain, wanted[list(SUMMED_COLUMNS)], check_dtype=False)
 
 
 def test_counts_beyond_four_bytes_and_halves_keep_their_value(tmp_path):
@@ -100,7 +100,10 @@ def test_a_folder_that_is_no_run_is_named(tmp_path):
         ("[1]", "another file"),
         ('{"schema": 2}', "newer version"),
         ('{"schema": "a"}', "required schema 1"),
-        ('{"schema": 1, "detectors": 3}', "'detectors' as a JSON list; got int"),
+        (
+            '{"schema": 1, "detectors": 3}',
+            "detectors: required input should be a valid array",
+        ),
         ('{"schema": 1, "detectors": [3]}', r"detectors\.0: required input"),
         (
             '{"schema": 1, "bins_mag": [1, null]}',
@@ -110,7 +113,10 @@ def test_a_folder_that_is_no_run_is_named(tmp_path):
         ('{"schema": 1, "dataset": {"frames": [{"name": "a", "ny": -3}]}}', "greater than 0"),
         ('{"schema": 1, "dataset": {"frames": [{"name": "a", "mpix": NaN}]}}', "finite number"),
         ('{"schema": 1, "failures": [null]}', r"failures\.0"),
-        ('{"schema": 1, "rules": {"confidence": 3}}', r"rules\.confidence"),
+        (
+            '{"schema": 1, "rules": {"confidence": 3}}',
+            "rules: required confidence between 0 and 1",
+        ),
         ('{"schema": 1, "status": "running"}', "counts.*'running'"),
     ):
         (tmp_path / "run.json").write_text(content)

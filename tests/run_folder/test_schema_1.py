@@ -24,7 +24,7 @@ def stored(tmp_path) -> Path:
 
 def test_it_is_read(stored) -> None:
     run = load_run(stored)
-    assert run.record["schema"] == 1
+    assert run.record.schema == 1
     assert list(run.detectors) == ["sep", "sep-matched"]
     assert set(run.scored_frames) == {"field_0", "dirty_0"}
     assert run.missing == ()

@@ -21,7 +21,7 @@ from helpers.runs import assert_same_tables, two_detector_plan
 
 import skyduel.runner.execution.child_process
 from skyduel.core import BadInputError
-from skyduel.runner.detector_specs import parse_contestants
+from skyduel.runner.detector_specs import parse_specs
 from skyduel.runner.execution.child_process import Place, call_in_child
 from skyduel.runner.execution.executors import Job, executor, gather
 from skyduel.runner.execution.outcome import Outcome
@@ -273,12 +273,8 @@ def test_frames_have_a_time_limit_on_a_cluster(cluster, sky, tmp_path) -> None:
         "#!/bin/sh\ncase $1 in --version) echo version 2.28; exit;; esac\nexec sleep 300\n"
     )
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    contestants = parse_contestants(
-        ["sep", "slow=source-extractor"], [f"slow.executable={program}"]
-    )
-    slow = replace(
-        two_detector_plan(sky, tmp_path / "run"), contestants=contestants, frame_timeout_s=0.5
-    )
+    specs = parse_specs(["sep", "slow=source-extractor"], [f"slow.executable={program}"])
+    slow = replace(two_detector_plan(sky, tmp_path / "run"), specs=specs, frame_timeout_s=0.5)
     with pytest.raises(BadInputError, match="every detector finished"):
         run(replace(slow, scheduler=cluster.address))
 
@@ -312,8 +308,8 @@ def test_a_worker_killed_during_a_run_is_done_without(sky, undisturbed, tmp_path
 
         record = run(two_detector_plan(sky, tmp_path / "run", scheduler=cluster.address), watch)
     assert killed
-    assert record["status"] == "complete"
-    assert record["failures"] == []
+    assert record.status == "complete"
+    assert record.failures == ()
     assert_same_tables(undisturbed, tmp_path / "run")
 
 

@@ -20,6 +20,7 @@ from helpers.paths import ROOT
 from helpers.runs import assert_same_tables
 
 import skyduel.runner.detect_frame
+import skyduel.runner.frame_steps
 from skyduel.cli.main import main
 from skyduel.core import BadInputError, Catalog, atomic_path, entry_of
 from skyduel.core.errors import UnwritableError
@@ -43,13 +44,13 @@ RUN = """
 import sys
 from pathlib import Path
 from skyduel.core import SkyduelError, open_dataset
-from skyduel.runner.detector_specs import parse_contestants
+from skyduel.runner.detector_specs import parse_specs
 from skyduel.runner.run import RunPlan, run
 from skyduel.evaluation import ScoringRules
 if __name__ == "__main__":
     sky, out, workers, resume = sys.argv[1:]
     plan = RunPlan(
-        dataset=open_dataset(sky), contestants=parse_contestants(["sep", "deep=sep-matched"]),
+        dataset=open_dataset(sky), specs=parse_specs(["sep", "deep=sep-matched"]),
         rules=ScoringRules(n_bootstrap=20), folder=Path(out), workers=int(workers),
         resume=resume == "True",
     )
@@ -228,8 +229,8 @@ RUBBISH = {
 @pytest.mark.parametrize("what", sorted(RUBBISH))
 def test_what_a_detector_returns_is_its_own_frames_matter(sky, tmp_path, monkeypatch, what) -> None:
     does, reason = RUBBISH[what]
-    monkeypatch.setattr(skyduel.runner.detect_frame, "build", lambda contestant: Odd(does))
-    monkeypatch.setattr(skyduel.runner.detect_frame, "_detectors", {})
+    monkeypatch.setattr(skyduel.runner.frame_steps, "build", lambda spec: Odd(does))
+    monkeypatch.setattr(skyduel.runner.frame_steps, "_detectors", {})
     entry = entry_of(next(sky.glob("field_000.fits*")))
     target = tmp_path / "a.parquet"
     outcome = detect_frame(
@@ -253,7 +254,7 @@ def test_a_frame_that_changes_while_a_detector_looks_at_it(sky, tmp_path, monkey
         return Catalog.empty()
 
     monkeypatch.setattr(
-        skyduel.runner.detect_frame, "_detector", lambda contestant, limit: Odd(change)
+        skyduel.runner.detect_frame, "process_detector", lambda spec, **options: Odd(change)
     )
     out = tmp_path / "out"
     outcome = detect_frame(
@@ -271,7 +272,9 @@ def test_a_frame_that_changes_while_a_detector_looks_at_it(sky, tmp_path, monkey
 
 def test_a_place_without_room_is_no_fault_of_the_frame(sky, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(
-        skyduel.runner.detect_frame, "_detector", lambda c, limit: Odd(lambda f: Catalog.empty())
+        skyduel.runner.detect_frame,
+        "process_detector",
+        lambda spec, **options: Odd(lambda f: Catalog.empty()),
     )
     (tmp_path / "file").write_text("in the way")
     entry = entry_of(next(sky.glob("field_000.fits*")))

@@ -29,7 +29,7 @@ from skyduel.detect.model.weights import Calibration, save_weights
 from skyduel.evaluation import ScoringRules
 from skyduel.runner.detect_frame import detect_frame, prepare_truth
 from skyduel.runner.detector_specs import DetectorSpec
-from skyduel.runner.read_region import read_piece
+from skyduel.runner.read_region import read_region
 from skyduel.runner.truth_free import flip_table
 from skyduel.runner.tune_frame import try_on_frame
 from skyduel.simulation import SceneSettings, simulate
@@ -155,7 +155,7 @@ def test_blind_takes_the_mask_beside_a_frame(bare: Path, masked: Path, tmp_path:
     assert areas == [NY * NX / 1e6, NY * (NX - EDGE) / 1e6]
     assert found[1] < 0.75 * found[0]
     # A detector that reports something on masked pixels is not counted for it.
-    piece = read_piece(str(masked))
+    piece = read_region(str(masked))
 
     class Everywhere:
         name, settings = "everywhere", SEP
@@ -215,5 +215,5 @@ def test_finetune_learns_nothing_from_masked_pixels(
 
 def test_a_lone_frame_is_opened_with_what_lies_beside_it(masked: Path) -> None:
     assert entry_of(masked).read(gain=7.0).gain == 7.0
-    assert read_piece(str(masked)).bad[:, :EDGE].all()
-    assert read_piece(str(masked), "100:200,0:50").bad[:, :50].all()
+    assert read_region(str(masked)).bad[:, :EDGE].all()
+    assert read_region(str(masked), "100:200,0:50").bad[:, :50].all()

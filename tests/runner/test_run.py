@@ -13,7 +13,7 @@ from skyduel.cli import main as cli
 from skyduel.core import BadInputError, open_dataset, read_catalog, write_catalog
 from skyduel.evaluation import ScoringRules
 from skyduel.runner.builtin_dataset import make_builtin, make_frames
-from skyduel.runner.detector_specs import DetectorSpec, parse_contestants
+from skyduel.runner.detector_specs import DetectorSpec, parse_specs
 from skyduel.runner.run import RunPlan, run
 
 PLAN = [
@@ -34,7 +34,7 @@ def plan(sky: Path, folder: Path, **changes) -> RunPlan:
     names = changes.pop("names", ["sep", "deep=sep-matched"])
     return RunPlan(
         dataset=changes.pop("dataset", None) or open_dataset(sky),
-        contestants=parse_contestants(names, changes.pop("set_", ())),
+        specs=parse_specs(names, changes.pop("set_", ())),
         rules=ScoringRules(n_bootstrap=50),
         folder=folder,
         **changes,
@@ -218,7 +218,7 @@ def test_a_detector_that_fails_on_a_frame_takes_the_frame_from_all(sky, tmp_path
         write_catalog(truth.with_columns(score=truth["snr"]), theirs / f"{name}.csv")
     folder = tmp_path / "run"
     record = run(plan(sky, folder, names=["sep", "theirs=file"], set_=[f"theirs.folder={theirs}"]))
-    assert [(f["frame"], f["detector"]) for f in record["failures"]] == [("dirty_000", "theirs")]
+    assert [(f.frame, f.detector) for f in record.failures] == [("dirty_000", "theirs")]
     counts = tables(folder)["counts"]
     assert set(counts["frame"]) == {"field_000", "field_001"}
     scores = tables(folder)["scores"]
@@ -256,8 +256,8 @@ def test_the_command_writes_a_report_that_can_be_drawn_again(sky, tmp_path, caps
     assert page.read_bytes() == first
 
 
-def test_contestants_from_options_and_tables() -> None:
-    chosen = parse_contestants(
+def test_detectors_from_options_and_tables() -> None:
+    chosen = parse_specs(
         ["neural", "deep=sep", "mine"],
         ["deep.DETECT_THRESH=1.2", "deep.kernel=gaussian", "mine.floor=2"],
         {"mine": {"use": "sep-matched", "floor": 3, "DETECT_MINAREA": 2}},
@@ -268,9 +268,9 @@ def test_contestants_from_options_and_tables() -> None:
         DetectorSpec(name="mine", use="sep-matched", settings={"floor": 2, "DETECT_MINAREA": 2}),
     ]
     with pytest.raises(BadInputError, match="each label once"):
-        parse_contestants(["sep", "sep"])
+        parse_specs(["sep", "sep"])
     with pytest.raises(BadInputError, match="a table of settings"):
-        parse_contestants(["sep"], (), {"sep": 3})
+        parse_specs(["sep"], (), {"sep": 3})
 
 
 def test_the_builtin_set_is_24_frames_some_for_calibration(tmp_path, monkeypatch) -> None:

@@ -16,7 +16,7 @@ from helpers.runs import assert_same_tables, two_detector_plan
 
 from skyduel.core import BadInputError, Catalog, pack_catalogs, read_catalog
 from skyduel.evaluation import FrameInput, ScoringRules, evaluate, evaluate_detector
-from skyduel.run_folder.write_tables import Results, write_table
+from skyduel.run_folder.write_tables import CountsWriter, write_table
 from skyduel.runner.execution.executors import Job, executor, gather
 from skyduel.runner.execution.outcome import Outcome
 from skyduel.runner.run import run
@@ -137,7 +137,7 @@ def test_what_is_written_as_it_comes_is_what_would_be_kept(finished, tmp_path) -
         for f in record["dataset"]["frames"]
     ]  # fmt: skip
     kept = evaluate({"sep": frames}, rules)
-    with Results(tmp_path) as results:
+    with CountsWriter(tmp_path) as results:
         part = evaluate_detector("sep", frames, rules, kept.edges, sink=results)
     assert part.frames == {}
     assert part.counts.empty
@@ -153,8 +153,8 @@ def test_what_is_written_as_it_comes_is_what_would_be_kept(finished, tmp_path) -
 
 
 def test_counts_are_written_whole_or_not_at_all(tmp_path) -> None:
-    write_table(tmp_path / "counts", pd.DataFrame({"old": [1]}))
-    with pytest.raises(RuntimeError), Results(tmp_path) as results:  # noqa: PT012
+    write_table(tmp_path / "counts.parquet", pd.DataFrame({"old": [1]}))
+    with pytest.raises(RuntimeError), CountsWriter(tmp_path) as results:  # noqa: PT012
         results.counts(pd.DataFrame({"new": [1]}))
         raise RuntimeError
     assert pd.read_parquet(tmp_path / "counts.parquet").columns.tolist() == ["old"]

@@ -22,8 +22,8 @@ from skyduel.core import (
 )
 from skyduel.evaluation import ScoringRules
 from skyduel.runner import tune_frame
-from skyduel.runner.detector_specs import parse_contestants
-from skyduel.runner.read_region import read_piece
+from skyduel.runner.detector_specs import parse_specs
+from skyduel.runner.read_region import read_region
 from skyduel.runner.tune import TuningRules, tune
 from skyduel.runner.tune_frame import trials_digest, try_on_frame
 
@@ -39,7 +39,7 @@ def sky(frame_folder) -> Path:
 @pytest.mark.parametrize("name", ["sep", "sep-matched"])
 def test_trials_by_sections_are_those_of_the_whole_frame(sky, tmp_path, name, monkeypatch) -> None:
     (entry,) = open_dataset(sky).entries
-    (contestant,) = parse_contestants([name])
+    (contestant,) = parse_specs([name])
     trials = [{}, {"DETECT_THRESH": 3.0}, {"DETECT_THRESH": -1}, {"DETECT_THRESH": 2.0}]
     rules = ScoringRules()
     assert len(SMALL.sections((420, 612))) == 2
@@ -65,7 +65,7 @@ def test_trials_by_sections_are_those_of_the_whole_frame(sky, tmp_path, name, mo
 
 def test_a_run_of_other_sections_tries_anew(sky) -> None:
     (entry,) = open_dataset(sky).entries
-    (sep,) = parse_contestants(["sep"])
+    (sep,) = parse_specs(["sep"])
     digests = {trials_digest(sep, [{}], entry, ScoringRules(), c) for c in (Sectioning(), SMALL)}
     assert len(digests) == 2
 
@@ -73,7 +73,7 @@ def test_a_run_of_other_sections_tries_anew(sky) -> None:
 def test_tuning_takes_the_sections_it_is_told(sky, tmp_path) -> None:
     entries = open_dataset(sky).entries
     tuned = [
-        tune(entries, parse_contestants(["sep"]), TuningRules(trials=1), ScoringRules(),
+        tune(entries, parse_specs(["sep"]), TuningRules(trials=1), ScoringRules(),
              tmp_path / str(k), sectioning=sectioning)[0]
         for k, sectioning in enumerate((Sectioning(), SMALL))
     ]  # fmt: skip
@@ -114,7 +114,7 @@ def large(tmp_path) -> Path:
 
 
 def test_a_piece_of_a_mosaic_is_that_piece_of_the_whole(large, tmp_path) -> None:
-    piece = read_piece(str(large), "1000:1500,2000:2300", gain=3.0)
+    piece = read_region(str(large), "1000:1500,2000:2300", gain=3.0)
     whole = read_frame(large)
     assert (piece.shape, piece.gain, piece.name) == ((300, 500), 3.0, "large_1000_2000")
     assert np.array_equal(piece.data, whole.data[2000:2300, 1000:1500])
@@ -127,7 +127,7 @@ def test_a_piece_of_a_mosaic_is_that_piece_of_the_whole(large, tmp_path) -> None
     mask[4, 10] = True
     small = replace(piece, mask=mask, name="small")
     write_frame(small, tmp_path / "small.fits")
-    part = read_piece(str(tmp_path / "small.fits"), "10:90,4:40")
+    part = read_region(str(tmp_path / "small.fits"), "10:90,4:40")
     assert np.array_equal(part.data, piece.data[4:40, 10:90], equal_nan=True) or part.bad[0, 0]
     assert (part.shape, bool(part.bad[0, 0]), int(part.bad.sum())) == ((36, 80), True, 1)
     assert np.allclose(
@@ -149,7 +149,7 @@ def test_a_piece_of_a_mosaic_is_that_piece_of_the_whole(large, tmp_path) -> None
 )  # fmt: skip
 def test_what_is_too_large_or_no_piece_is_refused(large, cutout, message) -> None:
     with pytest.raises(BadInputError, match=message):
-        read_piece(str(large), cutout)
+        read_region(str(large), cutout)
 
 
 def test_inject_and_truth_free_take_pieces(large, tmp_path, capsys) -> None:
@@ -177,7 +177,7 @@ def test_more_frames_than_memory_holds_are_refused_at_the_first(tmp_path, monkey
     assert skyduel("truth-free", *names[:3], "--with", "sep") == 0
     seen: list[str] = []
     monkeypatch.setattr(
-        "skyduel.cli.commands.truth_free.read_piece",
+        "skyduel.cli.commands.truth_free.read_region",
         lambda path, cutout: seen.append(path) or frame,
     )
     assert skyduel("truth-free", *names, "--with", "sep") == 2

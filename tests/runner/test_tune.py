@@ -22,7 +22,7 @@ from skyduel.cli.commands.tune import as_toml
 from skyduel.core import BadInputError, Catalog, Entry, open_dataset, read_catalog
 from skyduel.core.search_space import Range
 from skyduel.evaluation import ScoringRules
-from skyduel.runner.detector_specs import DetectorSpec, build, parse_contestants
+from skyduel.runner.detector_specs import DetectorSpec, build, parse_specs
 from skyduel.runner.run import RunPlan, run
 from skyduel.runner.tune import TuningRules, folds_of, tune
 
@@ -58,9 +58,9 @@ def inline(monkeypatch) -> None:
     def pool(workers, threads, limit_s=None):
         yield Inline()
 
-    for room in (skyduel.runner.tune, skyduel.runner.execution.executors):
-        monkeypatch.setattr(room, "process_pool", pool)
-    skyduel.runner.tune_frame._detector.cache_clear()
+    for module in (skyduel.runner.tune, skyduel.runner.execution.executors):
+        monkeypatch.setattr(module, "process_pool", pool)
+    skyduel.runner.frame_steps._detectors.clear()
 
 
 class CutSettings(BaseModel):
@@ -92,8 +92,8 @@ class Plugin:
 @pytest.fixture
 def plugin(monkeypatch, sky, inline) -> type[Plugin]:
     made = {"plugin": Plugin, "plain": type("Plain", (Plugin,), {"tuning_space": None})}
-    for room in (skyduel.runner.tune, skyduel.runner.tune_frame):
-        monkeypatch.setattr(room, "build", lambda c: made[c.use](**c.settings))
+    for module in (skyduel.runner.tune, skyduel.runner.tune_frame, skyduel.runner.frame_steps):
+        monkeypatch.setattr(module, "build", lambda c: made[c.use](**c.settings))
     Plugin.truths = {e.name: read_catalog(e.truth) for e in open_dataset(sky)}
     Plugin.calls = Counter()
     Plugin.refuses = None
@@ -118,8 +118,8 @@ def test_halves_hold_each_group_alike_and_are_of_one_size() -> None:
 
 def test_no_frame_has_settings_chosen_on_it(plugin, sky, tmp_path) -> None:
     entries = open_dataset(sky).entries
-    contestants = [DetectorSpec(name="mine", use="plugin")]
-    (one,) = tune(entries, contestants, TuningRules(trials=9), RULES, tmp_path)
+    specs = [DetectorSpec(name="mine", use="plugin")]
+    (one,) = tune(entries, specs, TuningRules(trials=9), RULES, tmp_path)
     assert len(one.trials) == 9
     applied = [frame for part in one.parts for frame in part.applied_to]
     assert sorted(applied) == [e.name for e in entries]
@@ -227,10 +227,10 @@ def test_what_was_tried_is_not_tried_again_unless_something_changed(plugin, sky,
     assert plugin.calls["crowded_000"] == 8
 
 
-def test_every_contestant_gets_the_same_trials(inline, sky, tmp_path) -> None:
+def test_every_detector_gets_the_same_trials(inline, sky, tmp_path) -> None:
     entries = open_dataset(sky).entries[:2]
-    contestants = parse_contestants(["sep", "sep-matched"])
-    tuned = tune(entries, contestants, TuningRules(trials=3), RULES, tmp_path)
+    specs = parse_specs(["sep", "sep-matched"])
+    tuned = tune(entries, specs, TuningRules(trials=3), RULES, tmp_path)
     assert [len(one.trials) for one in tuned] == [3, 3]
     assert all(one.failures == () for one in tuned)
 
@@ -243,7 +243,7 @@ def test_the_file_written_is_read_by_run(plugin, sky, tmp_path, monkeypatch) -> 
     path = tmp_path / "tuned.toml"
     path.write_text(as_toml(tuned, "why"))
     config = read_config(path)
-    again = parse_contestants(config["detectors"], (), config["detector"])
+    again = parse_specs(config["detectors"], (), config["detector"])
     assert [c.name for c in again] == ["my sep", "my sep-tuned-crowded", "my sep-tuned-field"]
     assert again[0] == mine
     chosen = {part.group: tuned[0].settings(part) for part in tuned[0].parts}
@@ -255,23 +255,23 @@ def test_a_tuned_run_scores_default_and_tuned_side_by_side(
     inline, sky, tmp_path, monkeypatch
 ) -> None:
     # The code may be committed while this runs.
-    for room in (skyduel.runner.run, skyduel.runner.tune_frame):
-        monkeypatch.setattr(room, "git_state", lambda: ("abc", False))
+    for module in (skyduel.runner.start_run, skyduel.runner.tune_frame):
+        monkeypatch.setattr(module, "git_state", lambda: ("abc", False))
     skyduel.runner.tune_frame.git_state_once.cache_clear()
     whole = open_dataset(sky)
     plan = RunPlan(
         dataset=replace(whole, entries=whole.entries[1:3]),
-        contestants=parse_contestants(["sep-matched"]),
+        specs=parse_specs(["sep-matched"]),
         rules=RULES,
         folder=tmp_path / "run",
         tuning=TuningRules(trials=3, objective="f1"),
     )
     record = run(plan)
-    assert record["status"] == "complete"
-    assert [d["name"] for d in record["detectors"]] == ["sep-matched", "sep-matched-tuned"]
-    assert record["detectors"][1]["default_threshold"] is None
-    assert record["points"] == ["default", "calibrated", "purity95"]  # cross-fitted
-    said = record["tuning"]
+    assert record.status == "complete"
+    assert [d.name for d in record.detectors] == ["sep-matched", "sep-matched-tuned"]
+    assert record.detectors[1].default_threshold is None
+    assert record.points == ("default", "calibrated", "purity95")  # cross-fitted
+    said = record.tuning
     assert said["crossfit"]
     assert said["rules"]["trials"] == 3
     (one,) = said["contestants"]
@@ -301,7 +301,7 @@ def test_a_tuned_run_scores_default_and_tuned_side_by_side(
         raise AssertionError("tried again")
 
     monkeypatch.setattr(skyduel.runner.tune, "process_pool", forbidden)
-    assert run(plan)["tuning"] == said
+    assert run(plan).tuning == said
     other = RunPlan(**{**plan.__dict__, "tuning": TuningRules(trials=4)})
     with pytest.raises(BadInputError, match="folder of another run"):
         run(other)
@@ -310,7 +310,7 @@ def test_a_tuned_run_scores_default_and_tuned_side_by_side(
 def test_a_label_may_not_be_that_of_a_tuned_one(sky, tmp_path, inline) -> None:
     plan = RunPlan(
         dataset=open_dataset(sky),
-        contestants=parse_contestants(["sep", "sep-tuned=sep"]),
+        specs=parse_specs(["sep", "sep-tuned=sep"]),
         rules=RULES,
         folder=tmp_path / "run",
         tuning=TuningRules(trials=2),
@@ -331,8 +331,8 @@ def test_tune_writes_settings_and_all_trials(inline, sky, tmp_path, capsys) -> N
     assert "no calibration split" in said.err
     assert len(pd.read_csv(tmp_path / "best.csv")) == 3
     config = read_config(out)
-    for contestant in parse_contestants(config["detectors"], (), config["detector"]):
-        build(contestant)
+    for spec in parse_specs(config["detectors"], (), config["detector"]):
+        build(spec)
     with pytest.raises(SystemExit) as stop:
         cli.main([*words, "--objective", "best"])
     assert stop.value.code == 2

@@ -1,0 +1,120 @@
+"""Start a run: check or clear its folder and write the first record."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from skyduel.core import BadInputError, Detector, detector_info
+from skyduel.run_folder.layout import CSV, FOLDERS, PARQUET, RunPaths
+from skyduel.run_folder.provenance import PROMISES, git_state, machine, now_utc, versions
+from skyduel.run_folder.record import DatasetRecord, RunRecord, read_record, write_record
+from skyduel.run_folder.schema import run_tables
+from skyduel.runner.plan import RunPlan
+
+__all__ = ["start_run"]
+
+
+def start_run(plan: RunPlan, detectors: Mapping[str, Detector]) -> RunRecord:
+    """Check the folder of a run and write its first record.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The plan.
+    detectors : mapping of str to Detector
+        The detectors of the plan, built, by name.
+
+    Returns
+    -------
+    RunRecord
+        With the status ``running`` and without results.
+
+    Raises
+    ------
+    BadInputError
+        If the folder holds another run or other files, or there is no run to resume.
+    """
+    paths = plan.paths
+    revision, dirty = git_state()
+    digest = _configuration_sha256(plan, detectors, revision)
+    if plan.resume and not paths.record.exists():
+        raise BadInputError(
+            str(plan.folder), "an interrupted run to resume", f"no {paths.record.name} in it"
+        )
+    if plan.fresh and paths.record.exists():
+        _remove_run(paths)
+    elif paths.record.exists():
+        try:
+            same = read_record(paths.record).configuration_sha256 == digest
+        except BadInputError:
+            same = False
+        if not same:
+            raise BadInputError(
+                str(plan.folder),
+                "a new folder, or the one of this very run (frames, detectors, rules, versions)",
+                "the folder of another run; choose another --out, or --fresh to replace it",
+            )
+    elif plan.folder.exists() and any(p != paths.data for p in plan.folder.iterdir()):
+        raise BadInputError(
+            str(plan.folder), "a new or empty folder", "a folder with other files in it"
+        )
+    record = RunRecord(
+        name=plan.folder.resolve().name,
+        status="running",
+        created_utc=now_utc(),
+        configuration_sha256=digest,
+        versions=versions(),
+        git_revision=revision,
+        git_dirty=dirty,
+        machine=machine() | {"workers": plan.workers, "scheduler": plan.scheduler},
+        promises=PROMISES,
+        command=plan.command,
+        seeds=dict(plan.seeds or {}) | {"bootstrap": plan.rules.seed},
+        dataset=DatasetRecord(
+            path=str(plan.dataset.path),
+            name=plan.dataset.name,
+            n_frames=len(plan.dataset.entries),
+        ),
+        rules=plan.rules.model_dump(mode="json"),
+        sections=asdict(plan.sectioning),
+    )
+    write_record(record, paths.record)
+    return record
+
+
+def _configuration_sha256(
+    plan: RunPlan, detectors: Mapping[str, Detector], revision: str | None
+) -> str:
+    """Return the hash of everything that the tables depend on."""
+    infos = {name: detector_info(d) for name, d in detectors.items()}
+    identity = {
+        # Results of other code or weights must not be mixed with these.
+        "versions": versions(),
+        "git_revision": revision,
+        "weights": {n: info.weights_sha256 for n, info in infos.items()},
+        # Settings as resolved: a file that they name may have changed.
+        "settings": {n: d.settings.model_dump(mode="json") for n, d in detectors.items()},
+        "programs": {n: info.program_version for n, info in infos.items()},
+        "dataset": str(Path(plan.dataset.path).resolve()),
+        "frames": [[e.name, e.split, e.group] for e in plan.dataset.entries],
+        "contestants": [spec.model_dump(mode="json") for spec in plan.specs],
+        "rules": plan.rules.model_dump(mode="json"),
+        "sections": asdict(plan.sectioning),
+        "tuning": None if plan.tuning is None else plan.tuning.model_dump(mode="json"),
+    }
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def _remove_run(paths: RunPaths) -> None:
+    """Remove an earlier run from its folder, and nothing else."""
+    for name in FOLDERS:
+        shutil.rmtree(paths.folder / name, ignore_errors=True)
+    for table in run_tables():
+        for ending in (PARQUET, CSV):
+            paths.table(table.name, ending).unlink(missing_ok=True)
+    paths.record.unlink()
