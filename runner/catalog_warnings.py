@@ -60,8 +60,8 @@ def catalog_warnings(
     counts = read_counts(paths.table(COUNTS.name))
     if counts is None:
         return lines
-    counts = counts[counts["point"] == DEFAULT_POINT].groupby(["detector", "frame"], observed=True)
-    table = counts[["truths", "truths_found"]].max().reset_index()
+    part = counts[counts["point"] == DEFAULT_POINT].groupby(["detector", "frame"], observed=True)
+    table = part[["truths", "truths_found"]].max().reset_index()
     table = table[(table["truths_found"] == 0) & (table["truths"] > 0)]
     for detector, rows in table.groupby("detector", observed=True, sort=False):
         names = [str(name) for name in rows["frame"]]
