@@ -13,7 +13,7 @@ from skyduel.core.detector import DetectorInfo
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
 from skyduel.core.io.atomic_files import safe_name
-from skyduel.core.io.fits_frames import frame_name
+from skyduel.core.io.frames import frame_name
 from skyduel.core.io.tables import read_catalog
 from skyduel.core.settings import build_settings, nearest
 

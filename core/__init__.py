@@ -13,7 +13,8 @@ from skyduel.core.io.atomic_files import atomic_path, safe_name
 from skyduel.core.io.coco import write_coco
 from skyduel.core.io.dataset import Dataset, Entry, Split, entry_of, open_dataset, write_manifest
 from skyduel.core.io.ds9_regions import write_regions
-from skyduel.core.io.fits_frames import frame_name, read_frame, write_frame
+from skyduel.core.io.fits_frames import write_frame
+from skyduel.core.io.frames import frame_name, read_frame
 from skyduel.core.io.tables import TABLE_ENDINGS, read_catalog, write_catalog
 from skyduel.core.measure.aperture_photometry import (
     CapsuleSums,

@@ -77,7 +77,8 @@ class Frame:
     zero_point : float, optional
         Magnitude of a source of 1 ADU in this frame (not per second).
     fwhm : float, optional
-        Full width at half maximum of the point-spread function [px].
+        Full width at half maximum of the point-spread function, in pixels of this frame [px];
+        readers convert a seeing in arcsec.
     pixel_scale_arcsec : float, optional
         Width of a pixel on the sky [arcsec].
     wcs : astropy.wcs.WCS, optional
@@ -93,7 +94,7 @@ class Frame:
 
     Notes
     -----
-    The arrays are read-only: every contestant is handed the same record, and
+    The arrays are read-only: every detector gets the same record, and
     none may change what the next one sees.
     """
 

@@ -18,8 +18,15 @@ from astropy.table import Table
 from skyduel.core.errors import BadInputError, one_line
 from skyduel.core.frame import Frame
 from skyduel.core.io.atomic_files import atomic_path, existing_file
-from skyduel.core.io.fits_frames import COMPRESSION_ENDINGS, FITS_ENDINGS, frame_name, read_frame
-from skyduel.core.io.fits_images import holds_image
+from skyduel.core.io.frames import read_frame
+from skyduel.core.io.images.image_formats import (
+    COMPRESSION_ENDINGS,
+    IMAGE_ENDINGS,
+    frame_name,
+    holds_image,
+    is_image_name,
+)
+from skyduel.core.io.images.image_reader import split_brackets
 from skyduel.core.io.tables import TABLE_ENDINGS
 
 __all__ = [
@@ -195,7 +202,7 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
           ``NAME.weight.fits`` or ``NAME_weight.fits`` (or ``wht``), beside it.
           Folders ``test/``
           and ``calibration/``, where there are any, are the splits;
-        - one FITS file, a set of one.
+        - one image file, a set of one.
 
     Returns
     -------
@@ -215,7 +222,7 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
             if (place / name).is_file():
                 return _from_manifest(place / name)
         return Dataset(_folder_name(place), place, tuple(_with_groups(_from_folder(place))))
-    if _is_frame(Path(re.sub(r"\[[^\[\]]*\]$", "", str(place)))):
+    if is_image_name(Path(re.sub(r"\[[^\[\]]*\]$", "", str(place)))):
         entry = entry_of(place)
         return Dataset(entry.name, place, (entry,))
     existing_file(place)
@@ -239,9 +246,9 @@ def entry_of(path: str | os.PathLike[str]) -> Entry:
     """
     file = Path(path)
     name = frame_name(file)
-    place = file.parent
-    # An HDU in brackets belongs to the frame's name, not to its companions'.
-    bare = frame_name(re.sub(r"\[[^\[\]]*\]$", "", file.name))
+    # An image in brackets belongs to the frame's name, not to its companions'.
+    alone, _ = split_brackets(file)
+    place, bare = alone.parent, frame_name(alone)
     return Entry(
         name,
         file,
@@ -384,7 +391,7 @@ def _frames_in(folder: Path) -> list[Entry]:
     for place in (folder, *(folder / name for name in _FRAME_FOLDERS)):
         if not place.is_dir():
             continue
-        files = [f for f in sorted(place.iterdir()) if f.is_file() and _is_frame(f)]
+        files = [f for f in sorted(place.iterdir()) if f.is_file() and is_image_name(f)]
         names = {frame_name(file) for file in files}
         frames = [file for file in files if not _belongs_to_another(frame_name(file), names)]
         found = [entry_of(file) for file in frames if holds_image(file)]
@@ -393,28 +400,18 @@ def _frames_in(folder: Path) -> list[Entry]:
     return []
 
 
-def _is_frame(file: Path) -> bool:
-    """Return whether a file's name is that of a FITS image."""
-    name = file.name.lower()
-    if name.startswith("."):
-        return False
-    while name.endswith(COMPRESSION_ENDINGS):
-        name = name[: name.rindex(".")]
-    return name.endswith(FITS_ENDINGS)
-
-
 def _belongs_to_another(name: str, names: set[str]) -> bool:
     """Return whether a file is the truth or the mask of a frame in the same folder."""
     return any(name.endswith(end) and name.removesuffix(end) in names for end in _NOT_FRAMES)
 
 
 def _companion(name: str, folder: Path, endings: tuple[str, ...]) -> Path | None:
-    """Return the FITS file beside a frame that has its name and one of some endings."""
+    """Return the image beside a frame that has its name and one of some endings."""
     packed = ("", *COMPRESSION_ENDINGS)
     for ending in endings:
-        for fits_ending in FITS_ENDINGS:
+        for image_ending in IMAGE_ENDINGS:
             for pack in packed:
-                file = folder / f"{name}{ending}{fits_ending}{pack}"
+                file = folder / f"{name}{ending}{image_ending}{pack}"
                 if file.is_file():
                     return file
     return None
@@ -427,7 +424,7 @@ def _truth_of(name: str, folder: Path) -> Path | None:
     for place in (folder, *inside, *beside):
         for suffix in _TRUTH_SUFFIXES:
             for ending in _TABLES:
-                if place == folder and not suffix and ending in FITS_ENDINGS:
+                if place == folder and not suffix and ending in IMAGE_ENDINGS:
                     continue  # that is the frame itself
                 if (place / f"{name}{suffix}{ending}").is_file():
                     return place / f"{name}{suffix}{ending}"

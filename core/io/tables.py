@@ -20,7 +20,7 @@ from skyduel.core.frame import Plane
 from skyduel.core.io.atomic_files import existing_file
 from skyduel.core.io.coco import coco_table
 from skyduel.core.io.column_names import has_positions, pool_names, rename_columns
-from skyduel.core.io.fits_images import split_brackets
+from skyduel.core.io.images.image_reader import split_brackets
 from skyduel.core.io.safe_yaml_xml import vet_xml, vet_yaml
 from skyduel.core.io.size_limits import check_cells, unpacked
 from skyduel.core.io.table_writers import TABLE_ENDINGS, UCDS, write_catalog

@@ -18,8 +18,9 @@ from astropy.wcs import WCS
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
 from skyduel.core.io.dataset import Entry
-from skyduel.core.io.fits_frames import facts_of, masked_pixels
-from skyduel.core.io.fits_images import ImageFile, split_brackets
+from skyduel.core.io.frames import frame_facts, masked_pixels
+from skyduel.core.io.images.image_formats import open_image
+from skyduel.core.io.images.image_reader import ImageReader, split_brackets
 
 __all__ = ["LargeImage", "PackedMask", "Section", "Sectioning", "open_large_image"]
 
@@ -174,9 +175,9 @@ class LargeImage:
         Of the whole.
     sections : tuple of Section
         Row after row.
-    image : ImageFile
+    image : ImageReader
         Its pixels.
-    mask, weight : ImageFile, optional
+    mask, weight : ImageReader, optional
         Images of the same shape, used as `catalog.read_frame` does.
     mask_bits : int, optional
         Which bits of the mask make a pixel unusable.
@@ -185,9 +186,9 @@ class LargeImage:
     facts: dict[str, Any]
     shape: tuple[int, int]
     sections: tuple[Section, ...]
-    image: ImageFile
-    mask: ImageFile | None = None
-    weight: ImageFile | None = None
+    image: ImageReader
+    mask: ImageReader | None = None
+    weight: ImageReader | None = None
     mask_bits: int | None = None
 
     @property
@@ -222,13 +223,13 @@ class LargeImage:
             If the file is damaged there.
         """
         rows, columns = slice(section.y0, section.y1), slice(section.x0, section.x1)
-        pixels = self.image.read(rows, columns)
+        pixels = self.image.read_box(rows, columns)
         bad = ~np.isfinite(pixels)
         if self.mask is not None:
             source = str(self.mask.file)
-            bad |= masked_pixels(self.mask.read(rows, columns), self.mask_bits, source)
+            bad |= masked_pixels(self.mask.read_box(rows, columns), self.mask_bits, source)
         if self.weight is not None:
-            bad |= ~(self.weight.read(rows, columns) > 0)
+            bad |= ~(self.weight.read_box(rows, columns) > 0)
         if bad.all():
             return None
         facts = self.facts
@@ -288,30 +289,33 @@ def open_large_image(entry: Entry, sectioning: Sectioning) -> LargeImage | None:
     BadInputError
         If a file is missing or damaged, or mask or weight have another shape.
     """
-    file, hdu = split_brackets(entry.frame)
+    file, _ = split_brackets(entry.frame)
     # Most sets are of small files: their headers are not read twice.
     if file.is_file() and file.stat().st_size * _PX_PER_BYTE < sectioning.section_px**2:
         return None
-    image = ImageFile(file, hdu)
+    image = open_image(entry.frame, whole=False)
     if not sectioning.cuts(image.shape):
+        image.close()
         return None
-    mask = None if entry.mask is None else ImageFile(*split_brackets(entry.mask))
-    if mask is None and isinstance(image.header.get("MASKEXT"), str):
-        mask = ImageFile(file, image.header["MASKEXT"])
+    bits = entry.mask_bits
+    mask = None if entry.mask is None else open_image(entry.mask, whole=False)
+    if mask is None:
+        mask = image.own_mask()
+        bits = image.mask_bits if bits is None else bits
     if mask is None and entry.mask_bits is not None:
         raise BadInputError(str(file), "a mask for mask_bits to choose from", "no mask")
-    weight = None if entry.weight is None else ImageFile(*split_brackets(entry.weight))
+    weight = None if entry.weight is None else open_image(entry.weight, whole=False)
     for what, one in (("mask", mask), ("weight map", weight)):
         if one is not None and one.shape != image.shape:
             raise BadInputError(
                 str(one.file), f"a {what} of the image's shape {image.shape}", f"{one.shape}"
             )
     return LargeImage(
-        facts=facts_of(file, hdu, image.header, image.wcs, image.unusable),
+        facts=frame_facts(image),
         shape=image.shape,
         sections=sectioning.sections(image.shape),
         image=image,
         mask=mask,
         weight=weight,
-        mask_bits=entry.mask_bits,
+        mask_bits=bits,
     )

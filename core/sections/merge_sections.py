@@ -272,7 +272,7 @@ def _drawn_out(
     flux = float(whole["flux"][row]) * more
     mag = float(whole["mag"][row])
     if zero_point is not None and flux > 0:
-        mag = float(flux_to_mag(np.float64(flux), zero_point))
+        mag = float(flux_to_mag(np.asarray(flux), zero_point))
     scores = whole["score"][rows]
     return {
         "x": (x0 + x1) / 2,

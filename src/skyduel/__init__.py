@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from skyduel.core.catalog import Catalog
     from skyduel.core.frame import Frame
-    from skyduel.core.io.fits_frames import read_frame
+    from skyduel.core.io.frames import read_frame
     from skyduel.core.io.tables import read_catalog
     from skyduel.core.registry import make_detector
     from skyduel.evaluation.score_two_catalogs import score_catalogs
@@ -28,7 +28,7 @@ _HOME = {
     "load_run": "run_folder.read_run",
     "make_detector": "core.registry",
     "read_catalog": "core.io.tables",
-    "read_frame": "core.io.fits_frames",
+    "read_frame": "core.io.frames",
     "run": "runner.run",
     "score_catalogs": "evaluation.score_two_catalogs",
     "simulate": "simulation.scene",

@@ -30,7 +30,7 @@ from skyduel.core.defaults import UNKNOWN_FWHM_FILTER_PX
 from skyduel.core.detector import Detector
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
-from skyduel.core.io.fits_frames import read_frame
+from skyduel.core.io.frames import read_frame
 from skyduel.core.wcs import pixel_positions
 
 NY, NX, SKY, NOISE, FWHM, ZERO_POINT = 140, 210, 400.0, 5.0, 2.8, 25.0

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
-from skyduel.core.io.fits_frames import read_frame
+from skyduel.core.io.frames import read_frame
 from skyduel.core.io.tables import read_catalog
 from skyduel.core.measure import aperture_photometry as photometry
 from skyduel.core.measure.aperture_photometry import aperture_radius, forced_photometry

@@ -19,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skyduel.core.errors import BadInputError
-from skyduel.core.io.fits_frames import frame_name, read_frame, write_frame
+from skyduel.core.io.fits_frames import write_frame
+from skyduel.core.io.frames import frame_name, read_frame
 
 NY, NX = 30, 47
 

@@ -23,7 +23,7 @@ from skyduel.core.catalog import SCHEMA, Catalog
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
 from skyduel.core.io.ds9_regions import write_regions
-from skyduel.core.io.fits_frames import read_frame
+from skyduel.core.io.frames import read_frame
 from skyduel.core.io.tables import TABLE_ENDINGS, read_catalog, write_catalog
 from skyduel.core.wcs import add_sky_positions, pixel_positions
 

@@ -13,7 +13,7 @@ from astropy.io import fits
 from astropy.table import MaskedColumn, Table, vstack
 
 from skyduel.core.errors import BadInputError
-from skyduel.core.io.fits_header_checks import check_headers
+from skyduel.core.io.images.fits_header_checks import check_headers
 from skyduel.core.io.safe_yaml_xml import vet_yaml
 from skyduel.core.io.size_limits import check_fields
 from skyduel.core.io.tabular.given_table import GivenTable, choose_table

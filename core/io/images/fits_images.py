@@ -1,79 +1,42 @@
-"""One image out of a FITS file, however packed; every fault of the file in one line."""
+"""Read one image of a FITS file, however it is packed; every fault of the file in one line."""
 
 from __future__ import annotations
 
 import io
 import os
-import re
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import numpy as np
-import numpy.typing as npt
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
 
 from skyduel.core.errors import BadInputError, one_line
 from skyduel.core.io.atomic_files import existing_file
-from skyduel.core.io.fits_header_checks import check_headers
-from skyduel.core.io.fits_metadata import celestial_wcs, is_structural
+from skyduel.core.io.images.fits_header_checks import check_headers
+from skyduel.core.io.images.fits_metadata import (
+    celestial_wcs,
+    header_facts,
+    is_structural,
+    plain_header,
+)
+from skyduel.core.io.images.image_reader import Hdu, ImageFormat, ImageReader, Pixels
 from skyduel.core.io.size_limits import check_fields, check_unpacked, unpacked
 
-__all__ = [
-    "Hdu",
-    "ImageFile",
-    "LoadedImage",
-    "Pixels",
-    "holds_image",
-    "load_image",
-    "split_brackets",
-]
+__all__ = ["FITS", "FitsImage", "LoadedFitsImage"]
 
 # Two dozen gigabytes of float32 and more are no frame anybody meant to open.
 _MOST_PIXELS: Final = 2**33
-_BRACKETS = re.compile(r"^(?P<file>.+)\[(?P<hdu>[^\[\]]+)\]$", re.DOTALL)
-
-#: An HDU: its number from 0, its EXTNAME, or EXTNAME and EXTVER.
-Hdu = int | str | tuple[str, int]
-Pixels = npt.NDArray[Any]
+_PACKED: Final = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
 
 
-@dataclass(frozen=True)
-class LoadedImage:
-    """One image: scaled pixels, joined header, WCS, and what of the header is no use."""
-
-    pixels: Pixels
-    header: fits.Header
-    wcs: WCS | None
-    unusable: tuple[str, ...]
-
-
-def split_brackets(path: str | os.PathLike[str]) -> tuple[Path, Hdu | None]:
-    """Return the file and the HDU asked for in brackets, if any."""
-    text = os.fspath(path)
-    match = _BRACKETS.match(text)
-    if match is None or Path(text).exists():  # brackets are legal in file names
-        return Path(text), None
-    parts = [part.strip() for part in match["hdu"].split(",")]
-    if len(parts) == 1 and parts[0]:
-        return Path(match["file"]), int(parts[0]) if parts[0].isdecimal() else parts[0]
-    if len(parts) == 2 and parts[0] and parts[1].isdecimal():
-        return Path(match["file"]), (parts[0], int(parts[1]))
-    raise BadInputError(text, "an HDU as [2], [SCI] or [SCI,2]", f"[{match['hdu']}]")
-
-
-def holds_image(file: Path) -> bool:
-    """Return False for a FITS file of tables only, True for any other.
-
-    A damaged file counts as an image: whoever reads it will say what is wrong.
-    So does one that would have to be unpacked to know.
-    """
+def _holds_image(file: Path) -> bool:
+    """Return False for a FITS file of tables only, True for any other."""
     try:
         with file.open("rb") as stream:
             if not stream.read(6).startswith(b"SIMPLE"):
@@ -88,28 +51,89 @@ def holds_image(file: Path) -> bool:
         return True
 
 
-def load_image(file: Path, hdu: Hdu | None) -> LoadedImage:
-    """Return one image of a file; every fault of the file is a BadInputError."""
-    stream = _open(file)
-    with stream, warnings.catch_warnings():
-        # Completeness is checked below, by the bytes themselves.
-        warnings.simplefilter("ignore", AstropyWarning)
-        try:
-            index = _choose(stream, file, hdu)
-            stream.seek(0)
-            with fits.open(stream, memmap=False, do_not_scale_image_data=True) as hdus:
-                header, unreadable = _joined_header(hdus, index)
-                pixels = _scaled(np.asarray(hdus[index].data), header, file)
-                wcs, trouble = celestial_wcs(hdus[index].header, hdus)
-                return LoadedImage(pixels, header, wcs, (*unreadable, *filter(None, [trouble])))
-        except BadInputError:
-            raise
-        except Exception as error:  # astropy raises a dozen types on damaged files
-            raise BadInputError(str(file), "a readable FITS image", one_line(error)) from error
+class _FitsFacts:
+    """The header of a FITS image, as `ImageReader` gives it."""
+
+    file: Path
+    hdu: Hdu | None
+    shape: tuple[int, int]
+    header: fits.Header
+    wcs: WCS | None
+    #: What of the header is of no use, in words.
+    unusable: tuple[str, ...]
+    mask_bits: int | None = None
+
+    def facts(self, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return every field of a `Frame` but its pixels and mask, overrides first."""
+        given = overrides or {}
+        wcs = given.get("wcs", self.wcs)
+        scale = given.get("pixel_scale_arcsec")
+        facts = header_facts(self.header, wcs=wcs, pixel_scale_arcsec=scale)
+        header = plain_header(self.header, (*facts.ignored, *self.unusable))
+        return {**facts.values, "wcs": wcs, **given, "header": header}
+
+    def _mask_extension(self) -> str | None:
+        """Return the name of the extension that holds the mask, None without one."""
+        extension = self.header.get("MASKEXT")
+        return extension if isinstance(extension, str) else None
 
 
-class ImageFile:
-    """One image of a FITS file, whose pixels are read box by box.
+class LoadedFitsImage(_FitsFacts):
+    """One image of a FITS file in memory, an `ImageReader`.
+
+    Parameters
+    ----------
+    file : Path
+        Plain, or packed by gzip, bzip2, xz or in tiles.
+    hdu : Hdu, optional
+        Which image; the first by default.
+
+    Raises
+    ------
+    BadInputError
+        For every fault of the file.
+    """
+
+    def __init__(self, file: Path, hdu: Hdu | None = None) -> None:
+        self.file, self.hdu = file, hdu
+        stream = _open(file)
+        with stream, warnings.catch_warnings():
+            # Completeness is checked below, by the bytes themselves.
+            warnings.simplefilter("ignore", AstropyWarning)
+            try:
+                index = _choose(stream, file, hdu)
+                stream.seek(0)
+                with fits.open(stream, memmap=False, do_not_scale_image_data=True) as hdus:
+                    self.header, unreadable = _joined_header(hdus, index)
+                    self._pixels = _scaled(np.asarray(hdus[index].data), self.header, file)
+                    self.wcs, trouble = celestial_wcs(hdus[index].header, hdus)
+            except BadInputError:
+                raise
+            except Exception as error:  # astropy raises a dozen types on damaged files
+                raise BadInputError(str(file), "a readable FITS image", one_line(error)) from error
+        self.unusable = (*unreadable, *filter(None, [trouble]))
+        ny, nx = self._pixels.shape
+        self.shape = (ny, nx)
+
+    def own_mask(self) -> LoadedFitsImage | None:
+        """Open the mask that `core.write_frame` put beside the image, None without one."""
+        extension = self._mask_extension()
+        return None if extension is None else LoadedFitsImage(self.file, extension)
+
+    def read(self) -> Pixels:
+        """Return all pixels, scaled, NaN where they are BLANK."""
+        return self._pixels
+
+    def read_box(self, rows: slice, columns: slice) -> Pixels:
+        """Return the pixels of a box."""
+        return self._pixels[rows, columns]
+
+    def close(self) -> None:
+        """Do nothing: the file is closed already."""
+
+
+class FitsImage(_FitsFacts):
+    """One image of a FITS file whose pixels are read box by box, an `ImageReader`.
 
     Parameters
     ----------
@@ -119,13 +143,6 @@ class ImageFile:
     hdu : Hdu, optional
         Which image; the first by default.
 
-    Attributes
-    ----------
-    shape : (ny, nx)
-        Of the image [px].
-    header, wcs, unusable
-        As in `LoadedImage`.
-
     Raises
     ------
     BadInputError
@@ -133,7 +150,7 @@ class ImageFile:
     """
 
     def __init__(self, file: Path, hdu: Hdu | None = None) -> None:
-        self.file = file
+        self.file, self.hdu = file, hdu
         self._plain: Any = None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
@@ -147,7 +164,7 @@ class ImageFile:
                         one = hdus[self._index]
                         self._axes = len(one.shape)
                         ny, nx = one.shape[-2:]
-                        self.shape: tuple[int, int] = (int(ny), int(nx))
+                        self.shape = (int(ny), int(nx))
                         self.wcs, trouble = celestial_wcs(one.header, hdus)
                 self.unusable = (*unreadable, *filter(None, [trouble]))
             except BadInputError:
@@ -155,8 +172,22 @@ class ImageFile:
             except Exception as error:  # astropy raises a dozen types on damaged files
                 raise BadInputError(str(file), "a readable FITS image", one_line(error)) from error
 
-    def read(self, rows: slice, columns: slice) -> Pixels:
-        """Return the scaled pixels of a box, NaN where they are BLANK.
+    def own_mask(self) -> FitsImage | None:
+        """Open the mask that `core.write_frame` put beside the image, None without one."""
+        extension = self._mask_extension()
+        return None if extension is None else FitsImage(self.file, extension)
+
+    def read(self) -> Pixels:
+        """Read all pixels, scaled, NaN where they are BLANK."""
+        return self.read_box(slice(0, self.shape[0]), slice(0, self.shape[1]))
+
+    def close(self) -> None:
+        """Remove the temporary file, where there is one."""
+        if self._plain is not None:
+            self._plain.close()
+
+    def read_box(self, rows: slice, columns: slice) -> Pixels:
+        """Read the scaled pixels of a box, NaN where they are BLANK.
 
         The map lives as long as the call, so that pages once read are not counted
         as this process's memory for ever.
@@ -336,3 +367,17 @@ def _scaled(raw: Pixels, header: fits.Header, file: Path) -> Pixels:
     if raw.dtype.kind in "iu" and isinstance(blank, int):
         values = np.where(raw == blank, np.nan, values)
     return values
+
+
+def _starts(start: bytes) -> bool:
+    """Return True for the first bytes of a FITS file, or of a packed one."""
+    return start.startswith((b"SIMPLE", *_PACKED))
+
+
+def _opened(file: Path, hdu: Hdu | None, whole: bool) -> ImageReader:
+    """Open one image, in memory or box by box."""
+    return LoadedFitsImage(file, hdu) if whole else FitsImage(file, hdu)
+
+
+#: FITS 4.0 (Pence et al. 2010, A&A 524, A42).
+FITS: Final = ImageFormat("FITS", (".fits", ".fit", ".fts"), _starts, _holds_image, _opened)

@@ -20,7 +20,15 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 
 from skyduel.core.errors import one_line
 
-__all__ = ["FACT_KEYS", "IGNORED_KEY", "Facts", "celestial_wcs", "header_facts", "is_structural"]
+__all__ = [
+    "FACT_KEYS",
+    "IGNORED_KEY",
+    "Facts",
+    "celestial_wcs",
+    "header_facts",
+    "is_structural",
+    "plain_header",
+]
 
 #: Header keywords of each fact, the most telling first. EGAIN comes before
 #: GAIN because cameras write their gain *setting* there; for ESO, CONAD is
@@ -203,6 +211,18 @@ def celestial_wcs(header: fits.Header, hdus: fits.HDUList | None = None) -> tupl
         if not (np.isfinite(sky).all() and np.isfinite(scales).all() and (scales > 0).all()):
             return None, "celestial coordinates unusable: the middle of the image has none"
         return wcs, ""
+
+
+def plain_header(header: fits.Header, ignored: tuple[str, ...]) -> dict[str, Any]:
+    """Return the scalar values of a header, and the useless ones in words under `IGNORED_KEY`."""
+    plain: dict[str, Any] = {
+        card.keyword: card.value
+        for card in header.cards
+        if not is_structural(card.keyword) and isinstance(card.value, bool | int | float | str)
+    }
+    if ignored:
+        plain[IGNORED_KEY] = ignored
+    return plain
 
 
 def is_structural(key: str) -> bool:

@@ -1,0 +1,160 @@
+"""Read a frame: an image of any format with the facts that its file states."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import closing
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from skyduel.core.errors import BadInputError
+from skyduel.core.frame import Frame
+from skyduel.core.io.images.fits_metadata import FACT_KEYS
+from skyduel.core.io.images.image_formats import frame_name, open_image
+from skyduel.core.io.images.image_reader import Hdu, ImageReader, Pixels, hdu_suffix
+
+__all__ = ["frame_facts", "frame_name", "masked_pixels", "read_frame"]
+
+_FACTS: Final = (*FACT_KEYS, "wcs")
+
+
+def read_frame(
+    path: str | os.PathLike[str],
+    *,
+    hdu: Hdu | None = None,
+    mask: str | os.PathLike[str] | npt.NDArray[Any] | None = None,
+    mask_bits: int | None = None,
+    weight: str | os.PathLike[str] | npt.NDArray[Any] | None = None,
+    **overrides: Any,
+) -> Frame:
+    """Read an image with the facts that its file states.
+
+    Parameters
+    ----------
+    path : path
+        Plain, or compressed by gzip, bzip2, xz or in tiles (``.fz``); told by
+        content, not by ending. ``frame.fits[SCI]``, ``frame.fits[SCI,2]`` and
+        ``frame.fits[2]`` choose an HDU; otherwise it is the first with a
+        two-dimensional image. Leading axes of length 1 are dropped.
+    hdu : int, str or (str, int), optional
+        The same choice as an argument; it stands above the brackets.
+    mask : path or ndarray of shape (ny, nx), optional
+        True, non-zero or NaN where a pixel must not be used. Without it, a
+        mask that `write_frame` put in the file is used.
+    mask_bits : int, optional
+        Of a mask whose bits mean different things, those that make a pixel
+        unusable, added up (e.g. ``1 + 4``); without it every bit does.
+    weight : path or ndarray of shape (ny, nx), optional
+        A survey's weight map: pixels of weight 0, below, or NaN are masked
+        besides. How large the others are is not used, for every detector
+        measures the noise in the frame itself.
+    **overrides
+        Facts of `Frame` (``name``, ``gain``, ``read_noise``, ``saturation``,
+        ``exposure_s``, ``zero_point``, ``fwhm``, ``pixel_scale_arcsec``,
+        ``wcs``) that stand above the header's; None removes a fact.
+
+    Returns
+    -------
+    Frame
+        Pixels [ADU] scaled by BSCALE and BZERO, with BLANK, NaN and infinite
+        ones masked. ``header`` holds the primary and the image header's
+        scalar values, and under ``ignored_facts`` those values that should
+        have been a fact and cannot.
+
+    Raises
+    ------
+    BadInputError
+        If the file is missing, damaged, cut short or not FITS; if there is no
+        such image; or if the usable pixels do not vary.
+    TypeError
+        If an override names no fact.
+    """
+    unknown = set(overrides) - {*_FACTS, "name"}
+    if unknown:
+        raise TypeError(
+            f"read_frame() knows no fact {', '.join(sorted(unknown))}; "
+            f"it knows name, {', '.join(_FACTS)}"
+        )
+    with closing(open_image(path, hdu=hdu)) as image:
+        frame = Frame(
+            data=image.read(),
+            mask=_either(_mask(mask, image, mask_bits), _weightless(weight, image.shape)),
+            **frame_facts(image, overrides),
+        )
+    usable = frame.data[~frame.bad]
+    if usable.min() == usable.max():
+        raise BadInputError(
+            str(path),
+            "an image whose pixels vary",
+            f"{float(usable[0]):g} in all {usable.size} usable pixels",
+        )
+    return frame
+
+
+def frame_facts(image: ImageReader, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return every field of a `Frame` but its pixels and mask, its name from the file's."""
+    name = frame_name(image.file) + hdu_suffix(image.hdu)
+    return {"name": name, **image.facts(overrides)}
+
+
+def _mask(
+    given: str | os.PathLike[str] | npt.NDArray[Any] | None, image: ImageReader, bits: int | None
+) -> Pixels | None:
+    """Return True where a pixel is bad, from an array, a file, or the frame's own file."""
+    if isinstance(given, np.ndarray):
+        return masked_pixels(given, bits, str(image.file))
+    if given is not None:
+        return masked_pixels(_pixels(given), bits, str(image.file))
+    own = image.own_mask()
+    if own is None:
+        if bits is not None:
+            raise BadInputError(str(image.file), "a mask for mask_bits to choose from", "no mask")
+        return None
+    with closing(own):
+        return masked_pixels(own.read(), image.mask_bits if bits is None else bits, str(own.file))
+
+
+def _weightless(
+    given: str | os.PathLike[str] | npt.NDArray[Any] | None, shape: tuple[int, int]
+) -> Pixels | None:
+    """Return True where a pixel has no weight."""
+    if given is None:
+        return None
+    weight = given if isinstance(given, np.ndarray) else _pixels(given)
+    if weight.shape != shape:
+        source = "weight" if isinstance(given, np.ndarray) else str(given)
+        raise BadInputError(source, f"a weight map of the image's shape {shape}", f"{weight.shape}")
+    return np.asarray(~(weight > 0))
+
+
+def _pixels(path: str | os.PathLike[str]) -> Pixels:
+    """Read the pixels of an image."""
+    with closing(open_image(path)) as image:
+        return image.read()
+
+
+def masked_pixels(pixels: Pixels, bits: int | None, source: str) -> Pixels:
+    """Return True where a mask's value says that a pixel is bad; see `read_frame`."""
+    if bits is None:
+        return np.asarray(~(pixels == 0))  # NaN equals nothing, so it is bad
+    if bits < 0:
+        raise BadInputError("mask_bits", "a sum of powers of two", str(bits))
+    bad = ~np.isfinite(pixels)
+    whole = np.where(bad, 0, pixels)
+    # 2**53: beyond it a float holds no single bits.
+    if (whole < 0).any() or (whole != np.rint(whole)).any() or (whole >= 2**53).any():
+        raise BadInputError(
+            source, "a mask of whole numbers for mask_bits", f"values of type {pixels.dtype}"
+        )
+    return np.asarray(((whole.astype(np.int64) & bits) != 0) | bad)
+
+
+def _either(one: Pixels | None, other: Pixels | None) -> Pixels | None:
+    """Return the pixels that are bad in either mask."""
+    if one is None or other is None:
+        return other if one is None else one
+    # A mask of another shape is refused by the frame, with a message of its own.
+    return one | other if one.shape == other.shape else one
