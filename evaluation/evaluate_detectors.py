@@ -1,4 +1,4 @@
-"""From frames to the tables of a run: counts, scores, sweep and limits."""
+"""Evaluate detectors: from frames to the tables of a run."""
 
 from __future__ import annotations
 

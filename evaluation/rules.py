@@ -1,4 +1,4 @@
-"""The rules a score is made by, and what they set aside."""
+"""Scoring rules, and the sources that they ignore."""
 
 from __future__ import annotations
 
@@ -295,7 +295,7 @@ def _in_edge(x: Any, y: Any, shape: tuple[int, int], edge_px: float) -> Bools:
 
 
 def _mostly(truth: Catalog, shape: tuple[int, int], test: Any) -> Bools:
-    """Return where the test holds at a point's centre or along most of a streak."""
+    """Return a mask of truths that pass a test at their centre or along most of a streak."""
     x, y = truth["x"], truth["y"]
     out = np.zeros(len(truth), dtype=bool)
     on = _on_frame(x, y, shape)

@@ -1,4 +1,4 @@
-"""Two catalogues to scores, without a run around them."""
+"""Score two catalogues without a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Purity without a truth: from the sign-flipped frame, and from repeats of a field."""
+"""Purity estimates without a truth: from a sign-flipped frame, and from repeated exposures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SHIFTS: Final = ((8.0, 0.0), (-8.0, 0.0), (0.0, 8.0), (0.0, -8.0), (9.0, 7.0), 
 
 @dataclass(frozen=True, kw_only=True)
 class FlipEstimate:
-    """What a sign-flipped frame says of a detector.
+    """Purity estimate from a sign-flipped frame.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class FlipEstimate:
 def flip_estimate(
     n_found: int, n_flipped: int, mpix: float, mpix_flipped: float, *, confidence: float = 0.95
 ) -> FlipEstimate:
-    """Return the rate of false detections from noise, and the purity it allows.
+    """Estimate false detections from noise, and an upper limit of purity, from a flipped frame.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def flip_estimate(
 
 
 def times_seen(exposures: Sequence[npt.ArrayLike], radius_px: float) -> list[Ints]:
-    """Return for every detection in how many exposures it was seen, itself included.
+    """Count the exposures in which each detection was seen, its own included.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def times_seen(exposures: Sequence[npt.ArrayLike], radius_px: float) -> list[Int
 
 @dataclass(frozen=True, kw_only=True)
 class RepeatEstimate:
-    """What repeats of a field say of a detector.
+    """Purity estimate from repeated exposures of a field.
 
     Attributes
     ----------
@@ -179,7 +179,7 @@ def repeat_estimate(
     n_bootstrap: int = 2000,
     seed: int = 0,
 ) -> RepeatEstimate:
-    """Return how often detections repeat, and the purity that allows.
+    """Estimate purity from repeated exposures of a field.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""What else is said of a detector at each operating point and group, one table each.
+"""List of the analyses: one table each, at every operating point and group.
 
-An analysis is a pure function of scored frames. Adding one to `ANALYSES` is all
-it takes: `evaluate_detector` calls it for every operating point and group, the
+An analysis is a pure function of scored frames. To add one, add it to `ANALYSES`:
+`evaluate_detector` calls it for every operating point and group, the
 runner writes ``analyses/NAME.parquet`` and ``.csv``, and a report reads it back.
 """
 

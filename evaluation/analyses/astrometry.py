@@ -1,4 +1,4 @@
-"""How well found sources are measured: positions, magnitudes, streaks."""
+"""Measurement errors of found sources: positions, magnitudes, streaks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SNR_ROW: Final = COMPLETENESS_AXES.index(_SNR)
 def astrometry_table(
     frames: Sequence[FrameScore], rules: ScoringRules, edges: Sequence[float]
 ) -> pd.DataFrame:
-    """Return bias and scatter of what was measured on pairs that count.
+    """Return bias and scatter of the measurements of pairs that count.
 
     Parameters
     ----------

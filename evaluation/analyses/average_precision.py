@@ -1,4 +1,4 @@
-"""Average precision of positions, from the exact sweep; and the table of all kinds of it.
+"""Average precision by position from the exact sweep, and the table of all kinds.
 
 By position the pairs are those of every other score, made anew at each
 threshold. Average precision of boxes, as in COCO, is in `skyduel.evaluation.analyses.coco_ap`.

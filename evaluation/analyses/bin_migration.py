@@ -1,4 +1,4 @@
-"""From true to measured magnitudes: in which bins do paired sources end up."""
+"""Migration matrix: true against measured magnitude bins of paired sources."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MIGRATION_COLUMNS: Final = (
 def migration_table(
     frames: Sequence[FrameScore], rules: ScoringRules, edges: Sequence[float]
 ) -> pd.DataFrame:
-    """Return how many found sources of each true bin were measured in each bin.
+    """Return the number of found sources per true and measured magnitude bin.
 
     Parameters
     ----------

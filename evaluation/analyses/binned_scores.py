@@ -1,4 +1,7 @@
-"""Scores along other axes than magnitude: S/N, crowding, place in the field, kind, score."""
+"""Scores along other axes than magnitude: S/N, crowding, position, kind, score.
+
+The table on disk is named ``analyses/facets`` and its axis column ``facet``.
+"""
 
 from __future__ import annotations
 

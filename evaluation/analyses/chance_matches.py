@@ -1,4 +1,4 @@
-"""How many pairs come about by chance: the same pairing with shifted catalogues.
+"""Pairs by chance, from matching with shifted catalogues.
 
 In a crowded frame, or against a truth much deeper than the frame, any position
 has a truth near it. A shift far beyond the radius breaks every real pair and
@@ -77,7 +77,7 @@ def shifts(radius_px: float, ny: float, nx: float, n: int = MOST_SHIFTS) -> Floa
 def chance_pairs(
     score: FrameScore, rules: ScoringRules, n: int = MOST_SHIFTS
 ) -> npt.NDArray[np.int64]:
-    """Return the pairs that each shift leaves in one frame, int64 of shape (n_shifts,).
+    """Return the number of pairs of one frame at each shift, int64 of shape (n_shifts,).
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def _near_any(
 def chance_table(
     frames: Sequence[FrameScore], rules: ScoringRules, edges: Sequence[float]
 ) -> pd.DataFrame:
-    """Return one row: how many pairs chance makes in these frames.
+    """Return one row with the number of pairs by chance in some frames.
 
     Parameters
     ----------

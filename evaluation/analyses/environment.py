@@ -1,4 +1,4 @@
-"""What lies around the sources of a frame: neighbours, halos, edges, artefacts.
+"""Surroundings of the sources of a frame: neighbours, halos, edges, artefacts.
 
 All of it is computed from the truth and from the facts of the frame's pixels
 (`skyduel.core.measure.pixel_features`), never from what a detector says of itself.
@@ -132,12 +132,12 @@ class Surroundings:
         return self.in_halo(self.truth["x"], self.truth["y"], self.brightness)
 
     def near_star(self, x: Floats, y: Floats, reach_px: float, least_snr: float) -> Bools:
-        """Return which positions lie within a distance [px] of a point this bright."""
+        """Return a mask of positions within a distance [px] of a point at least this bright."""
         stars = np.flatnonzero(~self.truth.is_streak & (self.brightness >= least_snr))
         return hit(within(_xy(x, y), self.truth.xy[stars], reach_px)[0], x.size)
 
     def in_halo(self, x: Floats, y: Floats, brightness: Floats | None = None) -> Bools:
-        """Return which positions lie in the halo of a bright star, and are far fainter if known.
+        """Return a mask of positions in the halo of a bright star (and far fainter, if known).
 
         The radius is that at which the wing of a Moffat profile of exponent 2.5
         has fallen to a fifth of the sky's noise.
@@ -152,7 +152,7 @@ class Surroundings:
         return hit(i[inside], x.size)
 
     def on_spike(self, x: Floats, y: Floats) -> Bools:
-        """Return which positions lie on the row or the column of a very bright star.
+        """Return a mask of positions on the row or the column of a very bright star.
 
         Within half a FWHM of it and within four halo radii.
         """
@@ -167,7 +167,7 @@ class Surroundings:
     def on_streak(
         self, x: Floats, y: Floats, reach_px: float, rows: npt.NDArray[np.int64] | None = None
     ) -> Bools:
-        """Return which positions lie within a distance [px] of a true streak.
+        """Return a mask of positions within a distance [px] of a true streak.
 
         ``rows`` are the truths at these positions: a streak is not its own neighbour.
         """
@@ -180,7 +180,7 @@ class Surroundings:
         return out
 
     def at_edge(self, x: Floats, y: Floats) -> Bools:
-        """Return which positions are less than one FWHM from the border of the frame."""
+        """Return a mask of positions less than one FWHM from the border of the frame."""
         if self.shape is None:
             return np.zeros(x.size, dtype=bool)
         ny, nx = self.shape
@@ -188,14 +188,14 @@ class Surroundings:
         return np.asarray(side < self.fwhm)
 
     def sharp(self, catalog: Rows) -> Bools:
-        """Return which rows are sharper than any star of the frame, by 4 standard deviations."""
+        """Return a mask of rows sharper than any star of the frame, by 4 standard deviations."""
         if "sharpness" not in catalog or not np.isfinite(self.sharpest):
             return np.zeros(len(catalog), dtype=bool)
         error = np.sqrt(1 / 8 + (1 - self.sharpest) ** 2) / catalog["peak_snr"]
         return np.asarray(catalog["sharpness"] - self.sharpest > SHARP_SIGMA * error)
 
     def on_line(self, catalog: Rows, *, dark: bool = False) -> Bools:
-        """Return which rows owe a quarter or more of their flux to a bright line.
+        """Return a mask of rows that owe a quarter or more of their flux to a bright line.
 
         The line must stand out by 5 standard deviations. With ``dark``, a line
         darker than its surroundings is one too.
@@ -209,7 +209,7 @@ class Surroundings:
         return np.asarray((line > LINE_SIGMA * error) & most)
 
     def _circle_share(self, catalog: Rows) -> Floats:
-        """Return which part of the aperture, swept along a streak, the circle is."""
+        """Return the share of the circle in an aperture swept along a streak."""
         swept = np.where(catalog.is_streak, 2 * catalog["length"], 0.0)
         circle = np.pi * self.fwhm  # areas over the radius, a FWHM
         share = circle / (circle + swept)
@@ -225,7 +225,7 @@ class Surroundings:
 
 
 def surroundings(source: FrameInput) -> Surroundings:
-    """Return what the truth of a frame says about any position in it.
+    """Return the surroundings of any position in a frame, from its truth.
 
     The last ones are remembered, for they are the same for every detector and
     operating point; all of them would be much of what 10⁵ frames take.

@@ -1,5 +1,6 @@
-"""What kind of mistake every miss and every false detection is.
+"""Error kinds: the kind of every miss and every false detection.
 
+The tables on disk have older names: ``analyses/mistakes`` and ``analyses/mistake_sources``.
 Each gets exactly one kind, the first of a fixed order whose rule holds, so the
 kinds add up to the totals. Misses are asked first for what excuses them and last for what
 the detector did instead; false detections first for what the pixels and the
@@ -81,7 +82,7 @@ _EXAMPLES: Final = 12
 
 @dataclass(frozen=True, eq=False)
 class FrameErrors:
-    """The kinds of mistake of one detector on one frame.
+    """Error kinds of one detector on one frame.
 
     Parameters
     ----------
@@ -244,7 +245,7 @@ class _Near:
 
 
 def _partners(lost: Rows, wrong: Rows, visible: Ints, radius: float) -> _Near:
-    """Return which of the visible misses may be which false detections."""
+    """Pair visible misses with the false detections that may be of the same source."""
     none = np.zeros(0, dtype=np.int64)
     reach = _WRONG_PLACE_RADII * radius
     streak, other = lost.is_streak, wrong.is_streak
@@ -298,10 +299,10 @@ def _aperture_snr(catalog: Rows) -> Floats:
 def error_kind_table(
     frames: Sequence[FrameScore], rules: ScoringRules, edges: Sequence[float]
 ) -> pd.DataFrame:
-    """Return how many mistakes of each kind there are, with `ERROR_KIND_COLUMNS`.
+    """Return the number of errors of each kind, with `ERROR_KIND_COLUMNS`.
 
     Misses are binned by true, false detections by measured magnitude; bin -2
-    (every kind, also with ``n`` 0) is all bins together. ``share`` is of all mistakes of that
+    (every kind, also with ``n`` 0) is all bins together. ``share`` is of all errors of that
     side in the bin, with its Wilson interval.
     """
     parts = _classified(frames, rules)
@@ -338,7 +339,7 @@ def error_kind_table(
 def error_source_table(
     frames: Sequence[FrameScore], rules: ScoringRules, edges: Sequence[float]
 ) -> pd.DataFrame:
-    """Return the mistakes of each kind that say most, up to twelve, with `ERROR_SOURCE_COLUMNS`.
+    """Return up to twelve examples of each error kind, with `ERROR_SOURCE_COLUMNS`.
 
     Missed truths of highest S/N and false detections of highest score; equal ones in
     the order of frames and rows. ``edges`` is not used.
@@ -371,7 +372,7 @@ def _source(
     frame: int,
     place: int,
 ) -> tuple[Any, ...]:
-    """Return the row of the mistake in some place of a frame, its misses first."""
+    """Return the row of one error of a frame; the misses are numbered first."""
     source, m = frames[frame].source, parts[frame]
     side = "missed" if place < m[0].size else "false"
     if side == "false":

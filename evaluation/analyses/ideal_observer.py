@@ -1,4 +1,4 @@
-"""The best that any detector can do on a point source, and how far a detector is from it.
+"""Ideal observer: the best possible detection of a point source in noise.
 
 The ideal observer knows the profile, the noise and every other source. It filters the
 frame with the profile; the result, in units of its noise, is a Gaussian field of unit
@@ -103,12 +103,12 @@ def threshold_for_density(density: npt.ArrayLike) -> Floats:
 
 
 def tail_completeness(snr: npt.ArrayLike, threshold: npt.ArrayLike) -> Floats:
-    """Return Phi(s - t): how often the field exceeds t at the very place of a source."""
+    """Return Phi(s - t), the probability that the field exceeds t at a source's position."""
     return np.asarray(ndtr(np.subtract(snr, threshold)))
 
 
 def peak_completeness(snr: npt.ArrayLike, threshold: npt.ArrayLike) -> Floats:
-    """Return how often the peak that a source of S/N s makes exceeds t > 0, broadcast.
+    """Return the probability that the peak of a source of S/N s exceeds t > 0, broadcast.
 
     Phi(s - t), and the peaks whose foot z at the place of the source is below t: their
     top exceeds it with probability exp(-z (t - z)). Only z > t / 2 count, below which

@@ -1,4 +1,4 @@
-"""Each detector held against the ideal observer."""
+"""Table of each detector compared with the ideal observer."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def _distance(
 
 
 def _beats(sources: _Sources, t: float) -> bool:
-    """Return whether more is found than the ideal observer can find at a threshold."""
+    """Return True if more is found than the ideal observer can find at a threshold."""
     expected = peak_completeness(sources.snr, t)
     spread = np.sqrt((expected * (1 - expected)).sum())
     return bool(sources.found.sum() - expected.sum() > _SIGMAS * spread)

@@ -1,4 +1,4 @@
-"""The metric of the paper this project began with, as its code computed it, faults and all.
+"""Metric of Jia, Liu & Sun (2020) as their code computed it, with its faults.
 
 Jia, Liu & Sun (2020), "Detection and Classification of Astronomical Targets with
 Deep Neural Networks in Wide Field Small Aperture Telescopes", AJ 159, 212. It is kept
@@ -184,7 +184,7 @@ def jia2020_table(
 
 
 def _matches_per_truth(truth: Floats, found: Floats) -> Floats:
-    """Return how many detections match each truth, shape (n_truth,)."""
+    """Return the number of detections that match each truth, shape (n_truth,)."""
     if len(truth) == 0 or len(found) == 0:
         return np.zeros(len(truth))
     near = KDTree(truth).sparse_distance_matrix(

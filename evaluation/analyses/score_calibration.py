@@ -1,4 +1,4 @@
-"""Do scores mean what they say, and what may one know of a threshold beforehand?
+"""Reliability of scores as probabilities, and thresholds chosen beforehand.
 
 A score that lies between 0 and 1 in every frame is taken for the probability
 of being right and held to that. Any other score is turned into one by the
@@ -70,7 +70,7 @@ class _LabelledDetections:
 
 
 def _label_detections(frame: CandidateFrame) -> _LabelledDetections:
-    """Return which detections of a frame are right, at any threshold that keeps them.
+    """Label the detections of a frame as right or wrong, at any threshold that keeps them.
 
     Paired by ``score-first``: what lies below a detection's score then cannot
     take its truth away. With the most pairs first, a low floor gives truths of sure
@@ -103,7 +103,7 @@ def _pooled(frames: Sequence[CandidateFrame]) -> _LabelledDetections:
 def _probabilities(
     calibration: Sequence[CandidateFrame], test: Sequence[CandidateFrame]
 ) -> tuple[str, _LabelledDetections, Floats]:
-    """Return what the score is, the scored detections of the test frames, their probabilities."""
+    """Return the kind of score, the labelled test detections and their probabilities."""
     told = _pool(test)
     learnt = _pool(calibration)
     every = np.concatenate([told.score, learnt.score])
@@ -192,7 +192,7 @@ def reliability_table(
     rules: ScoringRules,
     edges: Sequence[float],
 ) -> pd.DataFrame:
-    """Return how often detections of about equal score are right, with `RELIABILITY_COLUMNS`.
+    """Return the share of right detections per score bin, with `RELIABILITY_COLUMNS`.
 
     ``binning`` is ``equal width`` (ten bins of probability) or ``equal count``;
     without probabilities the scores themselves are binned, by count alone. Magnitude bins
@@ -233,7 +233,7 @@ def calibration_error_table(
     rules: ScoringRules,
     edges: Sequence[float],
 ) -> pd.DataFrame:
-    """Return one number for how far scores are from frequencies, with `CALIBRATION_ERROR_COLUMNS`.
+    """Return the calibration error of scores, with `CALIBRATION_ERROR_COLUMNS`.
 
     For all magnitudes together and for each measured magnitude bin with
     detections; no rows where scores are no probabilities and none could be fitted. ``rules``
@@ -268,7 +268,7 @@ def purity_choice_table(
     rules: ScoringRules,
     edges: Sequence[float],
 ) -> pd.DataFrame:
-    """Return thresholds chosen beforehand for a purity, and what they gave.
+    """Return thresholds chosen beforehand for a purity, and the purity they reached.
 
     With `PURITY_CHOICE_COLUMNS`; ``purity`` and ``completeness`` are those of the test frames.
 

@@ -1,7 +1,7 @@
-"""How scores move with the S/N below which truths count neither way.
+"""Scores against the ignore limit: the S/N below which truths are ignored.
 
-The limit excuses misses, but also detections of faint truths; a table of
-scores at several limits shows whether one was chosen to please.
+The limit excuses misses, but also detections of faint truths. A table of scores at several
+limits shows the effect of the choice.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def _scores(c: Candidates, rows: Ints) -> npt.NDArray[np.float64]:
 
 
 def _ignored(frame: FrameScore, rules: ScoringRules, limits: npt.NDArray[np.float64]) -> Bools:
-    """Return which truths are ignored at each limit, shape (n_limits, n_truth)."""
+    """Return a mask of the truths ignored at each limit, shape (n_limits, n_truth)."""
     truth = frame.source.truth
     snr = truth["snr"] if "snr" in truth else np.full(len(truth), np.nan)
     given = np.asarray(frame.pairing.truth_ignored)

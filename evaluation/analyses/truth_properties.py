@@ -1,4 +1,4 @@
-"""What a frame's truth says about each source's circumstances, worked out once."""
+"""Axes other than magnitude, and the bin of each truth on them."""
 
 from __future__ import annotations
 

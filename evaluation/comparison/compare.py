@@ -1,4 +1,4 @@
-"""Two detectors on the same frames: what one finds that the other misses, and how sure that is."""
+"""Paired comparison of two detectors on the same frames, with intervals and tests."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def comparison_sample(
     *,
     limits: tuple[Limit, Limit] | None = None,
 ) -> ComparisonSample:
-    """Return what a detector amounts to on these frames.
+    """Return the counts, outcomes and limits of a detector, for paired comparison.
 
     Parameters
     ----------
@@ -122,12 +122,12 @@ def comparison_sample(
 
 
 def _narrow(values: Ints) -> npt.NDArray[np.integer]:
-    """Return integers, none negative, in as few bytes as hold them: standings outlive frames."""
+    """Return non-negative integers in the smallest type that holds them, to save memory."""
     return values.astype(np.min_scalar_type(values.max(initial=0)))
 
 
 def compare(a: ComparisonSample, b: ComparisonSample, rules: ScoringRules) -> pd.DataFrame:
-    """Return how two detectors differ on the same frames, A minus B.
+    """Return the paired differences of two detectors on the same frames, A minus B.
 
     Parameters
     ----------
@@ -299,7 +299,7 @@ def _outcomes(a: ComparisonSample, b: ComparisonSample) -> Ints:
 
 
 def _contributing(a: ComparisonSample, b: ComparisonSample) -> Ints:
-    """Return how many units have a truth or a detection in each bin and in any."""
+    """Return the number of units with a truth or a detection, in each bin and in any."""
     some = (a.counts > 0).any(axis=1) | (b.counts > 0).any(axis=1)
     n = np.append(some.sum(axis=0), some.max(axis=1, initial=False).sum())
     return n.astype(np.int64)

@@ -1,8 +1,8 @@
-"""The gate: is a new version no worse than the old one, by more than is allowed?
+"""Regression gate: a test that a new version is not worse than the old one by too much.
 
 A test of non-inferiority. A criterion passes only if the paired interval of the
-loss lies within the allowance; it is *worse* if the interval lies beyond it; in
-between the frames are too few to tell. All criteria must pass: an intersection-union
+loss lies within the allowance; it is *worse* if the interval lies beyond it; in between the
+frames are too few for a decision. All criteria must pass: an intersection-union
 test, whose error is no larger than that of each criterion, so nothing is corrected
 for their number (Berger 1982, Technometrics 24, 295).
 """
@@ -46,7 +46,7 @@ def gated() -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Allowance:
-    """The largest loss that is let pass.
+    """Largest loss that is allowed.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def parse_allowances(text: str, point: str | None = None) -> tuple[Allowance, ..
 
 @dataclass(frozen=True)
 class CriterionDecision:
-    """One criterion and what became of it.
+    """Decision on one criterion.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ class GateReport:
 
     @property
     def passed(self) -> bool:
-        """Whether the candidate may replace the reference."""
+        """True if the candidate may replace the reference."""
         return self.verdict == "pass"
 
 

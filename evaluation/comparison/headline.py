@@ -1,4 +1,4 @@
-"""One sentence out of a comparison: who is better, where, by how much, and how sure."""
+"""One sentence that sums up a paired comparison."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def headline(table: pd.DataFrame, point: str) -> pd.DataFrame:
 
 
 def sentence(table: pd.DataFrame, point: str, *, confidence: float = 0.95) -> str:
-    """Return who is better where, by how much and how sure, as one sentence.
+    """Return one sentence that states the better detector, the difference and its significance.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""The exact assignment behind every pairing: most pairs, then the closest.
+"""Exact assignment of candidate pairs: most pairs, then the smallest total distance.
 
-Works on a list of candidate pairs (the edges of a bipartite graph) and knows
-nothing of catalogues.
+The module works on a list of candidate pairs (the edges of a bipartite graph). It does not
+use catalogues.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def assign(
     scale: float,
     unlike: Bools | None = None,
 ) -> Bools:
-    """Return which candidate pairs are taken, bool of shape (m,).
+    """Return a mask of the candidate pairs that are assigned, bool of shape (m,).
 
     Each node is used at most once. Of all such choices the one taken has,
     inside every connected component, the most pairs; among those the fewest
@@ -52,9 +52,9 @@ def assign(
 
     Notes
     -----
-    Ties are settled by the numbering of the nodes and by nothing else: hand
-    in the candidates sorted by (left, right), and numbers that do not depend
-    on the order of rows, to get an answer that does not either.
+    Ties are settled only by the numbering of the nodes. Pass candidates sorted by
+    (left, right), and numbers that do not depend on the order of rows, for an answer that
+    does not depend on it either.
 
     A pair of nodes that is no candidate costs more than any full set of
     candidates can, counted in units of ``scale``: in a component of at most

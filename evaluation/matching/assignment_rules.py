@@ -1,4 +1,4 @@
-"""Other rules of pairing than the most pairs, by name, for comparison with other tools.
+"""Alternative matching rules by name, for comparison with other tools.
 
 All of them choose among the same candidates, use every node at most once, and
 work in each connected component by itself, so that a sweep of the threshold
@@ -36,7 +36,7 @@ def take(
     unlike: Bools,
     score: Floats | None = None,
 ) -> Bools:
-    """Return which candidate pairs a rule takes, bool of shape (m,).
+    """Return a mask of the candidate pairs that a rule takes, bool of shape (m,).
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def take(
 
 
 def mutual(left: Ints, right: Ints) -> Bools:
-    """Return which candidates are the first at both their nodes, bool of shape (m,).
+    """Return a mask of the candidates that are first at both nodes, bool of shape (m,).
 
     The candidates come in order of preference.
     """
@@ -87,7 +87,7 @@ def mutual(left: Ints, right: Ints) -> Bools:
 
 
 def greedy(left: Ints, right: Ints) -> Bools:
-    """Return what one gets by taking each candidate whose nodes are both still free.
+    """Return a mask of the candidates taken in order while both nodes are free.
 
     Parameters
     ----------
@@ -96,9 +96,8 @@ def greedy(left: Ints, right: Ints) -> Bools:
 
     Notes
     -----
-    A candidate that is the first at both its nodes is taken whatever becomes
-    of the others, so all such are taken at once, their rivals dropped, and
-    the rest looked at again.
+    A candidate that is the first at both its nodes is always taken. So all such candidates
+    are taken at once, their rivals are dropped, and the rest is checked again.
     """
     taken = np.zeros(left.size, dtype=bool)
     rest = np.arange(left.size)
@@ -129,7 +128,7 @@ def _in_order(choose: Callable[[Ints, Ints], Bools], left: Ints, right: Ints, or
 
 
 def _first(node: Ints) -> Bools:
-    """Return where a node appears for the first time, bool of shape (m,)."""
+    """Return a mask of the first appearance of each node, bool of shape (m,)."""
     at = np.arange(node.size)
     first = np.empty(int(node.max(initial=-1)) + 1, dtype=np.int64)
     first[node[::-1]] = at[::-1]  # of repeated indices the last one written stays

@@ -1,4 +1,4 @@
-"""Which truths and detections are close enough to pair, and how far apart they are."""
+"""Candidate pairs: truths and detections that are close enough to match, with their distances."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pairing of detections with the truth: gate, then assign, exactly.
+"""Exact matching of detections with the truth: gate, then assign.
 
 The rule, for sources by position (`pair`) and for whole catalogues with
 streaks and ignored truths (`pair_catalogs`):
@@ -156,7 +156,7 @@ OUTCOMES: Final = ("found", "missed", "false", "ignored")
 
 @dataclass(frozen=True, eq=False)
 class Pairing:
-    """What became of every truth and every detection of one frame.
+    """Outcome of every truth and every detection of one frame.
 
     Parameters
     ----------
@@ -247,7 +247,7 @@ def pair_catalogs(
     fwhm: float | None = None,
     threshold: float | None = None,
 ) -> Pairing:
-    """Return what became of every truth and every detection.
+    """Match two catalogues and return the outcome of every truth and detection.
 
     Parameters
     ----------
@@ -278,7 +278,7 @@ def pair_catalogs(
 
 
 def rows_at(found: Catalog, threshold: float | None) -> Bools:
-    """Return which detections a cut at ``score >= threshold`` keeps, shape (n_found,).
+    """Return a mask of the detections with ``score >= threshold``, shape (n_found,).
 
     None and minus infinity keep every row, also those whose score is NaN.
     """

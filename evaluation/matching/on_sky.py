@@ -1,4 +1,4 @@
-"""Pairing on the sky: great-circle distances, for catalogues that share no frame."""
+"""Matching on the sky by great-circle distance, for catalogues that share no frame."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def segment_distance(
     length2: npt.ArrayLike,
     theta2: npt.ArrayLike,
 ) -> Floats:
-    """Return how far the shorter of two segments lies from the longer [px], broadcast.
+    """Return the distance of the shorter of two segments from the longer one [px], broadcast.
 
     The mean distance of 33 points, evenly spaced along the shorter segment
     with its ends, to the longer segment. A piece of a streak is at distance 0

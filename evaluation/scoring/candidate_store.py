@@ -1,4 +1,4 @@
-"""A frame with what is reused at every operating point."""
+"""Candidate pairs and threshold events of frames, reused at every operating point."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def candidate_frame(source: FrameInput, rules: ScoringRules) -> CandidateFrame:
 def candidate_frames(
     sources: Sequence[FrameInput], rules: ScoringRules
 ) -> FrameSequence[CandidateFrame]:
-    """Return frames as `candidate_frame` does, kept in little memory."""
+    """Return the candidate frames of many frames, stored by column; see `ragged`."""
     store = _CandidateColumns(sources, rules)
     return FrameSequence(lambda k: _StoredCandidateFrame(store, k), len(sources))
 
@@ -61,7 +61,7 @@ def pool_frames(frames: Sequence[CandidateFrame]) -> Curve:
 
 
 class _CandidateColumns:
-    """Candidates and events of frames, but for what their catalogues say."""
+    """Columns of the candidates and events of all frames; catalogues are not copied."""
 
     def __init__(self, sources: Sequence[FrameInput], rules: ScoringRules) -> None:
         self.sources, self._rules = sources, rules
@@ -102,7 +102,7 @@ class _CandidateColumns:
 
 
 class _StoredCandidateFrame(CandidateFrame):
-    """A frame of a store; its parts are made when they are asked for."""
+    """A candidate frame read from columns; each field is built when it is read."""
 
     def __init__(self, store: _CandidateColumns, k: int) -> None:
         object.__setattr__(self, "source", store.sources[k])

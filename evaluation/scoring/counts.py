@@ -1,4 +1,4 @@
-"""Integers per magnitude bin: what was there, what was found, what was right."""
+"""Counts per magnitude bin: truths, truths found, detections and right detections."""
 
 from __future__ import annotations
 
@@ -245,7 +245,7 @@ def total(counts: Iterable[Counts], edges: Sequence[float]) -> Counts:
 
 @dataclass(frozen=True)
 class ZeroPoint:
-    """How far measured magnitudes stand from the truth's.
+    """Offset between measured and true magnitudes.
 
     Parameters
     ----------

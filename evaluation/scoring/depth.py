@@ -57,7 +57,7 @@ class Limit:
         The number and its interval; NaN where undefined.
     samples : ndarray of float64, shape (n_bootstrap,)
         The number in each resample of the frames, NaN where undefined there;
-        empty where there is no interval. Detectors judged on the same frames
+        empty where there is no interval. Detectors scored on the same frames
         have the same resamples, so differences of samples are paired.
     """
 
@@ -110,7 +110,7 @@ class Limits:
     n: int
 
     def columns(self) -> dict[str, float]:
-        """Return what the ``limits`` table says of the curves beyond one half."""
+        """Return the columns of the ``limits`` table other than those of one half."""
         out: dict[str, float] = {}
         for name, limit in (
             ("snr90", self.snr.ninety),
@@ -187,7 +187,7 @@ def fit_half(
     n_frames: int,
     rules: ScoringRules,
 ) -> Limit:
-    """Return where a rising completeness curve crosses one half; see `fit_curve`."""
+    """Return the abscissa of half completeness of a fitted curve; see `fit_curve`."""
     return fit_curve(x, found, frame, n_frames, rules).half
 
 
@@ -229,7 +229,7 @@ def fit_curve(
     keep = np.isfinite(abscissa)
     abscissa, y = abscissa[keep], np.asarray(found, dtype=np.float64)[keep]
     of = np.asarray(unit, dtype=np.int64)[keep]
-    # In order, for the answer shall not depend on that of the sources, in no digit.
+    # Sorted, so that the result does not depend on the order of the sources, in any digit.
     order = np.lexsort((y, abscissa))
     abscissa, y, of = abscissa[order], y[order], of[order]
     if abscissa.size < _MIN_SOURCES or min(y.sum(), (1 - y).sum()) < _MIN_EACH:
@@ -255,9 +255,10 @@ def fit_curve(
 
 
 def fit_steps(x: Floats, found: Floats) -> float:
-    """Return where expected completeness crosses one half, from 128 steps of x; else NaN.
+    """Return the abscissa of half of an expected completeness, from 128 steps of x.
 
-    Quicker than `fit_curve`, without interval; ``found`` are numbers in [0, 1].
+    NaN where it is undefined. Faster than `fit_curve`, without interval. The values of
+    ``found`` lie in [0, 1].
     """
     keep = np.isfinite(x)
     x, y = x[keep], found[keep]

@@ -1,4 +1,4 @@
-"""One detector on one frame: what goes into a score, and what comes out."""
+"""Input and result of scoring one detector on one frame."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class FrameInput:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FrameScore:
-    """What one detector's catalogue of one frame, cut at a threshold, amounts to.
+    """Score of one detector's catalogue of one frame at a threshold.
 
     Parameters
     ----------
@@ -77,13 +77,13 @@ class FrameScore:
     threshold : float or None
         The cut; None where every row took part.
     pairing : Pairing
-        What became of every truth and detection.
+        Outcome of every truth and detection.
     counts : Counts
         Per bin.
     zero_point : ZeroPoint
         How measured magnitudes were brought to the truth's.
     candidates : Candidates, optional
-        All candidate pairs, whatever the threshold, for pairing anew.
+        All candidate pairs at any threshold, to match again.
     """
 
     source: FrameInput

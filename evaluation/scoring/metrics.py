@@ -1,4 +1,4 @@
-"""The table of scores: one row says everything that the program must know of a score.
+"""Table of the scores: formula, magnitude axis, interval, uses and words of each.
 
 To add a score, add a row to `METRICS`. The tables of a run, comparisons, the gate, the
 terminal, the page and its glossary all read the rows; none of them has a list of its own.

@@ -1,8 +1,18 @@
-"""Small arrays of very many frames in little memory, and what is worked out for each of them.
+"""Columnar records: the small arrays of very many frames in little memory.
 
-An array of a dozen numbers takes 200 bytes, of which 100 are numbers. What an
-evaluation knows of 10⁵ frames is therefore kept end to end, integers in as few
-bytes as hold them, and a frame's records are made anew whenever they are looked at.
+A NumPy array of a dozen numbers takes 200 bytes, of which 100 are numbers. With 10⁵ frames,
+that overhead is most of the memory. So the records of all frames are stored by column:
+
+- A `Ragged` holds one field of all frames. The arrays are joined end to end, and integers have
+  the smallest type that holds them. ``column[k]`` returns the array of frame k as it was given.
+- A *columns* class, such as ``_CandidateColumns`` in `candidate_store` or ``_ScoreColumns`` in
+  `score_store`, owns the `Ragged` of every field and fills them frame by frame.
+- A *stored* record, such as ``_StoredCandidateFrame`` or ``_StoredFrameScore``, is a subclass of
+  the plain record (`CandidateFrame`, `FrameScore`). It holds only a reference to the columns and
+  a row number, and builds each field when it is read. So functions accept both kinds of record.
+- A `FrameSequence` is a sequence of such records. Each is created when it is read and freed
+  afterwards. ``part`` selects frames without a copy, and ``for_each`` and ``remember`` cache
+  results that several tables need.
 """
 
 from __future__ import annotations
@@ -110,7 +120,7 @@ class FrameSequence(Sequence[T], Generic[T]):
         return out
 
     def remember(self, key: Hashable, make: Callable[[], U]) -> U:
-        """Return what was made for this key before, or make it."""
+        """Return the value cached for a key; compute it at the first call."""
         if key not in self._notes:
             self._notes[key] = make()
         answer: U = self._notes[key]
@@ -136,7 +146,7 @@ class FrameSequence(Sequence[T], Generic[T]):
 
 
 def remembered(frames: Sequence[T], key: Hashable, make: Callable[[], U]) -> U:
-    """Return what ``make`` does, once and for all for a `FrameSequence`."""
+    """Return the result of ``make``; cached for a `FrameSequence`."""
     return frames.remember(key, make) if isinstance(frames, FrameSequence) else make()
 
 

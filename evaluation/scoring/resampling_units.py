@@ -1,4 +1,4 @@
-"""What the bootstrap draws: frames, or square blocks of a frame.
+"""Units of the bootstrap: frames, or square blocks of a frame.
 
 Sources of one frame share its seeing and sky, so frames are what is drawn. Inside
 one huge frame there are no frames to draw; there it is blocks of sky. A block
@@ -29,7 +29,7 @@ _SIDE: Final = 8
 
 @dataclass(frozen=True, eq=False)
 class ResamplingUnits:
-    """What is drawn with replacement, of one detector at one cut.
+    """Units that are drawn with replacement, of one detector at one threshold.
 
     Parameters
     ----------

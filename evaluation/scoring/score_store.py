@@ -1,4 +1,4 @@
-"""All frames at one operating point, scored one by one and kept in little memory."""
+"""Scored frames of one operating point, stored by column; see `ragged`."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def score_all(
     edges: Sequence[float],
     thresholds: Sequence[float | None],
 ) -> FrameSequence[FrameScore]:
-    """Return what `score_frame` makes of each frame at its threshold."""
+    """Score each frame at its threshold, as `score_frame`, and return the results."""
     store = _ScoreColumns(frames, rules, edges, thresholds)
     return FrameSequence(lambda k: _StoredFrameScore(store, k), len(frames))
 
 
 class _ScoreColumns:
-    """What became of every frame, but for what its catalogues and candidates say."""
+    """Columns of the scores of all frames; catalogues and candidates are not copied."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class _ScoreColumns:
 
 
 class _StoredFrameScore(FrameScore):
-    """A frame of a store; its parts are made when they are asked for."""
+    """A scored frame read from columns; each field is built when it is read."""
 
     def __init__(self, store: _ScoreColumns, k: int) -> None:
         object.__setattr__(self, "_at", (store, k))
@@ -131,7 +131,7 @@ class _StoredFrameScore(FrameScore):
 
 
 class _StoredPairing(Pairing):
-    """The pairing of a frame of a store."""
+    """The pairing of a frame, read from columns."""
 
     unit = "px"
 

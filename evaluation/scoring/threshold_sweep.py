@@ -1,4 +1,4 @@
-"""Scores against the score threshold, re-paired exactly at every threshold.
+"""Scores against the score threshold, with exact matching at every threshold.
 
 When the threshold passes one detection's score, only the connected component
 of candidates that holds the detection can change. So each component is paired
@@ -94,7 +94,7 @@ class Curve:
 def curve(frames: Iterable[FrameInput], rules: ScoringRules) -> Curve:
     """Return the pooled counts of frames at every distinct score.
 
-    Every threshold is paired anew and exactly, ignored truths included: the
+    Detections are matched again at every threshold, ignored truths included. So the
     counts equal those of `score_frame` at the same threshold.
     """
     parts, truths, mpix = [], 0, []
@@ -119,7 +119,7 @@ def pool(parts: Sequence[tuple[Floats, Ints, Ints]], truths: int, mpix: float) -
 
 
 def frame_events(c: Candidates, score: Floats) -> tuple[Floats, Ints, Ints]:
-    """Return how one frame's counts change as the threshold falls.
+    """Return the changes of one frame's counts as the threshold falls.
 
     Three arrays of shape (n_events,): the score at which the change happens,
     the change in truths found and in detections that count.
@@ -210,7 +210,7 @@ def _pair_tasks(c: Candidates, edges: Ints, start: Ints, stop: Ints) -> tuple[In
 
 
 def grid(curve: Curve, n_thresholds: int) -> Floats:
-    """Return up to so many thresholds, quantiles of the distinct scores, ascending."""
+    """Return at most ``n_thresholds`` quantiles of the distinct scores, ascending."""
     t = np.sort(curve.threshold)
     if t.size <= n_thresholds:
         return t

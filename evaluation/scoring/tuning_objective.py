@@ -1,4 +1,4 @@
-"""What a trial of settings is worth on a set of frames, at the best threshold it has."""
+"""Tuning objectives: the value of a trial's settings on a set of frames."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ class TrialCounts:
 
 @dataclass(frozen=True)
 class ObjectiveValue:
-    """What one trial achieves on a set of frames.
+    """Objective and scores of one trial on a set of frames.
 
     Parameters
     ----------
     objective : str
         Which of `OBJECTIVES`.
     feasible : bool
-        Whether there is a threshold that does what the objective asks.
+        True if some threshold satisfies the condition of the objective.
     value : float
         The objective; NaN where not feasible.
     threshold : float
@@ -115,7 +115,7 @@ def evaluate_objective(
     objective: Objective = "purity95",
     groups: Sequence[str] | None = None,
 ) -> ObjectiveValue:
-    """Return what a trial achieves on all frames together.
+    """Return the objective and scores of a trial on all frames together.
 
     Parameters
     ----------

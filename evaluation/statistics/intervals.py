@@ -89,9 +89,9 @@ def poisson(k: npt.ArrayLike, confidence: float) -> tuple[Floats, Floats]:
 
 
 def frame_weights(n_frames: int, n_bootstrap: int, seed: int) -> Floats:
-    """Return how often each frame is drawn in each resample, shape (n_bootstrap, n_frames).
+    """Return the number of draws of each frame in each resample, (n_bootstrap, n_frames).
 
-    Depends on the number of frames and the seed alone, so detectors judged on
+    The draws depend only on the number of frames and the seed. So detectors scored on
     the same frames are resampled together.
     """
     return np.concatenate(list(_draws(n_frames, n_bootstrap, seed))).astype(float)

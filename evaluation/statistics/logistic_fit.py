@@ -157,7 +157,7 @@ def maximise(x: Floats, k: Floats, n: Floats, theta: Floats, gain_enough: float 
 
 
 def crossing(theta: Floats, level: float, lo: float, hi: float) -> Floats:
-    """Return where each row's curve rises through a level, shape (b,).
+    """Return the abscissa at which each row's curve crosses a level, shape (b,).
 
     Plus infinity where that is above ``hi`` or the ceiling is too low; minus
     infinity where it is below ``lo`` or the floor too high.

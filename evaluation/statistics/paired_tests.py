@@ -71,7 +71,7 @@ def newcombe(
 
 
 def holm(p: npt.ArrayLike) -> Floats:
-    """Return Holm's step-down p-values of one family, shape (n,); NaN is of no family.
+    """Return Holm's step-down p-values of one family, shape (n,); NaN stays NaN.
 
     Holm (1979): the k-th smallest of m is multiplied by m - k + 1, never falls
     below one before it and never exceeds 1.
