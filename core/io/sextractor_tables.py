@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -10,7 +12,9 @@ from typing import Any, Final
 import numpy as np
 from astropy.io import fits
 from astropy.table import MaskedColumn, Table
+from astropy.utils.exceptions import AstropyWarning
 
+from skyduel.core.frame import Plane
 from skyduel.core.io.tabular.fits_tables import write_fits_hdus
 
 __all__ = ["sextractor_columns", "write_ascii_head", "write_ldac"]
@@ -30,6 +34,7 @@ _NAMES: Final[Mapping[str, tuple[str, str, str]]] = {
 _UNITS: Final[Mapping[str, str]] = {"length": "pixel", "aper_flux": "count", "aper_mag": "mag"}
 # SExtractor's magnitude where there is none.
 _NO_MAGNITUDE: Final = 99.0
+_FWHM_PER_SIGMA: Final = 2.0 * math.sqrt(2.0 * math.log(2.0))
 # A missing integer or word in text, as astropy shows it.
 _NONE: Final = "--"
 
@@ -123,14 +128,91 @@ def write_ldac(table: Table, path: Path, header: fits.Header | None = None) -> N
         objects[name] = MaskedColumn(values) if np.ma.isMaskedArray(values) else values
         objects[name].unit = unit or None
         objects[name].description = what
-    cards = [str(card) for card in (header or fits.Header({"SEXBKGND": 0.0})).cards]
-    cards = [card[:80] for card in cards if len(card) == 80] + ["END".ljust(80)]
-    width = 80 * len(cards)
-    column = fits.Column(
-        "Field Header Card", f"{width}A", dim=f"(80, {len(cards)})", array=np.array([cards])
-    )
-    head = fits.BinTableHDU.from_columns([column], name="LDAC_IMHEAD")
-    write_fits_hdus(objects, "LDAC_OBJECTS", [head], path)
+    frame = header if header is not None else fits.Header({"SEXBKGND": 0.0})
+    write_fits_hdus(objects, "LDAC_OBJECTS", _image_header(frame), path)
+
+
+def frame_header(frame: Plane) -> fits.Header:
+    """Return the cards of a frame as SCAMP wants them: its size and its own header.
+
+    Parameters
+    ----------
+    frame : Frame or mosaic
+        Its ``header``, if it has one, are the file's cards; a WCS that is not
+        among them is added.
+    """
+    ny, nx = frame.shape
+    cards = fits.Header()
+    for key, value in (("SIMPLE", True), ("BITPIX", -32), ("NAXIS", 2)):
+        cards[key] = value
+    cards["NAXIS1"], cards["NAXIS2"] = nx, ny
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        for key, value in dict(getattr(frame, "header", {})).items():
+            plain = isinstance(value, bool | int | float | str)
+            if not plain or key in cards or not re.fullmatch(r"[A-Z0-9_-]{1,8}", key):
+                continue
+            try:
+                cards[key] = value
+                str(cards.cards[key])  # what FITS cannot hold shows here
+            except (ValueError, TypeError):
+                cards.remove(key, ignore_missing=True)
+        if frame.wcs is not None and "CTYPE1" not in cards:
+            cards.extend(frame.wcs.to_header(relax=True), update=True)
+    return cards
+
+
+def with_position_errors(table: Table, fwhm: float | None) -> Table:
+    """Return a table with ``xy_err`` [px], estimated from the S/N where no detector states it.
+
+    Parameters
+    ----------
+    table : astropy.table.Table
+        With ``flux`` and ``flux_err``.
+    fwhm : float or None
+        Of the point-spread function [px]. Without it nothing is added.
+
+    Notes
+    -----
+    A Gaussian of flux F and standard deviation s, fitted in noise of sigma a pixel, has the
+    position's variance 8 pi s^4 sigma^2 / F^2 and the flux's 4 pi s^2 sigma^2: the error is
+    sqrt(2) s / (S/N).
+    """
+    if "xy_err" in table.colnames or fwhm is None or not len(table):
+        return table
+    flux, error = np.asarray(table["flux"]), np.asarray(table["flux_err"])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = np.sqrt(2) * fwhm / _FWHM_PER_SIGMA * error / flux
+    known = np.isfinite(spread) & (spread > 0)
+    if not known.any():
+        return table
+    more = Table(table, copy=False)
+    more["xy_err"] = np.where(known, spread, fwhm)
+    return more
+
+
+def _image_header(header: fits.Header) -> bytes:
+    """Return the extension LDAC_IMHEAD: a table of one cell with all cards of a header.
+
+    SCAMP 2.10 takes the cell for a FITS header as it stands in a file: cards of 80
+    characters padded by blanks, in blocks of 36. astropy pads text with null
+    bytes, at which SCAMP crashes, so that the cell is laid out here.
+    """
+    cell = header.tostring(sep="", endcard=True, padding=True).encode("ascii")
+    facts = fits.Header()
+    facts["XTENSION"] = ("BINTABLE", "binary table extension")
+    facts["BITPIX"] = 8
+    facts["NAXIS"] = 2
+    facts["NAXIS1"] = len(cell)
+    facts["NAXIS2"] = 1
+    facts["PCOUNT"] = 0
+    facts["GCOUNT"] = 1
+    facts["TFIELDS"] = 1
+    facts["TTYPE1"] = "Field Header Card"
+    facts["TFORM1"] = f"{len(cell)}A"
+    facts["TDIM1"] = f"(80, {len(cell) // 80})"
+    facts["EXTNAME"] = "LDAC_IMHEAD"
+    return facts.tostring(sep="", endcard=True, padding=True).encode("ascii") + cell
 
 
 _OWN: Final = frozenset(

@@ -14,10 +14,16 @@ from astropy.utils.exceptions import AstropyWarning
 
 from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError, one_line
+from skyduel.core.frame import Plane
 from skyduel.core.io.atomic_files import atomic_path
 from skyduel.core.io.coco import write_coco
 from skyduel.core.io.ds9_regions import write_regions
-from skyduel.core.io.sextractor_tables import write_ascii_head, write_ldac
+from skyduel.core.io.sextractor_tables import (
+    frame_header,
+    with_position_errors,
+    write_ascii_head,
+    write_ldac,
+)
 from skyduel.core.io.tabular.fits_tables import write_fits
 from skyduel.core.io.tabular.parquet_tables import write_parquet
 from skyduel.core.io.tabular.text_tables import write_csv
@@ -65,7 +71,11 @@ UCDS: Final[Mapping[str, str]] = {
 
 
 def write_catalog(
-    catalog: Catalog, path: str | os.PathLike[str], *, overwrite: bool = True
+    catalog: Catalog,
+    path: str | os.PathLike[str],
+    *,
+    overwrite: bool = True,
+    frame: Plane | None = None,
 ) -> None:
     """Write a catalogue, in the format that the ending names, whole or not at all.
 
@@ -80,6 +90,9 @@ def write_catalog(
         loss (SExtractor's to the rounding of adding 1 and of degrees).
     overwrite : bool
         Whether an existing file may be replaced.
+    frame : Frame or mosaic, optional
+        The catalogue's. SExtractor's FITS_LDAC then has its header cards and
+        position errors, as SCAMP wants them.
 
     Raises
     ------
@@ -101,7 +114,11 @@ def write_catalog(
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", AstropyWarning)
-                _WRITERS[kind](catalog.table, temporary)
+                if kind == "SExtractor FITS_LDAC" and frame is not None:
+                    table = with_position_errors(catalog.table, getattr(frame, "fwhm", None))
+                    write_ldac(table, temporary, frame_header(frame))
+                else:
+                    _WRITERS[kind](catalog.table, temporary)
         except (TypeError, ValueError, pa.ArrowException) as error:
             raise BadInputError(
                 str(target), f"columns that {kind} can hold", one_line(error)

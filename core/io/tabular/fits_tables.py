@@ -23,6 +23,8 @@ __all__ = ["null_value", "read_fits", "write_fits", "write_fits_hdus"]
 _YAML_BEGINS: Final = "--BEGIN-ASTROPY-SERIALIZED-COLUMNS--"
 _YAML_ENDS: Final = "--END-ASTROPY-SERIALIZED-COLUMNS--"
 _OBJECTS: Final = "LDAC_OBJECTS"
+# Length of an empty primary HDU [bytes].
+_BLOCK: Final = 2880
 # astrometry.net's kinds of file with pixel positions, and what image2xy writes into its header.
 _FROM_ONE_KINDS: Final = frozenset({"XYLS", "CORR", "AXY"})
 _FROM_ONE_WORDS: Final = "assuming 1,1 is"
@@ -178,14 +180,27 @@ def write_fits(table: Table, path: Path) -> None:
     path.write_bytes(_with_nulls(stream.getvalue(), logicals))
 
 
-def write_fits_hdus(table: Table, name: str, before: Sequence[Any], path: Path) -> None:
-    """Write a table as `write_fits` does, as an extension of a name behind other extensions."""
+def write_fits_hdus(table: Table, name: str, before: bytes, path: Path) -> None:
+    """Write a table as `write_fits` does, as an extension of a name behind other extensions.
+
+    Parameters
+    ----------
+    table : astropy.table.Table
+        As for `write_fits`.
+    name : str
+        The extension's ``EXTNAME``.
+    before : bytes
+        The extensions between the primary HDU and the table, as they stand in a file.
+    path : Path
+        Must not exist.
+    """
     ready, logicals = _ready(table)
     hdu = fits.table_to_hdu(ready)
     hdu.name = name
     stream = io.BytesIO()
-    fits.HDUList([fits.PrimaryHDU(), *before, hdu]).writeto(stream)
-    path.write_bytes(_with_nulls(stream.getvalue(), logicals))
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(stream)
+    content = _with_nulls(stream.getvalue(), logicals)
+    path.write_bytes(content[:_BLOCK] + before + content[_BLOCK:])
 
 
 def _ready(table: Table) -> tuple[Table, dict[str, npt.NDArray[np.bool_]]]:
