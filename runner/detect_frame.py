@@ -123,7 +123,7 @@ def detect_frame(
             mpix = image.shape[0] * image.shape[1] / 1e6
         if fingerprint(*entry.images) != was:
             raise BadInputError(entry.name, "a frame that stays as it is", "one changed meanwhile")
-        write_catalog(found, target, frame=frame or mosaic)
+        write_catalog(found, target, frame=frame or image)
     except UnwritableError:
         raise
     except TooLongError:
