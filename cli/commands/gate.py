@@ -54,7 +54,7 @@ def command(
         str,
         typer.Option(
             metavar="QUANTITY[@POINT]=LOSS,...",
-            help=f"Largest losses let pass: {', '.join(gated())}; m50 is in mag, speed a fraction.",
+            help=f"Largest allowed losses: {', '.join(gated())}; m50 is in mag, speed a fraction.",
         ),
     ],
     detector: Detector = None,
