@@ -26,7 +26,7 @@ from skyduel.run_folder.read_run import Run, load_run
 from skyduel.run_folder.record import DetectorRecord
 from skyduel.run_folder.schema import ALL_GROUPS, EQUAL_PURITY_POINT, LIMITS, NOMINAL_PURITY, PAIRS
 
-__all__ = ["PairedComparison", "RunDetector", "compare_detectors", "run_detector"]
+__all__ = ["PairedComparison", "RunDetector", "compare_detectors", "compare_runs", "run_detector"]
 
 #: Rules of the intervals, not of the matching; those of the first run are used.
 _STATISTICS: Final = ("confidence", "n_bootstrap", "n_thresholds", "seed")
@@ -127,6 +127,35 @@ def run_detector(place: str | Path, detector: str | None = None) -> RunDetector:
             str(path), f"a detector among {', '.join(run.detectors)}", f"{detector!r}{hint}"
         )
     return RunDetector(run, detector)
+
+
+def compare_runs(
+    a: str | Path,
+    b: str | Path,
+    points: Sequence[str] = (EQUAL_PURITY_POINT,),
+    *,
+    common_frames: bool = False,
+) -> PairedComparison:
+    """Compare two detectors of finished runs, given by their paths.
+
+    It is exported as ``skyduel.compare``.
+
+    Parameters
+    ----------
+    a, b : str or Path
+        ``RUN/DETECTOR``, such as ``runs/old/sep``, or ``RUN`` if the run has one detector.
+    points : sequence of str
+        Operating points.
+    common_frames : bool
+        Compare on the frames that both runs have, instead of raising if they differ.
+
+    Raises
+    ------
+    BadInputError
+        If there is no such run or detector, or the two cannot be compared
+        (`compare_detectors`).
+    """
+    return compare_detectors(run_detector(a), run_detector(b), points, common_frames=common_frames)
 
 
 def compare_detectors(

@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from skyduel.core.registry import make_detector
     from skyduel.evaluation.score_two_catalogs import score_catalogs
     from skyduel.reports.report import write_report
-    from skyduel.run_folder.compare_runs import compare_detectors
+    from skyduel.run_folder.compare_runs import compare_runs as compare
     from skyduel.run_folder.read_run import load_run
-    from skyduel.runner.run import RunPlan, run
+    from skyduel.runner.api import run_detectors as run
     from skyduel.simulation.scene import simulate
 
+#: Module and, where it differs, name there of every exported name.
 _HOME = {
     "Catalog": "core.catalog",
     "Frame": "core.frame",
-    "RunPlan": "runner.run",
-    "compare_detectors": "run_folder.compare_runs",
+    "compare": "run_folder.compare_runs:compare_runs",
     "load_run": "run_folder.read_run",
     "make_detector": "core.registry",
     "read_catalog": "core.io.tables",
     "read_frame": "core.io.frames",
-    "run": "runner.run",
+    "run": "runner.api:run_detectors",
     "score_catalogs": "evaluation.score_two_catalogs",
     "simulate": "simulation.scene",
     "write_report": "reports.report",
@@ -38,8 +38,7 @@ _HOME = {
 __all__ = [
     "Catalog",
     "Frame",
-    "RunPlan",
-    "compare_detectors",
+    "compare",
     "load_run",
     "make_detector",
     "read_catalog",
@@ -54,7 +53,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    module, _, attribute = _HOME[name].partition(":")
+    value = getattr(import_module(f"{__name__}.{module}"), attribute or name)
     globals()[name] = value
     return value
 
