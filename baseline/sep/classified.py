@@ -25,7 +25,7 @@ def sep_classified(**settings: Any) -> SepDetector:
     Notes
     -----
     Boosted trees on eight shape parameters (`skyduel.baseline.sep.shape_classifier.FEATURES`),
-    trained on simulated frames by ``benchmarks/accuracy/classifier.py``, where the
+    trained on simulated frames by ``benchmarks/accuracy/train_shape_classifier.py``, where the
     confusion on frames kept apart is printed beside that of the rule
     (`skyduel.baseline.shapes.classify`).
     """

@@ -18,7 +18,7 @@ from skyduel.core.frame import Frame
 @pytest.fixture(scope="module")
 def benchmark():
     spec = importlib.util.spec_from_file_location(
-        "classifier_benchmark", ROOT / "benchmarks" / "accuracy" / "classifier.py"
+        "train_shape_classifier", ROOT / "benchmarks" / "accuracy" / "train_shape_classifier.py"
     )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

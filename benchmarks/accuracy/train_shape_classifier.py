@@ -1,6 +1,6 @@
 """Train the shape classifier and measure it on held-out frames.
 
-``python benchmarks/accuracy/classifier.py TRAIN HELD-OUT``
+``python benchmarks/accuracy/train_shape_classifier.py TRAIN HELD-OUT``
 
 TRAIN and HELD-OUT are folders made by ``skyduel simulate`` with different seeds.
 Detections of `sep-matched` within 2 px of a point's truth, or within 2 px of a streak's
