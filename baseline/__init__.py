@@ -1,4 +1,4 @@
-"""Classical detectors behind the same call as every other one."""
+"""Classical detectors: SEP, the SExtractor program, DAOFIND and photutils' segmentation."""
 
 from skyduel.baseline.errors import DetectionError
 from skyduel.baseline.sep.detector import SepDetector, sep_default, sep_matched

@@ -1,4 +1,4 @@
-"""Matched-filter peaks as DAOFIND finds them, through photutils."""
+"""The detector ``daofind``: peaks of the matched filter by photutils' DAOStarFinder."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class DaofindSettings(BaseModel):
 
 @dataclass(frozen=True)
 class Daofind:
-    """Peaks of the filtered frame.
+    """Detect the peaks of the filtered frame.
 
     Parameters
     ----------
@@ -98,27 +98,27 @@ class Daofind:
 
     Notes
     -----
-    Stetson 1987, PASP 99, 191. The frame is handed over less its background
-    and divided by the local noise, so that one threshold means one
-    signal-to-noise everywhere. Every detection is a point: streaks are not
-    DAOFIND's business.
+    The algorithm is DAOFIND (Stetson 1987, PASP 99, 191). Its input is the frame minus
+    the background, divided by the local noise, so that a threshold means the same
+    signal-to-noise everywhere. Every detection is a point source: DAOFIND does not
+    detect streaks.
     """
 
     name: str
     settings: DaofindSettings
 
     def __call__(self, frame: Frame) -> Catalog:
-        """Return what was found on one frame.
+        """Return the detections on one frame.
 
         Parameters
         ----------
         frame : Frame
-            Left unchanged. Masked pixels take no part and hold no peak.
+            Left unchanged. Masked pixels are not used and hold no peak.
 
         Returns
         -------
         Catalog
-            One row a peak; ``x``, ``y`` from fits to the marginal sums, 0-based
+            One row per peak; ``x``, ``y`` from fits to the marginal sums, 0-based
             px; ``score`` a signal-to-noise (`DaofindSettings.score`); fluxes
             are those of the common forced aperture.
         """
@@ -129,13 +129,13 @@ class Daofind:
 
     @property
     def tuning_space(self) -> Space:
-        """What may be chosen on a calibration split; see `DAOFIND_SPACE`."""
+        """Settings that may be tuned on a calibration split: `DAOFIND_SPACE`."""
         return DAOFIND_SPACE
 
     def variants(self, frame: Frame, changes: Sequence[Mapping[str, Any]]) -> Iterator[Catalog]:
-        """Yield the catalogue under each of several changes of settings, without fluxes.
+        """Yield the catalogue for each of several changes of settings, without fluxes.
 
-        The whitened frame is made once for all variants of one mesh.
+        The whitened frame is computed once for all variants with the same mesh.
         """
         skies: dict[tuple[int, int], tuple[npt.NDArray[Any], npt.NDArray[Any]]] = {}
         for change in changes:
@@ -180,7 +180,7 @@ def _daofind_peaks(
         min_separation=chosen.min_separation_fwhm * fwhm,
     )
     with warnings.catch_warnings():
-        # Nothing found is an answer here.
+        # An empty result is no reason for a warning.
         warnings.simplefilter("ignore", NoDetectionsWarning)
         peaks = finder(whitened, mask=bad if bad.any() else None)
     if peaks is None:
@@ -188,7 +188,7 @@ def _daofind_peaks(
     ny, nx = whitened.shape
     x = np.clip(np.asarray(peaks["x_centroid"], dtype=np.float64), -0.5, nx - 0.5)
     y = np.clip(np.asarray(peaks["y_centroid"], dtype=np.float64), -0.5, ny - 0.5)
-    # Its magnitude is that of the peak over the threshold.
+    # photutils' magnitude is that of the ratio of the peak and the threshold.
     return x, y, chosen.threshold * 10.0 ** (-0.4 * np.asarray(peaks["daofind_mag"]))
 
 
@@ -198,7 +198,7 @@ def _matched_peaks(
     chosen: DaofindSettings,
     fwhm: float,
 ) -> tuple[Floats, Floats, Floats]:
-    """Return x, y [px] and height of the local maxima of a map, each from a parabola."""
+    """Return x, y [px] and height of the local maxima of a map, positions by parabolas."""
     reach = max(1.5, chosen.min_separation_fwhm * fwhm)
     half = int(reach)
     dy, dx = np.mgrid[-half : half + 1, -half : half + 1]
@@ -206,7 +206,7 @@ def _matched_peaks(
     peak = (snr >= highest) & (snr >= chosen.threshold) & ~bad
     label, _ = find_patches(peak, np.ones((3, 3)))
     row, column = np.nonzero(peak)
-    # A flat top is one source, at its first pixel.
+    # A plateau is one source, at its first pixel.
     _, first = np.unique(label[row, column], return_index=True)
     row, column = row[first], column[first]
     padded = np.pad(snr.astype(np.float64), 1, mode="edge")
@@ -217,7 +217,7 @@ def _matched_peaks(
 
 
 def _vertex(before: Floats, at: Floats, after: Floats) -> Floats:
-    """Return where a parabola through three neighbouring values has its top, in [-1/2, 1/2]."""
+    """Return the vertex of a parabola through three neighbouring values, in [-1/2, 1/2]."""
     bend = 2.0 * at - before - after
     with np.errstate(divide="ignore", invalid="ignore"):
         top = np.where(bend > 0, (after - before) / (2.0 * bend), 0.0)

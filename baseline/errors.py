@@ -1,4 +1,4 @@
-"""What a classical detector raises when it cannot finish a frame."""
+"""The error that a classical detector raises when it fails on a frame."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["DetectionError"]
 
 
 class DetectionError(SkyduelError):
-    """A detector that gave up on one frame; the run goes on with the others.
+    """Raised when a detector fails on one frame; the run continues with the others.
 
     Parameters
     ----------

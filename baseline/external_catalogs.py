@@ -1,4 +1,4 @@
-"""A detector whose catalogues were made elsewhere and lie in a folder."""
+"""The detector ``file``: reads catalogues that another program made."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _COMPRESSED: Final = (".gz", ".bz2", ".xz")
 
 
 class FileSettings(BaseModel):
-    """Where the catalogues of a detector that ran elsewhere are.
+    """Settings of the detector ``file``.
 
     Parameters
     ----------
     folder : Path
-        One catalogue a frame, named as the frame is, in any format that
+        One catalogue per frame, named like the frame, in any format that
         `skyduel.core.io.tables.read_catalog` reads.
     name : str
         The detector's name in tables and figures.
@@ -48,7 +48,7 @@ class FileSettings(BaseModel):
 
 @dataclass(frozen=True)
 class CatalogFiles:
-    """Hand in the catalogue that lies in a folder under the frame's name.
+    """Read the catalogue with the name of the frame from a folder.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ class CatalogFiles:
 
 
 def catalog_files(**settings: Any) -> CatalogFiles:
-    """Return the detector ``file``, which hands in catalogues made elsewhere.
+    """Return the detector ``file``, which reads catalogues that another program made.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def catalog_files(**settings: Any) -> CatalogFiles:
     Raises
     ------
     BadInputError
-        For an unknown setting, or a folder that is missing or is none.
+        For an unknown setting, or a folder that is missing or is a file.
     """
     chosen = build_settings(FileSettings, "detector file", settings)
     if not chosen.folder.is_dir():
@@ -115,7 +115,7 @@ def catalog_files(**settings: Any) -> CatalogFiles:
 
 
 def _stems(path: Path) -> set[str]:
-    """Return what a catalogue's file may be called after: its name without endings."""
+    """Return the frame names that a file may belong to: its name without endings."""
     if path.suffix.lower() in _COMPRESSED:
         path = path.with_suffix("")
     return {path.stem, frame_name(path.stem)}

@@ -1,4 +1,4 @@
-"""Detection filters, and the signal-to-noise map that gives every detection its score."""
+"""Detection filters, and the signal-to-noise map from which detections get their score."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def gaussian_profile(fwhm_px: float) -> npt.NDArray[np.float64]:
         raise BadInputError("kernel FWHM", "a positive number of px", repr(fwhm_px))
     sigma = fwhm_px / FWHM_PER_SIGMA
     half = max(1, int(np.ceil(3.0 * sigma)))
-    # In float64 the square of a tiny sigma is still no problem: exp underflows to 0.
+    # A tiny sigma is harmless in float64: exp underflows to 0.
     profile = np.exp(-0.5 * (np.arange(-half, half + 1) / sigma) ** 2)
     return np.asarray(profile / profile.sum())
 
@@ -68,11 +68,11 @@ def snr_map(
     Parameters
     ----------
     data : ndarray, shape (ny, nx)
-        Image less its background.
+        Image minus its background.
     rms : ndarray, shape (ny, nx)
         Noise of the background in the same unit, > 0.
     bad : ndarray of bool, shape (ny, nx)
-        Pixels that carry no information.
+        Pixels without information.
     fwhm_px : float
         FWHM of the Gaussian filter ``k`` [px].
 
@@ -80,15 +80,15 @@ def snr_map(
     -------
     ndarray of float32, shape (ny, nx)
         ``sum(k*d/v) / sqrt(sum(k**2/v))`` with ``v = rms**2``, and ``1/v = 0``
-        in bad pixels and beyond the edges; where the noise is even and no
-        pixel is bad, that is ``conv(d, k) / (rms * sqrt(sum(k**2)))``. It is 0
-        where every pixel under the filter is bad.
+        in bad pixels and beyond the edges. With uniform noise and no bad pixel
+        this is ``conv(d, k) / (rms * sqrt(sum(k**2)))``. The value is 0 where
+        every pixel under the filter is bad.
 
     Notes
     -----
-    The best linear statistic for a source of shape ``k`` in white noise
-    (e.g. Zackay & Ofek 2017, ApJ 836, 187, section 2). Noise of the source
-    itself is left out, so that it says how surely there is something.
+    This is the optimal linear statistic for a source of shape ``k`` in white noise
+    (e.g. Zackay & Ofek 2017, ApJ 836, 187, section 2). The photon noise of the source
+    itself is left out: the value is the significance of a detection.
     """
     profile = gaussian_profile(fwhm_px)
     weight = np.where(bad, 0.0, 1.0 / np.square(rms, dtype=np.float64))
@@ -108,7 +108,7 @@ def peak_snr(
 ) -> npt.NDArray[np.float64]:
     """Return the largest value in the 3 by 3 px around each position, shape (n,).
 
-    Positions are 0-based px and are taken to the nearest pixel of the frame.
+    Positions are 0-based [px] and are rounded to the nearest pixel of the frame.
     """
     ny, nx = snr.shape
     column = np.clip(np.rint(x).astype(np.intp), 0, nx - 1)
@@ -120,6 +120,6 @@ def peak_snr(
 def _filter(
     image: npt.NDArray[np.float64], profile: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Return the image filtered along both axes, nothing beyond the edges."""
+    """Filter an image along both axes, with zeros beyond the edges."""
     once = correlate1d(image, profile, axis=0, mode="constant")
     return np.asarray(correlate1d(once, profile, axis=1, mode="constant"))

@@ -1,4 +1,4 @@
-"""Segmentation and deblending as photutils does it."""
+"""The detector ``photutils-source-finder``: segmentation and deblending by photutils."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class SourceFinderSettings(BaseModel):
 
 @dataclass(frozen=True)
 class PhotutilsFinder:
-    """Connected pixels above a threshold, parted by photutils' watershed.
+    """Detect connected pixels above a threshold, deblended by photutils' watershed.
 
     Parameters
     ----------
@@ -80,17 +80,17 @@ class PhotutilsFinder:
     Notes
     -----
     The threshold is applied to the map of matched-filter signal-to-noise
-    (`skyduel.baseline.filters.snr_map`), so that it means one thing everywhere; its
-    default and the operating point are those of ``sep-matched``, for a like
-    comparison. Unlike SExtractor, photutils parts a blend by watershed at the
-    saddle and shares no pixel out at random.
+    (`skyduel.baseline.filters.snr_map`), so that it means the same everywhere. Its
+    default and the operating point are those of ``sep-matched``, so that the two can be
+    compared. Unlike SExtractor, photutils divides a blend by watershed at the
+    saddle and assigns no pixel at random.
     """
 
     name: str
     settings: SourceFinderSettings
 
     def __call__(self, frame: Frame) -> Catalog:
-        """Return what was found on one frame.
+        """Return the detections on one frame.
 
         Parameters
         ----------
@@ -102,7 +102,7 @@ class PhotutilsFinder:
         Catalog
             In photutils' order. ``x``, ``y`` are centroids within the segment
             on the filtered image, 0-based px; ``score`` the peak matched-filter
-            signal-to-noise as for SEP; ``flags`` 2 where a blend was parted.
+            signal-to-noise as for SEP; ``flags`` 2 where a blend was divided.
 
         Raises
         ------
@@ -122,7 +122,7 @@ class PhotutilsFinder:
         }
         try:
             measured = _measure(chosen, frame, residual, sky.rms, snr)
-        except Exception as error:  # photutils raises plain errors on data it cannot part
+        except Exception as error:  # photutils raises plain errors on data that it cannot divide
             raise DetectionError(frame.name, f"photutils: {one_line(error)}") from error
         if measured is None:
             return Catalog.build(source=self.name, meta=meta, x=np.zeros(0), y=np.zeros(0))
@@ -189,7 +189,7 @@ def _measure(
     if frame.gain is not None:
         variance = variance + np.maximum(residual, 0.0) / frame.gain
     with warnings.catch_warnings():
-        # Nothing found is an answer here, and so is a blend of other levels than asked for.
+        # Neither an empty result nor a change of the deblending levels deserves a warning.
         warnings.simplefilter("ignore", NoDetectionsWarning)
         warnings.simplefilter("ignore", AstropyUserWarning)
         segments = finder(snr, chosen.threshold, mask=bad)
@@ -211,7 +211,7 @@ def _measure(
     labels = np.asarray(objects.labels)
     parted = _parted(np.asarray(segments.data), labels, snr >= chosen.threshold)
     found = {name: np.asarray(values, dtype=np.float64) for name, values in plain.items()}
-    # A few pixels in a row have no width.
+    # A single row of pixels has no width.
     for name in ("a", "b", "theta"):
         found[name] = np.nan_to_num(found[name])
     # The barycentre of a map that is negative somewhere may lie anywhere.
@@ -233,7 +233,7 @@ def _measure(
 def _parted(
     segments: npt.NDArray[Any], labels: npt.NDArray[Any], above: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.bool_]:
-    """Return which segments share their island above the threshold with another, shape (n,)."""
+    """Return True for each segment that shares its connected pixels with another, shape (n,)."""
     island, _ = islands(above & (segments > 0), np.ones((3, 3)))
     rows, columns = np.nonzero(segments)
     number = np.zeros(int(segments.max()) + 1, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""SExtractor's own files: ``.sex`` settings, ``.conv`` filters and ``.param`` lists."""
+"""Read SExtractor's files: ``.sex`` settings, ``.conv`` filters and ``.param`` lists."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ _BETWEEN: Final = re.compile(r"[\s=,\"]+")
 
 @dataclass(frozen=True)
 class ConvFilter:
-    """A detection filter as its file states it.
+    """A detection filter from its file.
 
     Parameters
     ----------
     values : tuple of tuple of float
         Rows, the first is the lowest.
     normalised : bool
-        Whether the program divides it by its sum (``CONV NORM``).
+        True if the program divides it by its sum (``CONV NORM``).
     """
 
     values: tuple[tuple[float, ...], ...]
@@ -59,14 +59,14 @@ class ConvFilter:
 
 
 def read_sex(path: str | os.PathLike[str]) -> dict[str, tuple[str, ...]]:
-    """Return the settings in a ``.sex`` file: keyword to its values as text.
+    """Read the settings in a ``.sex`` file: keyword to its values as text.
 
     Parameters
     ----------
     path : path
         Lines ``KEYWORD value[, value ...]``; ``#`` begins a comment. As in
-        the program, a keyword's case does not matter, the last of two
-        counts, and nothing continues on the next line.
+        the program, keywords are not case-sensitive, the last of two values
+        counts, and a value does not continue on the next line.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def read_sex(path: str | os.PathLike[str]) -> dict[str, tuple[str, ...]]:
 
 
 def read_conv(path: str | os.PathLike[str]) -> ConvFilter:
-    """Return the filter in a ``.conv`` file.
+    """Read the filter in a ``.conv`` file.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def read_conv(path: str | os.PathLike[str]) -> ConvFilter:
 
 
 def read_param(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Return the columns that a ``.param`` file asks for, in its order, each once.
+    """Read the names of the columns in a ``.param`` file, in its order, each once.
 
     A vector keeps its length: ``FLUX_APER(3)``.
 
@@ -140,7 +140,7 @@ def read_param(path: str | os.PathLike[str]) -> tuple[str, ...]:
     """
     names: dict[str, None] = {}
     for number, line in _lines(path, "a list of columns"):
-        # A vector's lengths may have been taken apart: VIGNET(35,35).
+        # The two lengths of a vector may have been split: VIGNET(35,35).
         name = ("," if "(" in line[0] else " ").join(line).upper()
         if not re.fullmatch(r"[A-Z][A-Z0-9_]*(\([0-9]{1,6}(,[0-9]{1,6})?\))?", name):
             raise BadInputError(
@@ -151,7 +151,7 @@ def read_param(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
 
 def locate(name: str, beside: Path, source: str) -> Path:
-    """Return a file that a ``.sex`` file names: beside it first, then from the working folder.
+    """Find a file that a ``.sex`` file names: beside it, then in the working folder.
 
     ``$NAME`` is replaced from the environment, as the program does.
 

@@ -1,4 +1,4 @@
-"""The SExtractor program itself, behind the same call as every other detector."""
+"""The detector ``source-extractor``: runs the SExtractor program."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 # compiled into it, which applies to everything else.
 _SHIPPED: Final[Mapping[str, str]] = {"DETECT_MINAREA": "3"}
 _DEFAULT_CONV: Final = "CONV NORM\n1 2 1\n2 4 2\n1 2 1\n"
-# What we need of the program, whatever the settings say.
+# Keywords that this module needs and that override the settings.
 _OURS: Final[Mapping[str, str]] = {
     "CATALOG_NAME": "found.fits",
     "CATALOG_TYPE": "FITS_LDAC",
@@ -70,13 +70,13 @@ _COLUMNS: Final = (
 )
 # Keywords that name files for the program to read.
 _FILES: Final = ("FILTER_NAME", "STARNNW_NAME", "PSF_NAME", "SOM_NAME", "ASSOC_NAME")
-# Those that belong to one frame and come with it.
+# Keywords that name images of one frame.
 _PER_FRAME: Final = ("WEIGHT_IMAGE", "FLAG_IMAGE", "DGEO_IMAGE")
 _ESCAPES: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 class SExtractorSettings(BaseModel):
-    """How the SExtractor program is run.
+    """Settings of the detector ``source-extractor``.
 
     Parameters
     ----------
@@ -137,16 +137,16 @@ class SExtractor:
     program : str
         Path of the program.
     program_version : str
-        What it says of itself.
+        The version that it states.
     name : str
         Name shown in tables and figures.
 
     Notes
     -----
     The frame goes to the program as a FITS file of float32 with its gain and
-    saturation level in the header, where they stand above the settings as they
-    do for anybody's frame. Masked pixels, if there are any, have weight 0 in a
-    map of ones (WEIGHT_TYPE MAP_WEIGHT), over which the program interpolates.
+    saturation level in the header, where they override the settings, as in any
+    frame. Masked pixels, if there are any, have weight 0 in a map of ones
+    (WEIGHT_TYPE MAP_WEIGHT), and the program interpolates over them.
     """
 
     settings: SExtractorSettings
@@ -155,7 +155,7 @@ class SExtractor:
     name: str = "source-extractor"
 
     def __call__(self, frame: Frame) -> Catalog:
-        """Return what the program found on one frame.
+        """Return the detections of the program on one frame.
 
         Parameters
         ----------
@@ -210,7 +210,7 @@ class SExtractor:
         (folder / "used.param").write_text("\n".join(wanted) + "\n")
 
     def _run(self, frame: str, folder: Path) -> tuple[str, ...]:
-        """Run the program; return its warnings, each once."""
+        """Run the program and return its warnings, each once."""
         try:
             done = subprocess.run(
                 [self.program, "image.fits", "-c", "used.sex"],
@@ -241,7 +241,7 @@ class SExtractor:
         return tuple(dict.fromkeys(line for line in said if line.startswith("WARNING")))
 
     def _catalog(self, frame: Frame, rows: Table, warned: tuple[str, ...]) -> Catalog:
-        """Return the program's rows in the schema."""
+        """Convert the program's rows to the catalogue schema."""
         chosen = self.settings
         fwhm = resolve_fwhm(frame, chosen.kernel_fwhm_px)
         meta = {
@@ -297,7 +297,7 @@ def source_extractor(**settings: Any) -> SExtractor:
     ----------
     **settings
         Fields of `SExtractorSettings`, and any keyword of the program
-        (``DETECT_THRESH=1.2``), which stands above the ``config``'s.
+        (``DETECT_THRESH=1.2``), which overrides that of ``config``.
 
     Raises
     ------
@@ -326,7 +326,7 @@ def source_extractor(**settings: Any) -> SExtractor:
 
 
 def _resolved(chosen: SExtractorSettings, keywords: Mapping[str, Any]) -> SExtractorSettings:
-    """Return the settings with the files that they name read and found."""
+    """Return the settings with the files that they name located and hashed."""
     given: dict[str, str] = {}
     folder = Path()
     if chosen.config is None:
@@ -423,17 +423,17 @@ def _flux_columns(chosen: SExtractorSettings) -> tuple[str, str]:
     return f"FLUX_{suffix}", f"FLUXERR_{suffix}"
 
 
-# -- what the program left -------------------------------------------------------------
+# -- the output of the program -------------------------------------------------------------
 
 
 def _lines(stderr: bytes) -> list[str]:
-    """Return what the program said, without its cursor movements and marks."""
+    """Return the lines of the program's output, without cursor movements and marks."""
     text = _ESCAPES.sub("\n", stderr.decode("utf-8", "replace"))
     return [line for raw in text.splitlines() if (line := raw.strip(" >\t\r"))]
 
 
 def _first_error(said: list[str]) -> str:
-    """Return the first line about an error, or the last line there is."""
+    """Return the first line about an error, or else the last line."""
     for line in said:
         if "error" in line.lower():
             return re.sub(r"^\*?error\*?:?\s*", "", line, flags=re.IGNORECASE)[:200] or line

@@ -1,4 +1,4 @@
-"""The traditional way to tell streaks from points: a classifier on SEP's shape parameters."""
+"""The detector ``sep-classified``: streaks and points by a classifier on SEP's shapes."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def sep_classified(**settings: Any) -> SepDetector:
     Notes
     -----
     Boosted trees on eight shape parameters (`skyduel.baseline.sep.shape_classifier.FEATURES`),
-    trained on simulated frames by ``benchmarks/accuracy/train_shape_classifier.py``, where the
-    confusion on frames kept apart is printed beside that of the rule
+    trained on simulated frames by ``benchmarks/accuracy/train_shape_classifier.py``, which prints
+    the confusion on held-out frames beside that of the rule
     (`skyduel.baseline.shapes.classify`).
     """
     made = sep_matched(**{"classifier": "trained", **settings})

@@ -1,4 +1,4 @@
-"""SEP after the usual cleaning."""
+"""The detector ``sep-cleaned``: SEP after the usual cleaning of a frame."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ class CleanedSep:
     settings: CleanedSepSettings
 
     def __call__(self, frame: Frame) -> Catalog:
-        """Return what SEP finds on the cleaned frame; columns as `SepDetector` returns them.
+        """Return the detections of SEP on the cleaned frame, with the columns of `SepDetector`.
 
-        A detection needs a pixel that the cleaning left alone, and its score
-        counts such pixels only, so that what was cleaned is not found.
+        A detection needs at least one pixel that the cleaning did not change, and its
+        score uses such pixels only, so that a cleaned artefact is not detected.
         """
         return SepDetector(self.name, self.settings)(clean(frame, self.settings))
 
     @property
     def tuning_space(self) -> Space:
-        """What may be chosen on a calibration split; see `skyduel.baseline.sep.tuning_space`."""
+        """Settings that may be tuned: see `skyduel.baseline.sep.tuning_space`."""
         return {**sep_space(self.settings), **CLEANING_SPACE}
 
     def variants(self, frame: Frame, changes: Sequence[Mapping[str, Any]]) -> Iterator[Catalog]:
-        """Yield the catalogue under each of several changes of settings, as calls would.
+        """Yield the catalogue for each of several changes of settings.
 
-        Variants that clean alike are handled together; catalogues come in the
-        order of ``changes`` all the same.
+        Variants with the same cleaning share one cleaned frame. The catalogues come in the
+        order of ``changes``.
         """
         everyone = [
             build_settings(CleanedSepSettings, f"detector {self.name}", change, self.settings)
@@ -78,7 +78,7 @@ _SEP_FIELDS: Final = set(SepSettings.model_fields)
 
 
 def sep_cleaned(**settings: Any) -> CleanedSep:
-    """Return ``sep-cleaned``: what an astronomer does first, then ``sep-matched``.
+    """Return ``sep-cleaned``: the usual cleaning of a frame, then ``sep-matched``.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The usual cleaning before detection: bad lines and smear, then cosmic rays and hot pixels."""
+"""Clean a frame before detection: bad lines and smear, then cosmic rays and hot pixels."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PAD_PX: Final = 4
 
 
 class CleaningSettings(BaseModel):
-    """How a frame is cleaned before detection."""
+    """Settings of the cleaning of a frame before detection."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -60,28 +60,27 @@ class CleaningSettings(BaseModel):
 
 
 def clean(frame: Frame, settings: CleaningSettings | None = None) -> Frame:
-    """Return the frame without its bad lines and cosmic rays.
+    """Remove the bad lines and the cosmic rays from a frame.
 
     Parameters
     ----------
     frame : Frame
         Left unchanged.
     settings : CleaningSettings, optional
-        What is cleaned, and how readily.
+        Which steps are taken, and their thresholds.
 
     Returns
     -------
     Frame
-        The same facts; smear and offsets of lines subtracted, and the mask
-        grown by what could not be restored: dead or noisy lines, cosmic rays,
-        hot pixels. Masked pixels keep a plausible value, but whoever honours
-        the mask takes nothing from them, so that a cleaned place can't be
-        a detection.
+        With the same metadata. Smear and offsets of lines are subtracted. The mask
+        also covers the pixels that could not be restored: dead or noisy lines, cosmic
+        rays, hot pixels. Masked pixels get a plausible value; a detector that uses
+        the mask detects nothing there.
 
     Notes
     -----
-    Lines go first: to L.A.Cosmic a bright column is a cosmic ray as long as
-    the frame.
+    Lines are cleaned first, because L.A.Cosmic takes a bright column for a cosmic ray
+    as long as the frame.
     """
     chosen = settings or CleaningSettings()
     if chosen.lines:
@@ -90,15 +89,14 @@ def clean(frame: Frame, settings: CleaningSettings | None = None) -> Frame:
 
 
 def clean_lines(frame: Frame, settings: CleaningSettings) -> Frame:
-    """Return the frame with rows and columns that stand off the sky put right or masked.
+    """Correct or mask the rows and columns that differ from the sky.
 
-    The median of every line of the image less its background is held against
-    the running median of its 15 neighbours on either side. What stands out by
-    more than ``line_sigma`` standard errors is subtracted from the line (the
-    charge smeared along it lies on every pixel alike); a line that is off by
-    more than ``bad_line_sigma`` times the noise of a pixel, dead or noisy is
-    masked. Columns first, then rows; a frame of fewer than 8 lines is left as
-    it is.
+    The median of every line of the image minus its background is compared with
+    the running median of its 15 neighbours on either side. A difference of more than
+    ``line_sigma`` standard errors is subtracted from the line (charge smeared along a
+    line adds the same to every pixel). A line that differs by more than
+    ``bad_line_sigma`` times the noise of a pixel, or is dead or noisy, is masked.
+    Columns are treated before rows. A frame of fewer than 8 lines is returned unchanged.
     """
     background = estimate_background(frame)
     data = frame.data.astype(np.float64)
@@ -109,7 +107,7 @@ def clean_lines(frame: Frame, settings: CleaningSettings) -> Frame:
         where = np.expand_dims(offset, axis)
         data -= where * background.rms
         mask |= np.expand_dims(dead, axis)
-    if mask.all():  # nothing left to detect on; better uncleaned than no frame
+    if mask.all():  # an uncleaned frame is better than one without any pixel
         return frame
     return frame.with_(data=data.astype(np.float32), mask=mask)
 
@@ -117,7 +115,7 @@ def clean_lines(frame: Frame, settings: CleaningSettings) -> Frame:
 def _lines_off(
     residual: Floats, axis: int, settings: CleaningSettings
 ) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Return by how much each line is off, in units of the noise, and which are dead."""
+    """Return the offset of each line, in units of the noise, and True for each dead line."""
     lines = residual if axis == 1 else residual.T
     n_lines = lines.shape[0]
     usable = np.isfinite(lines).sum(axis=1)
@@ -142,18 +140,18 @@ def _lines_off(
 
 
 def clean_cosmics(frame: Frame, settings: CleaningSettings) -> Frame:
-    """Return the frame with cosmic rays and hot pixels replaced and masked.
+    """Replace and mask the cosmic rays and hot pixels of a frame.
 
-    L.A.Cosmic (van Dokkum 2001, PASP 113, 1420) through astroscrappy. The
-    variance it is given is the measured noise of the sky, which holds the read
-    noise, plus that of the sources where the gain is known; so a frame whose
-    sky was subtracted is cleaned alike. Frames smaller than 7 px are left as
-    they are.
+    They are found by L.A.Cosmic (van Dokkum 2001, PASP 113, 1420) through astroscrappy.
+    The variance is the measured noise of the sky, which includes the read noise, plus
+    the photon noise of the sources where the gain is known. A frame whose sky was
+    subtracted is therefore cleaned in the same way. Frames smaller than 7 px are
+    returned unchanged.
     """
     if min(frame.shape) < _SMALLEST_PX:
         return frame
     background = estimate_background(frame)
-    # Single precision in there: physical units would vanish.
+    # L.A.Cosmic computes in single precision, where small physical units underflow.
     unit = float(2.0 ** np.round(np.log2(background.global_rms)))
     data = np.clip((frame.data - background.level) / unit, -1e15, 1e15).astype(np.float32)
     variance = np.square(background.rms / unit, dtype=np.float32)
@@ -162,7 +160,7 @@ def clean_cosmics(frame: Frame, settings: CleaningSettings) -> Frame:
     level = np.inf
     if frame.saturation is not None:
         level = (frame.saturation - background.global_level) / unit
-    # L.A.Cosmic doesn't look at the outermost pixels; mirrored ones let it.
+    # L.A.Cosmic skips the outermost pixels, so the frame is padded with mirrored ones.
     inner = (slice(_PAD_PX, -_PAD_PX), slice(_PAD_PX, -_PAD_PX))
     cosmic, cleaned = astroscrappy.detect_cosmics(
         np.pad(data, _PAD_PX, mode="symmetric"),

@@ -1,4 +1,4 @@
-"""SExtractor's detection through SEP: two contestants that differ in how they threshold."""
+"""The detectors ``sep`` and ``sep-matched``: SExtractor's algorithm by SEP, two thresholds."""
 
 from __future__ import annotations
 
@@ -59,21 +59,20 @@ class SepDetector:
     Notes
     -----
     The background is `skyduel.core.measure.background.estimate_background`. Masked pixels
-    are set to the background before detection rather than handed to SEP as a
-    mask, for SEP forgets the mask in the first rows (half the filter's
-    height), and in an array of noise its 1e30 for a masked pixel enters the
-    mean threshold of every object that touches one, which then is neither
-    deblended nor cleaned. An object without a single unmasked pixel is the
-    filter's smear and is left out.
+    are set to the background before detection and not passed to SEP as a mask: SEP
+    ignores the mask in the first rows (half the filter's height), and in an array of
+    noise its 1e30 for a masked pixel enters the mean threshold of every object that
+    touches one, which is then neither deblended nor cleaned. An object without any
+    unmasked pixel is an artefact of the filter and is left out.
 
-    A streak cut up by deblending stays cut up: that is SExtractor's answer.
+    A streak that deblending divides stays divided, as in SExtractor.
     """
 
     name: str
     settings: SepSettings
 
     def __call__(self, frame: Frame) -> Catalog:
-        """Return what was found on one frame.
+        """Return the detections on one frame.
 
         Parameters
         ----------
@@ -83,7 +82,7 @@ class SepDetector:
         Returns
         -------
         Catalog
-            One row a detection, in SEP's order. ``x``, ``y`` are windowed
+            One row per detection, in SEP's order. ``x``, ``y`` are windowed
             positions (XWIN) for points, where the window converged on the
             object, and barycentres otherwise and for streaks; 0-based px.
             ``score`` is the peak matched-filter signal-to-noise
@@ -96,19 +95,19 @@ class SepDetector:
         Raises
         ------
         DetectionError
-            If SEP fails on this frame even with its limits raised.
+            If SEP fails on this frame even after its limits were raised.
         """
         return self._detect(frame, self.settings, _Stages(frame))
 
     @property
     def tuning_space(self) -> Space:
-        """What may be chosen on a calibration split; see `skyduel.baseline.sep.tuning_space`."""
+        """Settings that may be tuned: see `skyduel.baseline.sep.tuning_space`."""
         return sep_space(self.settings)
 
     def variants(self, frame: Frame, changes: Sequence[Mapping[str, Any]]) -> Iterator[Catalog]:
-        """Yield the catalogue under each of several changes of settings, as calls would.
+        """Yield the catalogue for each of several changes of settings.
 
-        The background and the signal-to-noise maps of one frame are made once
+        The background and the signal-to-noise maps of a frame are computed once
         for all variants that share them.
         """
         stages = _Stages(frame)
@@ -187,7 +186,7 @@ class SepDetector:
 
 @dataclass(frozen=True, eq=False)
 class _Sky:
-    """A frame less its background, and the noise, in units in which SEP keeps its digits."""
+    """A frame minus its background, and the noise, in units that suit single precision."""
 
     data: npt.NDArray[np.float32]
     rms: npt.NDArray[np.float32]
@@ -204,7 +203,7 @@ def _mesh(chosen: SepSettings) -> tuple[int, int, bool]:
 
 
 class _Stages:
-    """What variants of the settings share on one frame, made when first asked for."""
+    """Intermediate images of one frame, computed on first use and shared by variants."""
 
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
@@ -212,7 +211,7 @@ class _Stages:
         self._maps: dict[tuple[int, int, bool, float], npt.NDArray[np.float32]] = {}
 
     def sky(self, chosen: SepSettings) -> _Sky:
-        """Return the frame less the background of these settings' mesh."""
+        """Return the frame minus the background with the mesh of these settings."""
         key = _mesh(chosen)
         if key not in self._skies:
             size, filter_size, dither = key
@@ -220,7 +219,7 @@ class _Stages:
             # SEP computes in single precision, where the squares of fluxes in physical units
             # vanish; a power of two as unit changes no digit.
             unit = float(2.0 ** np.round(np.log2(background.global_rms)))
-            # SEP wants memory it may write to, contiguous and in native order.
+            # SEP needs writable memory, contiguous and in native byte order.
             data = _in_units(self._frame.data - background.level, unit)
             data[self._frame.bad] = 0.0
             rms = _in_units(background.rms, unit)
@@ -228,7 +227,7 @@ class _Stages:
         return self._skies[key]
 
     def snr(self, chosen: SepSettings, fwhm: float) -> npt.NDArray[np.float32]:
-        """Return the matched-filter signal-to-noise under these settings' mesh."""
+        """Return the matched-filter signal-to-noise with the mesh of these settings."""
         key = (*_mesh(chosen), fwhm)
         if key not in self._maps:
             sky = self.sky(chosen)
@@ -243,7 +242,7 @@ def _extract(
     noise: Any,
     kernel: npt.NDArray[np.float32] | None,
 ) -> Extraction:
-    """Return what SEP extracts, thresholded as the settings say."""
+    """Extract objects with SEP, thresholded according to the settings."""
     image, err, thresh = data, noise, chosen.DETECT_THRESH
     if chosen.thresholding == "whitened":
         image, err = data / noise, 1.0
@@ -265,7 +264,7 @@ def _extract(
         clean_param=chosen.CLEAN_PARAM,
     )
     if chosen.thresholding == "whitened":
-        # Undone by the noise at the peak, which hardly changes over one object.
+        # Back to the units of the data by the noise at the peak, nearly constant over an object.
         scale = noise[found.objects["ycpeak"], found.objects["xcpeak"]]
         for column in ("flux", "cflux", "peak", "cpeak", "thresh"):
             found.objects[column] *= scale
@@ -273,15 +272,15 @@ def _extract(
 
 
 def _in_units(image: npt.NDArray[np.floating], unit: float) -> npt.NDArray[np.float32]:
-    """Return an image over a unit, held to 1e30 of it so that single precision can sum it."""
+    """Divide an image by a unit and clip it to 1e30, so that single precision can sum it."""
     scaled = np.clip(image.astype(np.float64) / unit, -1e30, 1e30)
     return np.ascontiguousarray(scaled, dtype=np.float32)
 
 
 def _kernel(chosen: SepSettings, fwhm: float) -> npt.NDArray[np.float32] | None:
-    """Return the detection filter, or None for none."""
+    """Return the detection filter, or None to detect without one."""
     if not chosen.FILTER:
-        # SEP matches only through a filter; a single pixel leaves the image as it is.
+        # SEP's matched filter needs a kernel; a single pixel leaves the image unchanged.
         return np.ones((1, 1), dtype=np.float32) if chosen.thresholding == "matched" else None
     if chosen.kernel_values is not None:
         values = np.array(chosen.kernel_values, dtype=np.float64)
@@ -290,7 +289,7 @@ def _kernel(chosen: SepSettings, fwhm: float) -> npt.NDArray[np.float32] | None:
 
 
 def sep_default(**settings: Any) -> SepDetector:
-    """Return ``sep``: SExtractor's shipped settings, untouched.
+    """Return ``sep``: SExtractor's shipped settings, unchanged.
 
     Parameters
     ----------
@@ -306,8 +305,8 @@ def sep_default(**settings: Any) -> SepDetector:
 
     Notes
     -----
-    Every row belongs to its default operating point. Held against Source
-    Extractor 2.25.0 with its own ``default.sex`` on six SkyMaker frames: the
+    Every row belongs to the default operating point. Compared with Source
+    Extractor 2.25.0 and its own ``default.sex`` on six SkyMaker frames, it has the
     same number of detections in each, windowed positions within 0.004 px and
     fluxes within 0.4 % (medians).
     """
@@ -330,17 +329,17 @@ def sep_matched(**settings: Any) -> SepDetector:
 
     Notes
     -----
-    Extracts down to 3 sigma so that the score can be swept; its default
+    It extracts down to 3 sigma so that the score can be swept. The default
     operating point is a score of 4, which is near the best F1 on the `field`
-    family of simulated frames (0.73, where ``sep`` has 0.65). Settings were
-    chosen once, on 20 simulated frames of five families, and are the same for
-    every set, not tuned to any: on emptier frames a higher threshold would do
-    better.
+    family of simulated frames (0.73, where ``sep`` has 0.65). The settings were
+    chosen once, on 20 simulated frames of five families. They are the same for
+    every data set and tuned to none: a higher threshold would do better on emptier
+    frames.
 
-    Two departures from what SEP offers for this, both in its favour. The map
-    is made by whitening (see `SepSettings`): in crowded frames it finds 7 %
-    more of the sources, at higher purity, than SEP's own. Cleaning is off: it
-    made no difference at a score of 4 and cost completeness below.
+    It departs from SEP's own matched filter in two ways, both in its favour. The map
+    is made by whitening (see `SepSettings`), which finds 7 % more of the sources in
+    crowded frames, at higher purity. Cleaning is off: it made no difference at a score
+    of 4 and lowered the completeness below it.
     """
     if settings.get("config") is not None:
         raise BadInputError(
@@ -369,7 +368,7 @@ def _flags(
     segments: npt.NDArray[np.int32],
     photometry: Photometry,
 ) -> npt.NDArray[np.int64]:
-    """Return SExtractor's flags, shape (n,); SEP's "singular moments" has no place among them."""
+    """Return SExtractor's flags, shape (n,); it has none for SEP's "singular moments"."""
     flags = np.zeros(len(objects), dtype=np.int64)
     own = objects["flag"]
     for bit, meaning in (

@@ -1,4 +1,4 @@
-"""SEP's process-wide limits: raised for the frame that needs it, put back afterwards."""
+"""Extract objects with SEP, whose process-wide limits are raised for frames that need it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FACTOR: Final = 4
 
 @dataclass(frozen=True, eq=False)
 class Extraction:
-    """What SEP extracted from one frame, and the limits it took.
+    """The objects that SEP extracted from one frame, and the limits it needed.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Extraction:
     pixstack, sub_objects : int
         The limits of the attempt that succeeded.
     attempts : int
-        How many it took.
+        Number of attempts.
     """
 
     objects: npt.NDArray[Any]
@@ -53,37 +53,37 @@ def extract(
     sub_objects: int,
     **options: Any,
 ) -> Extraction:
-    """Return `sep.extract` of an image, its limits raised as often as necessary.
+    """Run `sep.extract` on an image, with its limits raised as often as necessary.
 
     Parameters
     ----------
     frame : str
         Name for messages.
     data : ndarray of float32, shape (ny, nx), C-contiguous and writable
-        Image less its background.
+        Image minus its background.
     thresh : float
         Passed on, as are ``options``.
     pixstack, sub_objects : int
-        Limits of the first attempt. Each that proves too low is multiplied
-        by 4 and everything is tried again, up to the number of pixels of the
-        frame (more cannot be active) and up to `MAX_SUB_OBJECTS`.
+        Limits of the first attempt. A limit that is too low is multiplied by 4 and the
+        extraction is repeated, up to the number of pixels of the frame (no more can be
+        active) and up to `MAX_SUB_OBJECTS`.
 
     Raises
     ------
     DetectionError
-        If a limit is too low at its cap, or SEP fails in another way.
+        If a limit is too low at its maximum, or SEP fails in another way.
 
     Notes
     -----
-    The limits belong to the process, not to the call: they are put back
-    whatever happens, and two threads must not do this at once (SEP holds the
-    interpreter lock while it works; the runner uses processes).
+    The limits belong to the process, not to the call. They are always restored, and two
+    threads must not do this at the same time (SEP holds the interpreter lock while it
+    works; the runner uses processes).
 
-    Deblending deals pixels of the lowest isophote out at random. SEP seeds
-    its generator (``rand_r``) with 1 at the start of every extraction, so
-    equal calls give equal bits.
+    Deblending assigns pixels of the lowest isophote at random. SEP seeds its generator
+    (``rand_r``) with 1 at the start of every extraction, so equal calls give
+    identical results.
     """
-    # SEP stops when two places are left on its stack.
+    # SEP fails when two places are left on its stack.
     most_pixels = max(pixstack, data.size + 2)
     attempts = 0
     with _limits_restored():
@@ -111,7 +111,7 @@ def extract(
 
 @contextmanager
 def _limits_restored() -> Iterator[None]:
-    """Put SEP's limits back on leaving."""
+    """Restore SEP's limits on exit."""
     pixstack, sub_objects = sep.get_extract_pixstack(), sep.get_sub_object_limit()
     try:
         yield

@@ -1,4 +1,4 @@
-"""Fluxes and positions of extracted objects, by SExtractor's recipes."""
+"""Measure fluxes and positions of extracted objects with SExtractor's methods."""
 
 from __future__ import annotations
 
@@ -109,8 +109,8 @@ def measure(
         kron, _ = sep.kron_radius(data, x, y, a, b, theta, _KRON_REACH, **neighbours)
         factor, least = settings.PHOT_AUTOPARAMS
         radius = np.fmax(factor * np.asarray(kron, dtype=np.float64), least)
-        # A mean radius beyond the pixels it is a mean over comes from a sum near zero;
-        # SExtractor lets it grow, which would sum the whole frame.
+        # A mean radius larger than the region that it is averaged over comes from a sum near
+        # zero. SExtractor does not limit it and would sum the whole frame.
         radius = np.minimum(radius, max(factor * _KRON_REACH, least))
         flux, flux_err, flags = sep.sum_ellipse(
             data, x, y, a, b, theta, radius, **errors, **neighbours
@@ -131,9 +131,8 @@ def windowed_positions(
 ) -> tuple[Floats, Floats]:
     """Return windowed positions (SExtractor's XWIN, YWIN), each of shape (n,) [px, 0-based].
 
-    Where the window is cut by the edge or a mask's flag, does not converge, or
-    walks more than one FWHM away (to a brighter neighbour), the barycentre
-    stands instead.
+    The barycentre is returned where the window is cut by the edge or a mask, does not
+    converge, or moves more than one FWHM away (to a brighter neighbour).
     """
     x, y = photometry.x, photometry.y
     mask = bad.copy() if bad.any() else None
@@ -150,7 +149,7 @@ def windowed_positions(
 
 
 def _barycentres(objects: npt.NDArray[Any]) -> tuple[Floats, Floats]:
-    """Return barycentres, or filtered peaks where a barycentre is outside its object's box."""
+    """Return barycentres, or filtered peaks where the barycentre is outside the object's box."""
     x, y = objects["x"].astype(np.float64), objects["y"].astype(np.float64)
     inside = (
         (x >= objects["xmin"] - 0.5)
@@ -164,11 +163,11 @@ def _barycentres(objects: npt.NDArray[Any]) -> tuple[Floats, Floats]:
 def _ellipses(objects: npt.NDArray[Any]) -> tuple[Floats, Floats, Floats]:
     """Return a, b [px] and theta [rad] that SEP's apertures accept, each of shape (n,).
 
-    Moments of a handful of pixels may overflow or be undefined: such an object
-    gets a circle of 1 px.
+    The moments of very few pixels may overflow or be undefined. Such an object gets a
+    circle of 1 px.
     """
     a, b = objects["a"].astype(np.float64), objects["b"].astype(np.float64)
-    # SEP refuses angles that rounding put beyond a quarter turn.
+    # SEP rejects angles that rounding put beyond a quarter turn.
     theta = np.clip(objects["theta"].astype(np.float64), -np.pi / 2, np.pi / 2)
     fine = np.isfinite(a) & np.isfinite(b) & np.isfinite(theta) & (b > 0) & (a >= b)
     return np.where(fine, a, 1.0), np.where(fine, b, 1.0), np.where(fine, theta, 0.0)

@@ -30,8 +30,8 @@ MATCHED: Final[Mapping[str, Any]] = MappingProxyType(
 class SepSettings(BaseModel):
     """Settings of the SEP baseline; the defaults are SExtractor's shipped ones.
 
-    Names in capitals are SExtractor's and mean what they mean there. Two
-    defaults need a word: ``DETECT_MINAREA`` is 3 in the ``default.sex`` that
+    Names in capitals are SExtractor's and have the same meaning. Two
+    defaults need an explanation: ``DETECT_MINAREA`` is 3 in the ``default.sex`` that
     SExtractor is shipped with, 5 in the template compiled into the program
     (``sex -d``) and in SEP, and the shipped file is what users start from;
     ``SATUR_LEVEL`` is 50000 in SExtractor where the header says nothing, and
@@ -48,13 +48,13 @@ class SepSettings(BaseModel):
         ``WEIGHT_TYPE NONE``: its threshold is the detection threshold times
         the global sigma of the background mesh, and only a weight map makes
         it local. The other two threshold a map of signal-to-noise. For white
-        noise a filter ``k`` of unit sum makes
+        noise a filter ``k`` of unit sum gives
         ``T_convolved = T_matched * sqrt(sum(k**2))``: 0.375 for
         ``default.conv``. ``"matched"`` is SEP's own map (an array of noise and
-        ``filter_type="matched"``); beware that SEP then deblends from
+        ``filter_type="matched"``). SEP then deblends from
         ``DETECT_THRESH`` times the noise of the *unfiltered* image and cleans
         against a threshold of 0, so that faint companions of brighter sources
-        are neither parted nor kept. ``"whitened"`` gives SEP the
+        are neither separated nor kept. ``"whitened"`` gives SEP the
         image divided by its local noise and the threshold above: the same map
         where the noise varies slowly, and deblending and cleaning work.
     DETECT_MINAREA : int
@@ -77,7 +77,7 @@ class SepSettings(BaseModel):
     CLEAN, CLEAN_PARAM : bool, float
         Removal of detections in the wings of brighter ones.
     MASK_TYPE : {"CORRECT", "NONE"}
-        Whether neighbours' pixels are left out of an object's apertures. SEP
+        ``"CORRECT"`` leaves the pixels of neighbours out of an object's apertures. SEP
         fills them with the mean of the rest of the aperture, SExtractor with
         the pixels opposite.
     flux : {"auto", "iso", "aper"}
@@ -92,12 +92,12 @@ class SepSettings(BaseModel):
     BACK_SIZE, BACK_FILTERSIZE : int
         Background mesh [px] and its median filter [meshes].
     MEMORY_PIXSTACK, sub_object_limit : int
-        Where SEP's limits start; they are raised for a frame that needs more.
+        Initial values of SEP's limits. They are raised for a frame that needs more.
     classifier : {"rule", "trained"}
-        What tells streaks from points: the two limits that follow, or the
+        How streaks are told from points: by the two limits that follow, or by the
         trees of `skyduel.baseline.sep.shape_classifier`.
     shapes : bool
-        Whether the catalogue also has the shape parameters, as columns
+        If True, the catalogue also has the shape parameters, as columns
         ``shape_...`` (`skyduel.baseline.sep.shape_classifier.FEATURES`).
     streak_elongation : float
         A streak's a/b is at least this ...
@@ -110,7 +110,7 @@ class SepSettings(BaseModel):
         A ``.sex`` file that the settings were read from
         (`skyduel.baseline.sep.sextractor_config.from_sextractor`).
     not_reproduced : tuple of str
-        What that file asks for and SEP cannot do.
+        The requests of that file that SEP cannot fulfil.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,4 +1,4 @@
-"""SExtractor's settings as those of the SEP baseline, and what SEP has no answer to."""
+"""Translate SExtractor's settings to those of SEP, and list those that SEP lacks."""
 
 from __future__ import annotations
 
@@ -63,15 +63,15 @@ _KNOWN_COLUMNS: Final[frozenset[str]] = frozenset(
 
 
 def from_sextractor(path: str | os.PathLike[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return settings of the SEP baseline from a ``.sex`` file, and what they leave out.
+    """Translate a ``.sex`` file to settings of SEP, and list what they do not reproduce.
 
     Parameters
     ----------
     path : path
         The filter (FILTER_NAME) and the list of columns (PARAMETERS_NAME) are
-        looked for beside it, then in the working folder; where neither is
-        there under the program's default names, they are ``default.conv`` as
-        shipped and FLUX_AUTO.
+        searched for beside it, then in the working folder. If a file with one of the
+        program's default names is missing, ``default.conv`` as shipped and FLUX_AUTO
+        are used.
 
     Returns
     -------
@@ -87,8 +87,8 @@ def from_sextractor(path: str | os.PathLike[str]) -> tuple[dict[str, Any], tuple
     Raises
     ------
     BadInputError
-        If a file cannot be read, a value is not what its keyword takes, or the
-        threshold is none in units of the noise, for then nothing would be alike.
+        If a file cannot be read, a value does not fit its keyword, or the threshold is
+        not in units of the noise, which SEP could not reproduce at all.
     """
     file = Path(path)
     given = read_sex(file)
@@ -134,19 +134,19 @@ def from_sextractor(path: str | os.PathLike[str]) -> tuple[dict[str, Any], tuple
 
 
 def with_config(detector: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings with those of the file named by ``config`` under them.
+    """Complete settings with those of the file named by ``config``.
 
     Parameters
     ----------
     detector : str
         For messages.
     settings : mapping
-        Values of `SepSettings`; those beside ``config`` stand above the file's.
+        Values of `SepSettings`. Values given beside ``config`` override the file's.
 
     Raises
     ------
     BadInputError
-        As `from_sextractor`, or if ``config`` is no path.
+        As `from_sextractor`, or if ``config`` is not a path.
     """
     config = settings.get("config")
     if config is None:
@@ -158,7 +158,7 @@ def with_config(detector: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _differences(given: Mapping[str, Sequence[str]], thresh: float, source: str) -> list[str]:
-    """Return what a file asks for that SEP cannot do, by keyword."""
+    """List the requests of a file that SEP cannot fulfil, by keyword."""
     lines = []
     for key, neutral, lack in _FIXED:
         words = given.get(key)
@@ -187,7 +187,7 @@ def _filter(
     source: str,
     given: Mapping[str, Sequence[str]],
 ) -> list[str]:
-    """Put the filter into the settings; return what of it SEP cannot do."""
+    """Put the filter into the settings and list what SEP cannot reproduce of it."""
     try:
         found = locate(name, file.parent, f"{source}: FILTER_NAME")
     except BadInputError:
@@ -210,7 +210,7 @@ def _columns(
     source: str,
     given: Mapping[str, Sequence[str]],
 ) -> list[str]:
-    """Choose the flux by the list of columns; return those that are not given."""
+    """Choose the flux by the list of columns and list the columns that are left out."""
     try:
         columns = read_param(locate(name, file.parent, f"{source}: PARAMETERS_NAME"))
     except BadInputError:

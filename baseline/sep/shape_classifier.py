@@ -1,4 +1,4 @@
-"""A trained classifier of points and streaks by the shape that SEP measures."""
+"""A trained classifier of points and streaks by the shapes that SEP measures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from skyduel.core.errors import BadInputError, one_line
 
 __all__ = ["FEATURES", "Trees", "read_trees", "shape_features", "shipped_trees"]
 
-#: What the classifier looks at; no lengths in px and no fluxes, so that it holds for any
+#: The classifier's features. None is a length in px or a flux, so that they suit any
 #: telescope.
 FEATURES: Final = (
     "log_elongation",
@@ -32,7 +32,7 @@ FEATURES: Final = (
 )
 _SHIPPED: Final = Path(__file__).with_name("shape_classifier.json")
 _SURE_SCORE: Final = 20.0
-# A tree deeper than this is none of ours.
+# Depth of the deepest tree that is evaluated.
 _DEEPEST: Final = 16
 
 Floats = npt.NDArray[np.float32]
@@ -54,10 +54,10 @@ def shape_features(
 
     Notes
     -----
-    Axes are in units of a star's, the peak as the share of the flux that a
-    star of this size has in its brightest pixel. The score says how noisy the
-    shape is, and above 20 it is not: brighter ones look alike, so that a
-    streak brighter than any seen in training is no stranger.
+    Axes are in units of the size of a star. The peak is relative to the peak of a star
+    of this size and flux. The score measures how noisy the shape is. It is clipped at
+    20, above which the noise no longer matters, so that a streak brighter than any in
+    the training set is treated like the brightest of them.
     """
     tiny = 1e-3
     a = np.maximum(np.nan_to_num(objects["a"].astype(np.float64)), tiny)
@@ -85,14 +85,14 @@ class Trees:
     Parameters
     ----------
     feature, left, right : ndarray of int
-        What a node looks at, -1 in leaves, and where to go: left where the
+        The feature of a node, -1 in leaves, and its branches: left where the
         feature is at most the threshold.
     threshold, value : ndarray of float64
         A leaf's value is added to the logit.
     start : float
         The logit before any tree.
     about : dict
-        Where it came from, for the record.
+        Provenance.
     """
 
     feature: npt.NDArray[np.intp]
@@ -114,7 +114,7 @@ class Trees:
                 if (looks < 0).all():
                     break
                 seen = features[np.arange(n), np.maximum(looks, 0)]
-                # In double precision, as the trees were grown.
+                # The trees were trained in double precision.
                 low = seen.astype(np.float64) <= self.threshold[tree, node]
                 step = np.where(low, self.left[tree, node], self.right[tree, node])
                 node = np.where(looks < 0, node, step)
@@ -122,18 +122,18 @@ class Trees:
         return total
 
     def is_streak(self, features: Floats) -> npt.NDArray[np.bool_]:
-        """Return which rows are likelier streaks than points, shape (n,)."""
+        """Return True for each row that is more likely a streak than a point, shape (n,)."""
         return self.logit(features) > 0
 
 
 def read_trees(path: str | os.PathLike[str]) -> Trees:
-    """Return a classifier from its JSON file; nothing in it is ever executed.
+    """Read a classifier from its JSON file; nothing in the file is executed.
 
     Raises
     ------
     BadInputError
-        If the file is none, is of other features, or holds a node that does
-        not exist or a way that does not end.
+        If the file is no classifier, has other features, or refers to a node that does
+        not exist or that leads back.
     """
     try:
         stored = json.loads(Path(path).read_text(encoding="utf-8"))

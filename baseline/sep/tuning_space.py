@@ -9,7 +9,7 @@ from skyduel.core.search_space import Choice, Range, Space
 
 __all__ = ["CLEANING_SPACE", "sep_space"]
 
-#: What is common to every way of thresholding.
+#: Settings common to every way of thresholding.
 _SEP: Final[Space] = {
     "kernel_fwhm_scale": Range(0.7, 1.5, log=True),
     "DETECT_MINAREA": Range(1, 6, log=True, integer=True),
@@ -19,7 +19,7 @@ _SEP: Final[Space] = {
     "BACK_SIZE": Choice((16, 32, 64, 128)),
 }
 
-#: How readily a frame is cleaned.
+#: Settings of the cleaning.
 CLEANING_SPACE: Final[Space] = {
     "cosmic_sigclip": Choice((4.5, 6.0, 8.0)),
     "cosmic_objlim": Choice((2.0, 5.0)),
@@ -28,11 +28,11 @@ CLEANING_SPACE: Final[Space] = {
 
 
 def sep_space(settings: SepSettings) -> Space:
-    """Return what may be chosen for SEP, given how it thresholds.
+    """Return the search space of SEP for its way of thresholding.
 
-    The threshold is the floor below which nothing is extracted; it is in
-    units of the unfiltered noise where the filtered image is held against that
-    (``convolved``), else in units of signal-to-noise, hence two ranges.
+    Nothing is extracted below the threshold. It is in units of the unfiltered noise for
+    the ``convolved`` thresholding and in units of signal-to-noise otherwise, so there
+    are two ranges.
     """
     if settings.thresholding != "convolved":
         return {"DETECT_THRESH": Range(2.0, 4.0), **_SEP}
