@@ -132,10 +132,10 @@ class NeuralDetector:
             ``flux_err`` and ``mag`` are those of the common forced aperture; ``xy_err`` is the
             standard deviation of a point's x, and of its y [px], NaN where it is not known.
         """
-        sky = estimate_background(frame)
-        raw = self._raw(frame, sky, self.settings)
+        background = estimate_background(frame)
+        raw = self._raw(frame, background, self.settings)
         calibration = self.loaded.calibration
-        return _measured(frame, sky, assemble(raw, calibration, self.settings), calibration)
+        return _measure(frame, background, assemble(raw, calibration, self.settings), calibration)
 
     @property
     def tuning_space(self) -> Space:
@@ -147,7 +147,7 @@ class NeuralDetector:
 
         The network looks at the frame once for all changes that leave it as it is.
         """
-        sky = estimate_background(frame)
+        background = estimate_background(frame)
         seen: dict[str, tuple[RawSources, Calibration]] = {}
         for change in changes:
             s = build_settings(NeuralSettings, "detector neural", change, self.settings)
@@ -156,16 +156,17 @@ class NeuralDetector:
             if key not in seen:
                 same = (s.weights, s.device) == (self.settings.weights, self.settings.device)
                 own = self if same else NeuralDetector(s, self.name)
-                seen[key] = own._raw(frame, sky, s), own.loaded.calibration
-            yield _measured(frame, sky, assemble(*seen[key], s), seen[key][1])
+                seen[key] = own._raw(frame, background, s), own.loaded.calibration
+            yield _measure(frame, background, assemble(*seen[key], s), seen[key][1])
 
-    def _raw(self, frame: Frame, sky: Background, s: NeuralSettings) -> RawSources:
+    def _raw(self, frame: Frame, background: Background, s: NeuralSettings) -> RawSources:
         """Return what the network says of one frame."""
         loaded = self.loaded
         if s.threads is not None:
             torch.set_num_threads(s.threads)
         return find_sources(
             frame,
+            background,
             loaded.network,
             # Proposals below the floor may still rise above it in the second stage.
             floor=min(_PROPOSED, s.floor),
@@ -173,7 +174,6 @@ class NeuralDetector:
             device=self.device,
             bf16=_bf16(self.device) if s.bf16 is None else s.bf16,
             tiling=Tiling(size_px=s.tile_px),
-            background=sky,
         )
 
 
@@ -186,40 +186,44 @@ def _on_good(frame: Frame, found: Catalog) -> Catalog:
     return found.select(on_good | found.is_streak)
 
 
-def _measured(frame: Frame, sky: Background, found: Catalog, calibration: Calibration) -> Catalog:
+def _measure(
+    frame: Frame, background: Background, found: Catalog, calibration: Calibration
+) -> Catalog:
     """Return what lies on usable pixels, placed and with the fluxes of the common aperture."""
-    found = forced_photometry(frame, _on_good(frame, found), background=sky)
-    found = _placed(frame, sky, found, calibration)
+    found = forced_photometry(frame, _on_good(frame, found), background=background)
+    found = _refine_positions(frame, background, found, calibration)
     mag = found["aper_mag"] if frame.zero_point is not None else np.full(len(found), np.nan)
     return found.with_columns(flux=found["aper_flux"], flux_err=found["aper_flux_err"], mag=mag)
 
 
-def _placed(frame: Frame, sky: Background, found: Catalog, calibration: Calibration) -> Catalog:
+def _refine_positions(
+    frame: Frame, background: Background, found: Catalog, calibration: Calibration
+) -> Catalog:
     """Return the catalogue with bright points where their pixels say; fluxes move along."""
     snr = np.where(found.is_streak, np.nan, found["aper_flux"] / found["aper_flux_err"])
-    xy = refine_points(found.xy, snr, frame, sky)
+    xy = refine_points(frame, background, found.xy, snr)
     moved = np.flatnonzero((xy != found.xy).any(axis=1))
     found = found.with_columns(x=xy[:, 0], y=xy[:, 1])
     if moved.size == 0:
         return found
-    again = forced_photometry(frame, found.select(moved), background=sky)
+    again = forced_photometry(frame, found.select(moved), background=background)
     columns = {name: found[name].copy() for name in ("aper_flux", "aper_flux_err", "aper_mag")}
     for name, values in columns.items():
         values[moved] = again[name]
-    if calibration.windowed is not None:
+    if calibration.centroid_error is not None:
         columns["xy_err"] = found["xy_err"].copy()
-        columns["xy_err"][moved] = calibration.windowed(window_sigma(frame), snr[moved])
+        columns["xy_err"][moved] = calibration.centroid_error(window_sigma(frame), snr[moved])
     return found.with_columns(**columns)
 
 
 def assemble(raw: RawSources, calibration: Calibration, settings: NeuralSettings) -> Catalog:
     """Return the catalogue of one frame from what the network said of it."""
     kept, logit = suppress(raw.xy, raw.logit, settings.nms_sigma)
-    score = calibration.score(logit, raw.evidence[kept])
+    score = calibration.score(logit, raw.context_features[kept])
     kept, score = kept[score >= settings.floor], score[score >= settings.floor]
     xy, error = raw.xy[kept], np.full(len(kept), np.nan)
-    if calibration.placed is not None:
-        error = calibration.placed(*width_and_snr(raw.evidence[kept]))
+    if calibration.network_position_error is not None:
+        error = calibration.network_position_error(*width_and_snr(raw.context_features[kept]))
     streaks = raw.streaks.copy()
     streaks[:, 4] = calibration.streak_score(streaks[:, 4], streaks[:, 2])
     streaks = streaks[streaks[:, 4] >= settings.floor]

@@ -11,8 +11,8 @@ from scipy import signal
 
 __all__ = [
     "Box",
+    "Hits",
     "SmearLine",
-    "Struck",
     "bleed",
     "correlate",
     "draw_bad_lines",
@@ -21,7 +21,7 @@ __all__ = [
     "draw_level_steps",
     "draw_smear_lines",
     "paint_boxes",
-    "paint_struck",
+    "paint_hits",
     "readout_smear",
     "smear_lines",
     "smear_profile",
@@ -30,7 +30,7 @@ __all__ = [
 Image = npt.NDArray[np.float32]
 
 
-class Struck(NamedTuple):
+class Hits(NamedTuple):
     """Charge that single pixels gain: their numbers in row order and values [ADU], each (n,)."""
 
     pixel: npt.NDArray[np.intp]
@@ -57,7 +57,7 @@ class SmearLine(NamedTuple):
 
 def draw_cosmic_rays(
     shape: tuple[int, int], count: int, sigma: float, rng: np.random.Generator
-) -> Struck:
+) -> Hits:
     """Return charge left by ``count`` cosmic rays on noise of ``sigma`` [ADU].
 
     Tracks are straight, mostly short, unevenly bright, and one pixel wide with a
@@ -78,15 +78,15 @@ def draw_cosmic_rays(
         ok = (cols >= 0) & (cols < nx) & (rows >= 0) & (rows < ny)
         pixels.append(rows[ok] * nx + cols[ok])
         values.append(value[ok])
-    return Struck(np.concatenate(pixels), np.concatenate(values))
+    return Hits(np.concatenate(pixels), np.concatenate(values))
 
 
 def draw_hot_pixels(
     shape: tuple[int, int], count: int, sigma: float, rng: np.random.Generator
-) -> Struck:
+) -> Hits:
     """Return dark current of ``count`` hot pixels on noise of ``sigma`` [ADU]."""
     where = rng.integers(0, shape[0] * shape[1], count)
-    return Struck(where, sigma * 10 ** rng.uniform(0.7, 2.5, count))
+    return Hits(where, sigma * 10 ** rng.uniform(0.7, 2.5, count))
 
 
 def draw_bad_lines(
@@ -128,10 +128,10 @@ def _box(axis: int, start: int, stop: int, first: int, last: int, value: np.floa
     return Box(first, last, start, stop, value)
 
 
-def paint_struck(shape: tuple[int, int], struck: Struck) -> Image:
+def paint_hits(shape: tuple[int, int], hits: Hits) -> Image:
     """Return the charge of struck pixels as an image, shape (ny, nx)."""
     image = np.zeros(shape, dtype=np.float32)
-    np.add.at(image.reshape(-1), struck.pixel, struck.value)
+    np.add.at(image.reshape(-1), hits.pixel, hits.value)
     return image
 
 

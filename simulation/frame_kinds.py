@@ -142,7 +142,7 @@ def draw_training_settings(rng: np.random.Generator, size: int = 256) -> SceneSe
         s["density"] = float(rng.choice([0.0, 10 ** rng.uniform(-6, -4.5)]))
     for draw, share in (
         (_moving, 0.6), (_wings, 0.4), (_halo, 0.15), (_bent, 0.4), (_off_axis, 0.25),
-        (_smeared, 0.4), (_struck, 0.4), (_defects, 0.4), (_extended, 0.2), (_processed, 0.35),
+        (_smeared, 0.4), (_hit_pixels, 0.4), (_defects, 0.4), (_extended, 0.2), (_processed, 0.35),
     ):  # fmt: skip
         if rng.random() < share:
             s |= draw(rng)
@@ -210,7 +210,7 @@ def _smeared(rng: np.random.Generator) -> dict[str, Any]:
     }
 
 
-def _struck(rng: np.random.Generator) -> dict[str, Any]:
+def _hit_pixels(rng: np.random.Generator) -> dict[str, Any]:
     return {"cosmic_rays": _log_uniform(rng, 20, 600)}
 
 

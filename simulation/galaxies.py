@@ -11,7 +11,7 @@ from scipy import special
 
 from skyduel.core.errors import BadInputError
 
-__all__ = ["galaxy_points", "galaxy_sharpness"]
+__all__ = ["galaxy_points", "galaxy_psf_sum2"]
 
 #: The golden angle [rad]: successive points of a spiral by it fill a disc evenly.
 _GOLDEN: Final = np.pi * (3 - np.sqrt(5))
@@ -80,10 +80,10 @@ def galaxy_points(
     return x + along * c - across * s, y + along * s + across * c
 
 
-def galaxy_sharpness(psf_sharpness: Floats, half_light_px: Floats, axis_ratio: Floats) -> Floats:
+def galaxy_psf_sum2(of_psf: Floats, half_light_px: Floats, axis_ratio: Floats) -> Floats:
     """Return Σ profile² of galaxies, roughly: seeing and galaxy as Gaussians whose areas add.
 
     A Gaussian of half-light radius r has a noise area of 4π·r²/(2·ln 2).
     """
     area = 4 * np.pi * half_light_px**2 * axis_ratio / (2 * np.log(2))
-    return np.asarray(1 / (1 / psf_sharpness + area))
+    return np.asarray(1 / (1 / of_psf + area))

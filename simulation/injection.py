@@ -114,7 +114,8 @@ def draw_injected(
         ``nearest_px``, the distance to the nearest source that was there [px].
         Fewer rows than asked for where there is no room.
     """
-    sky = estimate_background(frame) if background is None else background
+    if background is None:
+        background = estimate_background(frame)
     spacing = settings.separation * psf.fwhm
     clear = max(2 * psf.fwhm, 4.0) if settings.avoid is None else settings.avoid
     obstacles = _points_of(there)
@@ -128,12 +129,12 @@ def draw_injected(
         if place is None:
             break
         x, y = place
-        sigma = float(sky.rms[int(y + 0.5), int(x + 0.5)])
+        sigma = float(background.rms[int(y + 0.5), int(x + 0.5)])
         if settings.mag is not None:
             flux = 10 ** (-0.4 * (rng.uniform(*settings.mag) - zero))
         else:
             assert settings.snr is not None  # the settings hold one of the two
-            flux = _log_uniform(rng, settings.snr) * sigma / math.sqrt(psf.sharpness)
+            flux = _log_uniform(rng, settings.snr) * sigma / math.sqrt(psf.psf_sum2)
         rows.append((x, y, flux, 0.0, 0.0, float(ideal_snr(flux, psf, sigma))))
     n_points = len(rows)
     for _ in range(settings.streaks):
@@ -143,7 +144,7 @@ def draw_injected(
         if place is None:
             continue
         x, y = place
-        sigma = float(sky.rms[int(y + 0.5), int(x + 0.5)])
+        sigma = float(background.rms[int(y + 0.5), int(x + 0.5)])
         # As in `simulate`: the share of a line's light within one FWHM of its length.
         across = 2.3548 / (2 * math.sqrt(math.pi) * psf.fwhm)
         line = _log_uniform(rng, settings.streak_snr) * sigma / math.sqrt(across * psf.fwhm)
@@ -218,8 +219,9 @@ def inject(
         raise BadInputError(sources.source, "a flux > 0 in every row", f"{flux.min():g}")
     if not len(sources):
         return frame
-    sky = estimate_background(frame) if background is None else background
-    negligible = _NEGLIGIBLE_SIGMA * float(sky.rms[~frame.bad].min())
+    if background is None:
+        background = estimate_background(frame)
+    negligible = _NEGLIGIBLE_SIGMA * float(background.rms[~frame.bad].min())
     points = ~sources.is_streak
     x, y = sources["x"], sources["y"]
     light = render_points(frame.shape, x[points], y[points], flux[points], psf, negligible)

@@ -93,11 +93,12 @@ def measure_psf(
     shows in ``misfit``.
     """
     positions = np.asarray(xy, dtype=np.float64).reshape(-1, 2)
-    sky = estimate_background(frame) if background is None else background
-    image = frame.data.astype(np.float64) - sky.level
-    width = _rough_fwhm(frame, image, sky, positions)
+    if background is None:
+        background = estimate_background(frame)
+    image = frame.data.astype(np.float64) - background.level
+    width = _rough_fwhm(frame, image, background, positions)
     half = int(np.clip(np.ceil(3.0 * width), 4, min(radius, 15)))
-    stamps = _stamps(frame, image, sky, positions, half)
+    stamps = _stamps(frame, image, background, positions, half)
     if len(stamps.data) < _FEWEST_STARS:
         raise BadInputError(
             frame.name,
@@ -112,7 +113,7 @@ def measure_psf(
     return combine(shape, centres, flux, residual, variance, radius)
 
 
-def _rough_fwhm(frame: Frame, image: Floats, sky: Background, xy: Floats) -> float:
+def _rough_fwhm(frame: Frame, image: Floats, background: Background, xy: Floats) -> float:
     """Return the FWHM [px] to start from: the frame's own, or from areas above half the peak."""
     if frame.fwhm is not None:
         return float(np.clip(frame.fwhm, 0.8, 10))
@@ -120,7 +121,7 @@ def _rough_fwhm(frame: Frame, image: Floats, sky: Background, xy: Floats) -> flo
     half = 8
     ix, iy = (np.floor(v + 0.5).astype(int) for v in xy.T)
     inside = (ix >= half) & (ix < nx - half) & (iy >= half) & (iy < ny - half)
-    peaks = image[iy[inside], ix[inside]] / sky.rms[iy[inside], ix[inside]]
+    peaks = image[iy[inside], ix[inside]] / background.rms[iy[inside], ix[inside]]
     order = np.argsort(-peaks)[:400]
     order = order[peaks[order] > _LEAST_PEAK_SIGMA]
     saturated = frame.saturated() | frame.bad
@@ -136,7 +137,7 @@ def _rough_fwhm(frame: Frame, image: Floats, sky: Background, xy: Floats) -> flo
     return float(np.clip(np.median(widths), 1.0, 8.0)) if widths else UNKNOWN_FWHM_FILTER_PX
 
 
-def _stamps(frame: Frame, image: Floats, sky: Background, xy: Floats, half: int) -> _Stamps:
+def _stamps(frame: Frame, image: Floats, background: Background, xy: Floats, half: int) -> _Stamps:
     """Return the cut-outs of the stars that qualify, brightest first."""
     ny, nx = frame.shape
     ix, iy = (np.floor(v + 0.5).astype(np.int64) for v in xy.T)
@@ -150,7 +151,7 @@ def _stamps(frame: Frame, image: Floats, sky: Background, xy: Floats, half: int)
     peak = values[np.arange(len(values)), best]
     ix, iy = ix + near[best, 1], iy + near[best, 0]
     fits = (ix >= half) & (ix < nx - half) & (iy >= half) & (iy < ny - half)
-    fits &= peak > _LEAST_PEAK_SIGMA * sky.rms[iy, ix]
+    fits &= peak > _LEAST_PEAK_SIGMA * background.rms[iy, ix]
     if frame.saturation is None and peak.size:
         usable = frame.data[~frame.bad]
         level = float(np.median(usable))
@@ -168,7 +169,7 @@ def _stamps(frame: Frame, image: Floats, sky: Background, xy: Floats, half: int)
     ratio = middle / np.where(total > 0, total, np.nan)
     typical = _near_median(ratio, _CLIP)
     keep = np.flatnonzero(typical)[:_MOST_STARS]
-    variance = np.square(sky.rms[rows, columns], dtype=np.float64)
+    variance = np.square(background.rms[rows, columns], dtype=np.float64)
     if frame.gain is not None:
         variance = variance + np.maximum(data, 0) / frame.gain
     return _Stamps(data[keep], variance[keep])

@@ -89,8 +89,8 @@ class Psf:
         return int(self.bank.shape[-1] // 2)
 
     @property
-    def sharpness(self) -> float:
-        """Σ psf², averaged over sub-pixel phases; 1/sharpness is the noise area [px]."""
+    def psf_sum2(self) -> float:
+        """Σ psf², averaged over sub-pixel phases; 1/psf_sum2 is the noise area [px]."""
         inner = self.bank[:-1, :-1]
         return float(np.mean(np.sum(np.square(inner, dtype=np.float64), axis=(2, 3))))
 

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from skyduel.simulation.artefacts import (
     Box,
+    Hits,
     SmearLine,
-    Struck,
     draw_bad_lines,
     draw_cosmic_rays,
     draw_hot_pixels,
@@ -24,10 +24,10 @@ from skyduel.simulation.streaks import Segment, draw_segments
 __all__ = [
     "Defects",
     "GalaxyShapes",
-    "Sky",
+    "SceneSources",
     "Stars",
     "draw_defects",
-    "draw_sky",
+    "draw_sources",
     "sample_magnitudes",
 ]
 
@@ -57,7 +57,7 @@ class GalaxyShapes(NamedTuple):
     magnitude: Floats
 
 
-class Sky(NamedTuple):
+class SceneSources(NamedTuple):
     """What is in the sky, and stars beside it that smear."""
 
     stars: Stars
@@ -69,7 +69,7 @@ class Sky(NamedTuple):
 class Defects(NamedTuple):
     """What the detector adds after the exposure: before charge spills over, and after."""
 
-    struck: list[Struck]
+    hits: list[Hits]
     boxes: list[list[Box]]
 
 
@@ -82,7 +82,7 @@ def sample_magnitudes(n: int, slope: float, span_mag: float, rng: np.random.Gene
     return np.asarray(np.log10(low + u * (1 - low)) / slope)
 
 
-def draw_sky(s: SceneSettings, rng: np.random.Generator) -> Sky:
+def draw_sources(s: SceneSettings, rng: np.random.Generator) -> SceneSources:
     """Return what is in the sky of a scene."""
     span = 2.5 * np.log10(max(s.max_snr / s.min_snr, 1.0))
     # Stars so far beside the frame may still shine into it.
@@ -99,7 +99,7 @@ def draw_sky(s: SceneSettings, rng: np.random.Generator) -> Sky:
     if s.smear_lines:
         count = int(rng.poisson(s.smear_lines))
         lines = draw_smear_lines((s.ny, s.nx), count, s.sky_sigma, rng, s.smear_axis)
-    return Sky(stars, segments, galaxies, lines)
+    return SceneSources(stars, segments, galaxies, lines)
 
 
 def _draw_galaxies(s: SceneSettings, span: float, rng: np.random.Generator) -> GalaxyShapes:
@@ -120,14 +120,14 @@ def _draw_galaxies(s: SceneSettings, span: float, rng: np.random.Generator) -> G
 def draw_defects(s: SceneSettings, rng: np.random.Generator) -> Defects:
     """Return what the detector of a scene adds to its frame."""
     shape, sigma, mega = (s.ny, s.nx), s.sky_sigma, s.ny * s.nx / 1e6
-    struck, boxes = [], []
+    hits, boxes = [], []
     if s.cosmic_rays:
-        struck.append(draw_cosmic_rays(shape, int(rng.poisson(s.cosmic_rays * mega)), sigma, rng))
+        hits.append(draw_cosmic_rays(shape, int(rng.poisson(s.cosmic_rays * mega)), sigma, rng))
     if s.hot_pixels:
-        struck.append(draw_hot_pixels(shape, int(rng.poisson(s.hot_pixels * mega)), sigma, rng))
+        hits.append(draw_hot_pixels(shape, int(rng.poisson(s.hot_pixels * mega)), sigma, rng))
     for axis, mean in enumerate((s.bad_columns, s.bad_rows)):
         if mean:
             boxes.append(draw_bad_lines(shape, int(rng.poisson(mean)), sigma, rng, axis))
     if s.level_steps:
         boxes.append(draw_level_steps(shape, int(rng.poisson(s.level_steps)), sigma, rng))
-    return Defects(struck, boxes)
+    return Defects(hits, boxes)

@@ -1,4 +1,4 @@
-"""`simulate`: one frame whose truth is known."""
+"""Simulate one frame with its truth."""
 
 from __future__ import annotations
 
@@ -14,40 +14,46 @@ from skyduel.simulation.artefacts import (
     bleed,
     correlate,
     paint_boxes,
-    paint_struck,
+    paint_hits,
     readout_smear,
     smear_lines,
 )
-from skyduel.simulation.galaxies import galaxy_points, galaxy_sharpness
+from skyduel.simulation.galaxies import galaxy_points, galaxy_psf_sum2
 from skyduel.simulation.psf import OVERSAMPLING, Psf, aureole_kernel, ghost_kernel
 from skyduel.simulation.render import add_aureole, streak_points
-from skyduel.simulation.sampling import Defects, GalaxyShapes, Sky, draw_defects, draw_sky
+from skyduel.simulation.sampling import (
+    Defects,
+    GalaxyShapes,
+    SceneSources,
+    draw_defects,
+    draw_sources,
+)
 from skyduel.simulation.settings import SceneSettings
-from skyduel.simulation.streaks import Streak, shine
+from skyduel.simulation.streaks import Streak, streak_flux
 from skyduel.simulation.variable_psf import FieldPsf, Measured, Zones
 
 __all__ = [
     "GAUSSIAN_FROM_ELECTRONS",
-    "Lit",
-    "LitGalaxies",
     "Points",
-    "converted",
+    "RenderedGalaxies",
+    "RenderedSources",
+    "assign_flux",
+    "digitise",
     "expected_light",
     "extended_points",
     "ideal_snr",
-    "light_up",
     "simulate",
     "truth_columns",
     "wings",
 ]
 
-#: From this many electrons on a Poisson number is drawn as a Gaussian (skewness < 0.07): every
-#: pixel of a scene is drawn, and a Gaussian is several times faster.
+#: From this many electrons on, a Gaussian replaces the Poisson distribution (skewness < 0.07).
+#: It is several times faster, and every pixel of a scene is drawn.
 GAUSSIAN_FROM_ELECTRONS: Final = 200.0
 #: Stamps are cut where they fall below this fraction of the sky noise: of stars, of the
 #: points of a streak, and of those of a galaxy.
 _NEGLIGIBLE: Final = (0.02, 0.002, 1e-4)
-#: A galaxy whose half-light radius is below this share of the seeing is as good as a point.
+#: A galaxy with a half-light radius below this share of the FWHM counts as a point.
 _COMPACT: Final = 0.5
 
 Floats = npt.NDArray[np.float64]
@@ -59,7 +65,7 @@ def ideal_snr(flux: npt.ArrayLike, psf: Psf, sigma: float) -> npt.NDArray[np.flo
     ``flux·√Σpsf² / sigma``: the matched filter with everything else subtracted
     and no photon noise of the source itself. ``flux`` and ``sigma`` share a unit.
     """
-    return np.asarray(np.asarray(flux, np.float64) * (np.sqrt(psf.sharpness) / sigma))
+    return np.asarray(np.asarray(flux, np.float64) * (np.sqrt(psf.psf_sum2) / sigma))
 
 
 class Points(NamedTuple):
@@ -71,11 +77,11 @@ class Points(NamedTuple):
     negligible: float
 
 
-class LitGalaxies(NamedTuple):
-    """The galaxies of a frame with their fluxes [ADU], each of shape (n,).
+class RenderedGalaxies(NamedTuple):
+    """Galaxies of a frame with their fluxes [ADU], each of shape (n,).
 
-    ``parts`` is the number of points each is rendered as, ``compact`` whether the seeing hides
-    its extent.
+    ``parts`` is the number of points that render a galaxy. ``compact`` is true if the seeing
+    hides its extent.
     """
 
     shapes: GalaxyShapes
@@ -85,56 +91,56 @@ class LitGalaxies(NamedTuple):
     compact: npt.NDArray[np.bool_]
 
 
-class Lit(NamedTuple):
-    """The sky of a frame with its fluxes [ADU]."""
+class RenderedSources(NamedTuple):
+    """Sources of a frame with their fluxes [ADU]."""
 
     stars: Points
     snr: Floats
     streaks: list[Streak]
-    galaxies: LitGalaxies | None
+    galaxies: RenderedGalaxies | None
 
 
-def light_up(s: SceneSettings, sky: Sky, field: Zones[Measured]) -> Lit:
-    """Return the sky with the fluxes that give its sources the S/N they were drawn with."""
+def assign_flux(s: SceneSettings, sources: SceneSources, field: Zones[Measured]) -> RenderedSources:
+    """Assign fluxes so that every source has the S/N that was drawn for it."""
     sigma = s.sky_sigma
-    x, y, magnitude = sky.stars
-    faintest = s.min_snr * sigma / np.sqrt(field.middle.sharpness)
+    x, y, magnitude = sources.stars
+    faintest = s.min_snr * sigma / np.sqrt(field.middle.psf_sum2)
     flux = faintest * 10 ** (-0.4 * magnitude)
     galaxies = None
-    if sky.galaxies is not None:
-        g = sky.galaxies
-        psf_sharpness = field.sharpness(g.x, g.y)
-        sharpness = galaxy_sharpness(psf_sharpness, g.radius, g.ratio)
-        light = faintest * 10 ** (-0.4 * g.magnitude) * np.sqrt(psf_sharpness / sharpness)
-        # So many points that none alone is worth a twentieth of the noise.
-        wanted = np.clip(20 * light * np.sqrt(psf_sharpness) / sigma, 60, 3000)
-        galaxies = LitGalaxies(
+    if sources.galaxies is not None:
+        g = sources.galaxies
+        of_psf = field.psf_sum2(g.x, g.y)
+        psf_sum2 = galaxy_psf_sum2(of_psf, g.radius, g.ratio)
+        light = faintest * 10 ** (-0.4 * g.magnitude) * np.sqrt(of_psf / psf_sum2)
+        # Enough points that a single one stays below a twentieth of the noise.
+        wanted = np.clip(20 * light * np.sqrt(of_psf) / sigma, 60, 3000)
+        galaxies = RenderedGalaxies(
             g,
             light,
-            light * np.sqrt(sharpness) / sigma,
+            light * np.sqrt(psf_sum2) / sigma,
             wanted.astype(np.int64) // 60 * 60,
             g.radius < _COMPACT * field.fwhm,
         )
-    return Lit(
+    return RenderedSources(
         Points(x, y, flux, _NEGLIGIBLE[0] * sigma),
-        flux * (np.sqrt(field.sharpness(x, y)) / sigma),
-        [shine(each, field, sigma) for each in sky.segments],
+        flux * (np.sqrt(field.psf_sum2(x, y)) / sigma),
+        [streak_flux(each, field, sigma) for each in sources.segments],
         galaxies,
     )
 
 
-def extended_points(s: SceneSettings, lit: Lit) -> list[Points]:
-    """Return the points of everything that is not a star, source by source: streaks, galaxies."""
+def extended_points(s: SceneSettings, rendered: RenderedSources) -> list[Points]:
+    """Return the points that render each streak and galaxy, one entry a source."""
     sigma = s.sky_sigma
     out = []
-    for streak in lit.streaks:
+    for streak in rendered.streaks:
         x, y = streak_points(streak.x, streak.y, streak.length, streak.theta)
         out.append(Points(x, y, np.full(x.size, streak.flux / x.size), _NEGLIGIBLE[1] * sigma))
-    if lit.galaxies is not None:
-        g = lit.galaxies.shapes
+    if rendered.galaxies is not None:
+        g = rendered.galaxies.shapes
         for x0, y0, radius, ratio, theta, sersic, flux, n in zip(
-            g.x, g.y, g.radius, g.ratio, g.theta, g.sersic, lit.galaxies.flux, lit.galaxies.parts,
-            strict=True,
+            g.x, g.y, g.radius, g.ratio, g.theta, g.sersic,
+            rendered.galaxies.flux, rendered.galaxies.parts, strict=True,
         ):  # fmt: skip
             x, y = galaxy_points(x0, y0, radius, ratio, theta, sersic, int(n))
             out.append(Points(x, y, np.full(x.size, flux / x.size), _NEGLIGIBLE[2] * sigma))
@@ -142,7 +148,7 @@ def extended_points(s: SceneSettings, lit: Lit) -> list[Points]:
 
 
 def wings(s: SceneSettings) -> list[tuple[npt.NDArray[np.float32], float]]:
-    """Return kernel and share of the flux of each kind of wide wing that the stars have."""
+    """Return the kernel and the share of flux of each kind of wide PSF wing."""
     out = []
     if s.aureole:
         kernel = aureole_kernel(
@@ -158,14 +164,14 @@ def wings(s: SceneSettings) -> list[tuple[npt.NDArray[np.float32], float]]:
 def simulate(
     settings: SceneSettings, rng: np.random.Generator, name: str = "simulated"
 ) -> tuple[Frame, Catalog]:
-    """Return one frame and everything rendered into it.
+    """Simulate one frame and its truth catalogue.
 
     Parameters
     ----------
     settings : SceneSettings
         What to render.
     rng : numpy.random.Generator
-        The only source of chance: the same state gives the same frame.
+        The only source of randomness: the same state gives the same frame.
     name : str
         Name of the frame.
 
@@ -179,11 +185,11 @@ def simulate(
         `ideal_snr`, for streaks the same integral over the streak's profile.
     """
     s = settings
-    sky = draw_sky(s, rng)
+    sources = draw_sources(s, rng)
     field = s.field()
-    lit = light_up(s, sky, field)
-    data = _expose(expected_light(s, sky, lit, field), s, rng)
-    data = converted(data, s, draw_defects(s, rng))
+    rendered = assign_flux(s, sources, field)
+    data = _expose(expected_light(s, sources, rendered, field), s, rng)
+    data = digitise(data, s, draw_defects(s, rng))
     frame = Frame(
         data=data,
         name=name,
@@ -195,18 +201,20 @@ def simulate(
         fwhm=field.fwhm,
         pixel_scale_arcsec=s.pixel_scale_arcsec,
     )
-    truth = Catalog.build(source=f"truth of {name}", **truth_columns(s, lit))
+    truth = Catalog.build(source=f"truth of {name}", **truth_columns(s, rendered))
     return frame, truth
 
 
 def expected_light(
-    s: SceneSettings, sky: Sky, lit: Lit, field: FieldPsf
+    s: SceneSettings, sources: SceneSources, rendered: RenderedSources, field: FieldPsf
 ) -> npt.NDArray[np.float32]:
-    """Return the light that is expected in each pixel [ADU], never negative."""
-    light = field.render(*lit.stars)
+    """Return the expected light in each pixel [ADU], never negative."""
+    light = field.render(*rendered.stars)
     for kernel, share in wings(s):
-        light = add_aureole(light, lit.stars.x, lit.stars.y, lit.stars.flux, kernel, share)
-    for points in extended_points(s, lit):
+        light = add_aureole(
+            light, rendered.stars.x, rendered.stars.y, rendered.stars.flux, kernel, share
+        )
+    for points in extended_points(s, rendered):
         light += field.render(*points)
 
     yy = (np.arange(s.ny, dtype=np.float32)[:, None] - (s.ny - 1) / 2) / s.ny
@@ -220,16 +228,16 @@ def expected_light(
     if s.smear_lines:
         centre = field.psfs[0].bank[OVERSAMPLING // 2, OVERSAMPLING // 2]
         profile = centre.sum(axis=s.smear_axis, dtype=np.float64)
-        light += smear_lines((s.ny, s.nx), sky.smear_lines, profile, s.smear_axis)
+        light += smear_lines((s.ny, s.nx), sources.smear_lines, profile, s.smear_axis)
     return np.maximum(light, 0, out=light)
 
 
-def converted(
+def digitise(
     data: npt.NDArray[np.float32], s: SceneSettings, defects: Defects
 ) -> npt.NDArray[np.float32]:
-    """Return an exposure [ADU] as it is read out; ``data`` is overwritten on the way."""
-    for struck in defects.struck:
-        data += paint_struck(data.shape, struck)
+    """Add defects, bleeding, bias and quantisation to an exposure [ADU]; overwrites ``data``."""
+    for hits in defects.hits:
+        data += paint_hits(data.shape, hits)
     if s.bleeding:
         data = bleed(data, s.saturation - s.bias, s.bleeding, s.bleeding_axis)
     for boxes in defects.boxes:
@@ -240,20 +248,20 @@ def converted(
     return np.clip(data, 0 if s.quantise else None, s.saturation, out=data)
 
 
-def truth_columns(s: SceneSettings, lit: Lit) -> dict[str, Any]:
-    """Return the columns of the catalogue of what was rendered: stars, galaxies, streaks."""
-    x, y, flux, _ = lit.stars
-    snr = lit.snr
+def truth_columns(s: SceneSettings, rendered: RenderedSources) -> dict[str, Any]:
+    """Return the columns of the truth catalogue: stars, galaxies, streaks."""
+    x, y, flux, _ = rendered.stars
+    snr = rendered.snr
     on = (x >= -0.5) & (x < s.nx - 0.5) & (y >= -0.5) & (y < s.ny - 0.5)
     if s.vignetting:
-        # Less of the star and of the sky arrives: the S/N falls with the square root at least.
+        # Vignetting dims star and sky: the S/N falls at least with the square root.
         r2 = ((x - (s.nx - 1) / 2) / s.nx) ** 2 + ((y - (s.ny - 1) / 2) / s.ny) ** 2
         left = 1 - 2 * s.vignetting * r2
         dark = s.read_noise**2
         snr = snr * left * np.sqrt((s.sky * s.gain + dark) / (s.sky * s.gain * left + dark + 1e-9))
-    listed = [p for t in lit.streaks if (p := t.clipped(s.nx, s.ny) if s.streak_margin else t)]
+    listed = [p for t in rendered.streaks if (p := t.clipped(s.nx, s.ny) if s.streak_margin else t)]
     lines = np.array(listed, dtype=np.float64).reshape(-1, 6)
-    g = lit.galaxies
+    g = rendered.galaxies
     none = np.zeros(0)
     gx, gy, gflux, gsnr = (none,) * 4 if g is None else (g.shapes.x, g.shapes.y, g.flux, g.snr)
     n, m = int(on.sum()), gx.size

@@ -61,8 +61,9 @@ def sign_flipped(
         raise BadInputError("mask_sigma", "a number of sigmas > 0", repr(mask_sigma))
     if grow_px < 0:
         raise BadInputError("grow_px", "a number of px >= 0", repr(grow_px))
-    sky = estimate_background(frame) if background is None else background
-    sigmas = np.where(frame.bad, 0, (frame.data - sky.level) / sky.rms)
+    if background is None:
+        background = estimate_background(frame)
+    sigmas = np.where(frame.bad, 0, (frame.data - background.level) / background.rms)
     # The sum of nine pixels has three times the noise of one.
     strong = (np.abs(sigmas) > mask_sigma) | (3 * ndimage.uniform_filter(sigmas, 3) > mask_sigma)
     if grow_px:
@@ -71,4 +72,6 @@ def sign_flipped(
     mask = frame.bad | strong
     if mask.all():
         raise BadInputError(frame.name, "some sky between the sources", "none")
-    return frame.with_(data=2 * sky.level - frame.data, mask=mask, name=f"{frame.name}, flipped")
+    return frame.with_(
+        data=2 * background.level - frame.data, mask=mask, name=f"{frame.name}, flipped"
+    )

@@ -9,7 +9,7 @@ import numpy as np
 from skyduel.simulation.settings import SceneSettings
 from skyduel.simulation.variable_psf import Measured, Zones
 
-__all__ = ["Segment", "Streak", "clip_segment", "draw_segments", "shine"]
+__all__ = ["Segment", "Streak", "clip_segment", "draw_segments", "streak_flux"]
 
 
 class Segment(NamedTuple):
@@ -105,7 +105,7 @@ def _direction(s: SceneSettings, rng: np.random.Generator) -> float:
     return float(rng.uniform(-np.pi / 2, np.pi / 2))
 
 
-def shine(segment: Segment, field: Zones[Measured], sigma: float) -> Streak:
+def streak_flux(segment: Segment, field: Zones[Measured], sigma: float) -> Streak:
     """Return the streak of a segment, as bright as its S/N on noise of ``sigma`` [ADU] asks."""
     x, y, length, theta, per_fwhm = segment
     fwhm = field.at(x, y).fwhm

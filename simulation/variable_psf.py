@@ -33,7 +33,7 @@ class Measured(Protocol):
         """Full width at half maximum [px]."""
 
     @property
-    def sharpness(self) -> float:
+    def psf_sum2(self) -> float:
         """Σ psf²."""
 
 
@@ -73,9 +73,9 @@ class Zones(Generic[P]):
         """Return the profile of one position [px]."""
         return self.psfs[int(self.zone(x, y))]
 
-    def sharpness(self, x: Floats, y: Floats) -> Floats:
+    def psf_sum2(self, x: Floats, y: Floats) -> Floats:
         """Return Σ psf² of sources at these positions, shape (n,)."""
-        return np.array([psf.sharpness for psf in self.psfs])[self.zone(x, y)]
+        return np.array([psf.psf_sum2 for psf in self.psfs])[self.zone(x, y)]
 
 
 class FieldPsf(Zones[Psf]):

@@ -2,7 +2,7 @@
 
 The telescope is one that training lacks: far out of focus, so that stars are rings with three
 corners, and with a pattern of rows that differs in every frame. The shipped weights are adapted
-with 1, 2, 4, ... of its frames, labelled and unlabelled, and judged on frames of it that
+with 1, 2, 4, ... of its frames, labelled and unlabelled, and tested on frames of it that
 nobody saw: at the lowest threshold with 95 % purity, how many of the sources of S/N 3-5, 5-10 and
 10-100 are found; and what the same weights find on ordinary frames (what was forgotten).
 
@@ -24,7 +24,7 @@ import torch
 
 from skyduel.core import BadInputError, Catalog, Frame, read_frame
 from skyduel.detect import neural
-from skyduel.detect.calibration.fit_calibration import judge
+from skyduel.detect.calibration.fit_calibration import match_to_truth
 from skyduel.detect.finetune import FinetuneSettings, finetune, labelled, self_labelled
 from skyduel.detect.model.weights import SHIPPED
 from skyduel.simulation import SceneSettings, draw_settings, simulate
@@ -62,7 +62,7 @@ def performance(weights: Path, frames: list[Pair]) -> str:
     for frame, truth in frames:
         found = detector(frame)
         found, points = found.select(~found.is_streak), truth.select(~truth.is_streak)
-        right, counts = judge(found.xy, points.xy, points["snr"] >= 2)
+        right, counts = match_to_truth(found.xy, points.xy, points["snr"] >= 2)
         scores.append(found["score"][counts])
         rights.append(right[counts])
         truths.append((found, points))
@@ -93,7 +93,7 @@ def lens(data: Path, weights: Path, steps: int) -> None:
     from real.tools import inside
 
     paths = sorted((data / "widefield_lens").glob("*.fits.fz"))
-    taught, judged = (paths[::2], paths[1::2])
+    taught, tested = (paths[::2], paths[1::2])
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "lens.safetensors"
         detector = neural(weights=weights)
@@ -104,7 +104,7 @@ def lens(data: Path, weights: Path, steps: int) -> None:
         print("|---|---:|" + "---:|" * len(ALLOWED))
         for name, file in (("begun with", weights), ("adapted", target)):
             detector, parts, stars, mpix = neural(weights=file, floor=0.02), [], 0, 0.0
-            for path in judged:
+            for path in tested:
                 frame = read_frame(path)
                 xy, mag = gaia(path.with_name(path.name.replace(".fits.fz", "_truth.csv")), frame)
                 found = detector(frame)

@@ -23,7 +23,7 @@ from skyduel.detect.training.crops import TRAINING_STREAM, SimulatedCrops
 from skyduel.detect.training.ondevice.batches import DrawnScenes, make_batch
 from skyduel.detect.training.ondevice.frames import expected_light
 from skyduel.detect.training.ondevice.profiles import ProfileNumbers
-from skyduel.detect.training.targets import lessons_of
+from skyduel.detect.training.targets import source_targets
 from skyduel.simulation import (
     FAMILIES,
     SceneSettings,
@@ -32,8 +32,8 @@ from skyduel.simulation import (
     simulate,
 )
 from skyduel.simulation.render import LADDER
+from skyduel.simulation.scene import assign_flux, extended_points, truth_columns, wings
 from skyduel.simulation.scene import expected_light as expected_light_on_host
-from skyduel.simulation.scene import extended_points, light_up, truth_columns, wings
 from skyduel.simulation.variable_psf import Zones
 
 REPEATS = 15
@@ -104,7 +104,7 @@ def batches(device: torch.device) -> None:
     ):
         s, sky, _ = scenes[here]
         field = s.field()
-        wanted = expected_light_on_host(s, sky, light_up(s, sky, field), field)
+        wanted = expected_light_on_host(s, sky, assign_flux(s, sky, field), field)
         assert np.abs(there.cpu().numpy() - wanted).max() < 0.1 * np.sqrt(wanted.max() + 1)
     many = 64 if device.type == "cuda" else 8
     drawn = {seed: [scenes[many * seed + i] for i in range(many)] for seed in range(REPEATS)}
@@ -118,8 +118,8 @@ def batches(device: torch.device) -> None:
         out = []
         for s, sky, _ in drawn[seed]:
             zones = Zones((s.ny, s.nx), [_NUMBERS] * s.zones**2)
-            lit = light_up(s, sky, zones)
-            out.append((extended_points(s, lit), wings(s), lessons_of(truth_columns(s, lit))))
+            lit = assign_flux(s, sky, zones)
+            out.append((extended_points(s, lit), wings(s), source_targets(truth_columns(s, lit))))
         return out
 
     print(

@@ -88,9 +88,9 @@ def command(
     import torch
 
     from skyduel.core import BadInputError
-    from skyduel.detect.calibration.fit_calibration import finish
+    from skyduel.detect.calibration.fit_calibration import export_weights
     from skyduel.detect.training import tensorboard_log
-    from skyduel.detect.training.distributed import talks
+    from skyduel.detect.training.distributed import is_rank0
     from skyduel.detect.training.train import BEST, Progress, TrainingSettings, train
 
     if device not in ("auto", "cpu", "cuda"):
@@ -117,7 +117,7 @@ def command(
         tensorboard = tensorboard_log.available()
     elif tensorboard:
         tensorboard_log.require()
-    if not talks():
+    if not is_rank0():
         train(settings, out_folder, None, start)
         return
     with progress() as bar:
@@ -132,6 +132,6 @@ def command(
         train(settings, out_folder, show, start, tensorboard)
         target = weights or out_folder / "weights.safetensors"
         task = bar.add_task("calibrate", total=None, note="")
-        finish(out_folder / BEST, target)
+        export_weights(out_folder / BEST, target)
         bar.update(task, total=1, completed=1)
     out.print(str(target), markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""From a checkpoint to weights whose scores mean something."""
+"""Calibrate a trained network and export it as a weights file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from skyduel.detect.inference.context_features import width_and_snr
 from skyduel.detect.inference.find_sources import find_sources
 from skyduel.detect.inference.suppression import suppress
 from skyduel.detect.model.network import Network
-from skyduel.detect.model.score_model import CONTEXT_FEATURES, ErrorLaw, streak_features
+from skyduel.detect.model.score_model import CONTEXT_FEATURES, PositionErrorModel, streak_features
 from skyduel.detect.model.weights import Calibration, save_weights
 from skyduel.detect.training.checkpoint import read_average
 from skyduel.detect.training.train import TrainingSettings
@@ -36,30 +36,30 @@ from skyduel.simulation import FAMILIES, draw_settings, draw_training_settings, 
 __all__ = [
     "KnownFrame",
     "calibration_frames",
-    "finish",
+    "export_weights",
     "fit_calibration",
     "fit_errors",
     "fit_points",
     "fit_streaks",
-    "judge",
-    "judge_streaks",
+    "match_streaks",
+    "match_to_truth",
 ]
 
 #: Calibration frames come from a stream of seeds of their own.
 _CALIBRATION_STREAM: Final = 2
-#: From this S/N on a galaxy too wide for training to ask for is right where it is found.
+#: A galaxy that training ignores for its width counts as a truth from this S/N on.
 _GALAXY_SNR: Final = 5.0
 _FLOOR: Final = 0.02
 #: Side of a calibration frame [px].
 _FRAME_PX: Final = 384
-#: How far a streak's middle may lie from a true one [px].
+#: Largest distance of a streak's middle from a true streak [px].
 _STREAK_PX: Final = 5.0
-#: Frames in which every family and the mixture have come once.
+#: Frames in one round of all families, each with a frame of the mixture.
 _ROUND: Final = 2 * len(FAMILIES)
-#: Deviations needed to fit their law, and groups in which they are.
+#: Fewest deviations for a fit of their model, and the number of groups.
 _FEW_DEVIATIONS: Final = 400
 _GROUPS: Final = 12
-#: Right and wrong streaks needed to calibrate their scores.
+#: Fewest right, and wrong, streaks for a calibration of their scores.
 _FEW_STREAKS: Final = 15
 
 Floats = npt.NDArray[np.float64]
@@ -67,7 +67,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 class KnownFrame(NamedTuple):
-    """A frame with its truth, and which kind of frame it is; kinds weigh alike."""
+    """A frame with its truth and its kind. All kinds have the same total weight."""
 
     kind: str
     frame: Frame
@@ -75,7 +75,7 @@ class KnownFrame(NamedTuple):
 
 
 def calibration_frames(seed: int, per_kind: int = 4) -> Iterator[KnownFrame]:
-    """Yield simulated frames: of every family, and as many in all of the training mixture."""
+    """Yield simulated frames: one of a family, then one of the training mixture, in turn."""
     for index in range(per_kind * len(FAMILIES)):
         family = list(FAMILIES)[index % len(FAMILIES)]
         for k, kind in enumerate((family, "mixture")):
@@ -86,24 +86,24 @@ def calibration_frames(seed: int, per_kind: int = 4) -> Iterator[KnownFrame]:
                 else draw_settings(family, rng, ny=_FRAME_PX, nx=_FRAME_PX)
             )
             frame, truth = simulate(settings, rng, f"calibration {index}")
-            if k and index % 2:  # as many a header is silent about the seeing
+            if k and index % 2:  # many headers do not state the seeing
                 frame = frame.with_(fwhm=None)
             yield KnownFrame(kind, frame, truth)
 
 
-class _Judged(NamedTuple):
-    """What soft-NMS leaves of one frame's proposals, and its streaks, each with its verdict."""
+class _MatchedFrame(NamedTuple):
+    """Proposals of one frame after soft-NMS, and its streaks, each right or wrong."""
 
     kind: str
     logit: Floats
-    evidence: npt.NDArray[np.float32]
+    context_features: npt.NDArray[np.float32]
     right: Bools
     streaks: Floats
     streaks_right: Bools
-    #: σ of the profile over S/N [px], and the deviation of x or y [px], of right points, (m, 2):
-    #: as the network places them, and as their pixels do.
-    placed: Floats
-    windowed: Floats
+    #: σ of the profile over S/N [px] and deviation of x or y [px] of right points, (m, 2):
+    #: positions from the network, and windowed centroids.
+    network_deviations: Floats
+    centroid_deviations: Floats
 
 
 def fit_calibration(
@@ -113,9 +113,9 @@ def fit_calibration(
     *,
     seed: int = 0,
 ) -> Calibration:
-    """Return what makes scores probabilities on the given frames.
+    """Fit the calibration that turns scores into probabilities on the given frames.
 
-    What soft-NMS leaves is judged as `judge` does, and streaks as `judge_streaks`.
+    Detections after soft-NMS are matched with `match_to_truth`, streaks with `match_streaks`.
 
     Parameters
     ----------
@@ -125,49 +125,53 @@ def fit_calibration(
         With truth that has ``snr``. The points of every kind of frame have the same
         weight in all.
     begin : Calibration, optional
-        Whose weighing of the frame's evidence is kept. Without it three quarters of the
-        frames teach a new one, if they have proposals enough, and the rest calibrate.
+        Calibration whose rescoring is kept. Without it three quarters of the frames
+        train a new rescoring, if they have enough proposals, and the rest calibrate.
     seed : int
-        Of what is taught.
+        Of the training of the rescoring.
 
     Raises
     ------
     BadInputError
         As `fit_points`.
     """
-    judged = [_judged(network, known) for known in frames]
+    matched = [_match_frame(network, known) for known in frames]
     rescoring = None if begin is None else begin.rescoring
-    fresh = judged
-    if begin is None and sum(len(j.logit) for j in judged) >= ENOUGH:
-        taught = [j for n, j in enumerate(judged) if n // _ROUND % 4 != 3]
-        fresh = [j for n, j in enumerate(judged) if n // _ROUND % 4 == 3]
+    fresh = matched
+    if begin is None and sum(len(j.logit) for j in matched) >= ENOUGH:
+        taught = [j for n, j in enumerate(matched) if n // _ROUND % 4 != 3]
+        fresh = [j for n, j in enumerate(matched) if n // _ROUND % 4 == 3]
         rescoring = fit_rescoring(*_stacked(taught), seed=seed)
-    logits, evidence, right, weights = _stacked(fresh)
+    logits, context_features, right, weights = _stacked(fresh)
     if rescoring is not None:
-        logits = rescoring(logits, evidence)
+        logits = rescoring(logits, context_features)
     fitted = fit_points(logits, right, weights)
-    streaks = np.concatenate([np.zeros((0, 5)), *(j.streaks for j in judged)])
-    found = np.concatenate([np.zeros(0, dtype=bool), *(j.streaks_right for j in judged)])
+    streaks = np.concatenate([np.zeros((0, 5)), *(j.streaks for j in matched)])
+    found = np.concatenate([np.zeros(0, dtype=bool), *(j.streaks_right for j in matched)])
     return replace(
         fitted,
         streak=fit_streaks(streaks[:, 4], streaks[:, 2], found),
         rescoring=rescoring,
-        placed=fit_errors(np.concatenate([np.zeros((0, 2)), *(j.placed for j in judged)])),
-        windowed=fit_errors(np.concatenate([np.zeros((0, 2)), *(j.windowed for j in judged)])),
+        network_position_error=fit_errors(
+            np.concatenate([np.zeros((0, 2)), *(j.network_deviations for j in matched)])
+        ),
+        centroid_error=fit_errors(
+            np.concatenate([np.zeros((0, 2)), *(j.centroid_deviations for j in matched)])
+        ),
     )
 
 
-def _judged(network: Network, known: KnownFrame) -> _Judged:
-    """Return what the network finds on a frame, and which of it is right."""
-    sky = estimate_background(known.frame)
+def _match_frame(network: Network, known: KnownFrame) -> _MatchedFrame:
+    """Run the network on a frame and match its detections to the truth."""
+    background = estimate_background(known.frame)
     raw = find_sources(
         known.frame,
+        background,
         network,
         floor=_FLOOR,
         most_per_mpix=60000,
         device=torch.device("cpu"),
         bf16=False,
-        background=sky,
     )
     kept, logit = suppress(raw.xy, raw.logit)
     usable = known.frame.usable_at(*raw.xy[kept].T)  # the detector drops the others too
@@ -177,40 +181,42 @@ def _judged(network: Network, known: KnownFrame) -> _Judged:
     ignored = points["ignore"] if "ignore" in points else np.zeros(len(points), dtype=bool)
     counted = (points["snr"] >= FAINT_SNR) & ~ignored
     if "radius" in points:
-        # Training leaves it open whether a galaxy is a source; one that is seen is.
+        # Training ignores extended galaxies; a bright one is a source here.
         counted |= (points["radius"] > 0) & (points["snr"] >= _GALAXY_SNR)
     counted &= ~known.frame.masked_at(points["x"], points["y"])
-    hit, counts = judge(xy, points.xy, counted)
+    hit, counts = match_to_truth(xy, points.xy, counted)
     counts &= ~_in_galaxies(xy, points) | hit
-    lines = judge_streaks(raw.streaks, truth.select(truth.is_streak))
+    lines = match_streaks(raw.streaks, truth.select(truth.is_streak))
     seen = lines | ~known.frame.masked_at(raw.streaks[:, 0], raw.streaks[:, 1])
-    return _Judged(
+    return _MatchedFrame(
         known.kind,
         logit[counts],
-        raw.evidence[kept][counts],
+        raw.context_features[kept][counts],
         hit[counts],
         raw.streaks[seen],
         lines[seen],
-        *_deviations(known.frame, sky, xy[hit], raw.evidence[kept][hit], points.xy),
+        *_deviations(known.frame, background, xy[hit], raw.context_features[kept][hit], points.xy),
     )
 
 
 def _deviations(
     frame: Frame,
-    sky: Background,
+    background: Background,
     xy: Floats,
-    evidence: npt.NDArray[np.float32],
+    context_features: npt.NDArray[np.float32],
     truth_xy: Floats,
 ) -> tuple[Floats, Floats]:
-    """Return `_Judged.placed` and `_Judged.windowed` of a frame's right points."""
+    """Return the deviations of `_MatchedFrame` of a frame's right points."""
     if len(xy) == 0:
         return np.zeros((0, 2)), np.zeros((0, 2))
-    measured = forced_photometry(frame, Catalog.build(x=xy[:, 0], y=xy[:, 1]), background=sky)
+    measured = forced_photometry(
+        frame, Catalog.build(x=xy[:, 0], y=xy[:, 1]), background=background
+    )
     with np.errstate(divide="ignore", invalid="ignore"):
         snr = measured["aper_flux"] / measured["aper_flux_err"]
-        sigma, matched = width_and_snr(evidence)
+        sigma, matched = width_and_snr(context_features)
         units = sigma / matched, window_sigma(frame) / snr
-    better = refine_points(xy, snr, frame, sky)
+    better = refine_points(frame, background, xy, snr)
     moved = (better != xy).any(axis=1)
     off = better - truth_xy[KDTree(truth_xy).query(better)[1]]
     out = []
@@ -220,19 +226,19 @@ def _deviations(
     return out[0], out[1]
 
 
-def fit_errors(deviations: Floats) -> ErrorLaw | None:
-    """Return the law that positions' errors follow.
+def fit_errors(deviations: Floats) -> PositionErrorModel | None:
+    """Fit the model of position errors.
 
     Parameters
     ----------
     deviations : ndarray of float64, shape (m, 2)
-        σ of the profile over S/N [px], and how far x or y lies off [px].
+        σ of the profile over S/N [px], and the deviation of x or y [px].
 
     Returns
     -------
-    ErrorLaw or None
-        Least squares in the logarithm, of the median deviation in groups of equal number; a
-        tenth of wild ones moves it little. None for fewer than 400.
+    PositionErrorModel or None
+        Least squares in the logarithm of the median deviation in groups of equal size; robust
+        to a tenth of outliers. None for fewer than 400 deviations.
     """
     if len(deviations) < _FEW_DEVIATIONS:
         return None
@@ -247,27 +253,33 @@ def fit_errors(deviations: Floats) -> ErrorLaw | None:
 
     best = least_squares(off, np.log([0.02, 1.0]), bounds=(np.log(1e-4), np.log(100))).x
     floor, gain = (round(float(v), 5) for v in np.exp(best))
-    return ErrorLaw(floor, gain)
+    return PositionErrorModel(floor, gain)
 
 
 def _stacked(
-    judged: Sequence[_Judged],
+    matched: Sequence[_MatchedFrame],
 ) -> tuple[Floats, npt.NDArray[np.float32], Bools, Floats]:
-    """Return logits, evidence and verdicts of all frames, and weights that make kinds alike."""
-    logits = np.concatenate([np.zeros(0), *(j.logit for j in judged)])
-    evidence = np.concatenate(
-        [np.zeros((0, len(CONTEXT_FEATURES)), dtype=np.float32), *(j.evidence for j in judged)]
+    """Return logits, context features, outcomes and weights of all frames.
+
+    The weights give every kind of frame the same total.
+    """
+    logits = np.concatenate([np.zeros(0), *(j.logit for j in matched)])
+    context_features = np.concatenate(
+        [
+            np.zeros((0, len(CONTEXT_FEATURES)), dtype=np.float32),
+            *(j.context_features for j in matched),
+        ]
     )
-    right = np.concatenate([np.zeros(0, dtype=bool), *(j.right for j in judged)])
-    kinds = np.array([j.kind for j in judged for _ in j.logit])
+    right = np.concatenate([np.zeros(0, dtype=bool), *(j.right for j in matched)])
+    kinds = np.array([j.kind for j in matched for _ in j.logit])
     weights = np.ones(len(logits))
     for kind in np.unique(kinds):
         weights[kinds == kind] = len(logits) / np.count_nonzero(kinds == kind)
-    return logits, evidence, right, weights
+    return logits, context_features, right, weights
 
 
 def _in_galaxies(xy: Floats, known: Catalog) -> Bools:
-    """Return which detections lie within twice the half-light radius of an ignored galaxy."""
+    """Return a mask of the detections within twice the half-light radius of an ignored galaxy."""
     inside = np.zeros(len(xy), dtype=bool)
     if "radius" not in known or "ignore" not in known:
         return inside
@@ -278,11 +290,11 @@ def _in_galaxies(xy: Floats, known: Catalog) -> Bools:
     return inside
 
 
-def judge_streaks(found: Floats, truth: Catalog) -> Bools:
-    """Return which streaks are right, shape (n,), the surest first taking their truth.
+def match_streaks(found: Floats, truth: Catalog) -> Bools:
+    """Match streaks to true streaks in order of score; return a mask of the right ones, (n,).
 
-    Right is within 10° of a true streak no surer one took, with its middle within
-    5 px of it and at least half its length (of the part on the frame, where only that is listed).
+    A streak is right if it lies within 10° of a free true streak, its middle within 5 px
+    of it, and has at least half its length (of the part on the frame, where only that is listed).
     """
     right = np.zeros(len(found), dtype=bool)
     free = np.ones(len(truth), dtype=bool)
@@ -305,26 +317,26 @@ def judge_streaks(found: Floats, truth: Catalog) -> Bools:
     return right
 
 
-def judge(
+def match_to_truth(
     xy: npt.NDArray[np.float64],
     truth_xy: npt.NDArray[np.float64],
     counted: npt.NDArray[np.bool_],
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Return which detections are right, and which count at all, each of shape (k,).
+    """Match detections to truths; return masks of right and of counted detections, each (k,).
 
-    Each detection in turn takes the nearest counted truth within 2 px that no earlier
-    one took, and is right; a detection left without one is wrong, or
-    does not count if a truth too faint to count lies within 2 px.
+    In order, each detection takes the nearest free counted truth within 2 px and is right.
+    A detection without one is wrong, or does not count if a truth that does not count lies
+    within 2 px.
 
     Parameters
     ----------
     xy : ndarray of float64, shape (k, 2)
-        Detections, the surest first: what a threshold keeps is then
-        judged as it would be alone, whatever lies below the threshold.
+        Detections in order of falling score. A match then does not depend on detections
+        of lower score.
     truth_xy : ndarray of float64, shape (n, 2)
         Truths.
     counted : ndarray of bool, shape (n,)
-        Which truths count.
+        Mask of the truths that count.
     """
     right, counts = np.zeros(len(xy), dtype=bool), np.ones(len(xy), dtype=bool)
     if len(xy) == 0 or len(truth_xy) == 0:
@@ -343,16 +355,16 @@ def judge(
 
 
 def fit_points(logits: Floats, right: Bools, weights: Floats | None = None) -> Calibration:
-    """Return the slope and offset that make logits those of being right.
+    """Fit slope and offset that turn logits into the log odds of being right.
 
     Parameters
     ----------
     logits : ndarray of float64, shape (k,)
         After soft-NMS.
     right : ndarray of bool, shape (k,)
-        Whether it was right.
+        True for right ones.
     weights : ndarray of float64, shape (k,), optional
-        How much each counts; equally without.
+        Weight of each; default equal weights.
 
     Raises
     ------
@@ -361,7 +373,7 @@ def fit_points(logits: Floats, right: Bools, weights: Floats | None = None) -> C
 
     Notes
     -----
-    Logistic regression with hardly any penalty (Platt 1999).
+    Logistic regression with a negligible penalty (Platt 1999).
     """
     got = f"{int(right.sum())} right of {right.size}"
     if right.all() or not right.any():
@@ -376,7 +388,7 @@ def fit_points(logits: Floats, right: Bools, weights: Floats | None = None) -> C
 
 
 def fit_streaks(mean_probability: Floats, length_px: Floats, right: Bools) -> tuple[float, ...]:
-    """Return `Calibration.streak`; empty where too few streaks are right or wrong to tell."""
+    """Fit `Calibration.streak`; empty if too few streaks are right or wrong."""
     if min(right.sum(), (~right).sum()) < _FEW_STREAKS:
         return ()
     features = streak_features(mean_probability, length_px)
@@ -384,7 +396,7 @@ def fit_streaks(mean_probability: Floats, length_px: Floats, right: Bools) -> tu
     return (*(float(v) for v in fit.coef_[0]), float(fit.intercept_[0]))
 
 
-def finish(checkpoint: Path, target: Path, per_kind: int = 48) -> Calibration:
+def export_weights(checkpoint: Path, target: Path, per_kind: int = 48) -> Calibration:
     """Write the averaged weights of a checkpoint, calibrated, as a weights file.
 
     Parameters
@@ -399,16 +411,16 @@ def finish(checkpoint: Path, target: Path, per_kind: int = 48) -> Calibration:
     Returns
     -------
     Calibration
-        As it was fitted and written.
+        The fitted calibration.
 
     Raises
     ------
     BadInputError
-        If the checkpoint cannot be used, or the network is too young to tell
-        right from wrong.
+        If the checkpoint cannot be used, or the network is not trained enough to
+        separate right from wrong.
     """
     average, settings, steps = read_average(checkpoint, TrainingSettings)
-    # Calibrated as they will be used: after rounding to half precision.
+    # Calibrate the weights as they are used: rounded to half precision.
     network = Network(settings.network)
     try:
         network.load_state_dict({k: v.half().float() for k, v in average.items()})

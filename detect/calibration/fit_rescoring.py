@@ -1,4 +1,4 @@
-"""Teaches the perceptron that weighs the network's word with the frame's evidence."""
+"""Teaches the perceptron that weighs the network's word with the frame's context_features."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _DECIMALS: Final = 6
 
 def fit_rescoring(
     logits: Floats,
-    evidence: npt.NDArray[np.floating],
+    context_features: npt.NDArray[np.floating],
     right: npt.NDArray[np.bool_],
     weights: Floats,
     seed: int = 0,
@@ -41,7 +41,7 @@ def fit_rescoring(
     ----------
     logits : ndarray of float64, shape (k,)
         The network's, after soft-NMS.
-    evidence : ndarray, shape (k, 15)
+    context_features : ndarray, shape (k, 15)
         Of `skyduel.detect.inference.context_features.measure_context_features`.
     right : ndarray of bool, shape (k,)
         Whether each was a source.
@@ -54,12 +54,12 @@ def fit_rescoring(
     -----
     Cross-entropy, AdamW, one cycle of the rate. It begins as the identity: the network's logit.
     """
-    raw = np.arcsinh(np.column_stack([logits, evidence]))
+    raw = np.arcsinh(np.column_stack([logits, context_features]))
     mean, scale = raw.mean(axis=0), np.maximum(raw.std(axis=0), 1e-3)
     blank = Rescoring(
         tuple(np.round(mean, _DECIMALS).tolist()), tuple(np.round(scale, _DECIMALS).tolist()), ()
     )
-    inputs = torch.from_numpy(blank.inputs(logits, evidence)).float()
+    inputs = torch.from_numpy(blank.inputs(logits, context_features)).float()
     own, wanted = torch.from_numpy(logits).float(), torch.from_numpy(right).float()
     weight = torch.from_numpy(weights / weights.mean()).float()
     # No global seed is touched: a training that goes on around this must not notice it.

@@ -35,19 +35,19 @@ def window_sigma(frame: Frame) -> float:
     return fwhm * float(gaussian_fwhm_to_sigma)
 
 
-def refine_points(xy: Floats, snr: Floats, frame: Frame, background: Background) -> Floats:
+def refine_points(frame: Frame, background: Background, xy: Floats, snr: Floats) -> Floats:
     """Return positions with those of bright points from their windowed centroid.
 
     Parameters
     ----------
+    frame : Frame
+        The frame on which the points were found.
+    background : Background
+        Of the frame.
     xy : ndarray of float64, shape (n, 2)
         Positions of points [px], 0-based, integer at the pixel's centre.
     snr : ndarray of float64, shape (n,)
         Their S/N in the common aperture; NaN counts as faint.
-    frame : Frame
-        On which they were found.
-    background : Background
-        Its sky.
 
     Returns
     -------

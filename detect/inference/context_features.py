@@ -97,10 +97,10 @@ def measure_context_features(
     return out
 
 
-def width_and_snr(evidence: npt.NDArray[np.floating]) -> tuple[Floats, Floats]:
-    """Return the profile's σ [px] and the S/N under it, of each row of evidence; each (k,)."""
-    area = np.exp(evidence[:, CONTEXT_FEATURES.index("area")].astype(np.float64))
-    return np.sqrt(area / (4 * np.pi)), evidence[:, CONTEXT_FEATURES.index("matched")].astype(
+def width_and_snr(features: npt.NDArray[np.floating]) -> tuple[Floats, Floats]:
+    """Return the profile's σ [px] and the S/N under it, in each row of features, each (k,)."""
+    area = np.exp(features[:, CONTEXT_FEATURES.index("area")].astype(np.float64))
+    return np.sqrt(area / (4 * np.pi)), features[:, CONTEXT_FEATURES.index("matched")].astype(
         np.float64
     )
 

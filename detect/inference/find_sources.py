@@ -1,4 +1,4 @@
-"""From a frame to sources: overlapping tiles, regions, and one list for the whole frame."""
+"""Detect the sources of a frame: overlapping tiles, RoI features, one list for the whole frame."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
-from skyduel.core.measure.background import Background, estimate_background
+from skyduel.core.measure.background import Background
 from skyduel.detect.inference.context_features import measure_context_features
 from skyduel.detect.inference.decode import STREAK_CHANNELS, find_streaks, propose
 from skyduel.detect.inference.memory import give_freed_memory_back
@@ -27,14 +27,14 @@ from skyduel.detect.model.network import DENSE_CHANNELS, STRIDE, Network
 
 __all__ = ["RawSources", "Tiling", "find_sources"]
 
-#: Regions classified at a time; bounds memory in a crowd.
+#: Regions classified at a time; bounds the memory in crowded fields.
 _REGIONS_AT_ONCE: Final = 4096
-#: Side of the squares by which they are put in order [px].
+#: Side of the squares by which regions are sorted, so that neighbours follow each other [px].
 _BLOCK_PX: Final = 32
-#: A tile answers for sources this far beyond its core as well [px], lest two tiles that
-#: round differently each leave a source on the seam to the other.
+#: A tile also reports sources this far outside its core [px]. Otherwise two tiles that round
+#: differently could both omit a source on their seam.
 _SEAM_PX: Final = 1.0
-#: So sure of a point, a streak's fit takes it for a star.
+#: Points with a logit above this are stars for the fit of streaks.
 _STAR_LOGIT: Final = 2.0
 #: Least side of a tile without its margins [px].
 _LEAST_CORE_PX: Final = 16
@@ -44,15 +44,15 @@ _SAME_PX: Final = 0.5
 
 @dataclass(frozen=True)
 class Tiling:
-    """How a frame is cut: tiles of ``size_px`` of which the outer ``margin_px`` is context only.
+    """Tiles of ``size_px``, of which the outer ``margin_px`` is context only.
 
-    A side up to a third longer than a tile is not cut: most of what that saves in memory would
-    be spent on margins.
+    A side up to a third longer than a tile is not cut: margins would use most of the memory
+    that cutting saves.
 
     Raises
     ------
     BadInputError
-        If the margins leave less than 16 px of a tile to answer for.
+        If the margins leave a core of less than 16 px.
     """
 
     size_px: int = 1536
@@ -74,7 +74,7 @@ class Tiling:
 
 @dataclass(frozen=True)
 class RawSources:
-    """What the network says of one frame, before thresholds and suppression.
+    """Sources of one frame before thresholds and suppression.
 
     Attributes
     ----------
@@ -84,20 +84,20 @@ class RawSources:
         Mean of the proposal's presence logit and the RoI head's point logit.
     streaks : ndarray of float64, shape (n, 5)
         x, y, length [px], theta [rad], score.
-    evidence : ndarray of float32, shape (k, 15)
-        What the frame says of each point, by `CONTEXT_FEATURES`.
+    context_features : ndarray of float32, shape (k, 15)
+        Features of each point, columns as in `CONTEXT_FEATURES`.
     """
 
     xy: npt.NDArray[np.float64]
     logit: npt.NDArray[np.float64]
     streaks: npt.NDArray[np.float64]
-    evidence: npt.NDArray[np.float32]
+    context_features: npt.NDArray[np.float32]
 
 
 def _spans(n: int, tiling: Tiling, multiple: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield start, stop of each tile and of the part it answers for, along one axis.
+    """Yield start and stop of each tile and of its core, along one axis.
 
-    The parts follow each other without gap or overlap; all starts are multiples of
+    The cores follow each other without gap or overlap; all starts are multiples of
     ``multiple``.
     """
     step = (tiling.size_px - 2 * tiling.margin_px) // multiple * multiple
@@ -105,7 +105,7 @@ def _spans(n: int, tiling: Tiling, multiple: int) -> Iterator[tuple[int, int, in
     if n <= tiling.whole_px:
         yield 0, n, 0, n
         return
-    # As many tiles as it takes, all alike: a narrow last one would be mostly margin.
+    # All tiles have the same size: a narrow last one would be mostly margin.
     tiles = -(-n // step)
     step = -(-n // (tiles * multiple)) * multiple
     core = 0
@@ -118,6 +118,7 @@ def _spans(n: int, tiling: Tiling, multiple: int) -> Iterator[tuple[int, int, in
 @torch.inference_mode()
 def find_sources(
     frame: Frame,
+    background: Background,
     network: Network,
     *,
     floor: float,
@@ -125,40 +126,38 @@ def find_sources(
     device: torch.device,
     bf16: bool,
     tiling: Tiling | None = None,
-    background: Background | None = None,
 ) -> RawSources:
-    """Return everything the network proposes on a frame.
+    """Detect the sources of a frame with the network.
 
     Parameters
     ----------
     frame : Frame
         Any size.
+    background : Background
+        Of the frame.
     network : Network
         Folded, on ``device``.
     floor : float
         Lowest presence probability of a proposal.
     most_per_mpix : int
-        Bound on the proposals per 10⁶ px, so that noise at a low floor cannot
-        exhaust memory.
+        Most proposals per 10⁶ px, so that noise at a low floor cannot exhaust the memory.
     device : torch.device
         Where to run.
     bf16 : bool
-        Whether weights and maps are in bf16; positions never are.
+        Whether weights and maps are in bf16; positions are always float32.
     tiling : Tiling, optional
         How to cut frames larger than a tile.
-    background : Background, optional
-        The frame's, if it is at hand; by default `estimate_background`.
 
     Notes
     -----
-    A tile answers for the sources in its core only; the margin around it is
-    context. Tiles start at multiples of the network's coarsest stride, so a place
-    meets the same arithmetic whichever tile holds it. What two tiles both report
-    from a seam is taken once, from the surer.
+    A tile reports the sources in its core only; the margin around it is
+    context. Tiles start at multiples of the network's coarsest stride, so the arithmetic at
+    a place does not depend on the tile that holds it. A source that two tiles report on their
+    seam is kept once, from the tile with the higher logit.
     """
     tiling = tiling or Tiling()
     fused_network = fuse(network, torch.bfloat16 if bf16 else torch.float32)
-    sky = estimate_background(frame) if background is None else background
+    run = _Run(frame, background, fused_network, device, floor, most_per_mpix)
     ny, nx = frame.shape
     tiled = max(ny, nx) > tiling.whole_px
     # Streaks cross tiles, so their channels are kept for the whole frame, in half precision.
@@ -169,9 +168,7 @@ def find_sources(
         for columns in _spans(nx, tiling, network.multiple):
             box = (*rows[:2], *columns[:2])
             core = (*rows[2:], *columns[2:])
-            part, some = _run_tile(
-                frame, sky, fused_network, box, core, floor, most_per_mpix, device
-            )
+            part, some = _run_tile(run, box, core)
             found.append(part)
             cells[_cells(core)] = some
             if tiled:
@@ -183,16 +180,16 @@ def find_sources(
     )  # fmt: skip
     xy_all, logit_all = xy_all[on], logit_all[on]
     sure = logit_all > _STAR_LOGIT
-    streaks = refine_streaks(find_streaks(cells.numpy()), frame, sky, xy_all[sure])
+    streaks = refine_streaks(frame, background, find_streaks(cells.numpy()), xy_all[sure])
     del cells
-    evidence = measure_context_features(frame, sky, xy_all, logit_all)
+    context_features = measure_context_features(frame, background, xy_all, logit_all)
     if tiled:
         give_freed_memory_back()
-    return RawSources(xy_all, logit_all, streaks, evidence)
+    return RawSources(xy_all, logit_all, streaks, context_features)
 
 
 class _Part(NamedTuple):
-    """Sources of one tile: refined positions, logits, where proposed, whether on a seam."""
+    """Sources of one tile: refined positions, logits, proposed positions, whether on a seam."""
 
     xy: npt.NDArray[np.float64]
     logit: npt.NDArray[np.float64]
@@ -200,39 +197,45 @@ class _Part(NamedTuple):
     seam: npt.NDArray[np.bool_]
 
 
+class _Run(NamedTuple):
+    """Inputs and options that are the same for all tiles of a frame."""
+
+    frame: Frame
+    background: Background
+    network: FusedNetwork
+    device: torch.device
+    floor: float
+    most_per_mpix: int
+
+
 def _run_tile(
-    frame: Frame,
-    sky: Background,
-    fused_network: FusedNetwork,
-    box: tuple[int, int, int, int],
-    core: tuple[int, int, int, int],
-    floor: float,
-    most_per_mpix: int,
-    device: torch.device,
+    run: _Run, box: tuple[int, int, int, int], core: tuple[int, int, int, int]
 ) -> tuple[_Part, Tensor]:
     """Return the sources and the streaks' cells of one tile; boxes are y0, y1, x0, x1 [px]."""
     y0, y1, x0, x1 = box
-    image = torch.from_numpy(frame_channels(frame, box, sky))
-    pad_y, pad_x = -(y1 - y0) % fused_network.multiple, -(x1 - x0) % fused_network.multiple
+    network = run.network
+    image = torch.from_numpy(frame_channels(run.frame, run.background, box))
+    pad_y, pad_x = -(y1 - y0) % network.multiple, -(x1 - x0) % network.multiple
     if pad_y or pad_x:
         image = F.pad(image, (0, pad_x, 0, pad_y))
-        image[3, y1 - y0 :, :] = 1.0  # what is not there is masked
+        image[3, y1 - y0 :, :] = 1.0  # padding is masked
         image[3, :, x1 - x0 :] = 1.0
-    output = fused_network(image[None].to(device))
+    output = network(image[None].to(run.device))
     maps = output.maps[0].float().cpu()
-    xy, logit = propose(maps, floor, max(64, int(most_per_mpix * (y1 - y0) * (x1 - x0) / 1e6)))
+    most = max(64, int(run.most_per_mpix * (y1 - y0) * (x1 - x0) / 1e6))
+    xy, logit = propose(maps, run.floor, most)
     start = torch.tensor([x0, y0])
-    # In float64, for single precision has steps of 2 mpx at 32768 px.
+    # In float64: single precision has steps of 0.002 px at 32768 px.
     proposed = xy.double() + start
     inside = _within(proposed, core, _SEAM_PX)
     xy, logit, proposed = xy[inside], logit[inside], proposed[inside]
     placed, logits = proposed.clone(), logit.double()
-    # Neighbours one after the other, for what they look at is then in the cache.
+    # Neighbours follow each other, so their features are in the cache.
     cell = (xy / _BLOCK_PX).floor()
     order = torch.argsort(cell[:, 1] * (x1 - x0) + cell[:, 0])
     for rows in torch.split(order, _REGIONS_AT_ONCE):
-        rois = region_features(output.features, [xy[rows]], fused_network.settings.roi_size)
-        kinds, shift = (values.cpu() for values in fused_network.classify(rois))
+        rois = region_features(output.features, [xy[rows]], network.settings.roi_size)
+        kinds, shift = (values.cpu() for values in network.classify(rois))
         placed[rows] += shift
         # log of p(point) / (1 - p(point))
         head = kinds[:, 1] - torch.logsumexp(kinds[:, [0, 2]], dim=1)
@@ -244,7 +247,7 @@ def _run_tile(
 
 
 def _cells(box: tuple[int, int, int, int]) -> tuple[slice, slice, slice]:
-    """Return where the cells of y0, y1, x0, x1 [px] are on maps, all channels."""
+    """Return the slices of maps that hold the cells of y0, y1, x0, x1 [px], all channels."""
     y0, y1, x0, x1 = box
     return (
         slice(None),
@@ -254,14 +257,14 @@ def _cells(box: tuple[int, int, int, int]) -> tuple[slice, slice, slice]:
 
 
 def _within(xy: Tensor, box: tuple[int, int, int, int], more: float) -> Tensor:
-    """Return which positions lie in y0, y1, x0, x1 [px], widened by ``more`` on every side."""
+    """Return a mask of the positions in y0, y1, x0, x1 [px], widened by ``more`` on every side."""
     y0, y1, x0, x1 = box
     x, y = xy[:, 0] + 0.5, xy[:, 1] + 0.5
     return (x >= x0 - more) & (x < x1 + more) & (y >= y0 - more) & (y < y1 + more)
 
 
 def _merge_tiles(parts: list[_Part]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return positions and logits of all tiles, what lies on a seam once."""
+    """Return positions and logits of all tiles, without the duplicates on seams."""
     if not parts:
         return np.zeros((0, 2)), np.zeros(0)
     xy = np.concatenate([part.xy for part in parts])
@@ -273,7 +276,7 @@ def _merge_tiles(parts: list[_Part]) -> tuple[npt.NDArray[np.float64], npt.NDArr
     if seam.size:
         pairs = seam[KDTree(proposed[seam]).query_pairs(_SAME_PX, output_type="ndarray")]
         pairs = pairs[tile[pairs[:, 0]] != tile[pairs[:, 1]]]
-        # The surer goes first; of equals the one of the earlier tile.
+        # The higher logit has priority; of equal ones that of the earlier tile.
         order = np.argsort(-logit, kind="stable")
         rank = np.empty_like(order)
         rank[order] = np.arange(order.size)

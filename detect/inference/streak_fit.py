@@ -38,18 +38,18 @@ _SCALE: Final = 3.0
 
 
 def refine_streaks(
-    streaks: Floats, frame: Frame, background: Background, points: Floats | None = None
+    frame: Frame, background: Background, streaks: Floats, points: Floats | None = None
 ) -> Floats:
     """Return streaks with centre, length and direction fitted to the pixels.
 
     Parameters
     ----------
-    streaks : ndarray of float64, shape (n, 5)
-        x, y [px], length [px], theta [rad] and score, as found on the network's maps.
     frame : Frame
-        On which they were found.
+        The frame on which the streaks were found.
     background : Background
-        Its sky and noise.
+        Background and noise of the frame.
+    streaks : ndarray of float64, shape (n, 5)
+        x, y [px], length [px], theta [rad] and score, from the network's maps.
     points : ndarray of float64, shape (k, 2), optional
         x, y [px] of the frame's stars. Their pixels are left out, except on the streaks
         themselves, where the light may be the streak's own.
@@ -70,14 +70,14 @@ def refine_streaks(
     out = streaks.copy()
     beside = np.zeros((0, 2)) if points is None else points
     for row, streak in enumerate(streaks):
-        fitted = _refined(streak, frame, background, beside)
+        fitted = _fit_streak(frame, background, streak, beside)
         if fitted is not None:
             out[row, :4] = fitted
     return out
 
 
-def _refined(
-    streak: Floats, frame: Frame, sky: Background, points: Floats
+def _fit_streak(
+    frame: Frame, background: Background, streak: Floats, points: Floats
 ) -> tuple[float, ...] | None:
     """Return x, y, length and theta of the best segment, or None."""
     x, y, length, theta, _ = streak
@@ -94,7 +94,7 @@ def _refined(
     if x1 - x0 < 3 or y1 - y0 < 3:
         return None
     part = np.s_[y0:y1, x0:x1]
-    z = (frame.data[part] - sky.level[part]) / sky.rms[part]
+    z = (frame.data[part] - background.level[part]) / background.rms[part]
     good = ~frame.bad[part]
     rows, cols = np.mgrid[part]
     along, across = (cols - x) * c + (rows - y) * s, (rows - y) * c - (cols - x) * s

@@ -1,4 +1,4 @@
-"""What the network sees: a frame in units of its own noise, never ADU."""
+"""Input channels of the network: a frame in units of its noise."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skyduel.core.frame import Frame
-from skyduel.core.measure.background import Background, estimate_background
+from skyduel.core.measure.background import Background
 from skyduel.detect.model.threads import each_in_threads
 
 __all__ = ["CHANNELS", "CLIP_LINEAR", "CLIP_LOW", "CLIP_SMOOTHED", "KERNEL", "frame_channels"]
@@ -16,27 +16,27 @@ __all__ = ["CHANNELS", "CLIP_LINEAR", "CLIP_LOW", "CLIP_SMOOTHED", "KERNEL", "fr
 #: Names of the input channels, in order.
 CHANNELS: Final = ("linear", "asinh", "smooth", "unusable")
 
-#: Limits of what the network sees, in units of the noise.
+#: Limits of the input, in units of the noise.
 CLIP_LOW: Final = -6.0
 CLIP_LINEAR: Final = 12.0
 _SMOOTH_SIGMA_PX: Final = 1.0
 _REACH_PX: Final = 3
-#: Brighter pixels are smoothed as if they had this S/N.
+#: Pixels are clipped at this S/N before smoothing.
 CLIP_SMOOTHED: Final = 200.0
-#: Rows that are made at a time.
+#: Rows computed at a time.
 _BAND: Final = 64
 
 
 def frame_channels(
     frame: Frame,
+    background: Background,
     box: tuple[int, int, int, int] | None = None,
-    background: Background | None = None,
 ) -> npt.NDArray[np.float32]:
-    """Return the frame, or a part of it, as the network's input.
+    """Compute the input channels of a frame, or of a part of it.
 
     With z = (data − background) / RMS from the mesh estimate SEP uses:
-    ``linear`` is z clipped to [−6, 12] / 4, for the faint; ``asinh`` is
-    asinh(z) / 4, which keeps the bright ones apart; ``smooth`` is the S/N map of
+    ``linear`` is z clipped to [−6, 12] / 4, for faint sources; ``asinh`` is
+    asinh(z) / 4, which resolves bright ones; ``smooth`` is the S/N map of
     a Gaussian of σ = 1 px, clipped likewise; ``unusable`` is 1 on masked and ½
     on saturated pixels. Masked pixels have z = 0.
 
@@ -44,23 +44,22 @@ def frame_channels(
     ----------
     frame : Frame
         Any frame with a usable pixel.
+    background : Background
+        Of the frame.
     box : (y0, y1, x0, x1), optional
-        The part wanted [px], half-open; the whole frame without it. A part is
-        equal to that part of the whole.
-    background : Background, optional
-        The frame's, if it is at hand; by default `estimate_background`.
+        Part of the frame [px], half-open; default the whole frame. The channels of a
+        part equal that part of the whole frame's.
 
     Returns
     -------
     ndarray of float32, shape (4, y1 - y0, x1 - x0)
     """
-    sky = estimate_background(frame) if background is None else background
     y0, y1, x0, x1 = box or (0, frame.shape[0], 0, frame.shape[1])
     out = np.empty((len(CHANNELS), y1 - y0, x1 - x0), dtype=np.float32)
 
     def fill(row: int) -> None:
         rows = row, min(row + _BAND, y1)
-        _fill(frame, sky, (*rows, x0, x1), out[:, rows[0] - y0 : rows[1] - y0])
+        _fill(frame, background, (*rows, x0, x1), out[:, rows[0] - y0 : rows[1] - y0])
 
     # Bands stay in the cache from the first pass to the last.
     each_in_threads(fill, range(y0, y1, _BAND))
@@ -69,7 +68,7 @@ def frame_channels(
 
 def _fill(
     frame: Frame,
-    sky: Background,
+    background: Background,
     box: tuple[int, int, int, int],
     out: npt.NDArray[np.float32],
 ) -> None:
@@ -78,10 +77,10 @@ def _fill(
     top, bottom = max(0, y0 - _REACH_PX), min(ny, y1 + _REACH_PX)
     left, right = max(0, x0 - _REACH_PX), min(nx, x1 + _REACH_PX)
     wide = slice(top, bottom), slice(left, right)
-    z = frame.data[wide] - sky.level[wide]
-    z /= sky.rms[wide]
+    z = frame.data[wide] - background.level[wide]
+    z /= background.rms[wide]
     z[frame.bad[wide]] = 0.0
-    # Beyond its border a frame is its own mirror image.
+    # The frame is mirrored at its border.
     cut = (top - y0 + _REACH_PX, y1 + _REACH_PX - bottom), (
         left - x0 + _REACH_PX, x1 + _REACH_PX - right,
     )  # fmt: skip
@@ -99,7 +98,7 @@ def _fill(
 
 
 def _gaussian(z: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float32]:
-    """Return z smoothed along an axis by a Gaussian, in units of the noise again."""
+    """Return z smoothed along an axis by a Gaussian, rescaled to units of the noise."""
     n = z.shape[axis] - 2 * _REACH_PX
     parts = [np.moveaxis(z, axis, 0)[i : i + n] for i in range(2 * _REACH_PX + 1)]
     out = parts[_REACH_PX] * KERNEL[_REACH_PX]
@@ -113,7 +112,8 @@ def _gaussian(z: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float32]:
 def _kernel() -> npt.NDArray[np.float32]:
     offsets = np.arange(-_REACH_PX, _REACH_PX + 1)
     weights = np.exp(-(offsets**2) / (2 * _SMOOTH_SIGMA_PX**2))
-    # A white-noise map smoothed by a Gaussian has σ_out = σ_in / (2√π·σ), half of it each way.
+    # White noise smoothed by a Gaussian in two axes has σ_out = σ_in / (2√π·σ); one axis has
+    # the square root.
     weights *= np.sqrt(2 * np.sqrt(np.pi) * _SMOOTH_SIGMA_PX) / weights.sum()
     return weights.astype(np.float32)
 

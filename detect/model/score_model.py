@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, logit
 
-__all__ = ["CONTEXT_FEATURES", "Calibration", "ErrorLaw", "Rescoring", "streak_features"]
+__all__ = ["CONTEXT_FEATURES", "Calibration", "PositionErrorModel", "Rescoring", "streak_features"]
 
 #: What is measured, in order; all in units of the noise unless said otherwise.
 CONTEXT_FEATURES: Final = (
@@ -35,13 +35,15 @@ Floats = npt.NDArray[np.float64]
 _Part = TypeVar("_Part")
 
 
-#: Standardised evidence beyond this is not told apart from this: nothing is extrapolated.
+#: Names of fields of `Calibration` in a weights file, where they differ.
+_FILE_KEYS: Final = {"network_position_error": "placed", "centroid_error": "windowed"}
+#: Standardised inputs are clipped here: the perceptron does not extrapolate.
 _FARTHEST: Final = 4.0
 
 
 @dataclass(frozen=True)
 class Rescoring:
-    """What the frame's evidence adds to the network's logits: a small perceptron.
+    """What the frame's context_features adds to the network's logits: a small perceptron.
 
     ``logit + W₃·tanh(W₂·tanh(W₁·u + b₁) + b₂) + b₃`` with ``u`` the standardised inverse
     hyperbolic sines of the logit and of the columns of `CONTEXT_FEATURES`.
@@ -63,16 +65,16 @@ class Rescoring:
         layers = [np.array(layer, dtype=np.float64) for layer in self.layers]
         return np.array(self.mean), np.array(self.scale), layers
 
-    def inputs(self, logits: Floats, evidence: npt.NDArray[np.floating]) -> Floats:
+    def inputs(self, logits: Floats, context_features: npt.NDArray[np.floating]) -> Floats:
         """Return the standardised inputs, shape (k, n)."""
         mean, scale, _ = self._arrays
-        u = (np.arcsinh(np.column_stack([logits, evidence])) - mean) / scale
+        u = (np.arcsinh(np.column_stack([logits, context_features])) - mean) / scale
         return np.clip(u, -_FARTHEST, _FARTHEST)
 
-    def __call__(self, logits: Floats, evidence: npt.NDArray[np.floating]) -> Floats:
+    def __call__(self, logits: Floats, context_features: npt.NDArray[np.floating]) -> Floats:
         """Return the logits that network and frame give together, shape (k,)."""
         *hidden, last = self._arrays[2]
-        u = self.inputs(logits, evidence)
+        u = self.inputs(logits, context_features)
         for layer in hidden:
             u = np.tanh(u @ layer[:, :-1].T + layer[:, -1])
         return np.asarray(logits + u @ last[0, :-1] + last[0, -1])
@@ -105,7 +107,7 @@ class Rescoring:
 
 
 @dataclass(frozen=True)
-class ErrorLaw:
+class PositionErrorModel:
     """How well a position is known: the root of ``floor² + (gain·σ/(S/N))²``, per axis [px].
 
     σ is the width of the profile [px]; ``gain`` is 1 for the best measurement of a lone
@@ -127,10 +129,11 @@ class Calibration:
     """Turns what the network says, after soft-NMS, into probabilities.
 
     Of a point: ``score = 1 / (1 + exp(-(slope·logit + offset)))`` (Platt 1999), where
-    ``logit`` is the mean of proposal and RoI head, weighed with the frame's evidence
+    ``logit`` is the mean of proposal and RoI head, weighed with the frame's context_features
     (`Rescoring`) where there is one. Of a streak: the same function of
     ``streak`` · (`streak_features`, 1), or the mean probability of its cells where
-    ``streak`` is empty. ``placed`` is the error of positions from the network, ``windowed`` of
+    ``streak`` is empty. ``network_position_error`` is the error of positions from the network,
+    ``centroid_error`` of
     those from the pixels (`detect.inference.centroids`). All are fitted on simulated frames by the
     scorer's rule of what is right.
     """
@@ -139,21 +142,23 @@ class Calibration:
     offset: float = 0.0
     streak: tuple[float, ...] = ()
     rescoring: Rescoring | None = None
-    placed: ErrorLaw | None = None
-    windowed: ErrorLaw | None = None
+    network_position_error: PositionErrorModel | None = None
+    centroid_error: PositionErrorModel | None = None
 
-    def score(self, logits: Floats, evidence: npt.NDArray[np.floating] | None = None) -> Floats:
+    def score(
+        self, logits: Floats, context_features: npt.NDArray[np.floating] | None = None
+    ) -> Floats:
         """Return the probability that each of these is a source, shape (k,).
 
         Parameters
         ----------
         logits : ndarray of float64, shape (k,)
             The network's, after soft-NMS.
-        evidence : ndarray, shape (k, 15), optional
+        context_features : ndarray, shape (k, 15), optional
             Of `context_features.measure_context_features`; without it the network stands alone.
         """
-        if self.rescoring is not None and evidence is not None:
-            logits = self.rescoring(logits, evidence)
+        if self.rescoring is not None and context_features is not None:
+            logits = self.rescoring(logits, context_features)
         return np.asarray(expit(self.slope * logits + self.offset))
 
     def streak_score(self, mean_probability: Floats, length_px: Floats) -> Floats:
@@ -164,8 +169,8 @@ class Calibration:
         return np.asarray(expit(features @ np.array(self.streak[:-1]) + self.streak[-1]))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the numbers as JSON types."""
-        return asdict(self)
+        """Return the numbers as JSON types, by their names in a weights file."""
+        return {_FILE_KEYS.get(name, name): value for name, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Calibration:
@@ -181,8 +186,8 @@ class Calibration:
             offset=float(given["offset"]),
             streak=tuple(float(v) for v in given.get("streak", ())),
             rescoring=_given(given, "rescoring", Rescoring.from_dict),
-            placed=_given(given, "placed", _law),
-            windowed=_given(given, "windowed", _law),
+            network_position_error=_given(given, "placed", _position_error_model),
+            centroid_error=_given(given, "windowed", _position_error_model),
         )
 
 
@@ -193,8 +198,8 @@ def _given(
     return None if given.get(name) is None else make(given[name])
 
 
-def _law(given: Mapping[str, Any]) -> ErrorLaw:
-    return ErrorLaw(floor=float(given["floor"]), gain=float(given["gain"]))
+def _position_error_model(given: Mapping[str, Any]) -> PositionErrorModel:
+    return PositionErrorModel(floor=float(given["floor"]), gain=float(given["gain"]))
 
 
 def streak_features(mean_probability: Floats, length_px: Floats) -> Floats:

@@ -12,8 +12,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from skyduel.core.catalog import Catalog
 from skyduel.core.frame import Frame
+from skyduel.core.measure.background import estimate_background
 from skyduel.detect.model.inputs import frame_channels
-from skyduel.detect.training.targets import make_labels
+from skyduel.detect.training.targets import make_targets
 from skyduel.simulation import draw_training_settings, simulate
 
 __all__ = ["TRAINING_STREAM", "VALIDATION_STREAM", "SimulatedCrops", "batched", "collate", "loader"]
@@ -47,9 +48,9 @@ def item(frame: Frame, truth: Catalog) -> dict[str, Tensor]:
         # A streak loses its masked cells instead.
         masked = frame.masked_at(truth["x"], truth["y"]) & ~truth.is_streak
         truth = truth.with_columns(ignore=given | masked)
-    labels = make_labels(truth, frame.shape, masked=frame.bad)
+    labels = make_targets(truth, frame.shape, masked=frame.bad)
     return {
-        "image": torch.from_numpy(frame_channels(frame)),
+        "image": torch.from_numpy(frame_channels(frame, estimate_background(frame))),
         "maps": torch.from_numpy(labels.maps),
         "points": torch.from_numpy(labels.points),
     }

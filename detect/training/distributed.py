@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import distributed
 
-__all__ = ["Processes", "joined", "talks"]
+__all__ = ["Processes", "is_rank0", "process_group"]
 
 
 @dataclass(frozen=True)
@@ -22,18 +22,18 @@ class Processes:
     device: torch.device
 
     @property
-    def first(self) -> bool:
+    def is_rank0(self) -> bool:
         """Whether this one writes files and talks."""
         return self.rank == 0
 
 
-def talks() -> bool:
+def is_rank0() -> bool:
     """Return whether this process is the one of those ``torchrun`` started that talks."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
 @contextmanager
-def joined(device: str) -> Iterator[Processes]:
+def process_group(device: str) -> Iterator[Processes]:
     """Yield this process's place; where ``torchrun`` started several, they are joined.
 
     Gradients travel by NCCL between GPUs and by Gloo between CPUs.

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from skyduel.core.defaults import PAIRING_RADIUS_PX
 from skyduel.detect.model.network import DenseOutput
 
-__all__ = ["dense_losses", "roi_labels", "roi_losses"]
+__all__ = ["dense_losses", "roi_losses", "roi_targets"]
 
 #: Added to the number of positives, so that an empty batch weighs little, not infinitely.
 _FEW: Final = 64.0
@@ -25,7 +25,7 @@ def dense_losses(output: DenseOutput, target: Tensor) -> dict[str, Tensor]:
     output : DenseOutput
         Of a batch of n frames.
     target : Tensor, shape (n, 10, h, w)
-        As `skyduel.detect.training.targets.Labels.maps`.
+        As `skyduel.detect.training.targets.Targets.maps`.
 
     Notes
     -----
@@ -53,7 +53,7 @@ def dense_losses(output: DenseOutput, target: Tensor) -> dict[str, Tensor]:
     return losses
 
 
-def roi_labels(proposals: Tensor, points: Tensor, streak: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def roi_targets(proposals: Tensor, points: Tensor, streak: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return class, centre offset and weight of each proposal of one frame.
 
     Parameters
@@ -61,7 +61,7 @@ def roi_labels(proposals: Tensor, points: Tensor, streak: Tensor) -> tuple[Tenso
     proposals : Tensor, shape (k, 2)
         x, y [px].
     points : Tensor, shape (n, 4)
-        As `skyduel.detect.training.targets.Labels.points`.
+        As `skyduel.detect.training.targets.Targets.points`.
     streak : Tensor of bool, shape (k,)
         Whether the proposal lies on a true streak.
 
@@ -101,7 +101,7 @@ def roi_labels(proposals: Tensor, points: Tensor, streak: Tensor) -> tuple[Tenso
 def roi_losses(
     logits: Tensor, offsets: Tensor, kinds: Tensor, true_offsets: Tensor, weights: Tensor
 ) -> dict[str, Tensor]:
-    """Return the losses of the RoI head, by name; arguments as returned by `roi_labels`."""
+    """Return the losses of the RoI head, by name; arguments as returned by `roi_targets`."""
     total = weights.sum() + 1.0
     kind = (F.cross_entropy(logits, kinds, reduction="none") * weights).sum() / total
     point = (kinds == 1).float() * weights

@@ -9,7 +9,7 @@ from typing import Any
 
 from skyduel.core.errors import BadInputError
 
-__all__ = ["Board", "available", "require"]
+__all__ = ["TensorBoardLog", "available", "require"]
 
 
 def available() -> bool:
@@ -25,7 +25,7 @@ def require() -> None:
         )
 
 
-class Board:
+class TensorBoardLog:
     """Writes scalars to a folder; without one it does nothing.
 
     Parameters

@@ -38,10 +38,10 @@ from skyduel.detect.training.crops import (
     collate,
     loader,
 )
-from skyduel.detect.training.distributed import Processes, joined
-from skyduel.detect.training.losses import dense_losses, roi_labels, roi_losses
+from skyduel.detect.training.distributed import Processes, process_group
+from skyduel.detect.training.losses import dense_losses, roi_losses, roi_targets
 from skyduel.detect.training.ondevice.batches import DrawnScenes, made_batches
-from skyduel.detect.training.tensorboard_log import Board
+from skyduel.detect.training.tensorboard_log import TensorBoardLog
 
 __all__ = ["BEST", "CHECKPOINT", "Progress", "TrainingSettings", "compute_losses", "train"]
 
@@ -113,7 +113,7 @@ def compute_losses(
         col = cell[:, 0].clamp(0, target.shape[3] - 1)
         row = cell[:, 1].clamp(0, target.shape[2] - 1)
         on_streak = target[i, 3, row, col] > 0
-        kind, offset, weight = roi_labels(xy, points.to(device), on_streak)
+        kind, offset, weight = roi_targets(xy, points.to(device), on_streak)
         weight[_on_masked(image[i], xy)] = 0.0
         positions.append(xy)
         kinds.append(kind)
@@ -210,7 +210,7 @@ def train(
         raise BadInputError(
             "crop_px", f"a multiple of {MESH_PX} for frames made on the device", str(s.crop_px)
         )
-    with joined(s.device) as processes:
+    with process_group(s.device) as processes:
         if s.batch % processes.world:
             raise BadInputError(
                 "batch", f"a multiple of the {processes.world} processes", str(s.batch)
@@ -235,7 +235,7 @@ def _train(
         stored = read_weights(start)
         s = s.model_copy(update={"start_sha256": stored.sha256})
         if not (folder / CHECKPOINT).exists():
-            network = begun(stored, s)
+            network = initial_network(stored, s)
     network = network.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(parameter_groups(network, s.weight_decay), lr=s.learning_rate)
     average = {k: v.detach().clone() for k, v in network.state_dict().items()}
@@ -243,12 +243,12 @@ def _train(
     if (folder / CHECKPOINT).exists():
         done, s = resume(folder / CHECKPOINT, s, _MAY_CHANGE, network, optimiser, average)
     best = validated(folder / BEST, done)
-    log, board = None, Board(None)
-    if processes.first:
+    log, tensorboard_log = None, TensorBoardLog(None)
+    if processes.is_rank0:
         trim_log(folder / "log.jsonl", done)
         with atomic_path(folder / "training.json") as temporary:
             temporary.write_text(s.model_dump_json(indent=2) + "\n")
-        board = Board(folder / "tensorboard" if tensorboard else None, done)
+        tensorboard_log = TensorBoardLog(folder / "tensorboard" if tensorboard else None, done)
         log = (folder / "log.jsonl").open("a")
 
     validation = SimulatedCrops(s.seed, VALIDATION_STREAM, s.crop_px, s.validation_crops)
@@ -266,7 +266,7 @@ def _train(
             rate = learning_rate(step, s)
             norm = optimise(network, optimiser, losses, rate, s.clip)
             update_average(average, network, min(s.averaging, (1 + step) / (10 + step)))
-            if not processes.first:
+            if not processes.is_rank0:
                 continue
             now = step + 1
             values = {k: float(v.detach()) for k, v in losses.items()}
@@ -282,7 +282,7 @@ def _train(
                     save_average(folder / BEST, now, s, average, score)
             assert log is not None  # narrows the type: the first process has one
             log.write(json.dumps(record) + "\n")
-            board.write(
+            tensorboard_log.write(
                 now,
                 {f"loss/{k}": v for k, v in values.items()}
                 | {"rate": rate, "norm": norm, "seconds": progress.seconds}
@@ -294,12 +294,12 @@ def _train(
             if on_step is not None:
                 on_step(progress)
     finally:
-        board.close()
+        tensorboard_log.close()
         if log is not None:
             log.close()
 
 
-def begun(stored: StoredWeights, s: TrainingSettings) -> Network:
+def initial_network(stored: StoredWeights, s: TrainingSettings) -> Network:
     """Return the network a training begins with: the stored one, or the part of it asked for.
 
     Raises

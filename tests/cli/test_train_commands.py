@@ -48,7 +48,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 
     monkeypatch.setattr(skyduel.detect.training.train, "train", train)
     monkeypatch.setattr(
-        skyduel.detect.calibration.fit_calibration, "finish", lambda *a: seen.append(a)
+        skyduel.detect.calibration.fit_calibration, "export_weights", lambda *a: seen.append(a)
     )
     monkeypatch.setattr(board, "available", lambda: False)
     return seen

@@ -33,7 +33,7 @@ def stars(xy: np.ndarray, peak: float = 600.0, tail: float = 0.0) -> Frame:
 
 
 def refined(frame: Frame, xy: np.ndarray, snr: np.ndarray) -> np.ndarray:
-    return refine_points(xy, snr, frame, estimate_background(frame))
+    return refine_points(frame, estimate_background(frame), xy, snr)
 
 
 def test_bright_points_go_where_their_light_is() -> None:

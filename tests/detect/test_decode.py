@@ -17,7 +17,7 @@ from skyduel.detect.inference.decode import (
     propose,
     propose_each,
 )
-from skyduel.detect.training.targets import make_labels
+from skyduel.detect.training.targets import make_targets
 
 SHAPE = (180, 230)
 
@@ -116,7 +116,7 @@ def streak_maps(
         x=s[:, 0], y=s[:, 1], length=s[:, 2], theta=s[:, 3],
         kind=np.full(len(s), "streak"), snr=np.full(len(s), 50.0),
     )  # fmt: skip
-    maps = make_labels(truth, SHAPE).maps[:8][STREAK_CHANNELS].copy()
+    maps = make_targets(truth, SHAPE).maps[:8][STREAK_CHANNELS].copy()
     on = maps[0] > 0
     maps[0] = np.where(on, 3.0, -6.0)
     if rng is not None:

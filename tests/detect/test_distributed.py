@@ -20,8 +20,8 @@ from safetensors.torch import load_file
 from skyduel.core import BadInputError
 from skyduel.detect.model.backbones import ResNetSettings
 from skyduel.detect.model.network import NetworkSettings
-from skyduel.detect.training import tensorboard_log as board
-from skyduel.detect.training.distributed import joined, talks
+from skyduel.detect.training import tensorboard_log as tensorboard_log
+from skyduel.detect.training.distributed import is_rank0, process_group
 from skyduel.detect.training.train import BEST, CHECKPOINT, TrainingSettings, train
 
 TINY = NetworkSettings(
@@ -117,13 +117,13 @@ def test_kill_nine_loses_no_more_than_the_steps_since_the_checkpoint(tmp_path: P
 def test_one_process_is_first_and_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("WORLD_SIZE", "RANK"):
         monkeypatch.delenv(name, raising=False)
-    with joined("cpu") as processes:
-        assert processes.first
+    with process_group("cpu") as processes:
+        assert processes.is_rank0
         assert processes.world == 1
         assert processes.device.type == "cpu"
-    assert talks()
+    assert is_rank0()
     monkeypatch.setenv("RANK", "1")
-    assert not talks()
+    assert not is_rank0()
 
 
 def test_a_batch_must_be_shareable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_a_batch_must_be_shareable(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     from skyduel.detect.training.distributed import Processes
 
     three = Processes(0, 3, training.torch.device("cpu"))
-    monkeypatch.setattr(training, "joined", lambda _: nullcontext(three))
+    monkeypatch.setattr(training, "process_group", lambda _: nullcontext(three))
     with pytest.raises(BadInputError, match="a multiple of the 3 processes; got 2"):
         train(SHORT, tmp_path / "new")
     assert not (tmp_path / "new").exists()
@@ -174,8 +174,8 @@ def test_tensorboard_gets_every_step_once(tmp_path: Path) -> None:
 def test_without_tensorboard_asking_for_it_says_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(board, "available", lambda: False)
+    monkeypatch.setattr(tensorboard_log, "available", lambda: False)
     with pytest.raises(BadInputError, match="tensorboard: required the package tensorboard"):
-        board.require()
-    board.Board(None).write(1, {"a": 1.0})
+        tensorboard_log.require()
+    tensorboard_log.TensorBoardLog(None).write(1, {"a": 1.0})
     assert list(tmp_path.iterdir()) == []

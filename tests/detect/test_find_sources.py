@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.spatial import KDTree
 
 from skyduel.core import BadInputError, Frame
+from skyduel.core.measure.background import estimate_background
 from skyduel.detect.inference import find_sources as inference
 from skyduel.detect.inference.find_sources import RawSources, Tiling, find_sources
 from skyduel.detect.model.backbones import ResNetSettings
@@ -52,7 +53,7 @@ def found(frame: Frame, network: Network, **options: Any) -> RawSources:
     defaults: dict[str, Any] = {
         "floor": 0.5, "most_per_mpix": 10**6, "device": torch.device("cpu"), "bf16": False,
     }  # fmt: skip
-    return find_sources(frame, network, **(defaults | options))
+    return find_sources(frame, estimate_background(frame), network, **(defaults | options))
 
 
 @given(

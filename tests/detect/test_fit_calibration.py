@@ -15,13 +15,13 @@ from skyduel.core.measure.background import estimate_background
 from skyduel.detect.calibration import fit_calibration as calibration
 from skyduel.detect.calibration.fit_calibration import (
     calibration_frames,
-    finish,
+    export_weights,
     fit_calibration,
     fit_errors,
     fit_points,
     fit_streaks,
-    judge,
-    judge_streaks,
+    match_streaks,
+    match_to_truth,
 )
 from skyduel.detect.inference.context_features import measure_context_features
 from skyduel.detect.inference.find_sources import RawSources
@@ -129,8 +129,8 @@ def test_deviations_are_those_from_the_nearest_truth_placed_and_windowed() -> No
     frame = Frame(data=data.astype(np.float32), name="stars", fwhm=1.3 * 2.3548)
     sky = estimate_background(frame)
     found = truth + 0.2
-    evidence = measure_context_features(frame, sky, found, np.zeros(8))
-    placed, windowed = calibration._deviations(frame, sky, found, evidence, truth)
+    context_features = measure_context_features(frame, sky, found, np.zeros(8))
+    placed, windowed = calibration._deviations(frame, sky, found, context_features, truth)
     assert len(placed) == 8
     np.testing.assert_allclose(placed[:, 1], 0.2)
     assert len(windowed) == 8
@@ -152,8 +152,8 @@ def test_a_streak_is_right_once_along_the_truth_and_half_as_long() -> None:
             [151.0, 52.0, 30.0, 1.0 - np.pi, 0.3],
         ]
     )
-    assert judge_streaks(found, truth).tolist() == [False, True, False, False, False, True]
-    assert judge_streaks(found, Catalog.empty()).tolist() == [False] * 6
+    assert match_streaks(found, truth).tolist() == [False, True, False, False, False, True]
+    assert match_streaks(found, Catalog.empty()).tolist() == [False] * 6
 
 
 def test_frames_to_calibrate_on_hold_every_family_and_repeat() -> None:
@@ -170,7 +170,7 @@ def test_frames_to_calibrate_on_hold_every_family_and_repeat() -> None:
 def peaks(frame: Frame, network: Network, **_: object) -> RawSources:
     """Stands in for a trained network: peaks of the smoothed frame, surer the higher."""
     assert all(module.folded for module in network.modules() if hasattr(module, "folded"))
-    smooth = 4 * frame_channels(frame)[2]
+    smooth = 4 * frame_channels(frame, estimate_background(frame))[2]
     top = (smooth == ndimage.maximum_filter(smooth, 3)) & (smooth > 1)
     y, x = np.nonzero(top)
     logit = 1.5 * smooth[y, x] - 4
@@ -188,10 +188,10 @@ def test_nothing_on_masked_pixels_counts(monkeypatch: pytest.MonkeyPatch) -> Non
     mask[:, :192] = True
     network = Network(TINY).eval().requires_grad_(False)
     network.fold()
-    judged = []
+    matched = []
     for frame in (known.frame, known.frame.with_(mask=mask)):
-        judged.append(calibration._judged(network, known._replace(frame=frame)))
-    whole, half = judged
+        matched.append(calibration._match_frame(network, known._replace(frame=frame)))
+    whole, half = matched
     assert 0.3 * len(whole.logit) < len(half.logit) < 0.7 * len(whole.logit)
     assert half.right.sum() < 0.8 * whole.right.sum()
     # A truth under the mask is not counted, though a detection beside the mask is near it.
@@ -201,8 +201,10 @@ def test_nothing_on_masked_pixels_counts(monkeypatch: pytest.MonkeyPatch) -> Non
         np.zeros((2, len(CONTEXT_FEATURES)), np.float32),
     )  # fmt: skip
     monkeypatch.setattr(calibration, "find_sources", lambda *_, **__: found)
-    assert not len(calibration._judged(network, known._replace(frame=frame, truth=truth)).logit)
-    bare = calibration._judged(network, known._replace(truth=truth))
+    assert not len(
+        calibration._match_frame(network, known._replace(frame=frame, truth=truth)).logit
+    )
+    bare = calibration._match_frame(network, known._replace(truth=truth))
     assert bare.right.tolist() == [True, False]
 
 
@@ -220,7 +222,7 @@ def test_finishing_writes_weights_with_their_calibration(
     monkeypatch.setattr(calibration, "find_sources", peaks)
     monkeypatch.setattr(calibration, "_FRAME_PX", 128)
     target = tmp_path / "made.safetensors"
-    fitted = finish(checkpoint, target, per_kind=1)
+    fitted = export_weights(checkpoint, target, per_kind=1)
     loaded = load_weights(target)
     assert loaded.calibration == fitted
     assert fitted.slope > 0
@@ -255,7 +257,7 @@ def test_a_network_too_young_to_tell_is_not_shipped(
     monkeypatch.setattr(calibration, "_FRAME_PX", 64)
     target = tmp_path / "young.safetensors"
     with pytest.raises(BadInputError, match="calibration: required proposals right and wrong"):
-        finish(checkpoint, target, per_kind=1)
+        export_weights(checkpoint, target, per_kind=1)
     assert not target.exists()
 
 
@@ -273,7 +275,7 @@ def test_what_is_no_checkpoint_is_refused(checkpoint: Path, tmp_path: Path, kind
         metadata = {"step": "1", "settings": settings.model_dump_json()}
         save_file(load_file(checkpoint), path, metadata)
     with pytest.raises(BadInputError, match="required a checkpoint") as caught:
-        finish(path, tmp_path / "made.safetensors")
+        export_weights(path, tmp_path / "made.safetensors")
     assert "\n" not in str(caught.value)
 
 
@@ -281,16 +283,18 @@ def test_detections_are_judged_surest_first_and_one_to_one() -> None:
     truth = np.array([[10.0, 10.0], [30.0, 10.0], [50.0, 10.0], [51.0, 10.0]])
     counted = np.array([True, True, False, True])
     xy = np.array([[11.5, 10], [10.1, 10], [31.9, 10], [33.0, 10], [49.0, 10], [52.5, 10]])
-    right, counts = judge(xy, truth, counted)
+    right, counts = match_to_truth(xy, truth, counted)
     # The nearer second cannot make the surer first wrong.
     assert right.tolist() == [True, False, True, False, True, False]
     # The last one's counted truth is taken, and the faint one is too far to excuse it.
     assert counts.tolist() == [True] * 6
-    again, excused = judge(xy[[4, 4]] + [-0.5, 0], truth, counted)
+    again, excused = match_to_truth(xy[[4, 4]] + [-0.5, 0], truth, counted)
     assert again.tolist() == [False, False]
     assert excused.tolist() == [False, False]
     for prefix in range(len(xy)):
-        np.testing.assert_array_equal(judge(xy[:prefix], truth, counted)[0], right[:prefix])
-    nothing, counts = judge(xy, np.zeros((0, 2)), np.zeros(0, bool))
+        np.testing.assert_array_equal(
+            match_to_truth(xy[:prefix], truth, counted)[0], right[:prefix]
+        )
+    nothing, counts = match_to_truth(xy, np.zeros((0, 2)), np.zeros(0, bool))
     assert not nothing.any()
     assert counts.all()

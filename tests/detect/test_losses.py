@@ -13,8 +13,8 @@ from torch import Tensor
 
 from skyduel.core import Catalog
 from skyduel.detect.model.network import DenseOutput
-from skyduel.detect.training.losses import dense_losses, roi_labels, roi_losses
-from skyduel.detect.training.targets import make_labels
+from skyduel.detect.training.losses import dense_losses, roi_losses, roi_targets
+from skyduel.detect.training.targets import make_targets
 
 place = st.tuples(st.integers(0, 30), st.integers(0, 20))
 
@@ -52,7 +52,7 @@ def test_a_proposal_is_right_if_it_is_a_truth_s_mutual_nearest(proposals, points
         (x * 0.7123 + y * 0.0117, y * 0.5711 + x * 0.0071, known, 2.0) for (x, y), known in points
     ]
     streak = data.draw(st.lists(st.booleans(), min_size=len(near), max_size=len(near)))
-    kinds, offsets, weights = roi_labels(
+    kinds, offsets, weights = roi_targets(
         torch.tensor(near).reshape(-1, 2).float(),
         torch.tensor(truth).reshape(-1, 4).float(),
         torch.tensor(streak, dtype=torch.bool),
@@ -66,7 +66,7 @@ def test_a_proposal_is_right_if_it_is_a_truth_s_mutual_nearest(proposals, points
 def test_labels_of_regions_are_one_to_one_and_within_two_pixels() -> None:
     proposals = torch.tensor([[10.0, 10.0], [11.0, 10.0], [30.0, 10.0], [50.0, 10.0]])
     points = torch.tensor([[10.2, 10.0, 1.0, 2.0], [32.5, 10.0, 1.0, 2.0], [50.5, 10.0, 0.0, 2.0]])
-    kinds, offsets, weights = roi_labels(proposals, points, torch.tensor([True, True, True, True]))
+    kinds, offsets, weights = roi_targets(proposals, points, torch.tensor([True, True, True, True]))
     assert kinds.tolist() == [1, 2, 2, 2]
     assert weights.tolist() == [1, 1, 1, 0]
     assert offsets[0].tolist() == pytest.approx([0.2, 0.0], abs=1e-5)
@@ -76,7 +76,7 @@ def test_labels_of_regions_are_one_to_one_and_within_two_pixels() -> None:
 def test_within_an_ignored_galaxy_only_a_known_star_counts() -> None:
     points = torch.tensor([[20.0, 20.0, 0.0, 8.0], [25.0, 20.0, 1.0, 2.0]])
     proposals = torch.tensor([[20.0, 27.0], [25.3, 20.0], [20.0, 29.0], [13.0, 20.0]])
-    kinds, _, weights = roi_labels(proposals, points, torch.zeros(4, dtype=torch.bool))
+    kinds, _, weights = roi_targets(proposals, points, torch.zeros(4, dtype=torch.bool))
     assert kinds.tolist() == [0, 1, 0, 0]
     assert weights.tolist() == [0, 1, 1, 0]
 
@@ -90,7 +90,7 @@ def batch(logit: float = -3.0) -> tuple[Tensor, Tensor]:
         length=[0.0, 14.0],
         theta=[0.0, 0.5],
     )
-    target = torch.from_numpy(make_labels(truth, (24, 40)).maps)[None]
+    target = torch.from_numpy(make_targets(truth, (24, 40)).maps)[None]
     maps = torch.full((1, 8, 12, 20), 0.0)
     maps[:, [0, 3]] = logit
     return maps, target
@@ -121,7 +121,7 @@ def test_cells_without_a_label_do_not_count() -> None:
 
 
 def test_a_frame_without_sources_gives_finite_losses_and_gradients() -> None:
-    target = torch.from_numpy(make_labels(Catalog.empty(), (16, 32)).maps)[None]
+    target = torch.from_numpy(make_targets(Catalog.empty(), (16, 32)).maps)[None]
     maps = torch.zeros(1, 8, 8, 16, requires_grad=True)
     losses = dense_losses(DenseOutput(maps, maps), target)
     losses |= roi_losses(

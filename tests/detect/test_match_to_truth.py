@@ -4,12 +4,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skyduel.detect.calibration.fit_calibration import judge
+from skyduel.detect.calibration.fit_calibration import match_to_truth
 
 
 def test_the_surer_of_two_on_one_star_is_right_even_if_farther() -> None:
     truth = np.array([[10.0, 10.0]])
-    right, counts = judge(np.array([[11.5, 10.0], [10.0, 10.1]]), truth, np.array([True]))
+    right, counts = match_to_truth(np.array([[11.5, 10.0], [10.0, 10.1]]), truth, np.array([True]))
     assert right.tolist() == [True, False]
     assert counts.tolist() == [True, True]
 
@@ -18,14 +18,14 @@ def test_a_faint_truth_excuses_but_never_rewards() -> None:
     truth = np.array([[10.0, 10.0], [30.0, 10.0]])
     counted = np.array([False, True])
     found = np.array([[10.5, 10.0], [30.5, 10.0], [50.0, 10.0]])
-    right, counts = judge(found, truth, counted)
+    right, counts = match_to_truth(found, truth, counted)
     assert right.tolist() == [False, True, False]
     assert counts.tolist() == [False, True, True]
 
 
 def test_each_truth_is_found_once_and_by_its_nearest_free_one() -> None:
     truth = np.array([[10.0, 10.0], [11.0, 10.0]])
-    right, _ = judge(
+    right, _ = match_to_truth(
         np.array([[10.1, 10.0], [10.2, 10.0], [10.3, 10.0]]), truth, np.array([True, True])
     )
     assert right.tolist() == [True, True, False]
@@ -34,7 +34,7 @@ def test_each_truth_is_found_once_and_by_its_nearest_free_one() -> None:
 def test_nothing_found_and_nothing_there() -> None:
     none = np.zeros((0, 2))
     for found, truth in ((none, none), (none, np.ones((3, 2))), (np.ones((2, 2)), none)):
-        right, counts = judge(found, truth, np.ones(len(truth), dtype=bool))
+        right, counts = match_to_truth(found, truth, np.ones(len(truth), dtype=bool))
         assert right.shape == counts.shape == (len(found),)
         assert not right.any()
         assert counts.all()
@@ -48,8 +48,8 @@ def test_nothing_found_and_nothing_there() -> None:
 def test_what_lies_below_a_threshold_changes_nothing_above_it(found, truth, cut) -> None:
     xy = np.array(found, dtype=float).reshape(-1, 2)
     table = np.array(truth, dtype=float).reshape(-1, 3)
-    all_right, all_counts = judge(xy, table[:, :2], table[:, 2] > 0)
-    right, counts = judge(xy[:cut], table[:, :2], table[:, 2] > 0)
+    all_right, all_counts = match_to_truth(xy, table[:, :2], table[:, 2] > 0)
+    right, counts = match_to_truth(xy[:cut], table[:, :2], table[:, 2] > 0)
     np.testing.assert_array_equal(right, all_right[:cut])
     np.testing.assert_array_equal(counts, all_counts[:cut])
     assert all_right.sum() <= (table[:, 2] > 0).sum()

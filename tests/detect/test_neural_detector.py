@@ -16,7 +16,7 @@ from skyduel.detect.inference.find_sources import RawSources
 from skyduel.detect.model.backbones import ResNetSettings
 from skyduel.detect.model.backbones.resnet import Bottleneck
 from skyduel.detect.model.network import Network, NetworkSettings
-from skyduel.detect.model.score_model import CONTEXT_FEATURES, ErrorLaw
+from skyduel.detect.model.score_model import CONTEXT_FEATURES, PositionErrorModel
 from skyduel.detect.model.weights import SHIPPED, Calibration, save_weights
 from skyduel.simulation import SceneSettings, simulate
 
@@ -183,9 +183,11 @@ def test_the_catalogue_is_calibrated_suppressed_and_ordered() -> None:
 
 def test_positions_have_errors_where_the_weights_know_them() -> None:
     given = raw([(10, 10, 3.0), (40, 10, 2.0)], [[20, 20, 15, 0.3, 0.7]])
-    given.evidence[:, CONTEXT_FEATURES.index("area")] = np.log(4 * np.pi * 1.5**2)
-    given.evidence[:, CONTEXT_FEATURES.index("matched")] = [10, 5]
-    found = assemble(given, Calibration(placed=ErrorLaw(0.03, 1.2)), NeuralSettings())
+    given.context_features[:, CONTEXT_FEATURES.index("area")] = np.log(4 * np.pi * 1.5**2)
+    given.context_features[:, CONTEXT_FEATURES.index("matched")] = [10, 5]
+    found = assemble(
+        given, Calibration(network_position_error=PositionErrorModel(0.03, 1.2)), NeuralSettings()
+    )
     points, streak = found.select(~found.is_streak), found.select(found.is_streak)
     np.testing.assert_allclose(points["xy_err"], np.hypot(0.03, 1.2 * 1.5 / np.array([10, 5])))
     assert np.isnan(streak["xy_err"]).all()

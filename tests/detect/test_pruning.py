@@ -15,7 +15,7 @@ from skyduel.detect.model.network import Network, NetworkSettings
 from skyduel.detect.model.pruning import prune
 from skyduel.detect.model.score_model import Calibration
 from skyduel.detect.model.weights import read_weights, save_weights
-from skyduel.detect.training.train import TrainingSettings, begun, train
+from skyduel.detect.training.train import TrainingSettings, initial_network, train
 
 LARGE = NetworkSettings(
     backbone=ResNetSettings(stem=8, blocks=(2, 1, 3, 1), planes=(4, 8, 8, 8)),
@@ -147,9 +147,9 @@ def test_a_training_begins_with_the_part_asked_for_and_goes_on_with_it(tmp_path:
         proposals=12, proposal_floor=0.005, seed=2,
     )  # fmt: skip
     stored = read_weights(path)
-    first, again = (begun(stored, settings).state_dict() for _ in range(2))
+    first, again = (initial_network(stored, settings).state_dict() for _ in range(2))
     assert all(torch.equal(first[k], again[k]) for k in first)
-    whole = begun(stored, settings.model_copy(update={"network": LARGE})).state_dict()
+    whole = initial_network(stored, settings.model_copy(update={"network": LARGE})).state_dict()
     assert all(torch.equal(whole[k], stored.tensors[k]) for k in whole)
     folder = tmp_path / "out"
     train(settings, folder, None, path)

@@ -10,10 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from skyduel.detect.model.score_model import Calibration, ErrorLaw, streak_features
+from skyduel.detect.model.score_model import Calibration, PositionErrorModel, streak_features
 
 FULL = Calibration(
-    1.2, -0.3, (0.7, 1.1, -2.0), placed=ErrorLaw(0.05, 1.2), windowed=ErrorLaw(0.01, 1.1)
+    1.2,
+    -0.3,
+    (0.7, 1.1, -2.0),
+    network_position_error=PositionErrorModel(0.05, 1.2),
+    centroid_error=PositionErrorModel(0.01, 1.1),
 )
 
 

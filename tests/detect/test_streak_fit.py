@@ -36,7 +36,7 @@ def frame_with(
 
 
 def fit(frame: Frame, *rough: tuple[float, ...]) -> np.ndarray:
-    return refine_streaks(np.array(rough, dtype=float), frame, estimate_background(frame))
+    return refine_streaks(frame, estimate_background(frame), np.array(rough, dtype=float))
 
 
 def turn(a: float, b: float) -> float:
@@ -89,7 +89,7 @@ def test_a_known_star_beyond_an_end_is_not_taken_for_the_streak() -> None:
         frame = Frame(data=data.astype(np.float32), name="star", fwhm=PSF.fwhm)
         rough, sky = np.array([[90.0, 70.0, 26.0, theta, 0.7]]), estimate_background(frame)
         for name, points in (("unknown", None), ("known", star)):
-            (got,) = refine_streaks(rough, frame, sky, points)
+            (got,) = refine_streaks(frame, sky, rough, points)
             wrong[name] += abs(got[2] / 26.0 - 1) > 0.1
     assert wrong["unknown"] > 6
     assert wrong["known"] <= 2
@@ -101,7 +101,7 @@ def test_a_point_on_the_streak_is_its_own_light() -> None:
     rough, sky = np.array([[*truth, 0.7]]), estimate_background(frame)
     on_it = np.array([[90.0 + r * np.cos(0.4), 70.0 + r * np.sin(0.4)] for r in (-18, 0, 19)])
     np.testing.assert_array_equal(
-        refine_streaks(rough, frame, sky, on_it), refine_streaks(rough, frame, sky)
+        refine_streaks(frame, sky, rough, on_it), refine_streaks(frame, sky, rough)
     )
 
 
@@ -138,7 +138,7 @@ def test_a_trail_across_the_frame_and_none_at_all() -> None:
     (got,) = fit(frame, (310.0, 153.0, 500.0, 0.405, 0.9))
     assert got[2] == pytest.approx(560, rel=0.03)
     assert turn(got[3], 0.4) < 0.005
-    nothing = refine_streaks(np.zeros((0, 5)), frame, estimate_background(frame))
+    nothing = refine_streaks(frame, estimate_background(frame), np.zeros((0, 5)))
     assert nothing.shape == (0, 5)
     outside = (5.0, 2.0, 3.0, 0.0, 0.5)
     assert np.isfinite(fit(frame_with(None, 0, 8, (16, 16), 0), outside)).all()

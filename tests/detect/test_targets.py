@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from skyduel.core import BadInputError, Catalog
 from skyduel.detect.inference.decode import propose
-from skyduel.detect.training.targets import LabelRules, make_labels
+from skyduel.detect.training.targets import TargetRules, make_targets
 
 SHAPE = (20, 34)  # ny, nx
-RULES = LabelRules()
+RULES = TargetRules()
 
 
 def catalogue(
@@ -45,7 +45,7 @@ def point_oracle(
         d = math.hypot(x - cx, y - cy)
         if min(abs(d - RULES.reach_px), abs(d - RULES.ring_px)) < 1e-5:
             return None
-        if snr >= RULES.known_snr:
+        if snr >= RULES.positive_snr:
             known.append((d, x - cx, y - cy))
         elif snr >= RULES.ignore_snr:
             unsure.append(d)
@@ -67,7 +67,7 @@ positions = st.tuples(
 @given(points=st.lists(positions, max_size=9))
 @settings(max_examples=60, deadline=None)
 def test_point_labels_are_those_of_the_loops(points: list[tuple[float, float, float]]) -> None:
-    labels = make_labels(catalogue(points), SHAPE)
+    labels = make_targets(catalogue(points), SHAPE)
     assert labels.maps.shape == (10, 10, 17)
     for row in range(10):
         for col in range(17):
@@ -100,7 +100,7 @@ def segment(x: float, y: float, streak: tuple[float, float, float, float]) -> tu
     ],
 )
 def test_streak_cells_know_their_direction_and_the_way_to_the_ridge(streaks: list) -> None:
-    maps = make_labels(catalogue([], streaks), SHAPE).maps
+    maps = make_targets(catalogue([], streaks), SHAPE).maps
     seen = 0
     for row in range(10):
         for col in range(17):
@@ -130,7 +130,7 @@ def test_unknown_and_ignored_truths_are_neither() -> None:
         [(8.5, 8.5, np.nan), (20.5, 8.5, 50.0), (30.5, 8.5, 50.0)],
         ignore=np.array([False, True, False]),
     )
-    labels = make_labels(truth, SHAPE)
+    labels = make_targets(truth, SHAPE)
     assert labels.maps[8, 4, 4] == labels.maps[8, 4, 10] == 0
     assert labels.maps[0].sum() == labels.maps[0, 4, 15] == 1
     assert labels.points[:, 2].tolist() == [0, 0, 1]
@@ -144,7 +144,7 @@ def test_a_galaxy_excuses_everything_in_it_but_a_star() -> None:
         ignore=np.array([True, False, False]),
         radius=[3.0, 0.0, 0.0],
     )
-    labels = make_labels(truth, SHAPE)
+    labels = make_targets(truth, SHAPE)
     yy, xx = np.mgrid[0:10, 0:17] * 2 + 0.5
     inside = np.hypot(xx - 16.5, yy - 10.5) < 5.9
     star = np.hypot(xx - 19.5, yy - 11.5) < 1.5
@@ -159,7 +159,7 @@ def test_a_galaxy_excuses_everything_in_it_but_a_star() -> None:
 def test_a_streak_nobody_can_see_is_neither() -> None:
     truth = catalogue([], [(15.2, 9.1, 12.0, 0.4)])
     for snr, there in ((4.9, 0.0), (5.1, 1.0)):
-        maps = make_labels(truth.with_columns(snr=np.array([snr])), SHAPE).maps
+        maps = make_targets(truth.with_columns(snr=np.array([snr])), SHAPE).maps
         on = np.hypot(maps[6], maps[7]) > 0
         assert on.sum() > 5
         assert (maps[3][on] == there).all()
@@ -167,9 +167,9 @@ def test_a_streak_nobody_can_see_is_neither() -> None:
 
 
 def test_without_snr_every_truth_is_known_and_none_is_fine() -> None:
-    labels = make_labels(Catalog.build(x=[8.5], y=[4.5]), SHAPE)
+    labels = make_targets(Catalog.build(x=[8.5], y=[4.5]), SHAPE)
     assert labels.points.tolist() == [[8.5, 4.5, 1.0, 2.0]]
-    empty = make_labels(Catalog.empty(), SHAPE)
+    empty = make_targets(Catalog.empty(), SHAPE)
     assert empty.points.shape == (0, 4)
     assert empty.points.dtype == np.float32
     assert not empty.maps[:8].any()
@@ -178,16 +178,16 @@ def test_without_snr_every_truth_is_known_and_none_is_fine() -> None:
 
 def test_an_odd_frame_is_refused() -> None:
     with pytest.raises(BadInputError, match=r"multiples of 2; got \(20, 33\)"):
-        make_labels(Catalog.empty(), (20, 33))
+        make_targets(Catalog.empty(), (20, 33))
 
 
 def test_labels_decode_to_the_catalogue_they_came_from() -> None:
-    # Labels, cells and decoding share one frame of reference over the whole map.
+    # Targets, cells and decoding share one frame of reference over the whole map.
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(3)
     grid = np.stack(np.meshgrid(np.arange(6, 90, 9.0), np.arange(5, 60, 9.0)), -1).reshape(-1, 2)
     xy = grid + rng.uniform(-1.5, 1.5, grid.shape)
-    labels = make_labels(catalogue([(x, y, 9.0) for x, y in xy]), (64, 98))
+    labels = make_targets(catalogue([(x, y, 9.0) for x, y in xy]), (64, 98))
     maps = torch.from_numpy(labels.maps[:8].copy())
     maps[0] = 12 * maps[0] - 6
     found, _ = propose(maps, 0.5, 1000)

@@ -240,7 +240,7 @@ def test_regions_take_the_label_of_the_cell_they_lie_in(monkeypatch: pytest.Monk
         seen.append(streak.tolist())
         return torch.zeros(4, dtype=torch.long), torch.zeros(4, 2), torch.ones(4)
 
-    monkeypatch.setattr(training, "roi_labels", keep)
+    monkeypatch.setattr(training, "roi_targets", keep)
     one = batch(1)
     one["maps"][:, 3] = 0.0
     one["maps"][0, 3, 10, 4] = 1.0

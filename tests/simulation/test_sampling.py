@@ -17,7 +17,7 @@ from skyduel.simulation.artefacts import (
     paint_boxes,
     smear_lines,
 )
-from skyduel.simulation.galaxies import galaxy_points, galaxy_sharpness
+from skyduel.simulation.galaxies import galaxy_points, galaxy_psf_sum2
 from skyduel.simulation.psf import ghost_kernel
 from skyduel.simulation.render import render_points
 from skyduel.simulation.streaks import clip_segment
@@ -44,7 +44,7 @@ def test_zones_lie_where_they_are_drawn() -> None:
     assert field.zone(x, y).tolist() == list(range(9))
     assert field.zone([-30, 500, 29.4, 29.6], [5, 500, 5, 5]).tolist() == [0, 8, 0, 1]
     assert field.at(74.5, 9.5) is psfs[2]
-    np.testing.assert_allclose(field.sharpness(x, y), [p.sharpness for p in psfs])
+    np.testing.assert_allclose(field.psf_sum2(x, y), [p.psf_sum2 for p in psfs])
 
 
 def test_each_source_gets_the_profile_of_its_zone() -> None:
@@ -93,7 +93,7 @@ def test_half_of_a_galaxy_lies_within_its_half_light_radius(sersic: float) -> No
 
 
 def test_a_galaxy_is_blunter_than_a_star() -> None:
-    blunt = galaxy_sharpness(np.array([0.1, 0.1]), np.array([1e-6, 3.0]), np.array([1.0, 0.5]))
+    blunt = galaxy_psf_sum2(np.array([0.1, 0.1]), np.array([1e-6, 3.0]), np.array([1.0, 0.5]))
     assert blunt[0] == pytest.approx(0.1)
     assert blunt[1] < 0.03
 

@@ -21,7 +21,7 @@ from skyduel.simulation.artefacts import (
     draw_cosmic_rays,
     draw_hot_pixels,
     paint_boxes,
-    paint_struck,
+    paint_hits,
     readout_smear,
 )
 from skyduel.simulation.psf import OVERSAMPLING, aureole_kernel
@@ -106,7 +106,7 @@ def test_an_aberrated_profile_is_wider_and_centred(aberrations: Aberrations) -> 
     cx, cy = centroid(middle)
     assert cx == pytest.approx(bent.radius, abs=0.03)
     assert cy == pytest.approx(bent.radius, abs=0.03)
-    assert bent.sharpness < 0.9 * plain.sharpness
+    assert bent.psf_sum2 < 0.9 * plain.psf_sum2
     np.testing.assert_allclose(bent.bank.sum(axis=(2, 3)), 1, rtol=1e-4)
 
 
@@ -160,7 +160,7 @@ def test_ideal_snr_is_what_a_matched_filter_measures() -> None:
     s = SceneSettings(ny=64, nx=64, density=0, sky=500, gain=2.0, read_noise=5, quantise=False)
     psf = s.psf()
     # A photometric experiment: one star of S/N 20 on 400 noise frames.
-    flux = 20 * s.sky_sigma / np.sqrt(psf.sharpness)
+    flux = 20 * s.sky_sigma / np.sqrt(psf.psf_sum2)
     where = np.array([31.5])
     star = render_points((64, 64), where, where, np.array([flux]), psf, 0.0)
     rng = np.random.default_rng(3)
@@ -246,10 +246,10 @@ def test_aureole_keeps_the_flux_and_spreads_it() -> None:
 
 def test_artefacts_are_where_they_should_be() -> None:
     rng = np.random.default_rng(1)
-    rays = paint_struck((80, 100), draw_cosmic_rays((80, 100), 10, 10.0, rng))
+    rays = paint_hits((80, 100), draw_cosmic_rays((80, 100), 10, 10.0, rng))
     assert 10 <= np.count_nonzero(rays) < 400
     assert (rays >= 0).all()
-    hot = paint_struck((80, 100), draw_hot_pixels((80, 100), 25, 10.0, rng))
+    hot = paint_hits((80, 100), draw_hot_pixels((80, 100), 25, 10.0, rng))
     assert 20 <= np.count_nonzero(hot) <= 25
     for axis in (0, 1):
         lines = paint_boxes((80, 100), draw_bad_lines((80, 100), 3, 10.0, rng, axis))

@@ -12,10 +12,10 @@ from torch.utils.data import Dataset
 from skyduel.detect.training.crops import TRAINING_STREAM, loader
 from skyduel.detect.training.ondevice.frames import Scene, make_frames
 from skyduel.detect.training.ondevice.inputs import estimate_backgrounds, make_channels
-from skyduel.detect.training.ondevice.targets import make_label_maps
-from skyduel.detect.training.targets import lessons_of
+from skyduel.detect.training.ondevice.targets import make_target_maps
+from skyduel.detect.training.targets import source_targets
 from skyduel.simulation import draw_training_settings
-from skyduel.simulation.sampling import draw_defects, draw_sky
+from skyduel.simulation.sampling import draw_defects, draw_sources
 
 __all__ = ["DrawnScenes", "made_batches", "make_batch"]
 
@@ -33,7 +33,7 @@ class DrawnScenes(Dataset[Scene]):
         """Return what chance decides about one training frame."""
         rng = np.random.default_rng([self.seed, TRAINING_STREAM, index])
         settings = draw_training_settings(rng, self.size)
-        return Scene(settings, draw_sky(settings, rng), draw_defects(settings, rng))
+        return Scene(settings, draw_sources(settings, rng), draw_defects(settings, rng))
 
 
 def made_batches(
@@ -58,10 +58,10 @@ def make_batch(
     made = make_frames(scenes, device, generator)
     level, rms = estimate_backgrounds(made.data)
     image = make_channels(made.data, level, rms, made.saturation)
-    lessons = [lessons_of(truth) for truth in made.truths]
+    sources = [source_targets(truth) for truth in made.truths]
     _, ny, nx = made.data.shape
     return {
         "image": image.contiguous(memory_format=torch.channels_last),
-        "maps": make_label_maps(lessons, (ny, nx), device),
-        "points": [torch.from_numpy(one.points) for one in lessons],
+        "maps": make_target_maps(sources, (ny, nx), device),
+        "points": [torch.from_numpy(one.points) for one in sources],
     }

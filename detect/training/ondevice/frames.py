@@ -24,20 +24,20 @@ from skyduel.detect.training.ondevice.scatter_sums import added
 from skyduel.simulation.artefacts import bleed, smear_profile
 from skyduel.simulation.psf import OVERSAMPLING, RADIUS
 from skyduel.simulation.render import stamp_radii
-from skyduel.simulation.sampling import Defects, Sky
+from skyduel.simulation.sampling import Defects, SceneSources
 from skyduel.simulation.scene import (
     GAUSSIAN_FROM_ELECTRONS,
-    Lit,
     Points,
+    RenderedSources,
+    assign_flux,
     extended_points,
-    light_up,
     truth_columns,
     wings,
 )
 from skyduel.simulation.settings import SceneSettings
 from skyduel.simulation.variable_psf import Zones
 
-__all__ = ["Made", "Scene", "converted", "expected_light", "make_frames"]
+__all__ = ["Made", "Scene", "digitise", "expected_light", "make_frames"]
 
 #: Pixels of stamps that are rendered at a time, by kind of device.
 _STAMP_PIXELS: Final = {"cpu": 1_000_000, "cuda": 32_000_000}
@@ -49,7 +49,7 @@ class Scene(NamedTuple):
     """What chance decided about one frame."""
 
     settings: SceneSettings
-    sky: Sky
+    sources: SceneSources
     defects: Defects
 
 
@@ -85,37 +85,42 @@ def make_frames(
     a frame the light of both agrees to 10⁻³ of the noise. Charge that spills over is a walk along
     each line, so the frames on which it may happen take that step on the host.
     """
-    light, lit = expected_light(scenes, device)
+    light, rendered = expected_light(scenes, device)
     settings = [scene.settings for scene in scenes]
-    data = converted(_exposed(light, settings, generator), scenes)
+    data = digitise(_exposed(light, settings, generator), scenes)
     return Made(
         data,
         _each((s.saturation for s in settings), device).flatten(),
-        [truth_columns(s, one) for s, one in zip(settings, lit, strict=True)],
+        [truth_columns(s, one) for s, one in zip(settings, rendered, strict=True)],
     )
 
 
-def expected_light(scenes: Sequence[Scene], device: torch.device) -> tuple[Tensor, list[Lit]]:
-    """Return the light expected in each pixel [ADU], (n, ny, nx), and every sky with its fluxes."""
+def expected_light(
+    scenes: Sequence[Scene], device: torch.device
+) -> tuple[Tensor, list[RenderedSources]]:
+    """Return the expected light [ADU], (n, ny, nx), and the sources of each frame with fluxes."""
     settings = [scene.settings for scene in scenes]
     optics = [s.optics() for s in settings]
     profiles = make_profiles([one for some in optics for one in some], device)
     first = np.concatenate([[0], np.cumsum([len(some) for some in optics])])
     (ny, nx), n = (settings[0].ny, settings[0].nx), len(scenes)
     fields = [Zones((ny, nx), profiles.numbers[a:b]) for a, b in pairwise(first)]
-    lit = [light_up(s, scene.sky, f) for s, scene, f in zip(settings, scenes, fields, strict=True)]
+    rendered = [
+        assign_flux(s, scene.sources, f)
+        for s, scene, f in zip(settings, scenes, fields, strict=True)
+    ]
 
-    def rendered(points: Iterable[tuple[int, Points]]) -> Tensor:
+    def render(points: Iterable[tuple[int, Points]]) -> Tensor:
         """Return the images of points, each with its frame's number, in units of its noise."""
         table = _table(list(points), settings, fields, profiles, first)
         stamps = _stamps((n, ny, nx), table, profiles, _STAMP_PIXELS[device.type])
         return added(stamps, n * ny * nx, device).float().reshape(n, ny, nx)
 
-    light = rendered((i, one.stars) for i, one in enumerate(lit))
-    light = _winged(light, settings, lit)
-    light = light + rendered(
+    light = render((i, one.stars) for i, one in enumerate(rendered))
+    light = _winged(light, settings, rendered)
+    light = light + render(
         (i, points)
-        for i, (s, one) in enumerate(zip(settings, lit, strict=True))
+        for i, (s, one) in enumerate(zip(settings, rendered, strict=True))
         for points in extended_points(s, one)
     )
     light = light * _each((s.sky_sigma for s in settings), device)
@@ -133,12 +138,12 @@ def expected_light(scenes: Sequence[Scene], device: torch.device) -> tuple[Tenso
         light = light + share * (light - sky).mean(1 + axis, keepdim=True)
         lines = [_smear(scene, field, axis) for scene, field in zip(scenes, fields, strict=True)]
         light = light + torch.from_numpy(np.stack(lines)).to(device).unsqueeze(1 + axis)
-    return light.clamp_min(0), lit
+    return light.clamp_min(0), rendered
 
 
 def _smear(scene: Scene, field: Zones[ProfileNumbers], axis: int) -> npt.NDArray[np.float32]:
     """Return the smear of stars beside a frame across its columns (``axis`` 0) or rows (1)."""
-    lines = scene.sky.smear_lines if scene.settings.smear_axis == axis else []
+    lines = scene.sources.smear_lines if scene.settings.smear_axis == axis else []
     return smear_profile(field.shape[1 - axis], lines, field.psfs[0].across[axis])
 
 
@@ -217,7 +222,9 @@ def _phase(position: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return pixel.long(), lower.long(), phase - lower
 
 
-def _winged(light: Tensor, settings: Sequence[SceneSettings], lit: Sequence[Lit]) -> Tensor:
+def _winged(
+    light: Tensor, settings: Sequence[SceneSettings], rendered: Sequence[RenderedSources]
+) -> Tensor:
     """Return the light with a share of every star's flux moved to wide wings."""
     device, (_, ny, nx) = light.device, light.shape
     kinds = [wings(s) for s in settings]
@@ -228,7 +235,7 @@ def _winged(light: Tensor, settings: Sequence[SceneSettings], lit: Sequence[Lit]
         for kernel, (small, share) in zip(kernels, (kinds[i][nth] for i in rows), strict=True):
             low, high = pad - small.shape[0] // 2, pad + small.shape[0] // 2 + 1
             kernel[low:high, low:high] = small * share
-        stars = [lit[i].stars for i in rows]
+        stars = [rendered[i].stars for i in rows]
         image = np.repeat(np.arange(len(rows)), [star.x.size for star in stars])
         sigma = np.array([settings[i].sky_sigma for i in rows])[image]
         x, y, flux = (
@@ -288,18 +295,18 @@ def _correlated(noise: Tensor, width: Sequence[float]) -> Tensor:
     return F.conv2d(image, weight[:, :, None], groups=len(width))[0]
 
 
-def converted(data: Tensor, scenes: Sequence[Scene]) -> Tensor:
+def digitise(data: Tensor, scenes: Sequence[Scene]) -> Tensor:
     """Return exposures [ADU] as they are read out."""
     device, (_, ny, nx) = data.device, data.shape
     settings = [scene.settings for scene in scenes]
     sigma = _each((s.sky_sigma for s in settings), device)
-    struck = [
+    hits = [
         (i * ny * nx + some.pixel, some.value / scene.settings.sky_sigma)
         for i, scene in enumerate(scenes)
-        for some in scene.defects.struck
+        for some in scene.defects.hits
     ]
-    if struck:
-        where, value = (torch.from_numpy(np.concatenate(c)) for c in zip(*struck, strict=True))
+    if hits:
+        where, value = (torch.from_numpy(np.concatenate(c)) for c in zip(*hits, strict=True))
         hits = added([(where.to(device), value.to(device))], data.numel(), device)
         data = data + sigma * hits.float().reshape(data.shape)
     for i, s in enumerate(settings):

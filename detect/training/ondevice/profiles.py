@@ -37,7 +37,7 @@ class ProfileNumbers(NamedTuple):
     """
 
     fwhm: float
-    sharpness: float
+    psf_sum2: float
     outside: npt.NDArray[np.float64]
     across: npt.NDArray[np.float64]
 
@@ -75,7 +75,7 @@ def make_profiles(optics: Sequence[Optics], device: torch.device) -> Profiles:
     points = first[:, None] + k * torch.arange(2 * RADIUS + 1, device=device)
     sums, squares = (grid[:, points].sum(2)[:, :, points].sum(3) for grid in (fine, fine.square()))
     scale = 1 / sums
-    sharpness = (squares * scale.square())[:, :-1, :-1].mean((1, 2))
+    psf_sum2 = (squares * scale.square())[:, :-1, :-1].mean((1, 2))
     peak = fine.amax((1, 2), keepdim=True)
     above = (fine > peak / 2).sum((1, 2))
     middle = points[k // 2]
@@ -84,7 +84,7 @@ def make_profiles(optics: Sequence[Optics], device: torch.device) -> Profiles:
     distance = torch.maximum(offset[:, None], offset[None, :])
     outside = [torch.where(distance > r, centre, 0.0).amax((1, 2)) for r in LADDER]
     across = torch.stack([centre.sum(1), centre.sum(2)], 1)
-    told = torch.cat([above[:, None].float(), sharpness[:, None], torch.stack(outside, 1)], 1)
+    told = torch.cat([above[:, None].float(), psf_sum2[:, None], torch.stack(outside, 1)], 1)
     told = torch.cat([told, across.flatten(1)], 1)
     return Profiles(fine, scale, told_numbers(told))
 
@@ -95,7 +95,7 @@ def told_numbers(table: Tensor) -> list[ProfileNumbers]:
     return [
         ProfileNumbers(
             fwhm=float(2 * np.sqrt(row[0] / np.pi) / OVERSAMPLING),
-            sharpness=float(row[1]),
+            psf_sum2=float(row[1]),
             outside=row[2 : 2 + n],
             across=row[2 + n :].reshape(2, -1),
         )

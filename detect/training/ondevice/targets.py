@@ -11,28 +11,28 @@ import torch
 from torch import Tensor
 
 from skyduel.detect.model.network import STRIDE
-from skyduel.detect.training.targets import LabelRules, Lessons
+from skyduel.detect.training.targets import SourceTargets, TargetRules
 
-__all__ = ["make_label_maps"]
+__all__ = ["make_target_maps"]
 
 #: Cells either way of a point's own that it may reach.
 _POINT_CELLS: Final = 2
 #: Squared distances are compared to this part of a px².
 _UNITS: Final = float(2**16)
-_RULES: Final = LabelRules()
+_RULES: Final = TargetRules()
 
 
-def make_label_maps(
-    lessons: Sequence[Lessons],
+def make_target_maps(
+    sources: Sequence[SourceTargets],
     shape: tuple[int, int],
     device: torch.device,
-    rules: LabelRules = _RULES,
+    rules: TargetRules = _RULES,
 ) -> Tensor:
-    """Return the maps of `skyduel.detect.training.targets.Labels` of several frames.
+    """Return the maps of `skyduel.detect.training.targets.Targets` of several frames.
 
     Parameters
     ----------
-    lessons : sequence of Lessons
+    sources : sequence of SourceTargets
         Of every frame.
     shape : (ny, nx)
         Of each frame; multiples of the stride.
@@ -41,7 +41,7 @@ def make_label_maps(
     -------
     Tensor of float32, shape (n, 10, ny/2, nx/2)
     """
-    n, ny, nx = len(lessons), shape[0] // STRIDE, shape[1] // STRIDE
+    n, ny, nx = len(sources), shape[0] // STRIDE, shape[1] // STRIDE
     half = (STRIDE - 1) / 2
     yy = (torch.arange(ny, device=device) * STRIDE + half)[:, None]
     xx = (torch.arange(nx, device=device) * STRIDE + half)[None, :]
@@ -49,24 +49,24 @@ def make_label_maps(
     point_weight = torch.ones(n, ny, nx, device=device)
 
     # What is neither a source nor none: single points, then galaxies with a reach each.
-    frame, unsure = _joined([j.unsure for j in lessons], 3, device)
-    wide = max((float(j.unsure[:, 2].max(initial=0)) for j in lessons), default=0.0)
-    reach = torch.maximum(unsure[:, 2], torch.full_like(unsure[:, 2], rules.reach_px))
+    frame, ignored = _joined([j.ignored for j in sources], 3, device)
+    wide = max((float(j.ignored[:, 2].max(initial=0)) for j in sources), default=0.0)
+    reach = torch.maximum(ignored[:, 2], torch.full_like(ignored[:, 2], rules.reach_px))
     cells = max(_POINT_CELLS, int(np.ceil((wide + 1) / STRIDE)))
-    excused, _ = _nearest(frame, unsure[:, :2], reach, cells, (n, ny, nx))
+    excused, _ = _nearest(frame, ignored[:, :2], reach, cells, (n, ny, nx))
     point_weight = torch.where(excused, 0.0, point_weight)
 
-    frame, known = _joined([j.known for j in lessons], 2, device)
-    reach = torch.full_like(known[:, 0], rules.ring_px)
-    near, which = _nearest(frame, known, reach, _POINT_CELLS, (n, ny, nx))
-    nearest = torch.cat([known, known.new_zeros(1, 2)])[which]
+    frame, positives = _joined([j.positives for j in sources], 2, device)
+    reach = torch.full_like(positives[:, 0], rules.ring_px)
+    near, which = _nearest(frame, positives, reach, _POINT_CELLS, (n, ny, nx))
+    nearest = torch.cat([positives, positives.new_zeros(1, 2)])[which]
     dx, dy = nearest[..., 0] - xx, nearest[..., 1] - yy
     positive = near & (dx.square() + dy.square() <= rules.reach_px**2)
     point_weight = torch.where(near, positive.float(), point_weight)
     maps[:, 0] = positive.float()
     maps[:, 1], maps[:, 2] = torch.where(positive, dx, 0.0), torch.where(positive, dy, 0.0)
     maps[:, 8] = point_weight
-    _label_streaks(maps, lessons, xx, yy, rules)
+    _fill_streak_targets(maps, sources, xx, yy, rules)
     return maps
 
 
@@ -109,16 +109,16 @@ def _nearest(
     return found, torch.where(found, best % 2**32, k)
 
 
-def _label_streaks(
-    maps: Tensor, lessons: Sequence[Lessons], xx: Tensor, yy: Tensor, rules: LabelRules
+def _fill_streak_targets(
+    maps: Tensor, sources: Sequence[SourceTargets], xx: Tensor, yy: Tensor, rules: TargetRules
 ) -> None:
     """Fill the streak maps, in place; where two cross, the nearer one counts."""
-    device, most = maps.device, max(len(j.streaks) for j in lessons)
+    device, most = maps.device, max(len(j.streaks) for j in sources)
     if not most:
         maps[:, 9] = 1.0
         return
-    rows = np.full((len(lessons), most, 5), np.inf)
-    for row, one in zip(rows, lessons, strict=True):
+    rows = np.full((len(sources), most, 5), np.inf)
+    for row, one in zip(rows, sources, strict=True):
         row[: len(one.streaks)] = one.streaks
     there = torch.from_numpy(np.isfinite(rows[..., 0])).to(device)
     table = torch.from_numpy(np.where(np.isfinite(rows), rows, 0).astype(np.float32)).to(device)
