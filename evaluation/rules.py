@@ -195,7 +195,7 @@ def apply_ignore(
     ----------
     truth : Catalog
         Its own ``ignore``, where present, is kept with the reason ``given``;
-        what earlier rules set (``ignore_reason``) is decided anew.
+        what earlier rules set (``ignore_reason``) is decided again.
     frame_shape : (ny, nx) or None
         None leaves out whatever needs the frame.
     mask, saturated : ndarray of bool, shape (ny, nx), optional

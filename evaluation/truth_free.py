@@ -200,7 +200,7 @@ def repeat_estimate(
 
     Notes
     -----
-    False detections are taken to fall anywhere, anew in each exposure; those that
+    False detections are assumed to fall at random places, different in each exposure; those that
     recur (hot pixels, spikes, halos) pass for real. Of N detections, N₁ were seen
     once and f_k = N_k/k sources k times. A false one is seen once with probability
     (1 - c)^(n-1), c being `chance`, measured by pairing shifted exposures. So

@@ -1,6 +1,6 @@
 """Average precision by position from the exact sweep, and the table of all kinds.
 
-By position the pairs are those of every other score, made anew at each
+By position the pairs are those of all other scores, matched again at each
 threshold. Average precision of boxes, as in COCO, is in `skyduel.evaluation.analyses.coco_ap`.
 """
 

@@ -77,8 +77,9 @@ def coco_precision(
         Side of the square box around each source's centre [px]; for a streak,
         too, whatever its length.
     max_detections : int, optional
-        Only so many surest detections of a kind and frame take part. COCO's own
-        evaluation has 100, fewer than a star field's sources; by default all do.
+        Largest number of detections of a kind and frame; those of highest score take part.
+        COCO's own evaluation has 100, fewer than the sources of a star field. By default all
+        take part.
 
     Raises
     ------
@@ -87,7 +88,7 @@ def coco_precision(
 
     Notes
     -----
-    Within a frame and kind the detections, surest first (NaN last; of equals
+    Within a frame and kind the detections, highest score first (NaN last; of equals
     the first row), each take the free truth of largest overlap, of equals the
     last row. Precision is interpolated as the highest at that recall or more
     and averaged over the 101 recalls 0, 0.01 ... 1 (Lin et al. 2014 and its
@@ -140,11 +141,11 @@ def _one_kind(
     if n_truths == 0:
         return np.full(iou.size, np.nan)
     falling = np.where(np.isnan(found.score), np.inf, -found.score)
-    found = found.select(np.lexsort((found.frame, falling)))  # from now on surest first
+    found = found.select(np.lexsort((found.frame, falling)))  # from now on highest score first
     if max_detections is not None:
         found = found.select(np.flatnonzero(_place_in_frame(found.frame) < max_detections))
     i, j, overlap = _overlaps(truth, found, side, float(iou.min()))
-    # Order of preference: the surer detection, the larger overlap, the later truth.
+    # Order of preference: the detection of higher score, the larger overlap, the later truth.
     order = np.lexsort((-i, -overlap, j))
     i, j, overlap = i[order], j[order], overlap[order]
     crowd = truth.ignore[i]

@@ -32,20 +32,20 @@ SPIKE_SNR: Final = 1000.0
 #: The halo ends where the wing of a Moffat profile of this exponent falls to this many sigma.
 _WING_BETA: Final = 2.5
 _WING_SIGMA: Final = 0.2
-#: Spikes and bleeding reach so many halo radii.
+#: Reach of spikes and bleeding [halo radii].
 _SPIKE_REACH: Final = 4.0
-#: Blended: within so many FWHM of something brighter.
+#: Blended: largest distance from something brighter [FWHM].
 BLEND_FWHM: Final = 1.5
-#: In a halo only what is so many times fainter than the star.
+#: In a halo: how many times fainter than the star a source must be.
 _HALO_CONTRAST: Final = 10.0
-#: Sharper than the stars, and part of a line, by so many standard deviations.
+#: Significance of sharper than the stars, and of a line [standard deviations].
 SHARP_SIGMA: Final = 4.0
 LINE_SIGMA: Final = 5.0
 #: A line makes a detection when it makes at least this part of its flux: noise lifted by
 #: one sigma to a threshold of four is some twenty times as frequent as noise that is not.
 LINE_SHARE: Final = 0.25
-# The frame's own stars say how sharp stars are: so many, so bright, and no longer linear
-# above (a saturated star has a plateau).
+# Stars of the frame that define its sharpness: least number, and range of brightness. Above
+# it stars are no longer linear (a saturated star has a plateau).
 _LEAST_STARS: Final = 5
 _STAR_PEAK_SNR: Final = 20.0
 _STAR_SNR: Final = (20.0, 500.0)

@@ -78,9 +78,9 @@ def ideal_table(
     Notes
     -----
     Where the detector has no false detection, half a one is taken. The distance is
-    2.5 log10(snr50 / snr50_ideal), its interval from resampled frames with both sides made
-    anew. ``beats`` marks more finds, by three standard deviations, than the ideal observer
-    expects with as many false alarms as the detector may have, the upper end of their
+    2.5 log10(snr50 / snr50_ideal). Its interval is from resampled frames, with both sides
+    computed again. ``beats`` marks more finds, by three standard deviations, than the ideal
+    observer expects with as many false alarms as the detector may have, the upper end of their
     Poisson interval: strict, for a run makes dozens of such comparisons.
     """
     sources = _gather(frames, rules)

@@ -139,7 +139,7 @@ def jia2020_table(
     ----------
     frames : sequence of FrameScore
         Of one operating point and group; its detections above the threshold
-        are matched anew, ignored truths as well.
+        are matched again, ignored truths as well.
     rules : ScoringRules
         Not used: the metric has its own.
     edges : sequence of float

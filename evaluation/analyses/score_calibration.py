@@ -130,7 +130,7 @@ def calibration_error(p: Floats, right: Bools, edges: Floats) -> tuple[float, fl
     p, right : ndarray, shape (n,)
         Probability stated for each detection, and whether it is right.
     edges : ndarray, shape (k + 1,)
-        Ascending; bins are half-open but for the last, which is closed.
+        Ascending; bins are half-open, except the last, which is closed.
 
     Returns
     -------

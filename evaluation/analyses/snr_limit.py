@@ -39,7 +39,7 @@ def ignore_limit_table(
 ) -> pd.DataFrame:
     """Return counts and scores at several limits, one row each, `IGNORE_LIMIT_COLUMNS`.
 
-    The detections stay those of the operating point; truths are paired anew, and
+    The detections stay those of the operating point; truths are matched again, and
     truths ignored for another reason than faintness stay ignored. No rows where no
     truth states its S/N. ``edges`` is not used.
     """

@@ -212,7 +212,7 @@ def _quantities(sums: npt.NDArray[np.generic]) -> Floats:
 
 
 def _samples(one: ComparisonSample, n_units: int, rules: ScoringRules) -> Floats | None:
-    """Return `_quantities` of each resample of so many units, or None below two units."""
+    """Return `_quantities` of each resample of the units, or None below two units."""
     if n_units < 2 or len(one.counts) != n_units:
         return None
     return _quantities(resampled(rules.n_bootstrap, rules.seed, one.counts)[0])

@@ -98,7 +98,7 @@ def gate_junit(report: GateReport) -> str:
 
 
 def number(value: float, digits: int = 4) -> str:
-    """Return a number with so many significant digits, a dash for NaN."""
+    """Return a number with ``digits`` significant digits, a dash for NaN."""
     return "–" if value != value else f"{value + 0.0:.{digits}g}"  # no -0
 
 

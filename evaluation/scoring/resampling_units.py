@@ -124,8 +124,8 @@ def split_blocks(score: FrameScore, block_px: float | None) -> list[Counts]:
 
     Notes
     -----
-    Truths belong to the block of their position, and so do detections, but for
-    the detection of a pair, which goes with its truth: a pair that a border cuts
+    Truths and detections belong to the block of their position. Only the detection
+    of a pair belongs to the block of its truth, because a pair that a border cuts
     is one event.
     """
     grid = block_grid(score, block_px)

@@ -163,7 +163,7 @@ def tail_for(confidence: float, n_units: int | None = None) -> float:
     confidence : float
         Level of the interval.
     n_units : int, optional
-        What was resampled: so many frames or blocks. The tail is then narrowed so
+        Number of frames or blocks that were resampled. The tail is then narrowed so
         that, for a mean, the interval becomes Student's: resamples of n units are
         narrower by sqrt((n - 1) / n), and a spread estimated from n units needs t
         instead of the normal quantile (Hesterberg 2015, *The American Statistician*
