@@ -16,7 +16,6 @@ from skyduel.core import (
     PackedMask,
     Section,
     SkyduelError,
-    read_catalog,
 )
 from skyduel.core.errors import printable
 from skyduel.core.frame import Plane
@@ -104,9 +103,7 @@ def read_truth(entry: Entry, plane: Plane) -> Catalog:
     BadInputError
         If the data set names no truth for the frame, or it cannot be read.
     """
-    if entry.truth is None:
-        raise BadInputError(entry.name, "a truth catalogue", "none in the data set")
-    return read_catalog(entry.truth, frame=plane)
+    return entry.read_truth(plane)
 
 
 def usable_mpix(frame: Frame) -> float:

@@ -102,6 +102,7 @@ def _configuration_sha256(
         "programs": {n: info.program_version for n, info in infos.items()},
         "dataset": str(Path(plan.dataset.path).resolve()),
         "frames": [[e.name, e.split, e.group] for e in plan.dataset.entries],
+        "columns": [e.columns for e in plan.dataset.entries],
         "contestants": [spec.model_dump(mode="json") for spec in plan.specs],
         "rules": plan.rules.model_dump(mode="json"),
         "sections": asdict(plan.sectioning),

@@ -88,6 +88,7 @@ def trials_digest(
         "sections": asdict(sectioning),
         "frame": fingerprint(*entry.images),
         "truth": None if entry.truth is None else fingerprint(Path(entry.truth)),
+        "columns": entry.columns,
         "versions": versions(),
         "git_revision": revision,
     }

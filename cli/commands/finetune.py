@@ -73,7 +73,7 @@ def command(
     lower than that of the initial weights, the initial weights are written. Use
     the result with --set neural.weights=FILE.
     """
-    from skyduel.core import BadInputError, open_dataset, read_catalog
+    from skyduel.core import BadInputError, open_dataset
     from skyduel.detect import neural
     from skyduel.detect.finetune import FinetuneSettings, finetune, labelled, self_labelled
     from skyduel.detect.model.weights import SHIPPED
@@ -100,7 +100,7 @@ def command(
                 entry.name, "a truth table, or --unlabelled", "a frame without labels"
             )
         else:
-            frames.append(labelled(frame, read_catalog(entry.truth)))
+            frames.append(labelled(frame, entry.read_truth()))
     with progress() as bar:
         task = bar.add_task("finetune", total=settings.steps, note="")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -12,6 +13,7 @@ import typer
 
 from skyduel.cli.commands.options import (
     Bins,
+    Columns,
     Config,
     Objective,
     Pairing,
@@ -29,6 +31,7 @@ from skyduel.cli.commands.options import (
 )
 from skyduel.cli.console import err, out, progress, progress_callback, wide_out
 from skyduel.core import BadInputError, Sectioning, open_dataset
+from skyduel.core.io.column_names import parse_columns
 from skyduel.run_folder.layout import RunPaths
 from skyduel.runner.builtin_dataset import BUILTIN_SEED, builtin_of_run
 from skyduel.runner.detector_specs import DEFAULT_DETECTORS, TUNED_DETECTORS
@@ -58,6 +61,7 @@ def command(
     radius_px: RadiusPx = None,
     pairing: Pairing = None,
     bins: Bins = None,
+    columns: Columns = None,
     config: Config = None,
     workers: Workers = None,
     tune: Annotated[
@@ -137,6 +141,10 @@ def command(
     with progress() as bar:
         on_progress = progress_callback(bar)
         frames = open_dataset(dataset) if dataset else builtin_of_run(folder, on_progress)
+        if columns is not None:
+            parse_columns(columns)
+            entries = tuple(replace(entry, columns=columns) for entry in frames)
+            frames = replace(frames, entries=entries)
         plan = RunPlan(
             dataset=frames,
             specs=specs,

@@ -15,9 +15,11 @@ from typing import Any, Final, Literal
 
 from astropy.table import Table
 
+from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError, one_line
-from skyduel.core.frame import Frame
+from skyduel.core.frame import Frame, Plane
 from skyduel.core.io.atomic_files import atomic_path, existing_file
+from skyduel.core.io.column_names import parse_columns
 from skyduel.core.io.frames import read_frame
 from skyduel.core.io.images.image_formats import (
     COMPRESSION_ENDINGS,
@@ -27,7 +29,7 @@ from skyduel.core.io.images.image_formats import (
     is_image_name,
 )
 from skyduel.core.io.images.image_reader import split_brackets
-from skyduel.core.io.tables import TABLE_ENDINGS
+from skyduel.core.io.tables import TABLE_ENDINGS, read_catalog
 
 __all__ = [
     "MANIFEST_NAMES",
@@ -57,7 +59,7 @@ _MASKS: Final = ("_mask", ".mask", "_flag", ".flag")
 _WEIGHTS: Final = ("_weight", ".weight", "_wht", ".wht")
 _NOT_FRAMES: Final = ("_truth", "_catalog", "_cat", *_MASKS, *_WEIGHTS)
 _COLUMNS: Final = ("name", "frame", "truth", "split", "group")
-_KNOWN: Final = frozenset({*_COLUMNS, "mask", "weight", "mask_bits"})
+_KNOWN: Final = frozenset({*_COLUMNS, "mask", "weight", "mask_bits", "columns"})
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ class Entry:
         Images beside the frame's own, and `mask_bits`, for `catalog.read_frame`.
     mask_bits : int, optional
         Which bits of the mask make a pixel unusable; None: any.
+    columns : str
+        Columns of the truth under other names, as ``ra=RAJ2000,mag=rmag``.
 
     Raises
     ------
@@ -96,6 +100,7 @@ class Entry:
     mask: Path | None = None
     weight: Path | None = None
     mask_bits: int | None = None
+    columns: str = ""
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -104,6 +109,8 @@ class Entry:
             raise BadInputError(self.name, "split 'test' or 'calibration'", repr(self.split))
         if self.mask_bits is not None and self.mask is None:
             raise BadInputError(self.name, "a mask for mask_bits to choose from", "no mask")
+        if self.columns:
+            parse_columns(self.columns, f"{self.name}: columns")
         object.__setattr__(self, "frame", Path(self.frame))
         for name in ("truth", "mask", "weight"):
             path = getattr(self, name)
@@ -114,6 +121,24 @@ class Entry:
     def images(self) -> tuple[Path, ...]:
         """The frame's file, its mask's and its weight's, as many as there are."""
         return tuple(p for p in (self.frame, self.mask, self.weight) if p is not None)
+
+    def read_truth(self, plane: Plane | None = None) -> Catalog:
+        """Read the truth table.
+
+        Parameters
+        ----------
+        plane : Frame or LargeImage, optional
+            Places sky positions and gives the zero-point.
+
+        Raises
+        ------
+        BadInputError
+            If the data set names no truth for the frame, or it cannot be read.
+        """
+        if self.truth is None:
+            raise BadInputError(self.name, "a truth catalogue", "none in the data set")
+        columns = parse_columns(self.columns, self.name) if self.columns else None
+        return read_catalog(self.truth, columns=columns, frame=plane)
 
     def read(self, **overrides: Any) -> Frame:
         """Read the frame with its mask and weight map.
@@ -268,11 +293,14 @@ def write_manifest(dataset: Dataset, path: str | os.PathLike[str]) -> None:
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         masked = any(len(e.images) > 1 for e in dataset)
-        writer.writerow((*_COLUMNS, "mask", "weight", "mask_bits") if masked else _COLUMNS)
+        mapped = any(e.columns for e in dataset)
+        names = (*_COLUMNS, *(("mask", "weight", "mask_bits") if masked else ()))
+        writer.writerow((*names, "columns") if mapped else names)
         for e in dataset:
             row = [e.name, relative(e.frame), relative(e.truth), e.split, e.group or ""]
             bits = "" if e.mask_bits is None else str(e.mask_bits)
-            writer.writerow([*row, relative(e.mask), relative(e.weight), bits] if masked else row)
+            row += [relative(e.mask), relative(e.weight), bits] if masked else []
+            writer.writerow([*row, e.columns] if mapped else row)
 
 
 # -- manifests -------------------------------------------------------------------------
@@ -313,6 +341,7 @@ def _from_manifest(manifest: Path) -> Dataset:
                 mask=_below(folder, row["mask"]) if row.get("mask") else None,
                 weight=_below(folder, row["weight"]) if row.get("weight") else None,
                 mask_bits=_bits(manifest, number, row.get("mask_bits", "")),
+                columns=row.get("columns", ""),
             )
         )
     if "group" not in columns:
