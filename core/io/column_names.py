@@ -354,7 +354,7 @@ def _partner(
     chosen: Mapping[str, str], own: Sequence[str], here: Mapping[str, str]
 ) -> dict[str, str]:
     """Return the other column of a pair of which the caller chose one, if it is there."""
-    choices = dict(_TOGETHER)[tuple(own)]
+    choices = next(pairs for names, pairs in _TOGETHER if names == tuple(own))
     given, other = (0, 1) if own[0] in chosen else (1, 0)
     name = _bare(chosen[own[given]])
     # The column that goes with the chosen one first, then any known one.

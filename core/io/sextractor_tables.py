@@ -212,7 +212,8 @@ def _image_header(header: fits.Header) -> bytes:
     facts["TFORM1"] = f"{len(cell)}A"
     facts["TDIM1"] = f"(80, {len(cell) // 80})"
     facts["EXTNAME"] = "LDAC_IMHEAD"
-    return facts.tostring(sep="", endcard=True, padding=True).encode("ascii") + cell
+    text: str = facts.tostring(sep="", endcard=True, padding=True)
+    return text.encode("ascii") + bytes(cell)
 
 
 _OWN: Final = frozenset(
