@@ -1,4 +1,4 @@
-"""What every room speaks: frames, catalogues and data sets, and the files they live in.
+"""Frames, catalogues and data sets, their files, and measurements common to all detectors.
 
 Positions are 0-based with integers at pixel centres, x the column and y the
 row; whatever a file counts from 1 is converted when it is read or written.
@@ -17,25 +17,20 @@ from skyduel.core.io.fits_frames import write_frame
 from skyduel.core.io.frames import frame_name, read_frame
 from skyduel.core.io.tables import TABLE_ENDINGS, read_catalog, write_catalog
 from skyduel.core.measure.aperture_photometry import (
-    CapsuleSums,
     aperture_radius,
-    capsule_sums,
     forced_photometry,
-    segment_of,
-    with_flux,
 )
 from skyduel.core.measure.background import Background, estimate_background
 from skyduel.core.measure.pixel_features import PIXEL_FEATURES, gaussian_sharpness, pixel_features
 from skyduel.core.registry import available, make_detector
 from skyduel.core.sections.large_image import (
     LargeImage,
-    PackedMask,
     Section,
     Sectioning,
     open_large_image,
 )
 from skyduel.core.sections.merge_sections import merge_sections
-from skyduel.core.settings import build_settings, nearest, settings_error
+from skyduel.core.settings import build_settings
 from skyduel.core.wcs import add_sky_positions, pixel_positions
 
 __all__ = [
@@ -45,7 +40,6 @@ __all__ = [
     "TABLE_ENDINGS",
     "Background",
     "BadInputError",
-    "CapsuleSums",
     "Catalog",
     "Dataset",
     "Detector",
@@ -53,7 +47,6 @@ __all__ = [
     "Entry",
     "Frame",
     "LargeImage",
-    "PackedMask",
     "Section",
     "Sectioning",
     "SkyduelError",
@@ -63,7 +56,6 @@ __all__ = [
     "atomic_path",
     "available",
     "build_settings",
-    "capsule_sums",
     "detector_info",
     "entry_of",
     "estimate_background",
@@ -72,7 +64,6 @@ __all__ = [
     "gaussian_sharpness",
     "make_detector",
     "merge_sections",
-    "nearest",
     "open_dataset",
     "open_large_image",
     "pack_catalogs",
@@ -81,9 +72,6 @@ __all__ = [
     "read_catalog",
     "read_frame",
     "safe_name",
-    "segment_of",
-    "settings_error",
-    "with_flux",
     "write_catalog",
     "write_coco",
     "write_frame",

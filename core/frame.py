@@ -1,4 +1,4 @@
-"""`Frame`: one image and what must be known to measure on it."""
+"""`Frame`: one image, its mask and the facts needed to measure on it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Frame", "Plane"]
 
 
 class Plane(Protocol):
-    """Where positions are: what of a frame is known without its pixels."""
+    """Name, shape, coordinates and zero-point of a frame, without its pixels."""
 
     @property
     def name(self) -> str:
@@ -159,7 +159,7 @@ class Frame:
         return ny, nx
 
     def saturated(self) -> npt.NDArray[np.bool_]:
-        """Return which pixels are saturated, shape (ny, nx); none if the level is unknown."""
+        """Return True for saturated pixels, shape (ny, nx); for none if the level is unknown."""
         if self.saturation is None:
             return np.zeros(self.shape, dtype=bool)
         return np.asarray(self.data >= self.saturation)
@@ -203,7 +203,7 @@ class Frame:
         return on
 
     def with_(self, **changes: Any) -> Frame:
-        """Return a copy with some facts replaced (validated anew)."""
+        """Return a copy with some facts replaced, after the same checks."""
         return replace(self, **changes)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -228,7 +228,7 @@ class Frame:
 
 
 def _finite(value: Any) -> bool:
-    """Return whether a value is one finite real number."""
+    """Return True if a value is one finite real number."""
     try:
         return bool(np.isfinite(value)) and not isinstance(value, complex)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Settings from a person's hand: one line that says what is wrong, and the nearest right name."""
+"""Validate settings given by users: one-line errors that suggest the nearest name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Between pixel and sky positions, through a frame's WCS."""
+"""Convert between pixel and sky positions with the WCS of a frame."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def pixel_positions(
     ----------
     ra, dec : ndarray of float64, shape (n,)
         Positions [deg].
-    frame : Frame or mosaic
+    frame : Frame or LargeImage
         Must have a WCS.
 
     Returns

@@ -270,6 +270,24 @@ def _compare_run(path: Path) -> None:
         compare_detectors(damaged, other, ["default", "purity95"])
 
 
+def _asdf_images(folder: Path) -> dict[str, bytes]:
+    """Return a Roman-like and a plain tree, plain and compressed."""
+    import asdf
+
+    frame = _frame()
+    meta = {"exposure": {"exposure_time": 139.8}, "gain": 1.5, "fwhm": 2.5}
+    data, mask = np.array(frame.data), frame.bad.astype(np.uint32)
+    header = dict(frame.wcs.to_header()) if frame.wcs is not None else {}
+    trees = {
+        "roman.asdf": ({"roman": {"data": data, "dq": mask, "meta": meta}}, None),
+        "plain.asdf": ({"data": data, "mask": mask, "meta": meta, "header": header}, None),
+        "zlib.asdf": ({"data": data, "dq": mask, "meta": meta}, "zlib"),
+    }
+    for name, (tree, packing) in trees.items():
+        asdf.AsdfFile(tree).write_to(folder / name, all_array_compression=packing)
+    return {name: (folder / name).read_bytes() for name in trees}
+
+
 def _fixed(**files: str) -> Callable[[Path], dict[str, bytes]]:
     named = {re.sub("__", ".", name): text.encode() for name, text in files.items()}
     return lambda folder: dict(named)
@@ -296,6 +314,7 @@ WEIGHT_TYPE NONE
 
 READERS: Mapping[str, Reader] = {
     "fits-image": Reader(_frames, read_frame, _FITS),
+    "asdf-image": Reader(_asdf_images, read_frame, _TEXT),
     "fits-table": Reader(_tables("a.fits", "missing.fits"), _read_table, _FITS),
     "ldac": Reader(_tables("a.ldac"), _read_table, _FITS),
     "ecsv": Reader(_tables("a.ecsv", "missing.ecsv"), _read_table, _TEXT),

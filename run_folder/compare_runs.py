@@ -15,7 +15,8 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from skyduel.core import BadInputError, Catalog, nearest, read_catalog
+from skyduel.core import BadInputError, Catalog, read_catalog
+from skyduel.core.settings import nearest
 from skyduel.evaluation import FrameInput, FrameScore, ScoringRules, choose_edges, score_frame
 from skyduel.evaluation.comparison.compare import ComparisonSample, compare_all, comparison_sample
 from skyduel.evaluation.comparison.gate import Speed

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
-from skyduel.core import BadInputError, Detector, nearest
+from skyduel.core import BadInputError, Detector
+from skyduel.core.settings import nearest
 
 __all__ = [
     "DEFAULT_DETECTORS",

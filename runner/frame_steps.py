@@ -13,12 +13,12 @@ from skyduel.core import (
     Detector,
     Entry,
     Frame,
-    PackedMask,
     Section,
     SkyduelError,
 )
 from skyduel.core.errors import printable
 from skyduel.core.frame import Plane
+from skyduel.core.sections.large_image import PackedMask
 from skyduel.runner.detector_specs import DetectorSpec, build
 from skyduel.runner.execution.time_limit import TooLongError, time_limit
 

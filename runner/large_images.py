@@ -10,23 +10,25 @@ import numpy.typing as npt
 
 from skyduel.core import (
     PIXEL_FEATURES,
-    CapsuleSums,
     Catalog,
     Detector,
     Frame,
     LargeImage,
-    PackedMask,
     Section,
     aperture_radius,
-    capsule_sums,
     detector_info,
     estimate_background,
     forced_photometry,
     merge_sections,
     pixel_features,
+)
+from skyduel.core.measure.aperture_photometry import (
+    CapsuleSums,
+    capsule_sums,
     segment_of,
     with_flux,
 )
+from skyduel.core.sections.large_image import PackedMask
 from skyduel.run_folder.previews import Stretch, stretch_of
 from skyduel.runner.frame_steps import SectionMasks, checked_catalog
 

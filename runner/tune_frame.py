@@ -20,7 +20,6 @@ from skyduel.core import (
     Entry,
     Frame,
     LargeImage,
-    PackedMask,
     Section,
     Sectioning,
     atomic_path,
@@ -29,6 +28,7 @@ from skyduel.core import (
     open_large_image,
 )
 from skyduel.core.search_space import TunesInOnePass
+from skyduel.core.sections.large_image import PackedMask
 from skyduel.evaluation import FrameInput, ScoringRules, apply_ignore, mark_ignored_regions
 from skyduel.evaluation.scoring.tuning_objective import TrialCounts, trial_counts
 from skyduel.run_folder.provenance import git_state, versions

@@ -31,7 +31,7 @@ def command(
     frames: Annotated[
         list[str],
         typer.Argument(
-            metavar="FRAME", help="FITS images; frame.fits\\[SCI] selects an extension."
+            metavar="FRAME", help="FITS or ASDF images; frame.fits\\[SCI] selects an extension."
         ),
     ],
     with_: Annotated[

@@ -20,7 +20,7 @@ NAME = "inject"
 
 
 def command(
-    frames: Annotated[list[str], typer.Argument(metavar="FRAME", help="FITS images.")],
+    frames: Annotated[list[str], typer.Argument(metavar="FRAME", help="FITS or ASDF images.")],
     out_folder: Annotated[
         Path, typer.Option("--out", help="Folder for frames, truth and manifest.")
     ],

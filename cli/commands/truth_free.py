@@ -32,7 +32,7 @@ NAME = "truth-free"
 
 
 def command(
-    frames: Annotated[list[str], typer.Argument(metavar="FRAME", help="FITS images.")],
+    frames: Annotated[list[str], typer.Argument(metavar="FRAME", help="FITS or ASDF images.")],
     with_: With = None,
     repeats: Annotated[
         bool,

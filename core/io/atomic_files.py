@@ -1,4 +1,4 @@
-"""Files that are whole or not there at all, and names that are safe as files."""
+"""Write files completely or not at all, and make names safe for files."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def atomic_path(path: str | os.PathLike[str], *, overwrite: bool = True) -> Iter
     pathlib.Path
         A path in the same folder with the same ending, not existing yet. If
         the block raises, what was written there is removed and `path` stays
-        as it was; nobody ever sees half a file.
+        as it was; no reader ever sees half a file.
 
     Raises
     ------

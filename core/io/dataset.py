@@ -1,4 +1,4 @@
-"""Data sets: which frames, with which truth, in which split and group."""
+"""Data sets: frames with their truth, split and group."""
 
 from __future__ import annotations
 
@@ -71,15 +71,15 @@ class Entry:
     name : str
         Unique in the set.
     frame : path
-        For `catalog.read_frame`; an HDU may follow in brackets.
+        For `core.read_frame`; an HDU may follow in brackets.
     truth : path, optional
-        For `catalog.read_catalog`. Neither file is looked at until it is read.
+        For `core.read_catalog`. Neither file is opened before it is read.
     split : str
         ``test`` (scored) or ``calibration`` (for choosing settings).
     group : str, optional
         Frames of one kind, scored together beside the whole.
     mask, weight : path, optional
-        Images beside the frame's own, and `mask_bits`, for `catalog.read_frame`.
+        Images beside the frame's own, and `mask_bits`, for `core.read_frame`.
     mask_bits : int, optional
         Which bits of the mask make a pixel unusable; None: any.
     columns : str
@@ -119,7 +119,7 @@ class Entry:
 
     @property
     def images(self) -> tuple[Path, ...]:
-        """The frame's file, its mask's and its weight's, as many as there are."""
+        """The files of the frame and, where there are any, of its mask and weight map."""
         return tuple(p for p in (self.frame, self.mask, self.weight) if p is not None)
 
     def read_truth(self, plane: Plane | None = None) -> Catalog:
@@ -207,7 +207,7 @@ class Dataset:
 
 
 def open_dataset(path: str | os.PathLike[str]) -> Dataset:
-    """Return the frames and truth tables that a folder, manifest or frame stands for.
+    """Open a data set: a folder, a manifest or one frame.
 
     Parameters
     ----------
@@ -430,7 +430,7 @@ def _frames_in(folder: Path) -> list[Entry]:
 
 
 def _belongs_to_another(name: str, names: set[str]) -> bool:
-    """Return whether a file is the truth or the mask of a frame in the same folder."""
+    """Return True if a file is the truth or the mask of a frame in the same folder."""
     return any(name.endswith(end) and name.removesuffix(end) in names for end in _NOT_FRAMES)
 
 

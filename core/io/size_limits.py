@@ -1,4 +1,4 @@
-"""How much a file may make of itself: bounds that a bomb breaks and an honest file does not."""
+"""Limits of the size that a file may unpack to, which real files keep and bombs do not."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def most_bytes() -> int:
 def check_unpacked(
     n_bytes: int, packed: int, source: str, what: str, *, in_memory: bool = True
 ) -> None:
-    """Refuse what unpacks to more than any honest file, or than there is memory for.
+    """Refuse content that unpacks to more than real files do, or than memory holds.
 
     Parameters
     ----------

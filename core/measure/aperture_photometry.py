@@ -1,4 +1,4 @@
-"""One forced aperture for the truth and for every detector alike."""
+"""Forced aperture photometry, the same for the truth and for every detector."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def forced_photometry(
     *,
     background: Background | None = None,
 ) -> Catalog:
-    """Return the catalogue with the flux at its positions, measured the same for all.
+    """Measure the fluxes at the positions of a catalogue in the common aperture.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def with_flux(catalog: Catalog, flux: _Floats, error: _Floats, zero_point: float
 
 
 def _reaches(frame: Frame, xy: _Floats, radius: float) -> npt.NDArray[np.bool_]:
-    """Return which circles' bounding boxes touch the frame."""
+    """Return True for the circles whose bounding box touches the frame."""
     ny, nx = frame.shape
     x, y = xy.T
     inside = (x > -0.5 - radius) & (x < nx - 0.5 + radius)

@@ -165,7 +165,7 @@ def _dithered(data: Floats, step: float) -> Floats:
 
 
 def _any_good_mesh(usable: Bools, height: int, width: int) -> bool:
-    """Return whether any mesh keeps enough usable pixels for SEP to measure it."""
+    """Return True if any mesh keeps enough usable pixels for SEP to measure it."""
     if usable.all():
         return True
     ny, nx = usable.shape

@@ -1,4 +1,4 @@
-"""What the pixels at a position say of themselves: as sharp as a star, or part of a line?
+"""Measure how sharp the pixels at a position are, and how much a bad row or column adds.
 
 Facts for telling kinds of mistake apart, measured on the frame alone and the same for
 every detector, as `skyduel.core.measure.aperture_photometry` does with fluxes.
@@ -25,7 +25,7 @@ _Image = npt.NDArray[np.float32]
 #: Columns that `pixel_features` adds.
 PIXEL_FEATURES: Final = ("sharpness", "peak_snr", "line_flux", "line_flux_err")
 
-# A line's level is the median of so many pixels along it: far longer than a star is wide,
+# A line's level is the median of this many pixels along it: far longer than a star is wide,
 # short enough for a bad column that begins within the frame.
 _LINE_PX: Final = 64
 # What is wider than this across lines is sky or halo, not a line (odd, px).
@@ -46,7 +46,7 @@ def gaussian_sharpness(fwhm: float) -> float:
 def pixel_features(
     frame: Frame, catalog: Catalog, *, background: Background | None = None
 ) -> Catalog:
-    """Return the catalogue with what the pixels at its positions say.
+    """Measure sharpness, peak S/N and line flux at the positions of a catalogue.
 
     Parameters
     ----------

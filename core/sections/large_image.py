@@ -1,7 +1,7 @@
-"""Frames too large to be held: cut into overlapping sections that are read one at a time.
+"""Read images too large for memory as overlapping sections, one at a time.
 
-Each section answers for its core; cores cover the frame without gap or overlap, and
-what surrounds a core is context. All starts are multiples of the background's mesh, so
+A section is responsible for its core; cores cover the image without gap or overlap, and the
+margin around a core is context. All starts are multiples of the background's mesh, so
 that meshes are the same pixels as in the whole frame.
 """
 
@@ -26,13 +26,13 @@ __all__ = ["LargeImage", "PackedMask", "Section", "Sectioning", "open_large_imag
 
 #: Starts of sections are multiples of this: SExtractor's usual background mesh [px].
 _ALIGNED_PX: Final = 64
-# So many pixels of a real image need a byte at least, however packed.
+# At most this many pixels of a real image fit in a byte, however they are packed.
 _PX_PER_BYTE: Final = 16
 
 
 @dataclass(frozen=True)
 class Sectioning:
-    """How frames of more than ``section_px`` squared pixels are cut.
+    """The way to cut images of more than ``section_px`` squared pixels.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class Sectioning:
         return -(-self.overlap_px // _ALIGNED_PX) * _ALIGNED_PX
 
     def cuts(self, shape: tuple[int, int]) -> bool:
-        """Return whether a frame of this shape is cut at all."""
+        """Return True if an image of this shape is cut into several sections."""
         return shape[0] * shape[1] > self.section_px**2
 
     def sections(self, shape: tuple[int, int]) -> tuple[Section, ...]:
@@ -94,7 +94,7 @@ class Sectioning:
 
 @dataclass(frozen=True)
 class Section:
-    """One part of a frame [px]: what is read, and the core that it answers for."""
+    """One section of an image [px]: the box that is read, and its core."""
 
     y0: int
     y1: int
@@ -116,7 +116,7 @@ class Section:
     def holds(
         self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], more: float = 0.0
     ) -> npt.NDArray[np.bool_]:
-        """Return which positions of the frame lie in the core, widened by ``more`` px."""
+        """Return True for positions of the image in the core, widened by ``more`` px."""
         return np.asarray(
             (x >= self.core_x0 - 0.5 - more)
             & (x < self.core_x1 - 0.5 + more)
@@ -127,7 +127,7 @@ class Section:
     def reads(
         self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]
     ) -> npt.NDArray[np.bool_]:
-        """Return which positions of the frame lie in the section, its margin included."""
+        """Return True for positions of the image in the section, its margin included."""
         return np.asarray(
             (x >= self.x0 - 0.5) & (x < self.x1 - 0.5) & (y >= self.y0 - 0.5) & (y < self.y1 - 0.5)
         )
@@ -141,7 +141,7 @@ class PackedMask:
     shape : (ny, nx)
         Of the frame.
     value : bool
-        What it is before anything is put.
+        Value of every pixel at first.
     """
 
     def __init__(self, shape: tuple[int, int], value: bool) -> None:
@@ -150,7 +150,7 @@ class PackedMask:
         self._bits = np.full((shape[0], -(-shape[1] // 8)), fill, dtype=np.uint8)
 
     def put(self, section: Section, mask: npt.NDArray[np.bool_]) -> None:
-        """Take over the core of a section's mask; its columns start at a multiple of 64."""
+        """Set the mask in the core of a section; its columns start at a multiple of 64."""
         bits = np.packbits(mask[section.core], axis=1)
         first = section.core_x0 // 8
         self._bits[section.core_y0 : section.core_y1, first : first + bits.shape[1]] = bits
@@ -165,7 +165,7 @@ class PackedMask:
 
 @dataclass(frozen=True, eq=False)
 class LargeImage:
-    """A frame that is read section by section.
+    """An image that is read section by section.
 
     Parameters
     ----------
@@ -265,7 +265,7 @@ class LargeImage:
     def owner(
         self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]
     ) -> npt.NDArray[np.int64]:
-        """Return the number of the section whose core holds, or is nearest to, each position."""
+        """Return the number of the section whose core holds each position, or is nearest to it."""
         ny, nx = self.shape
         x, y = np.clip(x, -0.5, nx - 0.75), np.clip(y, -0.5, ny - 0.75)
         owner = np.zeros(len(x), dtype=np.int64)
@@ -275,7 +275,7 @@ class LargeImage:
 
 
 def open_large_image(entry: Entry, sectioning: Sectioning) -> LargeImage | None:
-    """Return a frame to be read by sections, or None where it is small enough to be read whole.
+    """Open an image that has to be read by sections; return None if it is small enough.
 
     Parameters
     ----------

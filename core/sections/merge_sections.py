@@ -1,4 +1,4 @@
-"""One catalogue from those of overlapping sections: nothing twice, nothing lost at a seam."""
+"""Merge the catalogues of overlapping sections; each source at a seam is kept once."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _Floats = npt.NDArray[np.float64]
 _Bools = npt.NDArray[np.bool_]
 _Ints = npt.NDArray[np.int64]
 
-#: A section also answers for points this far beyond its core, lest two sections that
-#: round differently each leave a source on the seam to the other [px] ...
+#: A section also keeps points this far beyond its core, because two sections that round
+#: differently could each leave a source on the seam to the other [px] ...
 _SEAM_PX: Final = 2.0
 #: ... and there points of two sections closer than this are one source [px].
 _SAME_PX: Final = 1.5
@@ -42,7 +42,7 @@ _END_PX: Final = 3.0
 def merge_sections(
     parts: Sequence[tuple[Section, Catalog]], *, zero_point: float | None = None
 ) -> Catalog:
-    """Return the catalogue of a frame from what was found in its sections.
+    """Merge the catalogues of the sections of an image into one.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ _JOINED: Final = ("x", "y", "length", "theta", "score", "flags", "flux", "flux_e
 
 
 def _on_seam(sections: Sequence[Section], of: _Ints, x: _Floats, y: _Floats) -> _Bools:
-    """Return which positions are within reach of the border of their section's core."""
+    """Return True for positions within reach of the border of their section's core."""
     out = np.zeros(len(x), dtype=bool)
     for k, section in enumerate(sections):
         rows = of == k
@@ -124,7 +124,7 @@ def _on_seam(sections: Sequence[Section], of: _Ints, x: _Floats, y: _Floats) -> 
 
 
 def _doubled(x: _Floats, y: _Floats, of: _Ints, own: _Bools, seam: _Bools) -> _Bools:
-    """Return which points on seams are another section's."""
+    """Return True for the points on seams that another section keeps."""
     drop = np.zeros(len(x), dtype=bool)
     rows = np.flatnonzero(seam)
     if rows.size < 2:
@@ -172,7 +172,7 @@ def _streak_ends(
     points: _Ints,
     pieces: _Ints,
 ) -> _Bools:
-    """Return which points are the end of a streak that another section sees longer."""
+    """Return True for points that are the end of a streak that another section sees longer."""
     drop = np.zeros(len(whole), dtype=bool)
     x, y = whole["x"], whole["y"]
     everything = whole.xy
@@ -195,7 +195,7 @@ def _streak_ends(
 
 
 def _one_line(one: _Floats, other: _Floats) -> bool:
-    """Return whether two segments are pieces of one streak."""
+    """Return True if two segments are pieces of one streak."""
     lengths = [float(np.hypot(*(e[1] - e[0]))) for e in (one, other)]
     longer, shorter = (one, other) if lengths[0] >= lengths[1] else (other, one)
     along, aside = _along(longer, shorter)
@@ -247,7 +247,7 @@ def _join_streaks(
 
 
 def _touches(section: Section, ends: _Floats) -> bool:
-    """Return whether any of a segment lies in the section's core."""
+    """Return True if any part of a segment lies in the section's core."""
     steps = np.linspace(0, 1, 2 + int(np.hypot(*(ends[1] - ends[0]))))[:, None]
     along = ends[0] + steps * (ends[1] - ends[0])
     return bool(section.holds(*along.T).any())
@@ -261,7 +261,7 @@ def _drawn_out(
     longest: float,
     zero_point: float | None,
 ) -> dict[str, float]:
-    """Return what a streak of several pieces has in place of its longest piece's values."""
+    """Return the values of a streak of several pieces that replace those of its longest piece."""
     apart = np.hypot(*(tips[:, None] - tips[None]).T)
     i, j = np.unravel_index(int(apart.argmax()), apart.shape)
     (x0, y0), (x1, y1) = tips[i], tips[j]

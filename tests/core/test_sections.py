@@ -17,7 +17,6 @@ from skyduel.core import (
     Catalog,
     Entry,
     Frame,
-    PackedMask,
     Sectioning,
     entry_of,
     estimate_background,
@@ -31,6 +30,7 @@ from skyduel.core import (
     write_frame,
 )
 from skyduel.core.registry import make_detector
+from skyduel.core.sections.large_image import PackedMask
 from skyduel.evaluation import ScoringRules
 from skyduel.runner.detect_frame import detect_frame, prepare_truth
 from skyduel.runner.detector_specs import DetectorSpec, build

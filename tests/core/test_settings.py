@@ -7,7 +7,8 @@ from typing import Annotated
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from skyduel.core import BadInputError, build_settings, nearest
+from skyduel.core import BadInputError, build_settings
+from skyduel.core.settings import nearest
 
 
 class Kettle(BaseModel):

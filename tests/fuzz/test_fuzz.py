@@ -10,8 +10,8 @@ import pytest
 from helpers.paths import ROOT
 
 # Slow to start or to read: the campaign itself has them.
-SHORT = ("fits-image", "fits-table", "ecsv", "votable", "text", "sextractor", "parquet", "coco",
-         "manifest", "sex", "conv", "param")  # fmt: skip
+SHORT = ("fits-image", "asdf-image", "fits-table", "ecsv", "votable", "text", "sextractor",
+         "parquet", "coco", "manifest", "sex", "conv", "param")  # fmt: skip
 
 
 def campaign(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, Final, NamedTuple
 
 import numpy as np
 from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
 
 from skyduel.core.errors import BadInputError, one_line
@@ -161,7 +162,10 @@ class AsdfImage:
         """Return every field of a `Frame` but its pixels and mask, overrides first."""
         given = overrides or {}
         meta, header = self._parent.get("meta"), self._parent.get("header")
-        cards, trouble = _cards(meta, header)
+        with warnings.catch_warnings():
+            # Long keywords become HIERARCH cards; astropy need not say so each time.
+            warnings.simplefilter("ignore", AstropyWarning)
+            cards, trouble = _cards(meta, header)
         wcs, unusable = celestial_wcs(_with_size(cards, self.shape))
         trouble += [unusable] if unusable else []
         if wcs is None and isinstance(meta, Mapping) and meta.get("wcs") is not None:
@@ -277,7 +281,7 @@ def _read_blocks(stream: BinaryIO, begin: int, source: str) -> list[_Block]:
 
 
 def _at(tree: Any, path: str) -> Any:
-    """Return what lies at a path of keys, None if there is nothing."""
+    """Return the node at a path of keys, None if there is none."""
     for key in path.split("/"):
         try:
             tree = tree[key]
@@ -296,7 +300,7 @@ def _array_of(node: Any) -> tuple[Any, str]:
 
 
 def _image_path(file: Path, tree: Mapping[str, Any], wanted: Hdu | None) -> str:
-    """Return where in the tree the image is."""
+    """Return the path of the image in the tree."""
     paths = _PATHS if wanted is None else (wanted,)
     for path in paths:
         if isinstance(path, str) and _array_of(_at(tree, path))[0] is not None:

@@ -1,4 +1,4 @@
-"""What FITS headers promise, looked at before a library acts on it."""
+"""Check the sizes that FITS headers state, before a library acts on them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_headers(stream: BinaryIO, source: str) -> None:
     """Refuse a FITS file whose headers state more axes or columns than the standard allows.
 
     Libraries count up to what is stated as soon as they open the file, and 10¹⁸ takes
-    for ever. What is no header, or states no sizes, is left to whoever reads it. The stream
+    for ever. Content that is no header, or states no sizes, is left to the reader. The stream
     is at its beginning before and after.
 
     Raises

@@ -30,7 +30,7 @@ from skyduel.core.io.size_limits import check_fields, check_unpacked, unpacked
 
 __all__ = ["FITS", "FitsImage", "LoadedFitsImage"]
 
-# Two dozen gigabytes of float32 and more are no frame anybody meant to open.
+# 32 GiB of float32: larger than any real frame.
 _MOST_PIXELS: Final = 2**33
 _PACKED: Final = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
 
@@ -316,7 +316,7 @@ def _pixel_bytes(hdu: Any) -> int:
 
 
 def _matches(wanted: Hdu | None, index: int, hdu: Any) -> bool:
-    """Return whether an HDU is the one asked for."""
+    """Return True if an HDU is the one asked for."""
     if wanted is None:
         return True
     if isinstance(wanted, int):

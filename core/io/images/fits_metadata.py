@@ -30,7 +30,7 @@ __all__ = [
     "plain_header",
 ]
 
-#: Header keywords of each fact, the most telling first. EGAIN comes before
+#: Header keywords of each fact, the most reliable first. EGAIN comes before
 #: GAIN because cameras write their gain *setting* there; for ESO, CONAD is
 #: electrons per ADU and GAIN its inverse, so that one is not listed.
 FACT_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -98,7 +98,7 @@ FACT_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _SEEING_KEYS: Final = ("SEEING", "SSEEING")
 
-#: Where `catalog.Frame.header` lists what the header said and nobody can use.
+#: Where `core.Frame.header` lists what the header said and nobody can use.
 IGNORED_KEY: Final = "ignored_facts"
 
 _ARCSEC = re.compile(r"arc\s*-?sec", re.IGNORECASE)
@@ -125,7 +125,7 @@ class Facts:
 def header_facts(
     header: fits.Header, *, wcs: WCS | None = None, pixel_scale_arcsec: float | None = None
 ) -> Facts:
-    """Return gain, noise, saturation and the like, named as in `catalog.Frame`.
+    """Return gain, noise, saturation and the like, named as in `core.Frame`.
 
     Parameters
     ----------
@@ -226,12 +226,12 @@ def plain_header(header: fits.Header, ignored: tuple[str, ...]) -> dict[str, Any
 
 
 def is_structural(key: str) -> bool:
-    """Return whether a keyword describes the file or the WCS, not the observation."""
+    """Return True if a keyword describes the file or the WCS, not the observation."""
     return _STRUCTURE.match(key.upper()) is not None
 
 
 def _possible(fact: str, number: float) -> bool:
-    """Return whether a finite number can be the value of a fact."""
+    """Return True if a finite number can be the value of a fact."""
     if fact == "zero_point":
         return True
     return number >= 0 if fact == "read_noise" else number > 0

@@ -107,7 +107,7 @@ def split_brackets(path: str | os.PathLike[str]) -> tuple[Path, Hdu | None]:
 
 
 def hdu_suffix(hdu: Hdu | None) -> str:
-    """Return what the choice of an image adds to a frame's name."""
+    """Return the suffix of a frame's name for an image chosen in a file."""
     if hdu is None:
         return ""
     parts = hdu if isinstance(hdu, tuple) else (hdu,)
