@@ -46,9 +46,7 @@ _COMMON: Final[Mapping[str, Column]] = {
     "point": Column("text", "", "operating point"),
     "frame": Column("text", "", "name of the frame"),
     "group": Column("text", "", "group of frames; `all` for all frames together"),
-    "bin": Column(
-        "int", "", "magnitude bin: 0 … n−1, or −1, n, n+1, −2 (see [bins](#magnitude-bins))"
-    ),
+    "bin": Column("int", "", "magnitude bin: 0 … n−1, or −1, n, n+1, −2 (see Tables)"),
     "bin_lo": Column("float", "mag", "lower edge of the bin"),
     "bin_hi": Column("float", "mag", "upper edge of the bin, which it does not include"),
     "quantity": Column("text", "", "name of the score"),
@@ -314,7 +312,7 @@ _OWN: Final[Mapping[str, Mapping[str, Column]]] = {
         "purity_chosen": Column(
             "float", "", "purity, or mean probability, where the score was chosen"
         ),
-        "n_chosen": Column("float", "", "detections where the score was chosen"),
+        "n_chosen": Column("int", "", "detections where the score was chosen"),
         "purity": Column("float", "", "purity on the test frames"),
         "lo": Column("float", "", "lower end of the Wilson interval of `purity`"),
         "hi": Column("float", "", "upper end of the Wilson interval of `purity`"),
