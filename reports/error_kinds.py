@@ -92,8 +92,8 @@ ERROR_KINDS: Final[Mapping[str, ErrorKind]] = {
     "other": ErrorKind(
         "other",
         "#4d4d4d",
-        missed="visible, alone and clean: simply not found",
-        false="an unlisted source, or what no rule knows",
+        missed="visible, isolated and free of artefacts, but not found",
+        false="an unlisted source, or no other rule applies",
     ),
 }
 #: The two sides and their names.

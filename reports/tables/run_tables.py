@@ -230,7 +230,7 @@ def limits_table(run: Run) -> Table:
         tuple(rows),
         n_heads=3,
         note="Lower S/N and fainter magnitude are better. A dash: the curve does not reach one "
-        "half, or no threshold keeps the purity.",
+        "half, or no threshold reaches the purity.",
     )
 
 

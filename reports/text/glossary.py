@@ -101,4 +101,4 @@ def glossary() -> tuple[tuple[str, str], ...]:
     """Return each term on the page and its explanation, the metrics first."""
     metrics = tuple(dict.fromkeys(m.glossary for m in listed()))
     joined = and_list([m.head for m in listed() if m.axis == "joined"])
-    return (*metrics, *((term, said.replace("{joined}", joined)) for term, said in _TERMS))
+    return (*metrics, *((term, meaning.replace("{joined}", joined)) for term, meaning in _TERMS))

@@ -54,14 +54,16 @@ def paired_sentences(run: Run, point: str, leaders: Sequence[str] = ()) -> tuple
         every = table[["detector_a", "detector_b"]].astype(str).drop_duplicates()
         pairs = [(a, b) for a, b in every.itertuples(index=False) if a in leaders or b in leaders]
     confidence = run.record.confidence
-    said = []
+    sentences = []
     for a, b in pairs:
         rows = table[(table["detector_a"] == a) & (table["detector_b"] == b)]
         if ((rows["bin"] == ALL_BINS) & (rows["group"] == ALL_GROUPS)).any():
             named = rows.assign(detector_a=shorten(a), detector_b=shorten(b))
             words = sentence(named, point, confidence=confidence)
-            said.append(f"{words[0].upper() if words.startswith('no') else words[0]}{words[1:]}.")
-    return tuple(said)
+            sentences.append(
+                f"{words[0].upper() if words.startswith('no') else words[0]}{words[1:]}."
+            )
+    return tuple(sentences)
 
 
 def differences_table(run: Run, point: str) -> Table:

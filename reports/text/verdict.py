@@ -173,9 +173,9 @@ def verdict(run: Run) -> tuple[VerdictPart, ...]:
     leaders: tuple[str, ...] = ()
     if points:
         leaders = rank(_overall(run, HEADLINE, ALL_GROUPS, points[0])).leaders
-        told = paired_sentences(run, points[0], leaders)
+        on_pairs = paired_sentences(run, points[0], leaders)
         first, *others = _headline(run, points[0])
-        sections.append(VerdictPart("The answer", (first, *(told or others))))
+        sections.append(VerdictPart("The answer", (first, *(on_pairs or others))))
     if len(run.limits):
         sections.append(
             VerdictPart(
@@ -220,31 +220,31 @@ def leaders_table(run: Run) -> Table:
         ("Group", "Measure", *map(point_name, run.points)),
         tuple(rows),
         n_heads=2,
-        note="The leader and its value. S/N limit: where half of the sources are found, the lowest "
-        "leading; it compares like with like at equal purity only.",
+        note="The leader and its value. S/N limit: S/N at which half of the sources are found; the "
+        "lowest leads. It compares like with like only at equal purity.",
     )
 
 
 def cautions(run: Run) -> tuple[str, ...]:
     """Return the cautions of a run: failures, few frames, no calibration, missing files."""
-    said: list[str] = []
+    sentences: list[str] = []
     status = run.record.status or "unknown"
     if status != "complete":
-        said.append(f"The run's status is “{status}”.")
+        sentences.append(f"The run's status is “{status}”.")
     if run.failures:
         n = len(run.failures)
-        said.append(
+        sentences.append(
             f"{n} failure{'' if n == 1 else 's'} happened (listed below). A detector that failed "
             "on a frame was scored without that frame."
         )
-    said += [f"{line}." for line in run.record.warnings]
+    sentences += [f"{line}." for line in run.record.warnings]
     overall = run.scores[(run.scores["bin"] == ALL_BINS) & (run.scores["group"] == ALL_GROUPS)]
     overall = overall[
         overall["point"] == DEFAULT_POINT
     ]  # a point that is never reached has no frames
     if len(overall) and overall["n_frames"].min() != overall["n_frames"].max():
         per = overall.groupby("detector", sort=False)["n_frames"].max()
-        said.append(
+        sentences.append(
             "The detectors were scored on different numbers of frames: "
             + ", ".join(f"{shorten(str(d))} {int(n)}" for d, n in per.items())
             + "."
@@ -252,22 +252,22 @@ def cautions(run: Run) -> tuple[str, ...]:
     n_frames = len(run.scored_frames)
     if n_frames < FEW_FRAMES:
         frames = "1 frame was" if n_frames == 1 else f"{n_frames} frames were"
-        said.append(
+        sentences.append(
             f"Only {frames} scored, fewer than {FEW_FRAMES}: sources of one frame share its "
             "seeing and background, so the intervals are rough."
         )
     if CALIBRATED_POINT not in run.points:
-        said.append(
+        sentences.append(
             "There is no calibrated operating point (the set had no calibration split): each "
             "detector is scored at its own default threshold, which may not be its best."
         )
     for name in run.missing:
-        said.append(
+        sentences.append(
             f"{name} is not in the run folder. The parts of the report that need it are left out."
         )
     if run.record.git_dirty:
-        said.append("The code had changes beyond its git revision.")
-    return tuple(said)
+        sentences.append("The code had changes beyond its git revision.")
+    return tuple(sentences)
 
 
 def confidence(run: Run) -> str:
@@ -301,8 +301,8 @@ def _headline(run: Run, point: str) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _limit_sentences(run: Run, point: str, told: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return the sentences on depth: about pairs if `told` has some, else the leaders by group."""
+def _limit_sentences(run: Run, point: str, on_pairs: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the sentences on depth: `on_pairs` if there are any, else the leaders by group."""
     limits = run.limits[run.limits["point"] == point]
     if not len(limits):
         return ("The run has no limits at equal purity.",)
@@ -311,10 +311,10 @@ def _limit_sentences(run: Run, point: str, told: Sequence[str] = ()) -> tuple[st
         ranking, "All groups together, lowest S/N at which half of the sources are found", digits=2
     )
     if len(run.groups) < 2:
-        return (*told, first)
+        return (*on_pairs, first)
     by_group = {g: rank(_limits(run, g, point), "snr50", higher=False) for g in run.groups}
     return (
-        *(told or _led(run, by_group, "the lowest such S/N")),
+        *(on_pairs or _led(run, by_group, "the lowest such S/N")),
         f"{first} Here one threshold is used for all groups, and a group with many false "
         "detections can determine it. The lines above use a threshold for each group.",
     )
