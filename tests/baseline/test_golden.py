@@ -1,9 +1,9 @@
-"""The `sep` contestant against the SExtractor program itself, on a frozen scene.
+"""The detector `sep` against the SExtractor program itself, on a frozen scene.
 
 To make the table again, with Source Extractor and its shipped `default.*` files
 in the working directory::
 
-    python tests/test_baseline_golden.py scene.fits
+    python tests/baseline/test_golden.py scene.fits
     printf 'XWIN_IMAGE\nYWIN_IMAGE\nFLUX_AUTO\nFLUXERR_AUTO\nFLAGS\n' > golden.param
     source-extractor scene.fits -c default.sex -PARAMETERS_NAME golden.param \
         -GAIN 2 -SATUR_LEVEL 4000 -CATALOG_NAME golden.cat

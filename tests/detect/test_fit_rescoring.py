@@ -37,7 +37,7 @@ def taught() -> Rescoring:
     return fit_rescoring(logit, context_features, right, np.ones(len(right)), seed=3)
 
 
-def test_it_learns_what_the_evidence_tells(taught: Rescoring) -> None:
+def test_it_learns_from_the_context_features(taught: Rescoring) -> None:
     logit, context_features, right = drawn(8000, 2)
     best = logit + 2 * np.tanh(context_features[:, 3])
     before, after = (

@@ -161,7 +161,7 @@ def unsafe(source: str) -> list[str]:
     return found
 
 
-def test_nothing_in_the_room_reads_pickles() -> None:
+def test_nothing_in_the_package_reads_pickles() -> None:
     assert unsafe("import torch\ntorch.load('x')") == ["torch.load"]
     modules = sorted(ROOM.rglob("*.py"))
     assert len(modules) > 5

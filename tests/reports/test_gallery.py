@@ -179,7 +179,7 @@ def test_beyond_the_frame_is_black_and_a_streak_is_shown_whole(tmp_path):
     assert {n for k in shown.kinds for _, _, n in k.counts} == {None}
 
 
-def test_many_kinds_share_the_room(run, monkeypatch):
+def test_many_kinds_share_the_space(run, monkeypatch):
     monkeypatch.setattr(module, "MOST_CUTS", 16)
     shown = gallery(run, "default")
     assert shown.per_kind == 2

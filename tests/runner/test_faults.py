@@ -130,7 +130,9 @@ def limited(n_bytes: int):
 
 
 @pytest.mark.parametrize("kib", [0, 9])
-def test_no_room_is_one_line_and_the_run_can_be_resumed(sky, undisturbed, tmp_path, kib) -> None:
+def test_a_full_disk_is_one_line_and_the_run_can_be_resumed(
+    sky, undisturbed, tmp_path, kib
+) -> None:
     out = tmp_path / "run"
     status, said = finished(sky, out, preexec_fn=limited(1024 * kib))
     assert status == 1, said
@@ -270,7 +272,7 @@ def test_a_frame_that_changes_while_a_detector_looks_at_it(sky, tmp_path, monkey
     assert "an existing file" in str(gone.reason)
 
 
-def test_a_place_without_room_is_no_fault_of_the_frame(sky, tmp_path, monkeypatch) -> None:
+def test_a_full_disk_is_no_fault_of_the_frame(sky, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(
         skyduel.runner.detect_frame,
         "process_detector",

@@ -67,7 +67,7 @@ def outcome(name: str) -> Outcome:
     return Outcome(name, {"seconds": 1.0})
 
 
-def test_jobs_are_handed_out_in_a_window_and_made_as_room_comes_up() -> None:
+def test_jobs_are_handed_out_in_a_window_and_made_on_demand() -> None:
     pool, made, most_ahead = Counting(), 0, 0
     back = []
 
