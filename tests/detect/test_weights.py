@@ -17,7 +17,7 @@ from skyduel.detect.model.backbones import ResNetSettings
 from skyduel.detect.model.network import Network, NetworkSettings
 from skyduel.detect.model.weights import Calibration, load_weights, save_weights
 
-ROOM = ROOT / "detect"
+PACKAGE = ROOT / "detect"
 TINY = NetworkSettings(
     backbone=ResNetSettings(stem=8, blocks=(1, 1, 1, 1), planes=(4, 8, 8, 8)),
     pyramid=8,
@@ -163,7 +163,7 @@ def unsafe(source: str) -> list[str]:
 
 def test_nothing_in_the_package_reads_pickles() -> None:
     assert unsafe("import torch\ntorch.load('x')") == ["torch.load"]
-    modules = sorted(ROOM.rglob("*.py"))
+    modules = sorted(PACKAGE.rglob("*.py"))
     assert len(modules) > 5
     for module in modules:
         assert not unsafe(module.read_text()), module.name
