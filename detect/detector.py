@@ -160,7 +160,7 @@ class NeuralDetector:
             yield _measure(frame, background, assemble(*seen[key], s), seen[key][1])
 
     def _raw(self, frame: Frame, background: Background, s: NeuralSettings) -> RawSources:
-        """Return what the network says of one frame."""
+        """Run the network on one frame."""
         loaded = self.loaded
         if s.threads is not None:
             torch.set_num_threads(s.threads)
@@ -178,7 +178,7 @@ class NeuralDetector:
 
 
 def _on_good(frame: Frame, found: Catalog) -> Catalog:
-    """Return what is not on a masked pixel; streaks cross them."""
+    """Return the points on usable pixels, and all streaks."""
     on_good = ~frame.bad[
         np.rint(found["y"]).astype(int).clip(0, frame.shape[0] - 1),
         np.rint(found["x"]).astype(int).clip(0, frame.shape[1] - 1),
@@ -189,7 +189,7 @@ def _on_good(frame: Frame, found: Catalog) -> Catalog:
 def _measure(
     frame: Frame, background: Background, found: Catalog, calibration: Calibration
 ) -> Catalog:
-    """Return what lies on usable pixels, placed and with the fluxes of the common aperture."""
+    """Return the detections on usable pixels, with refined positions and aperture fluxes."""
     found = forced_photometry(frame, _on_good(frame, found), background=background)
     found = _refine_positions(frame, background, found, calibration)
     mag = found["aper_mag"] if frame.zero_point is not None else np.full(len(found), np.nan)
@@ -199,7 +199,7 @@ def _measure(
 def _refine_positions(
     frame: Frame, background: Background, found: Catalog, calibration: Calibration
 ) -> Catalog:
-    """Return the catalogue with bright points where their pixels say; fluxes move along."""
+    """Replace positions of bright points by windowed centroids, and measure them again."""
     snr = np.where(found.is_streak, np.nan, found["aper_flux"] / found["aper_flux_err"])
     xy = refine_points(frame, background, found.xy, snr)
     moved = np.flatnonzero((xy != found.xy).any(axis=1))
@@ -217,7 +217,7 @@ def _refine_positions(
 
 
 def assemble(raw: RawSources, calibration: Calibration, settings: NeuralSettings) -> Catalog:
-    """Return the catalogue of one frame from what the network said of it."""
+    """Build the catalogue of one frame from the output of the network."""
     kept, logit = suppress(raw.xy, raw.logit, settings.nms_sigma)
     score = calibration.score(logit, raw.context_features[kept])
     kept, score = kept[score >= settings.floor], score[score >= settings.floor]

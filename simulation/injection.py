@@ -248,7 +248,7 @@ def inject(
 
 
 def holds_integers(frame: Frame) -> bool:
-    """Return whether every usable pixel is a whole number."""
+    """Return True if every usable pixel is an integer."""
     usable = frame.data[~frame.bad]
     return bool((usable == np.rint(usable)).all())
 

@@ -176,7 +176,7 @@ def _stamps(frame: Frame, image: Floats, background: Background, xy: Floats, hal
 
 
 def _lonely(xy: Floats, peak: Floats, reach: float) -> npt.NDArray[np.bool_]:
-    """Return which sources have no neighbour that matters within the reach [px]."""
+    """Return a mask of the sources without a bright neighbour within the reach [px]."""
     lonely = np.ones(len(xy), dtype=bool)
     if len(xy) < 2:
         return lonely
@@ -189,7 +189,7 @@ def _lonely(xy: Floats, peak: Floats, reach: float) -> npt.NDArray[np.bool_]:
 
 
 def _near_median(values: Floats, clip: float) -> npt.NDArray[np.bool_]:
-    """Return which values are within so many robust sigmas of the median."""
+    """Return a mask of the values within ``clip`` robust sigmas of the median."""
     finite = np.isfinite(values)
     if not finite.any():
         return finite
@@ -261,6 +261,6 @@ def _fit(
 
 
 def _alike(residual: Floats, variance: Floats) -> npt.NDArray[np.bool_]:
-    """Return which stars the common profile fits about as well as it fits the others."""
+    """Return a mask of the stars whose fit is about as good as that of the others."""
     chi2 = (residual**2 / variance).mean((1, 2))
     return _near_median(np.log(np.maximum(chi2, 1e-12)), 3.0)

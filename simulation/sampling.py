@@ -1,4 +1,4 @@
-"""What chance decides about a frame, before anything is known of its profile or its pixels."""
+"""Random sampling of a frame's sources and defects, before profiles and pixels are computed."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class GalaxyShapes(NamedTuple):
 
 
 class SceneSources(NamedTuple):
-    """What is in the sky, and stars beside it that smear."""
+    """Sources of a scene, and smear of stars beside the frame."""
 
     stars: Stars
     segments: list[Segment]
@@ -83,7 +83,7 @@ def sample_magnitudes(n: int, slope: float, span_mag: float, rng: np.random.Gene
 
 
 def draw_sources(s: SceneSettings, rng: np.random.Generator) -> SceneSources:
-    """Return what is in the sky of a scene."""
+    """Draw the sources of a scene."""
     span = 2.5 * np.log10(max(s.max_snr / s.min_snr, 1.0))
     # Stars so far beside the frame may still shine into it.
     margin = max(RADIUS, s.aureole_radius) if s.aureole else RADIUS
@@ -118,7 +118,7 @@ def _draw_galaxies(s: SceneSettings, span: float, rng: np.random.Generator) -> G
 
 
 def draw_defects(s: SceneSettings, rng: np.random.Generator) -> Defects:
-    """Return what the detector of a scene adds to its frame."""
+    """Draw the detector defects of a scene."""
     shape, sigma, mega = (s.ny, s.nx), s.sky_sigma, s.ny * s.nx / 1e6
     hits, boxes = [], []
     if s.cosmic_rays:

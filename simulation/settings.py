@@ -117,7 +117,7 @@ class SceneSettings(BaseModel):
         return FieldPsf((self.ny, self.nx), tuple(make_psf(*each) for each in self.optics()))
 
     def optics(self) -> list[Optics]:
-        """Return what shapes the profile of every zone, in row order."""
+        """Return the optics of every zone, in row order."""
         if self.zones == 1:
             return [self._optics_at(0.0, 0.0)]
         x, y = zone_centres((self.ny, self.nx), self.zones)
@@ -126,7 +126,7 @@ class SceneSettings(BaseModel):
         return [self._optics_at(float(a), float(b)) for a, b in zip(u, v, strict=True)]
 
     def _optics_at(self, u: float, v: float) -> Optics:
-        """Return what shapes the profile at (u, v) from the axis, in half diagonals."""
+        """Return the optics at (u, v) from the axis, in half diagonals."""
         r2 = u * u + v * v
         coma, angle = self.coma, self.aberration_angle
         if self.field_coma:

@@ -53,7 +53,7 @@ class Streak(NamedTuple):
 def clip_segment(
     x: float, y: float, length: float, theta: float, nx: int, ny: int
 ) -> tuple[float, float] | None:
-    """Return where along a segment, from its centre [px], it enters and leaves the frame.
+    """Return the distances from its centre [px] at which a segment enters and leaves the frame.
 
     The frame ends at the outermost pixels' centres. None if the segment misses it.
     """
@@ -69,7 +69,7 @@ def clip_segment(
 
 
 def draw_segments(s: SceneSettings, rng: np.random.Generator) -> list[Segment]:
-    """Return where the streaks of a scene run, then its trails.
+    """Draw the segments of a scene: streaks, then satellite trails.
 
     With ``streak_margin`` some have their centre beside the frame: they are to be
     rendered whole and listed `Streak.clipped`.

@@ -1,4 +1,4 @@
-"""Teaches the perceptron that weighs the network's word with the frame's context_features."""
+"""Fit the perceptron that combines the network's logit with the context features."""
 
 from __future__ import annotations
 

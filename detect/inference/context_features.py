@@ -1,4 +1,4 @@
-"""What the frame as a whole says of each place: its own profile, and what stands around.
+"""Features of each proposal measured with the PSF of the frame itself.
 
 The network sees some hundred pixels around a source and does not know the frame's
 profile beyond them. The frame does: its bright stars show it. So each proposal is measured

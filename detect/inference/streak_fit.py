@@ -1,4 +1,4 @@
-"""Streaks fitted to the pixels: the network says where, the light says how long."""
+"""Fit streaks to the pixels, starting from the network's detections."""
 
 from __future__ import annotations
 

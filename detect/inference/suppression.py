@@ -27,7 +27,7 @@ _LOWEST: Final = 1e-3
 def suppress(
     xy: npt.NDArray[np.float64], logits: npt.NDArray[np.float64], sigma: float = DEFAULT_SIGMA
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
-    """Return which sources Gaussian soft-NMS leaves and their logits, the surest first.
+    """Return the indices of the sources kept by Gaussian soft-NMS, by falling score, and logits.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from scipy.special import expit, logit
 
 __all__ = ["CONTEXT_FEATURES", "Calibration", "PositionErrorModel", "Rescoring", "streak_features"]
 
-#: What is measured, in order; all in units of the noise unless said otherwise.
+#: Features of a proposal, in order; in units of the noise unless stated otherwise.
 CONTEXT_FEATURES: Final = (
     "matched",  # S/N under the frame's own profile
     "narrow",  # S/N under a profile narrower than any star's
@@ -43,7 +43,7 @@ _FARTHEST: Final = 4.0
 
 @dataclass(frozen=True)
 class Rescoring:
-    """What the frame's context_features adds to the network's logits: a small perceptron.
+    """Small perceptron that corrects the network's logits by the context features.
 
     ``logit + W₃·tanh(W₂·tanh(W₁·u + b₁) + b₂) + b₃`` with ``u`` the standardised inverse
     hyperbolic sines of the logit and of the columns of `CONTEXT_FEATURES`.
@@ -81,7 +81,7 @@ class Rescoring:
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Rescoring:
-        """Return what `dataclasses.asdict` made a mapping of.
+        """Build a rescoring from the mapping of `dataclasses.asdict`.
 
         Raises
         ------
@@ -126,10 +126,10 @@ class PositionErrorModel:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Turns what the network says, after soft-NMS, into probabilities.
+    """Maps the network's logits after soft-NMS to probabilities.
 
     Of a point: ``score = 1 / (1 + exp(-(slope·logit + offset)))`` (Platt 1999), where
-    ``logit`` is the mean of proposal and RoI head, weighed with the frame's context_features
+    ``logit`` is the mean of proposal and RoI head, corrected by the context features
     (`Rescoring`) where there is one. Of a streak: the same function of
     ``streak`` · (`streak_features`, 1), or the mean probability of its cells where
     ``streak`` is empty. ``network_position_error`` is the error of positions from the network,
@@ -203,7 +203,7 @@ def _position_error_model(given: Mapping[str, Any]) -> PositionErrorModel:
 
 
 def streak_features(mean_probability: Floats, length_px: Floats) -> Floats:
-    """Return what tells true streaks from false ones, shape (n, 2).
+    """Return the features that separate true from false streaks, shape (n, 2).
 
     The logit of the mean probability of a streak's cells, and the logarithm of its length.
     """

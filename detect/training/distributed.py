@@ -23,18 +23,18 @@ class Processes:
 
     @property
     def is_rank0(self) -> bool:
-        """Whether this one writes files and talks."""
+        """Whether this process writes files and prints."""
         return self.rank == 0
 
 
 def is_rank0() -> bool:
-    """Return whether this process is the one of those ``torchrun`` started that talks."""
+    """Return True in the process of rank 0, and without ``torchrun``."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
 @contextmanager
 def process_group(device: str) -> Iterator[Processes]:
-    """Yield this process's place; where ``torchrun`` started several, they are joined.
+    """Yield this process; if ``torchrun`` started several, form their process group.
 
     Gradients travel by NCCL between GPUs and by Gloo between CPUs.
     """

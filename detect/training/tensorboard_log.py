@@ -1,4 +1,4 @@
-"""A training's numbers for TensorBoard, where it is installed."""
+"""Log of a training for TensorBoard, if it is installed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["TensorBoardLog", "available", "require"]
 
 
 def available() -> bool:
-    """Return whether TensorBoard can be written for."""
+    """Return True if TensorBoard is installed."""
     return importlib.util.find_spec("tensorboard") is not None
 
 

@@ -118,7 +118,7 @@ def part(xy: list[tuple[float, float]], logit: list[float], seam: bool = True) -
 
 
 def test_what_two_tiles_report_is_taken_once_from_the_surer() -> None:
-    xy, logit = inference._once(
+    xy, logit = inference._merge_tiles(
         [
             part([(10.0, 5.0), (40.0, 5.0), (40.4, 5.0)], [1.0, 3.0, 2.0]),
             part([(10.2, 5.1), (40.1, 5.0), (70.0, 5.0)], [2.0, 3.0, 0.0]),
@@ -128,9 +128,9 @@ def test_what_two_tiles_report_is_taken_once_from_the_surer() -> None:
     # Two of one tile are two, whatever their distance, as far as no other tile beats them.
     assert xy.tolist() == [[40.0, 5.0], [40.4, 5.0], [10.2, 5.1], [70.0, 5.0]]
     assert logit.tolist() == [3, 2, 2, 0]
-    inner, _ = inference._once([part([(9, 9)], [1], False), part([(9, 9)], [1], False)])
+    inner, _ = inference._merge_tiles([part([(9, 9)], [1], False), part([(9, 9)], [1], False)])
     assert len(inner) == 2
-    assert inference._once([])[0].shape == (0, 2)
+    assert inference._merge_tiles([])[0].shape == (0, 2)
 
 
 @pytest.mark.parametrize("shape", [(1, 37), (23, 1), (1, 1), (15, 9), (33, 71)])

@@ -30,7 +30,7 @@ class DrawnScenes(Dataset[Scene]):
         return self.length
 
     def __getitem__(self, index: int) -> Scene:
-        """Return what chance decides about one training frame."""
+        """Draw the random part of one training frame."""
         rng = np.random.default_rng([self.seed, TRAINING_STREAM, index])
         settings = draw_training_settings(rng, self.size)
         return Scene(settings, draw_sources(settings, rng), draw_defects(settings, rng))

@@ -307,8 +307,8 @@ def digitise(data: Tensor, scenes: Sequence[Scene]) -> Tensor:
     ]
     if hits:
         where, value = (torch.from_numpy(np.concatenate(c)) for c in zip(*hits, strict=True))
-        hits = added([(where.to(device), value.to(device))], data.numel(), device)
-        data = data + sigma * hits.float().reshape(data.shape)
+        charge = added([(where.to(device), value.to(device))], data.numel(), device)
+        data = data + sigma * charge.float().reshape(data.shape)
     for i, s in enumerate(settings):
         if s.bleeding:
             full = s.saturation - s.bias
