@@ -1,4 +1,4 @@
-"""What a run says of the machine and the versions it ran on."""
+"""Provenance of a run: versions, revision of the code, machine, time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 __all__ = ["PROMISES", "git_state", "machine", "now_utc", "versions"]
 
-#: What a run's tables are the same under, and what they may differ under; in every record.
+#: Conditions under which the tables are the same, and under which they may differ; in every record.
 PROMISES: Final = {
     "same_tables": "the same frames, configuration, seeds and versions on the same kind of "
     "processor, for any number of workers, interrupted or not, here or on a cluster of such",

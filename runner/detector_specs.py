@@ -1,4 +1,4 @@
-"""Who takes part, as the command line and a TOML file say it."""
+"""Detectors of a run with their settings, from the command line or a TOML file."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ __all__ = [
     "parse_specs",
 ]
 
-#: Who runs when nobody is named: the network, SExtractor's defaults, and SEP at its best form.
+#: Detectors of a run by default: the network, SExtractor's defaults, and SEP with a matched filter.
 DEFAULT_DETECTORS: Final = ("neural", "sep", "sep-matched")
-#: ... and when everybody is tuned: the classical answers to what SEP alone can't do as well.
+#: Detectors of a tuned run by default, with two more classical ones.
 TUNED_DETECTORS: Final = (*DEFAULT_DETECTORS, "sep-cleaned", "daofind")
 
 
@@ -40,7 +40,7 @@ class DetectorSpec(BaseModel):
     per_frame: dict[str, dict[str, Any]] = {}
 
     def on(self, frame: str) -> DetectorSpec:
-        """Return the contestant as it is on one frame."""
+        """Return the spec with the settings for one frame."""
         if not self.per_frame:
             return self
         settings = {**self.settings, **self.per_frame.get(frame, {})}
@@ -53,7 +53,7 @@ def parse_specs(
     tables: Mapping[str, Any] | None = None,
     listed: Iterable[str] = (),
 ) -> list[DetectorSpec]:
-    """Return the contestants in the order given.
+    """Parse names and settings of detectors, in the order given.
 
     Parameters
     ----------
@@ -139,10 +139,10 @@ def _check_tables(
             )  # fmt: skip
 
 
-def build(contestant: DetectorSpec) -> Detector:
-    """Return the detector of a contestant."""
+def build(spec: DetectorSpec) -> Detector:
+    """Build the detector of a spec."""
     from skyduel.core.registry import (
         make_detector,  # SEP and torch load only where a detector is wanted
     )
 
-    return make_detector(contestant.use, contestant.settings)
+    return make_detector(spec.use, spec.settings)

@@ -1,4 +1,4 @@
-"""Calls in a process of their own, for places that run them in threads: the workers of a cluster.
+"""Run calls of a threaded Dask worker in child processes, so that a time limit can end them.
 
 A thread cannot be ended, nor can the call in it; a process can. Each thread that calls has
 a child process while it waits, which is kept for its next call and leaves when there is

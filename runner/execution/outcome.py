@@ -10,9 +10,9 @@ __all__ = ["Outcome"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one frame: facts for the record, or the reason it failed.
+    """Outcome of the work on one frame: facts for the record, or the reason of its failure.
 
-    ``about_frame`` tells a frame that could not be used from a detector that failed.
+    ``about_frame`` is True if the frame could not be used, False if the detector failed.
     """
 
     frame: str
