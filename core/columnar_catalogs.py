@@ -1,4 +1,4 @@
-"""Many small catalogues in little memory: their columns end to end, each catalogue a view."""
+"""Many small catalogues in little memory: concatenated columns, of which each catalogue is a view."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _Columns = dict[str, npt.NDArray[Any]]
 class PackedCatalog(Catalog):
     """A catalogue whose columns are parts of arrays that it shares with others.
 
-    Reads as any other; `Catalog.table` is made anew each time it is asked for. An
+    It reads as any other; `Catalog.table` is built at each access. An
     astropy table of a dozen rows takes 20 KiB, this takes its values and 0.5 KiB.
     """
 
@@ -104,7 +104,7 @@ def packed(catalog: Catalog) -> Catalog:
 
 
 def _sealed(columns: _Columns) -> _Columns:
-    """Return the columns, which nobody may write to from now on."""
+    """Return the columns after making them read-only."""
     for values in columns.values():
         values.flags.writeable = False
     return columns

@@ -18,7 +18,7 @@ __all__ = ["catalog_warnings", "truth_warnings"]
 
 
 def truth_warnings(truth: Catalog, shape: tuple[int, int]) -> list[str]:
-    """Return what was decided about a truth table, and whether any row lies on its frame.
+    """Return the warnings of a truth table: decisions about its file, and no row on the frame.
 
     Parameters
     ----------

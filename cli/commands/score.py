@@ -195,7 +195,7 @@ def _mappings(
 def _warnings(
     found: Catalog, truth: Catalog, report: ScoreReport, shape: tuple[int, int] | None
 ) -> list[str]:
-    """Return what was decided about the files, and whether the catalogues meet at all."""
+    """Return the warnings of a comparison: decisions about the files, and no match at all."""
     lines = [f"{c.source}: {n}" for c in (found, truth) for n in c.table.meta.get("notes", ())]
     apart = [frame_warning(truth, "truth rows", shape), frame_warning(found, "detections", shape)]
     if any(apart):
@@ -220,7 +220,7 @@ def _on_one_plane(*catalogs: Catalog) -> list[npt.NDArray[np.float64]]:
 def _prepared(
     detections: Catalog, sources: Catalog, image: Frame | None, rules: ScoringRules, on_sky: bool
 ) -> tuple[Catalog, Catalog]:
-    """With a frame, measure and mark sources as in a run."""
+    """Measure and mark the sources of both catalogues as in a run, if there is a frame."""
     if on_sky and image is not None and image.wcs is not None:
         detections, sources = (
             c if "ra" in c and "dec" in c else add_sky_positions(image, c)

@@ -22,7 +22,7 @@ def to_cell(text: str) -> str:
 
 
 def from_cell(text: str) -> str:
-    """Return what `to_cell` made a cell from; other text as it is."""
+    """Return the text from which `to_cell` made a cell; other text is unchanged."""
     return text[1:] if text.startswith("'") and text.lstrip("'").startswith(_STARTS) else text
 
 

@@ -1,4 +1,4 @@
-"""What tables written as YAML or XML must not hold, looked for before anything acts on it."""
+"""Checks of YAML and XML tables for unsafe content, before they are parsed."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ _STETSON: Final = ("ID", "X", "Y", "MAG", "MAGERR", "SKY", "NITER", "CHI", "SHAR
 
 
 def text_format(content: bytes, file: Path) -> str:
-    """Return which of `FORMATS` a text is in, from its content first."""
+    """Return the name of a text's format, one of `FORMATS`, from its content first."""
     start = content[:4096].lstrip(b"\xef\xbb\xbf \t\r\n").decode("utf-8", "replace")
     if start.startswith("# %ECSV"):
         return "ECSV"
