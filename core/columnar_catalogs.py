@@ -1,4 +1,4 @@
-"""Many small catalogues in little memory: concatenated columns, of which each catalogue is a view."""
+"""Many small catalogues in little memory: views of concatenated columns."""
 
 from __future__ import annotations
 
