@@ -22,10 +22,10 @@ from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
 
 from skyduel.core.errors import BadInputError, one_line
+from skyduel.core.io.images.celestial import celestial_wcs
 from skyduel.core.io.images.fits_metadata import (
     FACT_KEYS,
     IGNORED_KEY,
-    celestial_wcs,
     header_facts,
     plain_header,
 )

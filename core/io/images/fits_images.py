@@ -18,9 +18,9 @@ from astropy.wcs import WCS
 
 from skyduel.core.errors import BadInputError, one_line
 from skyduel.core.io.atomic_files import existing_file
+from skyduel.core.io.images.celestial import celestial_wcs
 from skyduel.core.io.images.fits_header_checks import check_headers
 from skyduel.core.io.images.fits_metadata import (
-    celestial_wcs,
     header_facts,
     is_structural,
     plain_header,

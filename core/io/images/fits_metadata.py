@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import re
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-from astropy import log
 from astropy.io import fits
-from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
-
-from skyduel.core.errors import one_line
 
 __all__ = [
     "FACT_KEYS",
     "IGNORED_KEY",
     "Facts",
-    "celestial_wcs",
     "header_facts",
     "is_structural",
     "plain_header",
@@ -179,40 +171,6 @@ def header_facts(
     return Facts(values, tuple(ignored))
 
 
-def celestial_wcs(header: fits.Header, hdus: fits.HDUList | None = None) -> tuple[WCS | None, str]:
-    """Return the celestial coordinates of a header, or None and the reason.
-
-    Parameters
-    ----------
-    header : astropy.io.fits.Header
-        SIP and the other distortions are kept.
-    hdus : astropy.io.fits.HDUList, optional
-        The file, for distortions kept in tables.
-
-    Returns
-    -------
-    WCS or None
-        Two celestial axes; None without them, or if the middle of the image
-        has no position.
-    str
-        Why there is none, empty if the header never promised any.
-    """
-    with _quiet():
-        try:
-            wcs = WCS(header, fobj=hdus)
-            if not wcs.has_celestial:
-                return None, ""
-            wcs = wcs.celestial
-            middle = [(n - 1) / 2 for n in (header.get("NAXIS1", 1), header.get("NAXIS2", 1))]
-            sky = np.asarray(wcs.all_pix2world([middle], 0))
-            scales = proj_plane_pixel_scales(wcs)
-        except Exception as error:  # wcslib and astropy raise a dozen types on bad headers
-            return None, f"celestial coordinates unusable: {one_line(error)}"
-        if not (np.isfinite(sky).all() and np.isfinite(scales).all() and (scales > 0).all()):
-            return None, "celestial coordinates unusable: the middle of the image has none"
-        return wcs, ""
-
-
 def plain_header(header: fits.Header, ignored: tuple[str, ...]) -> dict[str, Any]:
     """Return the scalar values of a header, and the useless ones in words under `IGNORED_KEY`."""
     plain: dict[str, Any] = {
@@ -246,16 +204,3 @@ def _number(value: Any) -> float | None:
     except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence astropy's remarks on headers it mends, for this block only."""
-    level = log.level
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", AstropyWarning)
-        log.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            log.setLevel(level)
