@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -286,7 +286,9 @@ def _detector_record(
 
 
 def _frame_record(entry: Entry, truth: Outcome) -> FrameRecord:
-    facts = {key: truth.facts.get(key) for key in ("ny", "nx", "mpix", "fwhm", "n_truth")}
+    """Return the record of a frame, with every field of it that the worker's facts hold."""
+    keys = {field.name for field in fields(FrameRecord)}
+    facts = {key: value for key, value in truth.facts.items() if key in keys}
     return FrameRecord(
         name=entry.name,
         path=str(entry.frame),

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,13 @@ import pandas as pd
 import pytest
 
 from skyduel.cli import main as cli
-from skyduel.core import BadInputError, open_dataset, read_catalog, write_catalog
+from skyduel.core import BadInputError, Entry, open_dataset, read_catalog, write_catalog
 from skyduel.evaluation import ScoringRules
+from skyduel.run_folder.record import FrameRecord
+from skyduel.runner import run as runs
 from skyduel.runner.builtin_dataset import make_builtin, make_frames
 from skyduel.runner.detector_specs import DetectorSpec, parse_specs
+from skyduel.runner.execution.outcome import Outcome
 from skyduel.runner.run import RunPlan, run
 
 PLAN = [
@@ -52,6 +56,19 @@ def tables(folder: Path) -> dict[str, pd.DataFrame]:
     return {
         n: pd.read_parquet(folder / f"{n}.parquet") for n in ("counts", "scores", "sweep", "limits")
     }
+
+
+def test_a_new_number_of_a_frame_is_a_fact_and_a_field_of_its_record(monkeypatch) -> None:
+    @dataclass(frozen=True, slots=True)
+    class Longer(FrameRecord):
+        n_saturated: int | None = None
+
+    monkeypatch.setattr(runs, "FrameRecord", Longer)
+    facts = {"ny": 3, "nx": 5, "fwhm": None, "n_saturated": 7, "fingerprint": "1-2"}
+    record = runs._frame_record(Entry("a", Path("a.fits"), None), Outcome("a", facts))
+    assert (record.ny, record.nx, record.n_saturated, record.n_truth) == (3, 5, 7, None)
+    unread = runs._frame_record(Entry("b", Path("b.fits"), None), Outcome("b", {}, "no such file"))
+    assert (unread.name, unread.n_saturated) == ("b", None)
 
 
 def test_the_folder_holds_what_its_description_lists(finished) -> None:
