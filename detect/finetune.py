@@ -1,4 +1,4 @@
-"""Transfer learning: from shipped weights to one telescope, with few frames of it."""
+"""Fine-tune the shipped weights to one telescope with a few of its frames."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ __all__ = [
     "self_labelled",
 ]
 
-#: Detections of an unlabelled frame at least this sure are taken for sources, surer than the
-#: second for doubtful; what is less sure is taken for noise.
+#: Score limits for detections on an unlabelled frame: from the first on they are labelled as
+#: sources, between the two they are ignored, below the second they are labelled as noise.
 _SURE, _DOUBTFUL = 0.8, 0.1
 _CROP_STREAM: Final = 7
-#: Places drawn for a crop in search of one that is not mostly masked.
+#: Number of positions drawn for a crop in search of one that is not mostly masked.
 _CROP_TRIES: Final = 20
 
 
 class FinetuneSettings(BaseModel):
-    """How weights are adapted to a telescope."""
+    """Settings of fine-tuning."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -79,7 +79,7 @@ class FinetuneSettings(BaseModel):
 
 
 class LabelledFrame(NamedTuple):
-    """A frame, what is on it, and with what profile to add more; None to add nothing."""
+    """A frame, its sources, and the PSF for injecting further sources; None injects nothing."""
 
     frame: Frame
     truth: Catalog
@@ -88,17 +88,17 @@ class LabelledFrame(NamedTuple):
 
 @dataclass(frozen=True)
 class Finetuned:
-    """What became of a transfer.
+    """Result of fine-tuning.
 
     Attributes
     ----------
     steps, best_step : int
-        Steps done, and the one whose averaged weights were kept; 0 for the
-        weights begun with, where nothing was better.
+        Number of steps done, and the step whose averaged weights were kept; 0 for the
+        initial weights, if no step was better.
     before, after : float
-        Loss on the held-out crops of the weights begun with and of those kept.
+        Loss on the held-out crops of the initial weights and of the kept weights.
     replay_before, replay_after : float
-        The same on simulated crops: what was forgotten.
+        The same losses on simulated crops; a rise measures forgetting.
     """
 
     steps: int
@@ -110,10 +110,10 @@ class Finetuned:
 
 
 def labelled(frame: Frame, truth: Catalog) -> LabelledFrame:
-    """Return a frame with its labels, their S/N measured where the table has none.
+    """Label a frame with a catalogue; measure the S/N if the catalogue has none.
 
-    The S/N is that of the common forced aperture, so that what a deep catalogue lists but
-    the frame does not show is no source to be learned.
+    The S/N is that of forced photometry in the common aperture, so that sources which a
+    deep catalogue lists but the frame does not show are not trained on.
     """
     if "snr" in truth or not len(truth):
         return LabelledFrame(frame, truth)
@@ -124,20 +124,20 @@ def labelled(frame: Frame, truth: Catalog) -> LabelledFrame:
 
 
 def self_labelled(frame: Frame, found: Catalog) -> LabelledFrame:
-    """Return a frame nobody labelled, for training with injected sources.
+    """Label a frame with its own detections, for training with injected sources.
 
     Parameters
     ----------
     frame : Frame
-        Real.
+        A real frame without labels.
     found : Catalog
-        What the weights to begin with find on it, with scores: the sure count as
-        sources, the doubtful neither way.
+        The detections of the initial weights on it, with scores. Detections of score 0.8
+        or more are labelled as sources, those from 0.1 to 0.8 are ignored.
 
     Raises
     ------
     BadInputError
-        If the frame has too few stars to measure the profile from.
+        If the frame has too few stars to measure the PSF.
     """
     kept = found.select(found["score"] >= _DOUBTFUL)
     points = kept.select(~kept.is_streak)
@@ -149,7 +149,7 @@ def self_labelled(frame: Frame, found: Catalog) -> LabelledFrame:
 
 
 class _FrameCrops(Dataset[dict[str, Tensor]]):
-    """Crops of a few frames, turned and mirrored; item i is the same every time."""
+    """Randomly flipped and transposed crops of a few frames; item i is always the same."""
 
     def __init__(
         self, frames: Sequence[LabelledFrame], size: int, seed: int, stream: int, length: int
@@ -198,7 +198,7 @@ def _corner(frame: Frame, size: int, rng: np.random.Generator) -> tuple[int, int
 
 
 def _cut(frame: Frame, truth: Catalog, x0: int, y0: int, size: int) -> tuple[Frame, Catalog]:
-    """Return a square of a frame, and the sources that may reach into it."""
+    """Cut a square out of a frame, with the sources that may reach into it."""
     part = np.s_[y0 : y0 + size, x0 : x0 + size]
     mask = None if frame.mask is None else frame.mask[part]
     moved = truth.with_columns(x=truth["x"] - x0, y=truth["y"] - y0)
@@ -213,7 +213,7 @@ def _cut(frame: Frame, truth: Catalog, x0: int, y0: int, size: int) -> tuple[Fra
 
 
 def _turned(frame: Frame, truth: Catalog, way: int) -> tuple[Frame, Catalog]:
-    """Return a square frame mirrored (1), upside down (2) and transposed (4), or any of them."""
+    """Flip a square frame in x (bit 1) and in y (bit 2) and transpose it (bit 4)."""
     data, mask = frame.data, frame.mask
     x, y, theta = truth["x"], truth["y"], truth["theta"]
     last = data.shape[0] - 1
@@ -235,7 +235,7 @@ def _turned(frame: Frame, truth: Catalog, way: int) -> tuple[Frame, Catalog]:
 
 
 def _joined(truth: Catalog, more: Catalog) -> Catalog:
-    """Return both, with what labels need."""
+    """Concatenate two catalogues, with the columns that labels need."""
     both: dict[str, Any] = {
         name: np.concatenate([truth[name], more[name]])
         for name in ("x", "y", "kind", "length", "theta", "snr")
@@ -248,15 +248,16 @@ def _joined(truth: Catalog, more: Catalog) -> Catalog:
 def hold_out(
     frames: Sequence[LabelledFrame], crop_px: int
 ) -> tuple[list[LabelledFrame], list[LabelledFrame]]:
-    """Return the frames to train on and those to judge by.
+    """Split the frames into a training set and a held-out set.
 
-    A quarter of the frames, at least one, is held out. Of a single frame the last third of the
-    rows is, as long as that and the rest are no smaller than a crop.
+    A quarter of the frames, at least one, is held out. Of a single frame the last third of
+    the rows is held out, or a little more or less so that both parts are at least as high
+    as a crop.
 
     Raises
     ------
     BadInputError
-        If there is no frame, or a single one is too small to be divided.
+        If there is no frame, or a single frame is too small to be split.
     """
     if not frames:
         raise BadInputError("finetune", "at least one frame", "none")
@@ -291,25 +292,25 @@ def finetune(
     settings: FinetuneSettings | None = None,
     on_step: Callable[[int, dict[str, float]], None] | None = None,
 ) -> Finetuned:
-    """Adapt weights to the telescope of a few frames, and write them.
+    """Fine-tune weights to the telescope of a few frames, and write them.
 
     Parameters
     ----------
     start : Path
-        The weights file to begin with.
+        The file of the initial weights.
     frames : sequence of LabelledFrame
-        Of one telescope; see `labelled` and `self_labelled`.
+        Frames of one telescope; see `labelled` and `self_labelled`.
     target : Path
         The weights file to write.
     settings : FinetuneSettings, optional
-        How.
+        Settings; the defaults if not given.
     on_step : callable, optional
-        Called with the step and its numbers.
+        Called with the number of the step and its losses by name.
 
     Returns
     -------
     Finetuned
-        What was gained on held-out frames and lost on simulated ones.
+        Losses before and after, on held-out and on simulated crops.
 
     Raises
     ------
@@ -318,11 +319,11 @@ def finetune(
 
     Notes
     -----
-    Pyramid and heads learn at the full rate, the backbone at a share of it. Simulated
-    crops are mixed in. The averaged weights with the lowest loss on the held-out
-    frames are kept, the ones begun with if nothing is better. Labelled
-    held-out frames join the simulated ones for calibration; with frames that nobody labelled
-    the calibration stays as it was, for their labels came from it.
+    The pyramid and the heads are trained at the full learning rate, the backbone at a
+    fraction of it. Each batch also holds simulated crops. The averaged weights with the
+    lowest loss on the held-out frames are kept, or the initial weights if none are better.
+    Labelled held-out frames and simulated frames together fit the calibration. With
+    self-labelled frames the calibration is unchanged, because their labels depend on it.
     """
     s = settings or FinetuneSettings()
     smallest = min((min(f.frame.shape) for f in frames), default=s.crop_px)
@@ -399,9 +400,9 @@ def finetune(
 
 
 def parameter_rates(network: Network, s: FinetuneSettings) -> list[dict[str, Any]]:
-    """Return the parameter groups to train, each with ``scale``, its share of the rate.
+    """Return the parameter groups to train, each with ``scale``, its fraction of the rate.
 
-    The backbone has the share ``s.backbone``. With a share of 0 it is frozen and left out.
+    The fraction of the backbone is ``s.backbone``; at 0 the backbone is frozen and left out.
     """
     backbone = {id(p) for p in network.backbone.parameters()}
     if not s.backbone:
@@ -418,7 +419,7 @@ def parameter_rates(network: Network, s: FinetuneSettings) -> list[dict[str, Any
 def _batches(
     frames: Sequence[LabelledFrame], s: FinetuneSettings, size: int
 ) -> Iterator[dict[str, Any]]:
-    """Yield the batches: crops of the frames, then simulated ones."""
+    """Yield the batches: each holds crops of the frames, then simulated crops."""
     replay = min(round(s.replay * s.batch), s.batch - 1)
     real = s.batch - replay
     own = _FrameCrops(frames, size, s.seed, 0, s.steps * real)

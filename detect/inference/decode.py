@@ -1,4 +1,4 @@
-"""From maps to sources: proposals, their boxes, and streaks from the cells they cross."""
+"""Decode the dense maps: source proposals, their boxes, and streaks."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ __all__ = [
     "source_boxes",
 ]
 
-#: The dense channels about streaks: presence, direction, offset to the ridge.
+#: The dense channels of streaks: presence, direction, offset to the ridge.
 STREAK_CHANNELS: Final = slice(DENSE_CHANNELS.index("streak"), None)
-#: Proposals closer than this are one: half of what the scorer takes for the same source [px].
+#: Proposals closer than this are merged: half of the scorer's matching radius [px].
 _MERGE_PX: Final = 1.0
 
 
 def source_boxes(xy: Tensor, side_px: float = ROI_BOX_PX) -> Tensor:
-    """Return square boxes, xyxy edges [px], of sources centred on ``xy`` (k, 2)."""
-    # A pixel's centre is an integer; its edges lie half a pixel away.
+    """Return square boxes centred on the sources ``xy`` (k, 2), as xyxy edges [px]."""
+    # Pixel centres are at integers; pixel edges lie half a pixel away.
     half = side_px / 2
     return torch.cat([xy + 0.5 - half, xy + 0.5 + half], dim=1)
 
 
 def propose(maps: Tensor, floor: float, most: int) -> tuple[Tensor, Tensor]:
-    """Return the proposals of one frame; see `propose_each`, of which ``maps`` is one part."""
+    """Return the proposals of one frame, with ``maps`` of shape (8, h, w); see `propose_each`."""
     return propose_each(maps[None], floor, most)[0]
 
 
@@ -53,26 +53,25 @@ def propose_each(maps: Tensor, floor: float, most: int) -> list[tuple[Tensor, Te
     floor : float
         Lowest presence probability of a proposal.
     most : int
-        No more than this many a frame, the surest.
+        Maximum number of proposals per frame; those of highest probability are kept.
 
     Returns
     -------
-    xy : Tensor of float32, shape (k, 2)
-        Decoded positions [px], for each frame with
-    logits : Tensor of float32, shape (k,)
-        Presence logits, falling.
+    list of tuple (xy, logits), one per frame
+        ``xy`` (float32, shape (k, 2)) holds the decoded positions [px], ``logits``
+        (float32, shape (k,)) their presence logits in decreasing order.
 
     Notes
     -----
-    The cells around a source all point at it. A cell is kept if no surer cell
-    points to within 1 px of where it points; ties go to the earlier
-    cell in row order. Only the 5 × 5 cells around it are asked, since no cell is
-    taught to point farther than that.
+    The cells around a source all point at it. A cell is kept if no cell of higher
+    presence points to within 1 px of the same position; of equal cells the first in
+    row order is kept. Only the 5 × 5 cells around a cell are compared, since no cell
+    is trained to point farther.
     """
     n, _, h, w = maps.shape
     candidates = torch.nonzero(maps[:, 0].float().flatten() > float(logit_of(floor))).flatten()
-    # Neighbours of the candidates only: the maps are large, the sources few. What is not
-    # on a map points infinitely far away.
+    # Only the neighbours of the candidates are read: the maps are large, the sources few.
+    # Cells outside the map point infinitely far away.
     pad = 2
     padded = F.pad(maps[:, :3].float().transpose(0, 1), [pad] * 4, value=torch.inf).flatten(1)
     frame, cell = candidates // (h * w), candidates % (h * w)
@@ -99,21 +98,21 @@ def propose_each(maps: Tensor, floor: float, most: int) -> list[tuple[Tensor, Te
     return [(xy[rows][:most], own[rows][:most]) for rows in torch.split(order, count)]
 
 
-#: Most ridge points whose mean is an end of a streak. With one, simulated streaks come out
-#: 2.3 px too long in the median, with three 0.7 px; short ones have no three to spare.
+#: Maximum number of ridge points whose mean is an end of a streak. With one point, simulated
+#: streaks come out 2.3 px too long in the median, with three 0.7 px; short streaks have too few.
 _END_CELLS: Final = 3
 _CELLS_PER_END_CELL: Final = 8
 
 
 @dataclass(frozen=True)
 class StreakRules:
-    """How cells become streaks.
+    """Parameters for grouping cells into streaks.
 
-    Cells of probability above ``low`` that touch form a group if one is above ``high``.
-    A group is taken apart into straight lines of cells that point to within
-    ``ridge_px`` of one ridge and say its direction within ``spread_deg``.
-    Lines that continue each other (within ``turn_deg`` and ``offset_px``) are joined
-    over gaps up to ``gap_px``; what is shorter than ``shortest_px`` is no streak.
+    Adjacent cells of probability above ``low`` form a group if one is above ``high``.
+    A group is divided into straight lines of cells that point to within ``ridge_px``
+    of one ridge and predict its direction within ``spread_deg``.
+    Collinear lines (within ``turn_deg`` and ``offset_px``) are joined
+    over gaps up to ``gap_px``; lines shorter than ``shortest_px`` are dropped.
     """
 
     low: float = 0.2
@@ -136,7 +135,7 @@ def find_streaks(
     maps : ndarray of float32 or float16, shape (5, h, w)
         Dense output of one frame, its `STREAK_CHANNELS`.
     rules : StreakRules, optional
-        How cells become streaks.
+        Parameters for grouping cells; the defaults if not given.
 
     Returns
     -------
@@ -148,7 +147,7 @@ def find_streaks(
     label, n = ndimage.label(maps[0] > float(logit_of(rules.low)), structure=np.ones((3, 3)))
     if n == 0:
         return np.zeros((0, 5))
-    # Of the cells of the groups only: they are few, and the maps are large.
+    # Only the cells of the groups are decoded: they are few, and the maps are large.
     rows, cols = np.nonzero(label)
     p = expit(maps[0, rows, cols].astype(np.float64))
     part = label[rows, cols]
@@ -174,7 +173,7 @@ def find_streaks(
 
 
 class _Cells(NamedTuple):
-    """Where cells see the ridge, how sure they are and the direction they see, each (n,)."""
+    """Predicted ridge position, streak probability and direction of cells, each (n,)."""
 
     x: npt.NDArray[np.float64]
     y: npt.NDArray[np.float64]
@@ -182,7 +181,7 @@ class _Cells(NamedTuple):
     theta: npt.NDArray[np.float64]
 
     def of(self, members: npt.NDArray[np.intp]) -> _Cells:
-        """Return some of the cells."""
+        """Return the cells with the given indices."""
         return _Cells(*(column[members] for column in self))
 
 
@@ -196,16 +195,16 @@ class _Fit(NamedTuple):
     score: float
 
     def across(self, x: npt.ArrayLike, y: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Return distances from the segment's line, signed."""
+        """Return signed distances from the segment's line."""
         c, s = np.cos(self.theta), np.sin(self.theta)
         return np.asarray((np.asarray(y) - self.y) * c - (np.asarray(x) - self.x) * s)
 
 
-#: Fewer cells than this are no line.
+#: Minimum number of cells in a line.
 _FEWEST: Final = 3
-#: Cells of a group that are tried as the seed of a line.
+#: Number of cells of a group that are tried as the seed of a line.
 _SEEDS: Final = 24
-#: A line with all but this share of a group's weight is taken without trying others.
+#: If a line leaves out at most this fraction of a group's weight, no other line is tried.
 _STRAYS: Final = 0.05
 
 
@@ -218,11 +217,11 @@ def _turn(a: npt.ArrayLike, b: npt.ArrayLike) -> npt.NDArray[np.float64]:
 def _lines(
     cells: _Cells, group: npt.NDArray[np.intp], rules: StreakRules
 ) -> list[npt.NDArray[np.intp]]:
-    """Return the lines of one group of touching cells, as indices, the best supported first.
+    """Return the lines of one group of adjacent cells, as indices, the best supported first.
 
-    One line for a lone streak, two where streaks cross or run side by side. A
-    further line must have cells that lie off all earlier ones, else
-    the ragged rim of a wide streak would become streaks of its own.
+    A single streak gives one line; streaks that cross or run side by side give two. A
+    further line must have cells that lie off all earlier lines: otherwise the ragged
+    edge of a wide streak would give further streaks.
     """
     lines: list[npt.NDArray[np.intp]] = []
     fresh = np.ones(group.size, dtype=bool)
@@ -239,14 +238,14 @@ def _lines(
 
 
 def _best_line(cells: _Cells, rules: StreakRules) -> npt.NDArray[np.bool_] | None:
-    """Return which cells make the best supported straight line, or None without one.
+    """Return a mask of the cells of the best supported straight line, or None without one.
 
-    Every seed is a line of its own, by where it sees the ridge and in which
-    direction; the cells that agree refine it (random sampling consensus, Fischler
-    & Bolles 1981, with one cell a sample and no chance: seeds are spread evenly).
+    The ridge position and direction of every seed define a line; the cells that agree
+    with the line refine it (random sample consensus, Fischler & Bolles 1981, with one
+    cell per sample; the seeds are evenly spaced, not random).
     """
     best, most, whole = None, 0.0, float(cells.weight.sum())
-    # The line through all of them first: mostly it is the answer, and none can beat it.
+    # The line through all cells first: usually it holds them all, so no other can be better.
     starts = [_fit(cells)]
     for seed in np.unique(np.linspace(0, cells.x.size - 1, _SEEDS).astype(int)):
         starts.append(_Fit(cells.x[seed], cells.y[seed], 0.0, cells.theta[seed], 0.0))
@@ -261,8 +260,8 @@ def _best_line(cells: _Cells, rules: StreakRules) -> npt.NDArray[np.bool_] | Non
 
 
 def _agreeing(cells: _Cells, line: _Fit, rules: StreakRules) -> npt.NDArray[np.bool_]:
-    """Return which cells agree with a line, after the line has been fitted to them."""
-    # One cell's direction is rough: far along the line more deviation is forgiven at first.
+    """Return a mask of the cells that agree with a line, after refitting the line to them."""
+    # The direction of one cell is imprecise: the first tolerance grows with distance.
     slack = 0.15 * np.hypot(cells.x - line.x, cells.y - line.y)
     for _ in range(4):
         close = np.abs(line.across(cells.x, cells.y)) <= rules.ridge_px + slack
@@ -274,17 +273,17 @@ def _agreeing(cells: _Cells, line: _Fit, rules: StreakRules) -> npt.NDArray[np.b
 
 
 def _fit(cells: _Cells) -> _Fit:
-    """Return the segment through ridge points."""
+    """Fit a segment to the ridge points of cells."""
     x, y, w, theta = cells
     total = float(w.sum())
     mx, my = float((w * x).sum()) / total, float((w * y).sum()) / total
     dx, dy = x - mx, y - my
     angle = 0.5 * np.arctan2(2 * (w * dx * dy).sum(), (w * (dx**2 - dy**2)).sum())
-    if np.hypot(np.ptp(x), np.ptp(y)) < 12:  # too short for its own shape: ask the cells
+    if np.hypot(np.ptp(x), np.ptp(y)) < 12:  # too short for moments: use the cells' directions
         angle = 0.5 * np.arctan2((w * np.sin(2 * theta)).sum(), (w * np.cos(2 * theta)).sum())
     along = dx * np.cos(angle) + dy * np.sin(angle)
-    # Cells beyond an end point back to it, so the outermost ridge points lie around it;
-    # the very last one is the one with the largest error.
+    # Cells beyond an end point back to it, so the outermost ridge points lie around the end;
+    # the last point has the largest error.
     outermost = np.sort(along)
     few = max(1, min(_END_CELLS, outermost.size // _CELLS_PER_END_CELL))
     low, high = float(outermost[:few].mean()), float(outermost[-few:].mean())
@@ -299,13 +298,13 @@ def _fit(cells: _Cells) -> _Fit:
 
 
 def _wrap(angle: float) -> float:
-    """Return a direction in [-π/2, π/2)."""
+    """Wrap a direction to [-π/2, π/2)."""
     wrapped = (angle + np.pi / 2) % np.pi - np.pi / 2
     return -np.pi / 2 if wrapped >= np.pi / 2 else wrapped  # rounding may reach the open end
 
 
 def _join(cells: _Cells, lines: list[npt.NDArray[np.intp]], rules: StreakRules) -> list[_Fit]:
-    """Return the segments, those that continue each other joined, the longest first."""
+    """Join the lines that continue each other and return the segments, the longest first."""
     fits = [_fit(cells.of(line)) for line in lines]
     merged = True
     while merged:
@@ -330,9 +329,9 @@ def _join(cells: _Cells, lines: list[npt.NDArray[np.intp]], rules: StreakRules) 
 
 
 def _continue(a: _Fit, b: npt.NDArray[np.float64], rules: StreakRules) -> npt.NDArray[np.bool_]:
-    """Return which segments b (n, 5) lie on the line of a, near one of its ends."""
+    """Return a mask of the segments b (n, 5) that lie on the line of a, near one of its ends."""
     x, y, length, theta, _ = b.T
-    # The angle of a short piece is uncertain by its width over its length.
+    # The angle of a short segment is uncertain by its width over its length.
     straight = _turn(theta, a.theta) <= np.deg2rad(rules.turn_deg) + 2.0 / np.maximum(length, 2.0)
     along = (x - a.x) * np.cos(a.theta) + (y - a.y) * np.sin(a.theta)
     near = np.abs(along) - (a.length + length) / 2 <= rules.gap_px

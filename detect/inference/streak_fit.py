@@ -16,31 +16,31 @@ __all__ = ["refine_streaks"]
 
 Floats = npt.NDArray[np.float64]
 
-#: How far beyond its ends and to its sides a streak's light is looked at [px].
+#: Extent of the fitted region beyond the ends and to the sides of a streak [px].
 _BEYOND_PX: Final = 14.0
 _BESIDE_PX: Final = 8.0
-#: The middle of a streak longer than this says nothing new about its ends [px].
+#: Streaks longer than this are subsampled: their middle does not constrain the ends [px].
 _LONG_PX: Final = 300.0
-#: Widths (standard deviations) a profile may have [px].
+#: Bounds on the width (standard deviation) of the profile [px].
 _WIDTHS: Final = (0.6, 4.0)
-#: The fit may move a centre across by this much [px] and turn by this much [rad].
+#: Bounds on the shift of the centre across the streak [px] and on the rotation [rad].
 _SHIFT_PX: Final = 3.0
 _TURN: Final = np.deg2rad(8)
-#: A point is a star of its own, not the streak's light, if it is this far off the segment [px].
+#: A point source farther than this from the segment is a star, not light of the streak [px].
 _OFF_PX: Final = 2.5
-#: Its brightest pixel is so near [px], and at least so many times the noise; how much farther it
-#: shines than a Gaussian.
+#: Radius in which the peak of a star is searched [px], lower limit on the peak [noise standard
+#: deviations], and factor on the radius of a Gaussian for the wings of the PSF.
 _CORE_PX: Final = 1.5
 _FAINTEST: Final = 4.0
 _WINGS: Final = 1.25
-#: Deviations beyond this many times the noise count less than their squares.
+#: Scale of the soft-L1 loss [noise standard deviations]: larger residuals count less than squared.
 _SCALE: Final = 3.0
 
 
 def refine_streaks(
     frame: Frame, background: Background, streaks: Floats, points: Floats | None = None
 ) -> Floats:
-    """Return streaks with centre, length and direction fitted to the pixels.
+    """Fit the centre, length and direction of streaks to the pixels.
 
     Parameters
     ----------
@@ -51,21 +51,21 @@ def refine_streaks(
     streaks : ndarray of float64, shape (n, 5)
         x, y [px], length [px], theta [rad] and score, from the network's maps.
     points : ndarray of float64, shape (k, 2), optional
-        x, y [px] of the frame's stars. Their pixels are left out, except on the streaks
-        themselves, where the light may be the streak's own.
+        x, y [px] of the frame's stars. Their pixels are excluded, except on the streaks,
+        where the light may belong to the streak.
 
     Returns
     -------
     ndarray of float64, shape (n, 5)
-        The same streaks in the same order; one whose fit fails, or explains the pixels
-        no better than no streak, is left as it was.
+        The same streaks in the same order. A streak is unchanged if its fit fails or
+        does not explain the pixels better than a constant.
 
     Notes
     -----
-    Robust least squares of a uniform segment under a Gaussian profile of free width, on
-    a constant: brightness and constant follow for every trial of the rest. Stars on
-    the line are clipped to a few times its own brightness first; masked pixels take no
-    part. Segments end at the frame's border.
+    Robust least squares (soft-L1 loss) of a uniform segment with a Gaussian profile of
+    free width on a constant; brightness and constant are solved linearly at every step.
+    Stars on the line are first clipped to a few times the brightness of the streak;
+    masked pixels are excluded. Segments are cut at the border of the frame.
     """
     out = streaks.copy()
     beside = np.zeros((0, 2)) if points is None else points
@@ -79,12 +79,12 @@ def refine_streaks(
 def _fit_streak(
     frame: Frame, background: Background, streak: Floats, points: Floats
 ) -> tuple[float, ...] | None:
-    """Return x, y, length and theta of the best segment, or None."""
+    """Return x, y, length and theta of the best segment, or None if the fit fails."""
     x, y, length, theta, _ = streak
     c, s = np.cos(theta), np.sin(theta)
     beyond = max(_BEYOND_PX, 0.25 * length)
     sigma = window_sigma(frame)
-    # Pixels of the box around the segment, in its own coordinates.
+    # Pixels of the box around the segment, in coordinates along and across it.
     half = np.array([length / 2 + beyond, _BESIDE_PX])
     reach_x = abs(c) * half[0] + abs(s) * half[1]
     reach_y = abs(s) * half[0] + abs(c) * half[1]
@@ -100,7 +100,7 @@ def _fit_streak(
     along, across = (cols - x) * c + (rows - y) * s, (rows - y) * c - (cols - x) * s
     inside = good & (np.abs(along) <= half[0]) & (np.abs(across) <= half[1])
     inside &= ~_starlit(points, (x, y, length, theta), (cols, rows), z, half, sigma)
-    if length > _LONG_PX:  # its middle, thinned out
+    if length > _LONG_PX:  # subsample the middle
         inside &= (np.abs(along) > length / 2 - 100) | (np.rint(along) % 6 == 0)
     a, b = along[inside], across[inside]
     d = z[inside].astype(np.float64)
@@ -113,7 +113,7 @@ def _fit_streak(
 
     def residual(p: Floats) -> Floats:
         shape = _profile(p, a, b)
-        # Brightness and constant by linear least squares, brightness not negative.
+        # Brightness and constant by linear least squares; the brightness is not negative.
         mean = shape.mean()
         spread = float(np.sum((shape - mean) ** 2)) + 1e-12
         height = max(0.0, float(np.sum((shape - mean) * d)) / spread)
@@ -127,7 +127,7 @@ def _fit_streak(
         residual, begin, bounds=(low, high), x_scale=scale, loss="soft_l1", f_scale=_SCALE,
         max_nfev=40,
     )  # fmt: skip
-    # A streak worth its place explains more than five parameters of noise would.
+    # A real streak lowers the cost by more than five parameters fitted to noise would.
     blank = 0.5 * _SCALE**2 * float(np.sum(2 * (np.sqrt(1 + ((d - d.mean()) / _SCALE) ** 2) - 1)))
     if not fit.success or blank - fit.cost < 10:
         return None
@@ -145,13 +145,13 @@ def _starlit(
     half: Floats,
     sigma: float,
 ) -> npt.NDArray[np.bool_]:
-    """Return which pixels of a part of the frame are lit by stars off the streak."""
+    """Return a mask of the pixels of a cut-out that are lit by stars off the streak."""
     x, y, length, theta = streak
     c, s = np.cos(theta), np.sin(theta)
     dx, dy = points[:, 0] - x, points[:, 1] - y
     along, across = np.abs(dx * c + dy * s), np.abs(dy * c - dx * s)
     near = (along < half[0] + _BESIDE_PX) & (across < half[1] + _BESIDE_PX)
-    # What lies on the streak may be the streak: its own light must stay.
+    # A point on the streak may be the streak: its pixels are kept.
     near &= (along > length / 2 + _OFF_PX) | (across > _OFF_PX)
     cols, rows = pixels
     lit = np.zeros(z.shape, dtype=bool)
@@ -165,7 +165,7 @@ def _starlit(
 
 
 def _profile(p: Floats, a: Floats, b: Floats) -> Floats:
-    """Return a segment of brightness 1 at its middle, at positions in the old segment's frame."""
+    """Evaluate a segment of brightness 1 at its middle, in coordinates of the first segment."""
     shift, aside, length, turn, sigma = p
     da, db = a - shift, b - aside
     c, s = np.cos(turn), np.sin(turn)
@@ -177,7 +177,7 @@ def _profile(p: Floats, a: Floats, b: Floats) -> Floats:
 def _on_frame(
     x: float, y: float, length: float, theta: float, nx: int, ny: int
 ) -> tuple[float, float, float, float] | None:
-    """Return the part of a segment on the frame, its direction in [-π/2, π/2)."""
+    """Clip a segment to the frame; its direction is in [-π/2, π/2). None if under 1 px is left."""
     c, s = float(np.cos(theta)), float(np.sin(theta))
     low, high = -length / 2, length / 2
     for p, d, last in ((x, c, nx - 0.5), (y, s, ny - 0.5)):

@@ -1,4 +1,4 @@
-"""Training on simulated frames that never repeat."""
+"""Train the network on simulated frames that never repeat."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ from skyduel.detect.training.tensorboard_log import TensorBoardLog
 
 __all__ = ["BEST", "CHECKPOINT", "Progress", "TrainingSettings", "compute_losses", "train"]
 
-#: File names in a training's folder.
+#: File names in the folder of a training run.
 CHECKPOINT: Final = "checkpoint.safetensors"
 BEST: Final = "best.safetensors"
-#: Training crops to which a smaller network is fitted before it is trained.
+#: Number of training crops to which a pruned network is fitted before it is trained.
 _SLIMMING_CROPS: Final = 64
 
 
 class TrainingSettings(BaseModel):
-    """How the network is trained."""
+    """Settings of training."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -84,7 +84,7 @@ class TrainingSettings(BaseModel):
 
 @dataclass(frozen=True)
 class Progress:
-    """One finished step, for whoever watches."""
+    """Losses and wall time of one finished step, for a progress callback."""
 
     step: int
     steps: int
@@ -96,7 +96,7 @@ class Progress:
 def compute_losses(
     network: Network, batch: dict[str, Any], s: TrainingSettings, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """Return every loss of one batch by name, each a scalar."""
+    """Return the losses of one batch by name, each a scalar."""
     device = next(network.parameters()).device
     image = batch["image"].to(device, non_blocking=True)
     target = batch["maps"].to(device, non_blocking=True)
@@ -106,7 +106,7 @@ def compute_losses(
     positions, kinds, offsets, weights = [], [], [], []
     proposals = propose_each(output.maps.detach(), s.proposal_floor, 4 * s.proposals)
     for i, ((xy, _), points) in enumerate(zip(proposals, batch["points"], strict=True)):
-        if len(xy) > s.proposals:  # at random: a quota would teach a wrong base rate
+        if len(xy) > s.proposals:  # at random: a fixed ratio of classes would bias the base rate
             some = torch.randperm(len(xy), generator=generator)[: s.proposals]
             xy = xy[some.to(device)]
         cell = ((xy + 0.5) / STRIDE).floor().long()  # pixel edges lie at halves
@@ -134,7 +134,7 @@ def compute_losses(
 
 
 def _on_masked(image: Tensor, xy: Tensor) -> Tensor:
-    """Return True for the proposals whose centre is on a masked pixel, shape (k,)."""
+    """Return a mask of the proposals whose centre is on a masked pixel, shape (k,)."""
     unusable = image[CHANNELS.index("unusable")]
     column, row = (xy + 0.5).floor().long().unbind(1)
     column, row = column.clamp(0, unusable.shape[1] - 1), row.clamp(0, unusable.shape[0] - 1)
@@ -148,7 +148,7 @@ LOSS_WEIGHTS: Final = {
 
 
 def learning_rate(step: int, s: TrainingSettings) -> float:
-    """Return the rate at a step: rising, constant, then falling to 0 in a straight line."""
+    """Return the learning rate at a step: linear warm-up, constant, linear decay to 0."""
     up = min(1.0, (step + 1) / s.warmup)
     down = min(1.0, (s.steps - step) / max(1.0, s.cooldown * s.steps))
     return s.learning_rate * up * down
@@ -161,26 +161,26 @@ def train(
     start: Path | None = None,
     tensorboard: bool = False,
 ) -> Path:
-    """Train a network, or go on where an earlier call in the same folder stopped.
+    """Train a network, or resume the training in the same folder.
 
     Parameters
     ----------
     settings : TrainingSettings
-        How. A resumed training may change ``steps``, ``workers``, ``device``, ``frames``
-        and the intervals; anything else must be as it was.
+        Settings. A resumed training may change ``steps``, ``workers``, ``device``, ``frames``,
+        the intervals and the number of validation crops; all other settings must be the same.
     folder : Path
-        Gets ``checkpoint.safetensors`` (everything needed to go on),
+        Output folder: ``checkpoint.safetensors`` (the full state for resuming),
         ``best.safetensors`` (the averaged weights of the lowest validation loss so far),
-        ``log.jsonl`` (one line a step, written out with each checkpoint) and
+        ``log.jsonl`` (one line per step, flushed at each checkpoint) and
         ``training.json`` (the settings).
     on_step : callable, optional
         Called after every step.
     start : Path, optional
-        A weights file to begin with instead of chance; its hash goes into the
-        settings. Of a larger network of the family `prune` keeps what it can. A training
-        that is continued goes on from its checkpoint.
+        A weights file to start from instead of random weights; its hash is written to the
+        settings. Weights of a larger network of the same family are pruned (see `prune`).
+        A resumed training starts from its checkpoint instead.
     tensorboard : bool
-        Whether to write ``tensorboard/`` in the folder.
+        If True, write ``tensorboard/`` in the folder.
 
     Returns
     -------
@@ -190,18 +190,18 @@ def train(
     Raises
     ------
     BadInputError
-        If the folder holds a training with other settings, or a broken checkpoint,
-        or a device is asked for that is not there, or the weights to begin with
-        belong to a network of which this is no part, or the batch cannot be shared among
-        the processes, or crops are to be made on the device that are no whole number of
-        background meshes wide.
+        If the folder holds a training with other settings or a broken checkpoint, if the
+        device is not available, if the network is not a part of the network of the
+        initial weights, if the batch size is not a multiple of the number of processes, or
+        if the crops are made on the device and their side is not a multiple of the
+        background mesh size.
 
     Notes
     -----
-    Started by ``torchrun`` in several processes, each takes its share of every
-    batch (torch's DistributedDataParallel averages the gradients); the first writes the
-    files, and `on_step` is called there. The losses are means over each process's share, so
-    another number of processes gives other, equally good, steps.
+    Under ``torchrun`` with several processes, each process takes an equal part of every
+    batch (torch's DistributedDataParallel averages the gradients). The first process writes
+    the files and calls `on_step`. The losses are means over the part of each process, so
+    the steps depend on the number of processes, without loss of quality.
     """
     s = settings
     if s.device == "cuda" and not torch.cuda.is_available():
@@ -227,7 +227,7 @@ def _train(
     tensorboard: bool,
     processes: Processes,
 ) -> None:
-    """Train as one of several processes, of which the first writes the files."""
+    """Train in one of several processes; the first process writes the files."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(s.seed)
     network = Network(s.network)
@@ -280,7 +280,7 @@ def _train(
                 if score < best:
                     best = score
                     save_average(folder / BEST, now, s, average, score)
-            assert log is not None  # narrows the type: the first process has one
+            assert log is not None  # for the type checker: the first process has a log
             log.write(json.dumps(record) + "\n")
             tensorboard_log.write(
                 now,
@@ -300,12 +300,12 @@ def _train(
 
 
 def initial_network(stored: StoredWeights, s: TrainingSettings) -> Network:
-    """Return the network a training begins with: the stored one, or the part of it asked for.
+    """Return the initial network: the stored network, or a part of it pruned to the settings.
 
     Raises
     ------
     BadInputError
-        If the network asked for is no part of the stored one.
+        If the network of the settings is not a part of the stored network.
     """
     network = Network(stored.settings)
     network.load_state_dict(dict(stored.tensors))
@@ -321,9 +321,9 @@ def initial_network(stored: StoredWeights, s: TrainingSettings) -> Network:
 
 
 def parameter_groups(network: Network, weight_decay: float) -> list[dict[str, Any]]:
-    """Return the network's parameters for an optimiser; decay belongs to matrices.
+    """Return the optimiser's parameter groups: matrices with weight decay, the rest without.
 
-    Gains, biases and block weights are not shrunk.
+    Gains, biases and block weights do not decay.
     """
     matrices = [p for p in network.parameters() if p.ndim > 1]
     rest = [p for p in network.parameters() if p.ndim <= 1]
@@ -340,47 +340,47 @@ def optimise(
     rate: float,
     clip: float,
 ) -> float:
-    """Take one step down the weighted sum of the losses; returns the gradient's norm.
+    """Take one optimiser step on the weighted sum of the losses; return the gradient's norm.
 
-    ``rate`` is that of a group whose ``scale`` is 1 or absent. A gradient that is not finite is
-    not followed.
+    ``rate`` is the learning rate of a group whose ``scale`` is 1 or absent. If the gradient is
+    not finite, the weights do not change.
     """
     for group in optimiser.param_groups:
         group["lr"] = rate * group.get("scale", 1.0)
     optimiser.zero_grad(set_to_none=True)
     weighted_sum(losses).backward()  # type: ignore[no-untyped-call]
     norm = nn.utils.clip_grad_norm_(network.parameters(), clip)
-    if torch.isfinite(norm):  # a step on a broken gradient would end the training
+    if torch.isfinite(norm):  # a step with a non-finite gradient would make all weights NaN
         optimiser.step()
     return float(norm)
 
 
 @torch.no_grad()
 def update_average(average: Mapping[str, Tensor], network: nn.Module, decay: float) -> None:
-    """Move averaged weights, in place, by 1 - ``decay`` of the way to the network's."""
+    """Update the exponential moving average of the network's weights in place."""
     for key, value in network.state_dict().items():
         average[key].lerp_(value, 1 - decay)
 
 
 def weighted_sum(losses: Mapping[str, Tensor]) -> Tensor:
-    """Return the sum that training minimises."""
+    """Return the weighted sum of the losses, which training minimises."""
     return torch.stack([LOSS_WEIGHTS[k] * v for k, v in losses.items()]).sum()
 
 
 class _Losses(nn.Module):
-    """The losses of a batch as a module, which is what torch's own distribution wraps."""
+    """The losses of a batch as a module, as DistributedDataParallel requires."""
 
     def __init__(self, network: Network, s: TrainingSettings) -> None:
         super().__init__()
         self.network, self.s = network, s
 
     def forward(self, batch: dict[str, Any], seed: int) -> dict[str, Tensor]:
-        """Return `compute_losses`."""
+        """Return the losses of `compute_losses`."""
         return compute_losses(self.network, batch, self.s, torch.Generator().manual_seed(seed))
 
 
 def _batches(s: TrainingSettings, done: int, processes: Processes) -> Iterator[dict[str, Any]]:
-    """Return this process's part of every batch from step ``done`` on."""
+    """Return an iterator over this process's part of every batch from step ``done`` on."""
     share = s.batch // processes.world
     first = processes.rank * share
     order: Sequence[int] = range(done * s.batch, s.steps * s.batch)
@@ -412,7 +412,7 @@ def validate(
 
 @torch.no_grad()
 def mean_loss(network: Network, batches: Iterable[dict[str, Any]], s: TrainingSettings) -> float:
-    """Return the mean of what training minimises over batches; the same at every call."""
+    """Return the mean weighted loss over batches; the same at every call."""
     totals = []
     for index, batch in enumerate(batches):
         generator = torch.Generator().manual_seed(index * s.batch)
