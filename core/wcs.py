@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
+from astropy.coordinates import (
+    FK4,
+    FK5,
+    ICRS,
+    BarycentricMeanEcliptic,
+    BaseCoordinateFrame,
+    FK4NoETerms,
+    Galactic,
+    SkyCoord,
+    Supergalactic,
+)
+from astropy.time import Time
 from astropy.wcs import WCS
 
 from skyduel.core.catalog import Catalog
@@ -12,15 +27,26 @@ from skyduel.core.frame import Plane
 
 __all__ = [
     "add_sky_positions",
+    "celestial_system",
     "pixel_positions",
     "plane_positions",
+    "sky_centre",
+    "sky_positions",
     "sky_separation",
     "unit_vectors",
 ]
 
+#: Equatorial systems by RADESYS.
+_EQUATORIAL: Final[Mapping[str, type[BaseCoordinateFrame]]] = {
+    "ICRS": ICRS,
+    "FK5": FK5,
+    "FK4": FK4,
+    "FK4-NO-E": FK4NoETerms,
+}
+
 
 def add_sky_positions(frame: Plane, catalog: Catalog) -> Catalog:
-    """Add ``ra`` and ``dec`` [deg, ICRS axes of the WCS] to a catalogue.
+    """Add ``ra`` and ``dec`` [deg, ICRS] to a catalogue.
 
     Parameters
     ----------
@@ -37,13 +63,57 @@ def add_sky_positions(frame: Plane, catalog: Catalog) -> Catalog:
     Raises
     ------
     BadInputError
-        If the frame has no WCS.
+        If the frame has no WCS, or one whose axes cannot be converted to ICRS.
+    """
+    ra, dec = sky_positions(catalog["x"], catalog["y"], frame)
+    return catalog.with_columns(ra=ra, dec=dec)
+
+
+def sky_positions(
+    x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], frame: Plane
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return right ascension and declination [deg, ICRS] of pixel positions.
+
+    Parameters
+    ----------
+    x, y : ndarray of float64, shape (n,)
+        Positions 0-based [px].
+    frame : Frame or LargeImage
+        Must have a WCS. Its axes may be equatorial (ICRS, FK5 or FK4 of any
+        equinox), galactic, supergalactic or ecliptic, the latitude first or last.
+
+    Returns
+    -------
+    ra, dec : ndarray of float64, shape (n,)
+        NaN for a position that the projection cannot place on the sky.
+
+    Raises
+    ------
+    BadInputError
+        If the frame has no WCS, or one whose axes cannot be converted to ICRS.
+
+    Notes
+    -----
+    Coordinates of FK4 are taken at the equinox's own epoch, as
+    `astropy.wcs.utils.wcs_to_celestial_frame` does.
     """
     wcs = _wcs(frame)
-    if not len(catalog):
-        return catalog.with_columns(ra=np.zeros(0), dec=np.zeros(0))
-    ra, dec = wcs.all_pix2world(catalog["x"], catalog["y"], 0)
-    return catalog.with_columns(ra=ra, dec=dec)
+    system = celestial_system(wcs)
+    if system is None:
+        raise BadInputError(
+            frame.name,
+            "celestial coordinates that can be converted to ICRS",
+            f"axes {', '.join(wcs.wcs.ctype)}",
+        )
+    if not len(x):
+        return np.zeros(0), np.zeros(0)
+    world = wcs.all_pix2world(x, y, 0)
+    longitude, latitude = world[wcs.wcs.lng], world[wcs.wcs.lat]
+    if isinstance(system, ICRS):
+        return longitude, latitude
+    with np.errstate(invalid="ignore"):  # NaN where the projection has no place on the sky
+        sky = SkyCoord(longitude, latitude, unit="deg", frame=system).icrs
+    return np.asarray(sky.ra.deg), np.asarray(sky.dec.deg)
 
 
 def pixel_positions(
@@ -54,9 +124,9 @@ def pixel_positions(
     Parameters
     ----------
     ra, dec : ndarray of float64, shape (n,)
-        Positions [deg].
+        Positions [deg, ICRS].
     frame : Frame or LargeImage
-        Must have a WCS.
+        Must have a WCS, in any of the systems of `sky_positions`.
 
     Returns
     -------
@@ -67,24 +137,77 @@ def pixel_positions(
     Raises
     ------
     BadInputError
-        If the frame has no WCS.
+        If the frame has no WCS, or one whose axes cannot be converted to ICRS.
     """
+    centre = sky_centre(frame)
     wcs = _wcs(frame)
     ny, nx = frame.shape
     x, y = np.full(len(ra), np.nan), np.full(len(ra), np.nan)
-    if not len(ra):
-        return x, y
     # A zenithal projection shows a source of the far hemisphere as well.
-    centre = wcs.all_pix2world([[(nx - 1) / 2, (ny - 1) / 2]], 0)[0]
     rows = np.flatnonzero(unit_vectors(ra, dec) @ unit_vectors(*centre) > 0)
     if not rows.size:
         return x, y
-    linear_x, linear_y = wcs.wcs_world2pix(ra[rows], dec[rows], 0)
+    world = np.empty((rows.size, 2))
+    system = celestial_system(wcs)
+    if isinstance(system, ICRS):
+        longitude, latitude = ra[rows], dec[rows]
+    else:
+        sky = SkyCoord(ra[rows], dec[rows], unit="deg", frame=ICRS()).transform_to(system)
+        longitude, latitude = sky.spherical.lon.deg, sky.spherical.lat.deg
+    world[:, wcs.wcs.lng], world[:, wcs.wcs.lat] = longitude, latitude
+    linear_x, linear_y = wcs.wcs_world2pix(world, 0).T
     near = (np.abs(linear_x - nx / 2) < 1.5 * nx) & (np.abs(linear_y - ny / 2) < 1.5 * ny)
-    rows = rows[near]
-    if rows.size:
-        x[rows], y[rows] = wcs.all_world2pix(ra[rows], dec[rows], 0, quiet=True)
+    if near.any():
+        x[rows[near]], y[rows[near]] = wcs.all_world2pix(world[near], 0, quiet=True).T
     return x, y
+
+
+def sky_centre(frame: Plane) -> tuple[float, float]:
+    """Return right ascension and declination [deg, ICRS] of the middle of a frame.
+
+    Raises
+    ------
+    BadInputError
+        If the frame has no WCS, or one whose axes cannot be converted to ICRS.
+    """
+    ny, nx = frame.shape
+    ra, dec = sky_positions(np.array([(nx - 1) / 2]), np.array([(ny - 1) / 2]), frame)
+    return float(ra[0]), float(dec[0])
+
+
+def celestial_system(wcs: WCS) -> BaseCoordinateFrame | None:
+    """Return the coordinate system of a WCS, None if it cannot be converted to ICRS.
+
+    Parameters
+    ----------
+    wcs : astropy.wcs.WCS
+        With two celestial axes in any order.
+
+    Notes
+    -----
+    Equatorial axes follow RADESYS and EQUINOX. Without RADESYS an equinox before
+    1984 means FK4 and a later one FK5; without either the axes are ICRS (Calabretta
+    & Greisen 2002, A&A 395, 1077, section 3.1). The type of the axes stands above
+    RADESYS: galactic axes are galactic whatever it says.
+    """
+    wcs.wcs.set()
+    kind, radesys, year = wcs.wcs.lngtyp.strip(), wcs.wcs.radesys.strip(), wcs.wcs.equinox
+    if wcs.wcs.lng < 0 or wcs.wcs.lat < 0:
+        return None
+    if kind == "GLON":
+        return Galactic()
+    if kind == "SLON":
+        return Supergalactic()
+    if not radesys:
+        radesys = "ICRS" if not np.isfinite(year) else "FK4" if year < 1984 else "FK5"
+    old = radesys.startswith("FK4")
+    equinox = Time(year if np.isfinite(year) else 1950 if old else 2000,
+                   format="byear" if old else "jyear")  # fmt: skip
+    if kind == "ELON":
+        return BarycentricMeanEcliptic(equinox=equinox)
+    if kind != "RA" or radesys not in _EQUATORIAL:
+        return None
+    return ICRS() if radesys == "ICRS" else _EQUATORIAL[radesys](equinox=equinox)
 
 
 def _wcs(frame: Plane) -> WCS:

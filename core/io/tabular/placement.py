@@ -12,7 +12,12 @@ from astropy.table import Table
 
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Plane
-from skyduel.core.wcs import pixel_positions, plane_positions, sky_separation
+from skyduel.core.wcs import (
+    pixel_positions,
+    plane_positions,
+    sky_centre,
+    sky_separation,
+)
 
 __all__ = ["NOTES", "add_note", "place_rows"]
 
@@ -101,7 +106,7 @@ def _within(
     placed["x"], placed["y"] = x[inside], y[inside]
     placed.meta["outside_frame"] = int((~inside).sum())
     if len(table) and not inside.any() and frame.wcs is not None:
-        centre = frame.wcs.all_pix2world([[(nx - 1) / 2, (ny - 1) / 2]], 0)[0]
+        centre = sky_centre(frame)
         ra, dec = (_numbers(table[name]) for name in ("ra", "dec"))
         away = sky_separation(ra, dec, centre[0], centre[1])
         if np.isfinite(away).any():
