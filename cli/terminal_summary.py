@@ -9,8 +9,10 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.metrics import listed
 from skyduel.reports import summary_table
+from skyduel.reports.tables.run_tables import and_list
 from skyduel.run_folder import Run
 from skyduel.run_folder.schema import (
     ALL_GROUPS,
@@ -21,9 +23,6 @@ from skyduel.run_folder.schema import (
 )
 
 __all__ = ["run_summary"]
-
-#: `bin` of a row of scores that holds all bins together.
-_ALL_BINS = -2
 
 
 def run_summary(run: Run) -> Group:
@@ -51,14 +50,18 @@ def _number(value: float, digits: int = 3) -> str:
 
 
 def _overall(run: Run) -> Table:
-    caption = "± half of the 95 % interval (Wilson; for F1 and F2 bootstrapped over frames)."
+    rows = summary_table(run)
+    shown = [m for m in listed("terminal") if m.name in rows]
+    resampled = [m.short for m in shown if m.interval == "bootstrap"]
+    kind = ScoringRules.model_fields["proportion_interval"].default
+    kind = str(run.record.rules.get("proportion_interval", kind)).capitalize()
+    caption = f"± half of the {100 * run.record.confidence:g} % interval ({kind}"
+    caption += f"; for {and_list(resampled)} bootstrapped)." if resampled else ")."
     if CALIBRATED_POINT in run.points:
         caption += " calibrated: at the threshold with the best F1 on the calibration frames."
     table = _new(f"{run.name}: all magnitudes, {len(run.scored_frames)} test frames", caption)
     table.add_column("detector", no_wrap=True)
     table.add_column("point", no_wrap=True)
-    rows = summary_table(run)
-    shown = [m for m in listed("terminal") if m.name in rows]
     for name in (*(m.short for m in shown), "Mpix/s"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows[rows["point"] != EQUAL_PURITY_POINT].to_dict("records"):

@@ -19,6 +19,7 @@ from skyduel.run_folder.schema import (
     ALL_BINS,
     ALL_GROUPS,
     CALIBRATED_POINT,
+    COMPARISONS,
     COUNTS,
     DEFAULT_POINT,
     LIMITS,
@@ -136,7 +137,7 @@ class Run:
     @property
     def comparisons(self) -> pd.DataFrame:
         """Paired comparisons of the detectors; without rows and columns if the run has none."""
-        table = _optional(self.paths.table("comparisons"))
+        table = _optional(self.paths.table(COMPARISONS.name))
         return pd.DataFrame() if table is None else table
 
     def preview(self, frame: str) -> npt.NDArray[np.float32] | None:

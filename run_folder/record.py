@@ -29,7 +29,7 @@ from skyduel.core.errors import BadInputError
 from skyduel.core.io.atomic_files import atomic_path
 from skyduel.core.settings import settings_error
 from skyduel.evaluation.rules import ScoringRules
-from skyduel.run_folder.schema import SCHEMA_VERSION
+from skyduel.run_folder.schema import COMPLETE, RUNNING, SCHEMA_VERSION, WITH_FAILURES
 
 __all__ = [
     "DatasetRecord",
@@ -159,7 +159,7 @@ class RunRecord:
     schema: Annotated[int, Field(description="version of the format")] = SCHEMA_VERSION
     name: Annotated[str | None, Field(description="name of the run")] = None
     status: Annotated[
-        str | None, Field(description="`running`, `complete` or `complete with failures`")
+        str | None, Field(description=f"`{RUNNING}`, `{COMPLETE}` or `{WITH_FAILURES}`")
     ] = None
     created_utc: Annotated[str | None, Field(description="start, ISO 8601")] = None
     finished_utc: Annotated[str | None, Field(description="end, ISO 8601; null before")] = None

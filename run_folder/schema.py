@@ -36,6 +36,7 @@ __all__ = [
     "ANALYSIS_TABLES",
     "CALIBRATED_POINT",
     "COMPARISONS",
+    "COMPLETE",
     "COUNTS",
     "DEFAULT_POINT",
     "EQUAL_PURITY_POINT",
@@ -44,9 +45,11 @@ __all__ = [
     "OUTCOMES",
     "PAIRS",
     "POINTS",
+    "RUNNING",
     "SCHEMA_VERSION",
     "SCORES",
     "TRIALS",
+    "WITH_FAILURES",
     "TableSchema",
     "run_tables",
     "sweep_table",
@@ -55,6 +58,11 @@ __all__ = [
 #: Version of the format. It is raised when a file or a column is renamed, dropped or given
 #: another meaning, not when one is added.
 SCHEMA_VERSION: Final = 1
+
+#: Values of ``status``: the run is not finished, it is, or it is with frames that failed.
+RUNNING: Final = "running"
+COMPLETE: Final = "complete"
+WITH_FAILURES: Final = "complete with failures"
 
 
 @dataclass(frozen=True)

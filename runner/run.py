@@ -35,7 +35,15 @@ from skyduel.run_folder.record import (
     RunRecord,
     write_record,
 )
-from skyduel.run_folder.schema import ALL_GROUPS, COMPARISONS, LIMITS, SCORES, sweep_table
+from skyduel.run_folder.schema import (
+    ALL_GROUPS,
+    COMPARISONS,
+    COMPLETE,
+    LIMITS,
+    SCORES,
+    WITH_FAILURES,
+    sweep_table,
+)
 from skyduel.run_folder.write_tables import CountsWriter, write_table
 from skyduel.runner.catalog_warnings import catalog_warnings
 from skyduel.runner.detect_frame import detect_frame, fingerprint, prepare_truth
@@ -48,8 +56,6 @@ from skyduel.runner.start_run import start_run
 from skyduel.runner.tune import SUFFIX, Tuned, tune
 
 __all__ = ["ProgressCallback", "RunPlan", "run"]
-
-_WITH_FAILURES = "complete with failures"
 
 
 def run(plan: RunPlan, progress: ProgressCallback | None = None) -> RunRecord:
@@ -123,7 +129,7 @@ def _run(plan: RunPlan, progress: ProgressCallback) -> RunRecord:
         tuning=tuning,
     )
     if not any(e.split == "test" for e in common):
-        write_record(replace(record, status=_WITH_FAILURES), plan.paths.record)
+        write_record(replace(record, status=WITH_FAILURES), plan.paths.record)
         reasons = "; ".join(f"{f.reason}" for f in failures[:3])
         raise BadInputError(
             plan.dataset.name,
@@ -145,7 +151,7 @@ def _run(plan: RunPlan, progress: ProgressCallback) -> RunRecord:
         warnings=tuple(catalog_warnings(plan.paths, truths, plan.rules)),
         bins_mag=result.edges,
         finished_utc=now_utc(),
-        status=_WITH_FAILURES if failures else "complete",
+        status=WITH_FAILURES if failures else COMPLETE,
     )
     write_record(record, plan.paths.record)
     return record

@@ -13,7 +13,7 @@ from skyduel.core import BadInputError, Detector, detector_info
 from skyduel.run_folder.layout import CSV, FOLDERS, PARQUET, RunPaths
 from skyduel.run_folder.provenance import PROMISES, git_state, machine, now_utc, versions
 from skyduel.run_folder.record import DatasetRecord, RunRecord, read_record, write_record
-from skyduel.run_folder.schema import run_tables
+from skyduel.run_folder.schema import RUNNING, run_tables
 from skyduel.runner.plan import RunPlan
 
 __all__ = ["start_run"]
@@ -65,7 +65,7 @@ def start_run(plan: RunPlan, detectors: Mapping[str, Detector]) -> RunRecord:
         )
     record = RunRecord(
         name=plan.folder.resolve().name,
-        status="running",
+        status=RUNNING,
         created_utc=now_utc(),
         configuration_sha256=digest,
         versions=versions(),

@@ -63,7 +63,7 @@ def astrometry_table(
     snr = (np.arange(_SNR.n_bins + 1), np.array(snr_lo), np.array(snr_hi))
     table = bin_table(edges)
     mag = tuple(table[c].to_numpy() for c in ("bin", "bin_lo", "bin_hi"))
-    none = (np.array([-2]), np.array([np.nan]), np.array([np.nan]))
+    none = (np.array([ALL_BINS]), np.array([np.nan]), np.array([np.nan]))
     parts = [
         _rows("x", "px", "snr", dx, snr_bin, snr),
         _rows("y", "px", "snr", dy, snr_bin, snr),

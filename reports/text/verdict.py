@@ -22,6 +22,7 @@ from skyduel.run_folder.schema import (
     ALL_BINS,
     ALL_GROUPS,
     CALIBRATED_POINT,
+    COMPLETE,
     DEFAULT_POINT,
     EQUAL_PURITY_POINT,
     NOMINAL_PURITY,
@@ -229,7 +230,7 @@ def cautions(run: Run) -> tuple[str, ...]:
     """Return the cautions of a run: failures, few frames, no calibration, missing files."""
     sentences: list[str] = []
     status = run.record.status or "unknown"
-    if status != "complete":
+    if status != COMPLETE:
         sentences.append(f"The run's status is “{status}”.")
     if run.failures:
         n = len(run.failures)

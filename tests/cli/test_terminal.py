@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from helpers.synthetic_run import write_run
 from rich.table import Table
 from rich.text import Text
 
 from skyduel.cli.console import err, progress, progress_callback, wide_out, without_controls
+from skyduel.cli.terminal_summary import run_summary
+from skyduel.run_folder.read_run import load_run
 
 NAME = "a\x1b[2J\x9b1m\x07\u202eb"
 
@@ -42,3 +47,13 @@ def test_a_stage_is_neither_obeyed_nor_markup(capsys) -> None:
 @pytest.mark.parametrize("text", ["plain", "é – ≥ 21.5", "two\nlines", ""])
 def test_other_text_stays(text: str) -> None:
     assert without_controls(text) == text
+
+
+def test_the_summary_names_the_interval_of_its_run(tmp_path, capsys) -> None:
+    folder = write_run(tmp_path / "run")
+    record = json.loads((folder / "run.json").read_text())
+    record["rules"] |= {"confidence": 0.9, "proportion_interval": "jeffreys"}
+    (folder / "run.json").write_text(json.dumps(record))
+    wide_out().print(run_summary(load_run(folder)))
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "half of the 90 % interval (Jeffreys; for F1 and F2 bootstrapped)." in printed
