@@ -1,4 +1,4 @@
-"""The neural detector behind the suite's call."""
+"""The neural detector, as a detector of the suite."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from skyduel.detect.model.weights import SHIPPED, Calibration, LoadedWeights, lo
 __all__ = ["NeuralDetector", "NeuralSettings", "neural"]
 
 
-#: Lowest presence probability of a proposal, unless fainter sources are asked for.
+#: Lowest presence probability of a proposal, unless the floor of the settings is lower.
 _PROPOSED: Final = 0.02
 
 
@@ -58,7 +58,7 @@ class NeuralSettings(BaseModel):
     threads: int | None = Field(None, ge=1, description="CPU threads; None for torch's own number")
 
 
-#: Settings that only matter after the network has looked, at their defaults.
+#: Settings that do not affect the network's output, with their defaults.
 _AFTERWARDS: Final[Mapping[str, Any]] = {
     name: NeuralSettings.model_fields[name].default for name in ("score_threshold", "nms_sigma")
 }
@@ -70,14 +70,14 @@ class NeuralDetector:
     Parameters
     ----------
     settings : NeuralSettings, optional
-        How to run it.
+        Settings; the defaults if not given.
     name : str
         Name in tables and figures.
 
     Raises
     ------
     BadInputError
-        If the weights cannot be used, or a device is asked for that is not there.
+        If the weights cannot be used, or the device is not available.
     """
 
     def __init__(self, settings: NeuralSettings | None = None, name: str = "neural") -> None:
@@ -87,7 +87,7 @@ class NeuralDetector:
 
     @property
     def loaded(self) -> LoadedWeights:
-        """The weights, read on first use, so that a detector travels to a worker as settings."""
+        """The weights, read on first use, so that only settings are sent to a worker process."""
         if self._loaded is None:
             keep_freed_memory()
             loaded = load_weights(self.settings.weights or SHIPPED)
@@ -118,19 +118,19 @@ class NeuralDetector:
         return {"settings": self.settings, "name": self.name, "_loaded": None}
 
     def __call__(self, frame: Frame) -> Catalog:
-        """Return points and streaks above the floor, surest first.
+        """Detect the points and streaks of a frame above the threshold, in order of falling score.
 
         Parameters
         ----------
         frame : Frame
-            Any size; pixels 0-based, integer at the centre.
+            A frame of any size; pixels 0-based, integer at the centre.
 
         Returns
         -------
         Catalog
             ``score`` is the calibrated probability of a source after soft-NMS; ``flux``,
             ``flux_err`` and ``mag`` are those of the common forced aperture; ``xy_err`` is the
-            standard deviation of a point's x, and of its y [px], NaN where it is not known.
+            standard deviation of a point's x, and of its y [px], NaN where unknown.
         """
         background = estimate_background(frame)
         raw = self._raw(frame, background, self.settings)
@@ -139,13 +139,13 @@ class NeuralDetector:
 
     @property
     def tuning_space(self) -> Space:
-        """What may be chosen on a calibration split besides the score threshold."""
+        """Search space of the settings tuned on a calibration split besides the score threshold."""
         return {"nms_sigma": Range(0.05, 1.0, log=True)}
 
     def variants(self, frame: Frame, changes: Sequence[Mapping[str, Any]]) -> Iterator[Catalog]:
-        """Yield the catalogue under each of several changes of settings.
+        """Yield the catalogue of a frame for each of several changes of the settings.
 
-        The network looks at the frame once for all changes that leave it as it is.
+        The network runs once for all changes that do not affect its output.
         """
         background = estimate_background(frame)
         seen: dict[str, tuple[RawSources, Calibration]] = {}
@@ -178,7 +178,7 @@ class NeuralDetector:
 
 
 def _on_good(frame: Frame, found: Catalog) -> Catalog:
-    """Return the points on usable pixels, and all streaks."""
+    """Select the points on usable pixels, and all streaks."""
     on_good = ~frame.bad[
         np.rint(found["y"]).astype(int).clip(0, frame.shape[0] - 1),
         np.rint(found["x"]).astype(int).clip(0, frame.shape[1] - 1),
@@ -189,7 +189,7 @@ def _on_good(frame: Frame, found: Catalog) -> Catalog:
 def _measure(
     frame: Frame, background: Background, found: Catalog, calibration: Calibration
 ) -> Catalog:
-    """Return the detections on usable pixels, with refined positions and aperture fluxes."""
+    """Refine the positions of the detections on usable pixels and measure their aperture fluxes."""
     found = forced_photometry(frame, _on_good(frame, found), background=background)
     found = _refine_positions(frame, background, found, calibration)
     mag = found["aper_mag"] if frame.zero_point is not None else np.full(len(found), np.nan)
@@ -242,10 +242,10 @@ def assemble(raw: RawSources, calibration: Calibration, settings: NeuralSettings
 
 
 def _bf16(device: torch.device) -> bool:
-    """Whether bf16 pays on this device: on a CPU only with instructions for it."""
+    """Return True if bf16 is faster on this device: on a CPU only with instructions for it."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    ask = getattr(torch.cpu, "get_capabilities", None)  # not in every torch that is supported
+    ask = getattr(torch.cpu, "get_capabilities", None)  # missing in older versions of torch
     capability: Mapping[str, Any] = {} if ask is None else ask()
     return bool(capability.get("avx512_bf16") or capability.get("amx_bf16"))
 

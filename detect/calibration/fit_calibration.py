@@ -45,7 +45,7 @@ __all__ = [
     "match_to_truth",
 ]
 
-#: Calibration frames come from a stream of seeds of their own.
+#: Stream of seeds of the calibration frames.
 _CALIBRATION_STREAM: Final = 2
 #: A galaxy that training ignores for its width counts as a truth from this S/N on.
 _GALAXY_SNR: Final = 5.0
@@ -56,10 +56,10 @@ _FRAME_PX: Final = 384
 _STREAK_PX: Final = 5.0
 #: Frames in one round of all families, each with a frame of the mixture.
 _ROUND: Final = 2 * len(FAMILIES)
-#: Fewest deviations for a fit of their model, and the number of groups.
+#: Minimum number of deviations for a fit of their model, and the number of groups.
 _FEW_DEVIATIONS: Final = 400
 _GROUPS: Final = 12
-#: Fewest right, and wrong, streaks for a calibration of their scores.
+#: Minimum number of right, and of wrong, streaks for a calibration of their scores.
 _FEW_STREAKS: Final = 15
 
 Floats = npt.NDArray[np.float64]
@@ -120,15 +120,15 @@ def fit_calibration(
     Parameters
     ----------
     network : Network
-        Folded, on the CPU.
+        A folded network on the CPU.
     frames : iterable of KnownFrame
-        With truth that has ``snr``. The points of every kind of frame have the same
-        weight in all.
+        Frames whose truth has ``snr``. The points of every kind of frame have the same
+        total weight.
     begin : Calibration, optional
         Calibration whose rescoring is kept. Without it three quarters of the frames
         train a new rescoring, if they have enough proposals, and the rest calibrate.
     seed : int
-        Of the training of the rescoring.
+        Seed of the training of the rescoring.
 
     Raises
     ------
@@ -174,14 +174,14 @@ def _match_frame(network: Network, known: KnownFrame) -> _MatchedFrame:
         bf16=False,
     )
     kept, logit = suppress(raw.xy, raw.logit)
-    usable = known.frame.usable_at(*raw.xy[kept].T)  # the detector drops the others too
+    usable = known.frame.usable_at(*raw.xy[kept].T)  # the detector also drops the others
     kept, logit = kept[usable], logit[usable]
     xy, truth = raw.xy[kept], known.truth
     points = truth.select(~truth.is_streak)
     ignored = points["ignore"] if "ignore" in points else np.zeros(len(points), dtype=bool)
     counted = (points["snr"] >= FAINT_SNR) & ~ignored
     if "radius" in points:
-        # Training ignores extended galaxies; a bright one is a source here.
+        # Training ignores extended galaxies; here a bright one is a source.
         counted |= (points["radius"] > 0) & (points["snr"] >= _GALAXY_SNR)
     counted &= ~known.frame.masked_at(points["x"], points["y"])
     hit, counts = match_to_truth(xy, points.xy, counted)
@@ -334,7 +334,7 @@ def match_to_truth(
         Detections in order of falling score. A match then does not depend on detections
         of lower score.
     truth_xy : ndarray of float64, shape (n, 2)
-        Truths.
+        Positions of the truths [px].
     counted : ndarray of bool, shape (n,)
         Mask of the truths that count.
     """
@@ -360,16 +360,16 @@ def fit_points(logits: Floats, right: Bools, weights: Floats | None = None) -> C
     Parameters
     ----------
     logits : ndarray of float64, shape (k,)
-        After soft-NMS.
+        Logits after soft-NMS.
     right : ndarray of bool, shape (k,)
-        True for right ones.
+        True for right detections.
     weights : ndarray of float64, shape (k,), optional
-        Weight of each; default equal weights.
+        Weight of each detection; default equal weights.
 
     Raises
     ------
     BadInputError
-        If all are right or all wrong, or a higher logit does not mean right more often.
+        If all detections are right or all are wrong, or if the fitted slope is not positive.
 
     Notes
     -----
@@ -402,11 +402,11 @@ def export_weights(checkpoint: Path, target: Path, per_kind: int = 48) -> Calibr
     Parameters
     ----------
     checkpoint : Path
-        Of `skyduel.detect.training.train.train`.
+        Checkpoint of `skyduel.detect.training.train.train`.
     target : Path
         The weights file to write.
     per_kind : int
-        Calibration frames of each kind; see `calibration_frames`.
+        Number of calibration frames of each kind; see `calibration_frames`.
 
     Returns
     -------

@@ -17,14 +17,14 @@ __all__ = ["ENOUGH", "fit_rescoring"]
 
 Floats = npt.NDArray[np.float64]
 
-#: With fewer proposals than this there is nothing to be learned beyond Platt's two numbers.
+#: Minimum number of proposals for a fit; with fewer only Platt's two parameters are fitted.
 ENOUGH: Final = 20_000
 _HIDDEN: Final = (24, 24)
 _BATCH: Final = 2048
 _EPOCHS: Final = 30
 _RATE: Final = 5e-3
 _DECAY: Final = 0.03
-#: Decimals that travel with the weights.
+#: Number of decimals stored in the weights file.
 _DECIMALS: Final = 6
 
 
@@ -35,24 +35,25 @@ def fit_rescoring(
     weights: Floats,
     seed: int = 0,
 ) -> Rescoring:
-    """Return the perceptron whose logits foretell best which proposals are right.
+    """Fit the perceptron whose logits best predict whether a proposal is right.
 
     Parameters
     ----------
     logits : ndarray of float64, shape (k,)
-        The network's, after soft-NMS.
+        Logits of the network after soft-NMS.
     context_features : ndarray, shape (k, 15)
-        Of `skyduel.detect.inference.context_features.measure_context_features`.
+        Features from `skyduel.detect.inference.context_features.measure_context_features`.
     right : ndarray of bool, shape (k,)
-        Whether each was a source.
+        True for proposals that are sources.
     weights : ndarray of float64, shape (k,)
-        How much each counts.
+        Weight of each proposal.
     seed : int
-        Of first weights and batches.
+        Seed of the initial weights and the batches.
 
     Notes
     -----
-    Cross-entropy, AdamW, one cycle of the rate. It begins as the identity: the network's logit.
+    Cross-entropy, AdamW, one-cycle learning rate. The initial perceptron returns the network's
+    logit.
     """
     raw = np.arcsinh(np.column_stack([logits, context_features]))
     mean, scale = raw.mean(axis=0), np.maximum(raw.std(axis=0), 1e-3)
@@ -62,7 +63,7 @@ def fit_rescoring(
     inputs = torch.from_numpy(blank.inputs(logits, context_features)).float()
     own, wanted = torch.from_numpy(logits).float(), torch.from_numpy(right).float()
     weight = torch.from_numpy(weights / weights.mean()).float()
-    # No global seed is touched: a training that goes on around this must not notice it.
+    # The global seed is not changed: this may run during a training.
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)
         wide = (inputs.shape[1], *_HIDDEN, 1)
@@ -93,6 +94,6 @@ def fit_rescoring(
 
 
 def _rows(layer: nn.Linear) -> tuple[tuple[float, ...], ...]:
-    """Return the layer's rows of weights, the bias last."""
+    """Return the rows of a layer's weights, each with the bias last."""
     table = torch.cat([layer.weight, layer.bias[:, None]], dim=1).detach().double().numpy()
     return tuple(tuple(row) for row in np.round(table, _DECIMALS).tolist())

@@ -1,4 +1,4 @@
-"""Positions of bright points from the light itself: the network finds, the pixels place."""
+"""Refine the positions of bright points with windowed centroids."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ __all__ = ["refine_points", "window_sigma"]
 
 Floats = npt.NDArray[np.float64]
 
-#: Below this aperture S/N the network places a source as well as its pixels do.
+#: Below this aperture S/N positions from the network are as precise as centroids.
 _BRIGHT: Final = 16.0
-#: A window that walks farther than this has gone to a neighbour [px].
+#: A centroid that moves farther than this has gone to a neighbour [px].
 _FARTHEST_PX: Final = 0.5
-#: A common shift counts from so many sources, this length [px] and this many errors on.
+#: Minimum number of sources, length [px] and length in standard errors of a significant shift.
 _SHIFT_SOURCES: Final = 8
 _SHIFT_PX: Final = 0.04
 _SHIFT_ERRORS: Final = 2.5
-#: Error of a median over that of a mean, for a Gaussian.
+#: Standard error of a median over that of a mean, for a Gaussian.
 _MEDIAN_ERROR: Final = 1.2533
 
 
 def window_sigma(frame: Frame) -> float:
-    """Return σ [px] of the Gaussian window under which centroids are taken: the profile's."""
+    """Return σ [px] of the Gaussian window for centroids, which is that of the PSF."""
     fwhm = UNKNOWN_FWHM_APERTURE_PX if frame.fwhm is None else float(frame.fwhm)
     return fwhm * float(gaussian_fwhm_to_sigma)
 
 
 def refine_points(frame: Frame, background: Background, xy: Floats, snr: Floats) -> Floats:
-    """Return positions with those of bright points from their windowed centroid.
+    """Replace the positions of bright points with their windowed centroids.
 
     Parameters
     ----------
     frame : Frame
         The frame on which the points were found.
     background : Background
-        Of the frame.
+        Background and noise of the frame.
     xy : ndarray of float64, shape (n, 2)
         Positions of points [px], 0-based, integer at the pixel's centre.
     snr : ndarray of float64, shape (n,)
@@ -52,23 +52,23 @@ def refine_points(frame: Frame, background: Background, xy: Floats, snr: Floats)
     Returns
     -------
     ndarray of float64, shape (n, 2)
-        A copy; rows of faint points, and those whose window is masked, cut or walks
-        off, are as they were.
+        A copy. The rows of faint points, and of points whose window is masked, cut or
+        moves too far, are unchanged.
 
     Notes
     -----
     The windowed centroid of SExtractor (its XWIN, YWIN) with a Gaussian of the frame's
-    FWHM is several times more precise than the network's cells on bright stars. But it
-    is a centroid: under coma or drift it lies off the star's place, all over the frame
-    in one direction. The network has learned the place; so a shift common to the
-    frame's bright points, where it is significant, is taken off again.
+    FWHM is several times more precise than the network's positions on bright stars. With
+    coma or drift, however, the centroid is offset from the true position, in the same
+    direction over the whole frame. The network is trained on true positions, so a
+    significant shift common to the bright points of the frame is subtracted.
     """
     out = np.array(xy, dtype=np.float64)
     rows = np.flatnonzero(snr > _BRIGHT)
     if rows.size == 0:
         return out
     x, y = np.ascontiguousarray(out[rows, 0]), np.ascontiguousarray(out[rows, 1])
-    # SEP asks for writable memory, and a frame's is read-only.
+    # SEP requires writable memory, and that of a frame is read-only.
     mask = frame.bad.copy() if frame.bad.any() else None
     wx, wy, flags = sep.winpos(frame.data - background.level, x, y, window_sigma(frame), mask=mask)
     shift = np.stack([wx - x, wy - y], axis=1)
@@ -80,7 +80,7 @@ def refine_points(frame: Frame, background: Background, xy: Floats, snr: Floats)
 
 
 def _common(shift: Floats) -> Floats:
-    """Return the shift [px] common to all, zero unless it is significant; shape (2,)."""
+    """Return the shift [px] common to all points, zero unless significant; shape (2,)."""
     if len(shift) < _SHIFT_SOURCES:
         return np.zeros(2)
     middle = np.median(shift, axis=0)

@@ -1,8 +1,8 @@
-"""Features of each proposal measured with the PSF of the frame itself.
+"""Measure features of each proposal with the PSF of its frame.
 
-The network sees some hundred pixels around a source and does not know the frame's
-profile beyond them. The frame does: its bright stars show it. So each proposal is measured
-once more, with that profile, and `skyduel.detect.model.score_model.Rescoring` weighs both.
+The network sees some hundred pixels around a source, which do not determine the PSF of the
+frame. The bright stars of the frame do. Each proposal is therefore measured again with that
+PSF, and `skyduel.detect.model.score_model.Rescoring` combines both.
 """
 
 from __future__ import annotations
@@ -27,30 +27,31 @@ __all__ = ["measure_context_features", "measure_profile", "width_and_snr"]
 Floats = npt.NDArray[np.float64]
 Stamps = npt.NDArray[np.float32]
 
-#: Half the side of the square that is looked at, and of the long bars [px].
+#: Half width of the square stamps, and half length of the bars [px].
 _HALF: Final = 5
 _BAR: Final = 24
 _CORE_PX: Final = 3.0
-#: Between squares that are shifted side by side: a spline feels its neighbour's neighbours, by a
-#: factor of 0.27 less with every pixel.
+#: Gap between stamps that are shifted together [px]: the influence of a pixel on a cubic spline
+#: falls by a factor of 0.27 per pixel.
 _GAP: Final = 8
-#: Positions within a pixel are told apart in steps of 1/4 px.
+#: Number of sub-pixel phases per axis: steps of 1/4 px.
 _PHASES: Final = 4
-#: A proposal this sure is a source, as far as profile and crowding go.
+#: Proposals above this logit count as sources for the PSF and the crowding.
 _SURE_LOGIT: Final = 3.0
-#: The profile is measured from stars of S/N 25, or else 12, if there are so many, and their
-#: S/N, squared, sum up to this; from no more than so many.
+#: The PSF is measured from stars of S/N 25, or 12 if there are too few: at least `_FEWEST` stars
+#: whose squared S/N sum to at least `_SUMMED`; at most `_MOST` stars, below S/N `_BRIGHTEST`.
 _FAINTEST: Final = (25.0, 12.0)
 _BRIGHTEST: Final = 3000.0
 _FEWEST, _MOST = 5, 300
 _SUMMED: Final = 3000.0
-#: Without: the widths [px] that are tried on so many of the surest.
+#: Without enough stars: the widths [px] that are tried, and the number of proposals of highest
+#: logit they are tried on.
 _WIDTHS: Final = (0.45, 0.55, 0.7, 0.85, 1.05, 1.3, 1.6, 2.0, 2.5, 3.0)
 _SUREST: Final = 50
 _NARROW_SIGMA_PX: Final = 0.45
 _FARTHEST_PX: Final = 12.0
 _NEIGHBOURS: Final = 8
-#: Rows of the frame, and proposals, that are at hand at a time; bounds memory.
+#: Number of rows of the frame, and of proposals, processed at a time; bounds memory.
 _BAND: Final = 256
 _AT_ONCE: Final = 4096
 _GRID: Final = np.arange(-_HALF, _HALF + 1)
@@ -60,23 +61,23 @@ _R: Final = np.hypot(*np.meshgrid(_GRID, _GRID))
 def measure_context_features(
     frame: Frame, background: Background, xy: Floats, logit: Floats
 ) -> npt.NDArray[np.float32]:
-    """Return what the frame says of each proposal.
+    """Measure the context features of each proposal.
 
     Parameters
     ----------
     frame : Frame
-        On which they were found.
+        The frame on which the proposals were found.
     background : Background
-        Its sky and noise.
+        Background and noise of the frame.
     xy : ndarray of float64, shape (k, 2)
         Positions [px], 0-based, integer at the pixel's centre, on the frame.
     logit : ndarray of float64, shape (k,)
-        How sure the network is of each.
+        Logit of the network for each proposal.
 
     Returns
     -------
     ndarray of float32, shape (k, 15)
-        Columns as in `CONTEXT_FEATURES`. Masked pixels take no part.
+        Columns as in `CONTEXT_FEATURES`. Masked pixels are excluded.
     """
     out = np.zeros((len(xy), len(CONTEXT_FEATURES)), dtype=np.float32)
     if len(xy) == 0:
@@ -98,7 +99,7 @@ def measure_context_features(
 
 
 def width_and_snr(features: npt.NDArray[np.floating]) -> tuple[Floats, Floats]:
-    """Return the profile's σ [px] and the S/N under it, in each row of features, each (k,)."""
+    """Return σ of the PSF [px] and the matched-filter S/N from rows of features, each (k,)."""
     area = np.exp(features[:, CONTEXT_FEATURES.index("area")].astype(np.float64))
     return np.sqrt(area / (4 * np.pi)), features[:, CONTEXT_FEATURES.index("matched")].astype(
         np.float64
@@ -106,11 +107,11 @@ def width_and_snr(features: npt.NDArray[np.floating]) -> tuple[Floats, Floats]:
 
 
 def measure_profile(frame: Frame, background: Background, xy: Floats, logit: Floats) -> Stamps:
-    """Return the frame's point-spread function, shape (11, 11), its sum 1.
+    """Measure the point-spread function of a frame, shape (11, 11), normalised to a sum of 1.
 
-    The median of the sure, bright, unmasked sources, each shifted to the middle and scaled.
-    Where too few are bright, a Gaussian: of the frame's FWHM, or where none is stated of
-    the width under which the surest sources have the highest S/N.
+    The median of the bright unmasked sources of high logit, each centred and scaled. If too
+    few are bright, a Gaussian with the frame's FWHM, or, if the frame states none, with the
+    width that gives the sources of highest logit the highest S/N.
     """
     rows = np.flatnonzero(logit > _SURE_LOGIT)
     stamps, usable, rows = _some_stamps(frame, background, xy, rows)
@@ -129,13 +130,13 @@ def measure_profile(frame: Frame, background: Background, xy: Floats, logit: Flo
     middle = np.median(centred / snr[best][:, None, None], axis=0)
     middle[_R > _HALF] = 0
     total = float(middle.sum())
-    if total <= 0:  # a sky taken off too high leaves stars in holes
+    if total <= 0:  # an overestimated background makes the stars negative
         return _gaussian(_width(frame, background, xy, logit))
     return np.asarray(middle / total, dtype=np.float32)
 
 
 def _width(frame: Frame, background: Background, xy: Floats, logit: Floats) -> float:
-    """Return σ [px]: as stated, or that which suits the surest sources best."""
+    """Return σ [px] of the frame's FWHM, or the best width for the sources of highest logit."""
     if frame.fwhm is not None or len(xy) == 0:
         return window_sigma(frame)
     rows = np.argsort(-logit, kind="stable")[:_SUREST]
@@ -145,7 +146,7 @@ def _width(frame: Frame, background: Background, xy: Floats, logit: Floats) -> f
     for bank in (_phases(_gaussian(sigma))[which] for sigma in _WIDTHS):
         matched = np.einsum("kij,kij->k", stamps, bank)
         matched /= np.sqrt(np.einsum("kij,kij->k", bank, bank))
-        # In the logarithm, lest the brightest decides alone.
+        # In the logarithm, so that the brightest source does not dominate.
         summed.append(np.log1p(np.maximum(matched, 0)).sum())
     return float(_WIDTHS[int(np.argmax(summed))])
 
@@ -153,7 +154,7 @@ def _width(frame: Frame, background: Background, xy: Floats, logit: Floats) -> f
 def _some_stamps(
     frame: Frame, background: Background, xy: Floats, rows: npt.NDArray[np.intp]
 ) -> tuple[Stamps, npt.NDArray[np.bool_], npt.NDArray[np.intp]]:
-    """Return the squares around some of the sources, their usable pixels, and which they are."""
+    """Return stamps of a subset of the sources, masks of their usable pixels, and their rows."""
     rows = rows[:: 1 + rows.size // (8 * _MOST)]
     places = xy[rows]
     parts = []
@@ -173,7 +174,7 @@ def _gaussian(sigma: float) -> Stamps:
 
 
 def _noise_area(profile: Stamps) -> float:
-    """Return the noise-equivalent area [px]; 4π·σ² of a Gaussian."""
+    """Return the noise-equivalent area [px²]; 4π·σ² for a Gaussian."""
     return float(1 / np.sum(profile.astype(np.float64) ** 2))
 
 
@@ -186,9 +187,9 @@ def _phases(profile: Stamps) -> Stamps:
 
 
 def _shifted(stamps: Stamps, xy: Floats) -> Floats:
-    """Return squares (k, 11, 11), each moved by its x, y [px]: cubic splines, all in one call.
+    """Shift stamps (k, 11, 11), each by its x, y [px], with cubic splines in one call.
 
-    What moves in is what the edge shows.
+    Pixels beyond the edge have the value of the nearest edge pixel.
     """
     n, side, _ = stamps.shape
     wide = np.pad(stamps, ((0, 0), (_GAP, _GAP), (_GAP, _GAP)), mode="edge")
@@ -203,14 +204,14 @@ def _shifted(stamps: Stamps, xy: Floats) -> Floats:
 
 
 def _phase(xy: Floats) -> npt.NDArray[np.intp]:
-    """Return which of `_phases` each position has."""
+    """Return the index into `_phases` of each position."""
     part = ((xy - np.rint(xy) + 0.5) * _PHASES).astype(np.intp).clip(0, _PHASES - 1)
     return np.asarray(part[:, 1] * _PHASES + part[:, 0])
 
 
 @dataclass(frozen=True)
 class _Pixels:
-    """Rows of a frame in units of the noise, and which pixels may be used, with a wide rim.
+    """Rows of a frame in units of the noise, and a mask of usable pixels, with a wide margin.
 
     Unusable pixels, and those beyond the frame, are 0. Row ``first`` of the frame is row ``_BAR``.
     """
@@ -220,12 +221,12 @@ class _Pixels:
     first: int
 
     def stamps(self, xy: Floats) -> tuple[Stamps, npt.NDArray[np.bool_]]:
-        """Return the squares around positions, and their usable pixels, each (k, 11, 11)."""
+        """Return the stamps around positions, and masks of usable pixels, each (k, 11, 11)."""
         rim, side = _BAR - _HALF, 2 * _HALF + 1
         return self._cut(xy, rim, rim, (side, side))
 
     def bars(self, xy: Floats, axis: int) -> tuple[Stamps, npt.NDArray[np.bool_]]:
-        """Return the bars along rows (1) or columns (0), and their usable pixels, (k, 49)."""
+        """Return the bars along rows (1) or columns (0), and masks of usable pixels, (k, 49)."""
         side = 2 * _BAR + 1
         cut = self._cut(xy, 0, _BAR, (side, 1)) if axis == 0 else self._cut(xy, _BAR, 0, (1, side))
         return cut[0].reshape(-1, side), cut[1].reshape(-1, side)
@@ -242,14 +243,14 @@ class _Pixels:
 
 
 class _Band(NamedTuple):
-    """Rows of a frame from ``y0`` on, and the numbers of the positions on them, in groups."""
+    """Rows of a frame from ``y0`` on, and the indices of the positions on them, in groups."""
 
     y0: int
     groups: list[npt.NDArray[np.intp]]
 
 
 def _bands(ny: int, xy: Floats) -> list[_Band]:
-    """Return the positions on a frame of ``ny`` rows by band; bands without any are left out."""
+    """Group the positions on a frame of ``ny`` rows by band; empty bands are left out."""
     middle = np.rint(xy[:, 1]).astype(np.intp)
     order = np.argsort(middle, kind="stable")
     bands = []
@@ -262,7 +263,7 @@ def _bands(ny: int, xy: Floats) -> list[_Band]:
 
 
 def _pixels(frame: Frame, background: Background, y0: int) -> _Pixels:
-    """Return the pixels of a band and around it."""
+    """Return the pixels of a band with its margin."""
     ny = frame.shape[0]
     y1 = min(ny, y0 + _BAND)
     top, bottom = max(0, y0 - _BAR), min(ny, y1 + _BAR)
@@ -275,7 +276,7 @@ def _pixels(frame: Frame, background: Background, y0: int) -> _Pixels:
 
 
 def _around(pixels: _Pixels, xy: Floats, banks: list[Stamps]) -> Stamps:
-    """Return the first eleven columns of some proposals."""
+    """Measure the first eleven features of proposals in one band."""
     stamps, usable = pixels.stamps(xy)
     which = _phase(xy)
     matched = []
@@ -306,7 +307,7 @@ def _around(pixels: _Pixels, xy: Floats, banks: list[Stamps]) -> Stamps:
 
 
 def _neighbours(xy: Floats, logit: Floats) -> npt.NDArray[np.float32]:
-    """Return the distance of the nearest surer proposal and how much surer it is, (k, 2)."""
+    """Return distance and logit difference of the nearest proposal of higher logit, (k, 2)."""
     out = np.tile(np.array([_FARTHEST_PX, 0.0]), (len(xy), 1))
     near = KDTree(xy).query(
         xy,
@@ -315,7 +316,7 @@ def _neighbours(xy: Floats, logit: Floats) -> npt.NDArray[np.float32]:
         workers=torch.get_num_threads(),
     )
     distance, index = np.asarray(near[0]), np.asarray(near[1])
-    # What is too far has an index one past the end: surer than nobody.
+    # A neighbour that is too far has an index one past the end, where the logit is lowest.
     more = np.append(logit, -np.inf)[index] - logit[:, None]
     more[~(more > 0)] = -np.inf
     column = np.argmax(more > 0, axis=1)

@@ -1,4 +1,4 @@
-"""Keeping the memory that one frame's maps leave behind for the next one's."""
+"""Reuse the memory of one frame's maps for the next frame."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _M_MMAP_THRESHOLD: Final = -3
 
 @cache
 def keep_freed_memory() -> bool:
-    """Ask the allocator not to give freed maps back to the system; returns whether it will.
+    """Set the allocator to keep freed memory; return True if it does.
 
-    By default glibc maps every block above 32 MiB afresh, and the system clears
-    its pages: on a 2048² frame that was a third of the time. Only where the C
-    library is glibc; elsewhere nothing happens.
+    By default glibc maps every block above 32 MiB anew, and the system clears
+    its pages: on a 2048² frame that took a third of the time. Without glibc
+    this has no effect.
     """
     libc = _glibc()
     if libc is None:
@@ -31,10 +31,10 @@ def keep_freed_memory() -> bool:
 
 
 def give_freed_memory_back() -> bool:
-    """Give what is free back to the system now; returns whether anything was.
+    """Return free memory to the system now; return True if any was returned.
 
-    Kept memory falls into pieces that the next tile's maps do not fit, so that a frame of
-    36 tiles took 1.4 GiB more than one of them needs.
+    Kept memory fragments, so that the maps of the next tile do not fit: a frame of
+    36 tiles took 1.4 GiB more than one tile needs.
     """
     libc = _glibc()
     return libc is not None and bool(libc.malloc_trim(0))

@@ -1,4 +1,4 @@
-"""Soft-NMS: of proposals that lie on each other, the fainter ones lose confidence."""
+"""Soft-NMS: lower the scores of proposals that overlap one of higher score."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ __all__ = ["DEFAULT_SIGMA", "suppress"]
 
 #: Width of the Gaussian of soft-NMS, in IoU; scores are calibrated at this value.
 DEFAULT_SIGMA: Final = 0.25
-#: Side of the square around a source whose overlap soft-NMS punishes [px]. With 4 px and
+#: Side of the square around a source whose overlap soft-NMS penalises [px]. With 4 px and
 #: σ = 0.25, two sources 1 px apart (IoU 0.6) leave the fainter a quarter of its score, 2 px
 #: apart (IoU 1/3) two thirds, 4 px apart all of it.
 _BOX_PX: Final = 4.0
-#: What falls below this probability is dropped.
+#: Sources that fall below this probability are dropped.
 _LOWEST: Final = 1e-3
 
 
 def suppress(
     xy: npt.NDArray[np.float64], logits: npt.NDArray[np.float64], sigma: float = DEFAULT_SIGMA
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
-    """Return the indices of the sources kept by Gaussian soft-NMS, by falling score, and logits.
+    """Apply Gaussian soft-NMS; return indices of the kept sources, by falling score, and logits.
 
     Parameters
     ----------
     xy : ndarray of float64, shape (k, 2)
         Positions [px].
     logits : ndarray of float64, shape (k,)
-        Of each being a source; what decays is its probability.
+        Logit of each source; soft-NMS lowers the corresponding probability.
     sigma : float
         Width of the Gaussian, in IoU of 4 px squares.
 
@@ -44,7 +44,7 @@ def suppress(
     """
     if len(logits) == 0:
         return np.zeros(0, dtype=np.intp), logits
-    # Positions relative to a corner: float32 holds 1/256 px up to 65k px, and no further.
+    # Positions relative to a corner: float32 resolves 1/256 px only up to 65k px.
     corner = np.floor(xy.min(axis=0))
     kept, decayed = soft_nms(
         source_boxes(torch.from_numpy(xy - corner), _BOX_PX).float(),
@@ -53,6 +53,6 @@ def suppress(
         score_threshold=_LOWEST,
     )
     order = kept.numpy().astype(np.intp)
-    # An undisturbed score comes back rounded to float32; its own logit is exact.
+    # A score that did not change is rounded to float32; its input logit is exact.
     changed = logit(np.clip(decayed.double().numpy(), _LOWEST, 1 - 1e-12))
     return order, np.minimum(changed, logits[order])

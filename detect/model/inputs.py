@@ -36,7 +36,7 @@ def frame_channels(
 
     With z = (data − background) / RMS from the mesh estimate SEP uses:
     ``linear`` is z clipped to [−6, 12] / 4, for faint sources; ``asinh`` is
-    asinh(z) / 4, which resolves bright ones; ``smooth`` is the S/N map of
+    asinh(z) / 4, for bright sources; ``smooth`` is the S/N map of
     a Gaussian of σ = 1 px, clipped likewise; ``unusable`` is 1 on masked and ½
     on saturated pixels. Masked pixels have z = 0.
 
@@ -45,7 +45,7 @@ def frame_channels(
     frame : Frame
         Any frame with a usable pixel.
     background : Background
-        Of the frame.
+        Background and noise of the frame.
     box : (y0, y1, x0, x1), optional
         Part of the frame [px], half-open; default the whole frame. The channels of a
         part equal that part of the whole frame's.
@@ -61,7 +61,7 @@ def frame_channels(
         rows = row, min(row + _BAND, y1)
         _fill(frame, background, (*rows, x0, x1), out[:, rows[0] - y0 : rows[1] - y0])
 
-    # Bands stay in the cache from the first pass to the last.
+    # Bands stay in the cache through all passes.
     each_in_threads(fill, range(y0, y1, _BAND))
     return out
 
@@ -98,7 +98,7 @@ def _fill(
 
 
 def _gaussian(z: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float32]:
-    """Return z smoothed along an axis by a Gaussian, rescaled to units of the noise."""
+    """Smooth z along an axis with a Gaussian, and rescale it to units of the noise."""
     n = z.shape[axis] - 2 * _REACH_PX
     parts = [np.moveaxis(z, axis, 0)[i : i + n] for i in range(2 * _REACH_PX + 1)]
     out = parts[_REACH_PX] * KERNEL[_REACH_PX]

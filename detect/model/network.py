@@ -60,7 +60,7 @@ DENSE_CHANNELS: Final = (
 class NetworkSettings(BaseModel):
     """Shape of the network; stored with the weights.
 
-    Files written before there was a choice of backbone have the settings of the ResNet among
+    In files of versions without a choice of backbone, the settings of the ResNet are among
     those of the network. They are read as ``backbone``.
     """
 
@@ -78,7 +78,7 @@ class NetworkSettings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _nest_backbone(cls, given: Any) -> Any:
-        """Move settings of the ResNet from the network's own, where older files have them."""
+        """Move the settings of the ResNet in older files from the network to ``backbone``."""
         own = {"stem", "blocks", "planes"}
         if not isinstance(given, Mapping) or "backbone" in given or not own & set(given):
             return given
@@ -88,7 +88,7 @@ class NetworkSettings(BaseModel):
     @field_validator("backbone", mode="before")
     @classmethod
     def _choose_backbone(cls, given: Any) -> Any:
-        """Build the settings of the backbone that a name, or a mapping with a name, chooses."""
+        """Build the settings of the backbone from a name, or from a mapping with a name."""
         return backbone_settings(given) if isinstance(given, (str, Mapping)) else given
 
 
@@ -186,7 +186,7 @@ class Network(nn.Module):
 
     @property
     def folded(self) -> bool:
-        """Whether `fold` was called."""
+        """True after `fold`."""
         return bool(self.smooth.folded)
 
     def fold(self) -> Network:
@@ -207,9 +207,8 @@ def cell_centres(ny: int, nx: int, device: torch.device | str = "cpu") -> tuple[
 def current_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return a network's state with the parameter names of this version.
 
-    Files written before there was a choice of backbone have its parameters beside those of
-    the pyramid: ``stem.*`` and ``stages.*`` instead of ``backbone.stem.*`` and
-    ``backbone.stages.*``.
+    In files of versions without a choice of backbone, its parameters are named ``stem.*`` and
+    ``stages.*`` instead of ``backbone.stem.*`` and ``backbone.stages.*``.
     """
     old = ("stem.", "stages.")
     return {f"backbone.{k}" if k.startswith(old) else k: v for k, v in state.items()}

@@ -2,7 +2,7 @@
 
 Blocks of the backbone are removed where the loss grows least. The 3×3 convolution over the
 pyramid's map may become a 1×1 convolution fitted to its output. The proposal head keeps the
-channels that reproduce its maps best. A pruned network is the start of a training, not its end.
+channels that reproduce its maps best. A pruned network must be trained further.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from skyduel.detect.model.network import DENSE_CHANNELS, Network, NetworkSetting
 
 __all__ = ["prune"]
 
-#: Cells with a presence logit above this have weight 1 in the fits; there are few.
+#: Cells with a presence logit above this, of which there are few, have weight 1 in the fits.
 _LOGIT: Final = -4.0
 #: Weight of the other cells.
 _EMPTY: Final = 0.05
-#: Ridge of the fits, as a share of the mean variance.
+#: Ridge penalty of the fits, as a fraction of the mean variance.
 _RIDGE: Final = 1e-4
 
 Loss = Callable[[Network], float]
@@ -39,15 +39,15 @@ def prune(
     Parameters
     ----------
     network : Network
-        Trained, not folded; it is not changed.
+        A trained network that is not folded; it is not changed.
     settings : NetworkSettings
-        The shape wanted: a backbone that the network's can be pruned to
+        Shape of the result: a backbone that the network's can be pruned to
         (`Backbone.prunable`), a narrower proposal head, ``smooth`` of 1; the rest
         unchanged.
     images : sequence of Tensor, each (n, 4, s, s)
-        Input channels of the frames to fit to.
+        Input channels of the frames used for the fits.
     loss : callable
-        Loss of a network, by which blocks are chosen.
+        Loss of a network, for the choice of the blocks.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def _copy(network: Network) -> Network:
 
 
 def _remove_blocks(network: Network, stages: Sequence[PrunableStage], loss: Loss) -> None:
-    """Remove blocks in place, one by one, each time the one whose removal costs least."""
+    """Remove blocks in place, each time the one whose removal raises the loss least."""
     while True:
         trials: list[tuple[float, int, int]] = []
         for i, (blocks, n_blocks) in enumerate(stages):
@@ -145,7 +145,7 @@ def _moments(pairs: Iterator[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Te
 
 
 def _fit_pointwise(network: Network, teacher: Network, images: Sequence[Tensor]) -> Conv:
-    """Return the 1×1 convolution that fits the output of the 3×3 convolution best."""
+    """Fit a 1×1 convolution to the output of the 3×3 convolution."""
 
     def pairs() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         for seen, weight, output in _layer_inputs(network, teacher, images):
@@ -159,7 +159,7 @@ def _fit_pointwise(network: Network, teacher: Network, images: Sequence[Tensor])
     weight = solution[:-1].T - solution[:-1].mean(dim=0)[:, None]
     conv.weight.copy_(weight[:, :, None, None])
     conv.bias.copy_(solution[-1])
-    # The gain with which standardisation leaves the weights unchanged.
+    # The gain at which standardisation does not change the weights.
     variance = weight.var(dim=1, correction=0) * weight.shape[1]
     conv.gain.copy_(torch.sqrt(variance + Conv.EPSILON))
     return conv

@@ -1,4 +1,4 @@
-"""From logits to probabilities."""
+"""Convert the network's logits to calibrated probabilities."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ __all__ = ["CONTEXT_FEATURES", "Calibration", "PositionErrorModel", "Rescoring",
 
 #: Features of a proposal, in order; in units of the noise unless stated otherwise.
 CONTEXT_FEATURES: Final = (
-    "matched",  # S/N under the frame's own profile
-    "narrow",  # S/N under a profile narrower than any star's
-    "wide",  # S/N under one twice as wide as the frame's
-    "residual",  # log of what the fitted profile leaves in the core, relative to its S/N
-    "centre",  # what it leaves on the central pixel, relative to its S/N
-    "highest",  # and at most, relative to its S/N
+    "matched",  # S/N with the PSF of the frame
+    "narrow",  # S/N with a profile narrower than any star
+    "wide",  # S/N with a profile twice as wide as the frame's PSF
+    "residual",  # log of the residual of the fitted PSF in the core, relative to its S/N
+    "centre",  # residual on the central pixel, relative to its S/N
+    "highest",  # highest residual, relative to its S/N
     "ring",  # mean of the surroundings
     "row", "column",  # mean along the row and the column, without the core
     "row_far", "column_far",  # the same farther out
-    "crowd",  # log10 of the sure sources per 10⁶ px
-    "area",  # noise-equivalent area of the profile, log of px
-    "nearest",  # distance [px] to the nearest surer of the eight nearest proposals, at most 12
-    "excess",  # how much surer that one is, at most 20
+    "crowd",  # log10 of the sources of high logit per 10⁶ px
+    "area",  # log of the noise-equivalent area of the PSF [px²]
+    "nearest",  # distance [px] to the nearest of the eight neighbours with higher logit, at most 12
+    "excess",  # difference of logit to that neighbour, at most 20
 )  # fmt: skip
 
 Floats = npt.NDArray[np.float64]
@@ -43,7 +43,7 @@ _FARTHEST: Final = 4.0
 
 @dataclass(frozen=True)
 class Rescoring:
-    """Small perceptron that corrects the network's logits by the context features.
+    """Small perceptron that corrects the network's logits with the context features.
 
     ``logit + W₃·tanh(W₂·tanh(W₁·u + b₁) + b₂) + b₃`` with ``u`` the standardised inverse
     hyperbolic sines of the logit and of the columns of `CONTEXT_FEATURES`.
@@ -51,9 +51,9 @@ class Rescoring:
     Attributes
     ----------
     mean, scale : tuple of float
-        That standardise the n inputs.
+        Mean and scale that standardise the n inputs.
     layers : tuple
-        Of each layer its rows of weights (the bias last).
+        The rows of weights (the bias last) of each layer.
     """
 
     mean: tuple[float, ...]
@@ -72,7 +72,7 @@ class Rescoring:
         return np.clip(u, -_FARTHEST, _FARTHEST)
 
     def __call__(self, logits: Floats, context_features: npt.NDArray[np.floating]) -> Floats:
-        """Return the logits that network and frame give together, shape (k,)."""
+        """Return the corrected logits, shape (k,)."""
         *hidden, last = self._arrays[2]
         u = self.inputs(logits, context_features)
         for layer in hidden:
@@ -86,7 +86,7 @@ class Rescoring:
         Raises
         ------
         KeyError, TypeError, ValueError
-            If the mapping is something else, or its shapes do not fit each other.
+            If the mapping has other keys or types, or its shapes do not match.
         """
         made = cls(
             mean=tuple(float(v) for v in given["mean"]),
@@ -108,10 +108,10 @@ class Rescoring:
 
 @dataclass(frozen=True)
 class PositionErrorModel:
-    """How well a position is known: the root of ``floor² + (gain·σ/(S/N))²``, per axis [px].
+    """Standard error of a position per axis [px]: the root of ``floor² + (gain·σ/(S/N))²``.
 
-    σ is the width of the profile [px]; ``gain`` is 1 for the best measurement of a lone
-    Gaussian star in white noise under a matched filter.
+    σ is the width of the PSF [px]; ``gain`` is 1 for the best measurement of an isolated
+    Gaussian star in white noise with a matched filter.
     """
 
     floor: float
@@ -128,14 +128,13 @@ class PositionErrorModel:
 class Calibration:
     """Maps the network's logits after soft-NMS to probabilities.
 
-    Of a point: ``score = 1 / (1 + exp(-(slope·logit + offset)))`` (Platt 1999), where
-    ``logit`` is the mean of proposal and RoI head, corrected by the context features
-    (`Rescoring`) where there is one. Of a streak: the same function of
-    ``streak`` · (`streak_features`, 1), or the mean probability of its cells where
-    ``streak`` is empty. ``network_position_error`` is the error of positions from the network,
-    ``centroid_error`` of
-    those from the pixels (`detect.inference.centroids`). All are fitted on simulated frames by the
-    scorer's rule of what is right.
+    For a point: ``score = 1 / (1 + exp(-(slope·logit + offset)))`` (Platt 1999), where
+    ``logit`` is the mean of proposal and RoI head, corrected with the context features
+    if there is a `Rescoring`. For a streak: the same function of
+    ``streak`` · (`streak_features`, 1), or the mean probability of its cells if
+    ``streak`` is empty. ``network_position_error`` is the error model of positions from the
+    network, ``centroid_error`` that of centroids (`skyduel.detect.inference.centroids`). All are
+    fitted on simulated frames with the matching rule of the scorer.
     """
 
     slope: float = 1.0
@@ -148,21 +147,22 @@ class Calibration:
     def score(
         self, logits: Floats, context_features: npt.NDArray[np.floating] | None = None
     ) -> Floats:
-        """Return the probability that each of these is a source, shape (k,).
+        """Return the probability that each detection is a source, shape (k,).
 
         Parameters
         ----------
         logits : ndarray of float64, shape (k,)
-            The network's, after soft-NMS.
+            Logits of the network after soft-NMS.
         context_features : ndarray, shape (k, 15), optional
-            Of `context_features.measure_context_features`; without it the network stands alone.
+            Features from `context_features.measure_context_features`; without them the network's
+            logits are not corrected.
         """
         if self.rescoring is not None and context_features is not None:
             logits = self.rescoring(logits, context_features)
         return np.asarray(expit(self.slope * logits + self.offset))
 
     def streak_score(self, mean_probability: Floats, length_px: Floats) -> Floats:
-        """Return the probability that each streak is one, of the shape given."""
+        """Return the probability that each streak is real, of the shape given."""
         if not self.streak:
             return mean_probability
         features = streak_features(mean_probability, length_px)
@@ -174,12 +174,12 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Calibration:
-        """Return the calibration of `as_dict`, or of older weights, which have fewer numbers.
+        """Build a calibration from the mapping of `as_dict`, or of older weights with fewer keys.
 
         Raises
         ------
         KeyError, TypeError, ValueError
-            If the mapping is something else.
+            If the mapping has other keys or types.
         """
         return cls(
             slope=float(given["slope"]),
@@ -194,7 +194,7 @@ class Calibration:
 def _given(
     given: Mapping[str, Any], name: str, make: Callable[[Mapping[str, Any]], _Part]
 ) -> _Part | None:
-    """Return a part of a calibration, None where the weights are older than it."""
+    """Return a part of a calibration, or None if the weights are older than that part."""
     return None if given.get(name) is None else make(given[name])
 
 

@@ -1,4 +1,4 @@
-"""Work shared among the threads that torch may use."""
+"""Share work among torch's threads."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ T = TypeVar("T")
 
 
 def each_in_threads(call: Callable[[T], None], items: Sequence[T]) -> None:
-    """Call with each item, by as many threads as torch may use; numpy's loops let others run."""
+    """Call a function with each item in parallel threads, as many as torch may use.
+
+    This is parallel because numpy's loops release the GIL.
+    """
     if torch.get_num_threads() == 1 or len(items) == 1:
         for item in items:
             call(item)
         return
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
         for _ in threads.map(call, items):
-            pass  # what a call raised is raised here
+            pass  # exceptions of the calls are raised here

@@ -1,4 +1,4 @@
-"""Weights files: safetensors with tensors and text, never code."""
+"""Read and write weights files: safetensors with tensors and text, never code."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def save_weights(
     Parameters
     ----------
     path : Path
-        File to write. It is replaced as a whole or not at all.
+        File to write. It is replaced atomically.
     tensors : mapping of str to Tensor
         State of a `Network`.
     settings : NetworkSettings

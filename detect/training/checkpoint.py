@@ -1,4 +1,4 @@
-"""Checkpoints of a training: everything needed to go on, as safetensors."""
+"""Checkpoints of a training: its full state for resuming, as safetensors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def save_checkpoint(
     optimiser: torch.optim.Optimizer,
     average: Mapping[str, Tensor],
 ) -> None:
-    """Write network, averaged weights and optimiser after ``step`` steps, whole or not at all."""
+    """Write network, averaged weights and optimiser after ``step`` steps, atomically."""
     tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in average.items()}
     for index, state in optimiser.state_dict()["state"].items():
@@ -82,7 +82,7 @@ def read_average(path: Path, kind: type[Settings]) -> tuple[dict[str, Tensor], S
     Raises
     ------
     BadInputError
-        If the file is none of these.
+        If the file is neither.
     """
     metadata, tensors = _read(path)
     try:
@@ -114,13 +114,13 @@ def resume(
     optimiser: torch.optim.Optimizer,
     average: dict[str, Tensor],
 ) -> tuple[int, Settings]:
-    """Restore everything from a checkpoint; returns the steps done, and how it goes on.
+    """Restore the state of a checkpoint; return the number of steps done and the settings.
 
     Raises
     ------
     BadInputError
         If it cannot be read, or its settings differ in more than ``may_change``, or
-        it is of another network.
+        it belongs to another network.
     """
     metadata, tensors = _read(path)
     try:
@@ -161,14 +161,14 @@ def resume(
 
 
 def trim_log(path: Path, done: int) -> None:
-    """Drop lines of steps after ``done``: a stopped training logged them, and they come again."""
+    """Drop the log lines of steps after ``done``, which the resumed training repeats."""
     if not path.exists():
         return
     kept = []
     for line in path.read_text().splitlines(keepends=True):
         try:
             whole = json.loads(line)["step"] <= done
-        except (ValueError, KeyError, TypeError):  # cut off in the middle
+        except (ValueError, KeyError, TypeError):  # a truncated line
             whole = False
         if whole:
             kept.append(line)

@@ -1,4 +1,4 @@
-"""What a training step sees: crops of frames with their labels."""
+"""Training samples: crops of frames with their labels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["TRAINING_STREAM", "VALIDATION_STREAM", "SimulatedCrops", "batched", 
 T = TypeVar("T")
 B = TypeVar("B")
 
-#: Validation frames come from their own stream of seeds, never trained on.
+#: Stream of seeds of the validation frames, which are never trained on.
 TRAINING_STREAM, VALIDATION_STREAM = 0, 1
 
 
@@ -36,13 +36,13 @@ class SimulatedCrops(Dataset[dict[str, Tensor]]):
         return self.length
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """Return ``image`` (4, s, s), ``maps`` (10, s/2, s/2) and ``points`` (n, 4)."""
+        """Simulate a crop: ``image`` (4, s, s), ``maps`` (10, s/2, s/2) and ``points`` (n, 4)."""
         rng = np.random.default_rng([self.seed, self.stream, index])
         return item(*simulate(draw_training_settings(rng, self.size), rng))
 
 
 def item(frame: Frame, truth: Catalog) -> dict[str, Tensor]:
-    """Return one frame as input and labels; nothing masked is labelled."""
+    """Convert one frame to network input and labels; masked sources have no label."""
     if frame.bad.any():
         given = truth["ignore"] if "ignore" in truth else np.zeros(len(truth), dtype=bool)
         # A streak loses its masked cells instead.
@@ -57,7 +57,7 @@ def item(frame: Frame, truth: Catalog) -> dict[str, Tensor]:
 
 
 def collate(items: list[dict[str, Tensor]]) -> dict[str, Any]:
-    """Return a batch: images and maps stacked, points as a list."""
+    """Collate items to a batch: images and maps stacked, points as a list."""
     return {
         "image": torch.stack([i["image"] for i in items]).to(memory_format=torch.channels_last),
         "maps": torch.stack([i["maps"] for i in items]),
@@ -68,7 +68,7 @@ def collate(items: list[dict[str, Tensor]]) -> dict[str, Any]:
 def batched(
     crops: Sequence[dict[str, Tensor]] | SimulatedCrops, batch: int
 ) -> Iterator[dict[str, Any]]:
-    """Yield all crops in batches, the last one perhaps smaller."""
+    """Yield all crops in batches; the last may be smaller."""
     for first in range(0, len(crops), batch):
         yield collate([crops[i] for i in range(first, min(first + batch, len(crops)))])
 
@@ -81,7 +81,7 @@ def loader(
     join: Callable[[list[T]], B],
     pin: bool = False,
 ) -> Iterator[B]:
-    """Yield batches of the items in the order given, each made of a list of them by ``join``."""
+    """Yield batches of the items in the order given; ``join`` makes a batch of a list of items."""
     yield from DataLoader(
         items,
         batch_size=batch,

@@ -1,4 +1,4 @@
-"""Training in several processes, one a GPU, as ``torchrun`` starts them."""
+"""Training in several processes, one per GPU, as started by ``torchrun``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Processes", "is_rank0", "process_group"]
 
 @dataclass(frozen=True)
 class Processes:
-    """One process among those that train together: ``rank`` of ``world``, on ``device``."""
+    """One process of a training: ``rank`` of ``world``, on ``device``."""
 
     rank: int
     world: int
@@ -23,12 +23,12 @@ class Processes:
 
     @property
     def is_rank0(self) -> bool:
-        """Whether this process writes files and prints."""
+        """True for the process that writes files and prints."""
         return self.rank == 0
 
 
 def is_rank0() -> bool:
-    """Return True in the process of rank 0, and without ``torchrun``."""
+    """Return True in the process of rank 0, or without ``torchrun``."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
@@ -36,7 +36,7 @@ def is_rank0() -> bool:
 def process_group(device: str) -> Iterator[Processes]:
     """Yield this process; if ``torchrun`` started several, form their process group.
 
-    Gradients travel by NCCL between GPUs and by Gloo between CPUs.
+    The backend is NCCL for GPUs and Gloo for CPUs.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:

@@ -1,4 +1,4 @@
-"""What training minimises."""
+"""Loss functions of the proposal head and the RoI head."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from skyduel.detect.model.network import DenseOutput
 
 __all__ = ["dense_losses", "roi_losses", "roi_targets"]
 
-#: Added to the number of positives, so that an empty batch weighs little, not infinitely.
+#: Added to the number of positives, so that a batch without positives has a finite weight.
 _FEW: Final = 64.0
 
 
@@ -23,15 +23,15 @@ def dense_losses(output: DenseOutput, target: Tensor) -> dict[str, Tensor]:
     Parameters
     ----------
     output : DenseOutput
-        Of a batch of n frames.
+        Output for a batch of n frames.
     target : Tensor, shape (n, 10, h, w)
-        As `skyduel.detect.training.targets.Targets.maps`.
+        Targets, as `skyduel.detect.training.targets.Targets.maps`.
 
     Notes
     -----
-    Presence is learned with plain cross-entropy over every cell that has a
-    label: no sampling and no focal weight, both of which teach a probability
-    other than the true one.
+    The presence loss is plain cross-entropy over every cell that has a label,
+    without sampling and without focal weights: both bias the predicted
+    probability.
     """
     maps = output.maps
     point, streak = target[:, 0], target[:, 3]
@@ -54,31 +54,32 @@ def dense_losses(output: DenseOutput, target: Tensor) -> dict[str, Tensor]:
 
 
 def roi_targets(proposals: Tensor, points: Tensor, streak: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return class, centre offset and weight of each proposal of one frame.
+    """Return the target class, centre offset and weight of each proposal of one frame.
 
     Parameters
     ----------
     proposals : Tensor, shape (k, 2)
         x, y [px].
     points : Tensor, shape (n, 4)
-        As `skyduel.detect.training.targets.Targets.points`.
+        Sources, as `skyduel.detect.training.targets.Targets.points`.
     streak : Tensor of bool, shape (k,)
-        Whether the proposal lies on a true streak.
+        True for proposals on a true streak.
 
     Returns
     -------
     kinds : Tensor of int64, shape (k,)
         Index into `skyduel.detect.model.network.ROI_KINDS`.
     offsets : Tensor, shape (k, 2)
-        From the proposal to the source, 0 for the others [px].
+        Offset from the proposal to the source [px], 0 for proposals without a source.
     weights : Tensor, shape (k,)
-        0 where the proposal is nearest to an ignored source, or is a second one
-        on a known source closer than any rule could blame, or lies within an ignored galaxy.
+        0 where the proposal is nearest to an ignored source, or is a second proposal
+        closer to a known source than any matching rule could reject, or lies within an
+        ignored galaxy.
 
     Notes
     -----
-    A proposal is right if it is a known truth's mutual nearest within `PAIRING_RADIUS_PX`: the
-    scorer's own rule.
+    A proposal is right if it and a known truth are mutual nearest neighbours within
+    `PAIRING_RADIUS_PX`, which is the rule of the scorer.
     """
     k = len(proposals)
     kinds = torch.where(streak, 2, 0)

@@ -1,4 +1,4 @@
-"""Log of a training for TensorBoard, if it is installed."""
+"""Write a TensorBoard log of a training, if TensorBoard is installed."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def require() -> None:
 
 
 class TensorBoardLog:
-    """Writes scalars to a folder; without one it does nothing.
+    """Write scalars to a folder, or nothing without a folder.
 
     Parameters
     ----------
     folder : Path or None
-        Where event files go, or None for nowhere.
+        Folder of the event files; None writes nothing.
     done : int
-        Steps already done: what an earlier run wrote beyond them is dropped from view.
+        Number of steps already done; values of later steps from an earlier run are hidden.
 
     Raises
     ------
@@ -51,12 +51,12 @@ class TensorBoardLog:
         self._writer = SummaryWriter(str(folder), purge_step=done + 1 if done else None)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Record values by name at a step."""
+        """Write the values of a step by name."""
         if self._writer is not None:
             for name, value in values.items():
                 self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
-        """Finish the files."""
+        """Close the event files."""
         if self._writer is not None:
             self._writer.close()

@@ -1,4 +1,4 @@
-"""Batches for training whose pixels are made on the device."""
+"""Make batches for training, with pixels simulated on the device."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class DrawnScenes(Dataset[Scene]):
 def made_batches(
     scenes: DrawnScenes, batch: int, order: Sequence[int], workers: int, device: torch.device
 ) -> Iterator[dict[str, Any]]:
-    """Yield batches of scenes in the order given, their pixels and labels on the device.
+    """Yield batches of scenes in the order given, with pixels and labels on the device.
 
     The scenes are drawn by ``workers`` processes; the noise of a batch follows from the seed and
     the number of its first scene.
@@ -54,7 +54,7 @@ def made_batches(
 def make_batch(
     scenes: Sequence[Scene], device: torch.device, generator: torch.Generator | None
 ) -> dict[str, Any]:
-    """Return a batch as `training.crops.collate` does; ``image`` and ``maps`` lie on the device."""
+    """Make a batch like that of `training.crops.collate`; ``image`` and ``maps`` on the device."""
     made = make_frames(scenes, device, generator)
     level, rms = estimate_backgrounds(made.data)
     image = make_channels(made.data, level, rms, made.saturation)

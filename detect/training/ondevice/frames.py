@@ -1,4 +1,4 @@
-"""Pixels of a batch of scenes: `simulation.simulate`, many at a time."""
+"""Simulate the pixels of a batch of scenes; `simulation.simulate` is the reference."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ from skyduel.simulation.variable_psf import Zones
 
 __all__ = ["Made", "Scene", "digitise", "expected_light", "make_frames"]
 
-#: Pixels of stamps that are rendered at a time, by kind of device.
+#: Number of stamp pixels rendered at a time, by type of device.
 _STAMP_PIXELS: Final = {"cpu": 1_000_000, "cuda": 32_000_000}
 
 Floats = npt.NDArray[np.float64]
 
 
 class Scene(NamedTuple):
-    """What chance decided about one frame."""
+    """The random numbers that define one frame."""
 
     settings: SceneSettings
     sources: SceneSources
@@ -68,22 +68,22 @@ class Made(NamedTuple):
 def make_frames(
     scenes: Sequence[Scene], device: torch.device, generator: torch.Generator | None
 ) -> Made:
-    """Return the frames of scenes of one shape.
+    """Simulate the frames of scenes of one shape.
 
     Parameters
     ----------
     scenes : sequence of Scene
-        All of the same numbers of rows and columns.
+        Scenes with the same numbers of rows and columns.
     device : torch.device
-        Where the pixels are made and stay.
+        Device of the pixels.
     generator : torch.Generator, optional
-        The device's; draws the noise.
+        Random generator of the device, which draws the noise.
 
     Notes
     -----
-    Differs from `simulation.simulate` in what noise is drawn, and by rounding: in the mean over
-    a frame the light of both agrees to 10⁻³ of the noise. Charge that spills over is a walk along
-    each line, so the frames on which it may happen take that step on the host.
+    Differs from `simulation.simulate` in the noise drawn, and by rounding: averaged over a
+    frame, the light of both agrees to 10⁻³ of the noise. Bleeding is sequential along each
+    line, so frames with saturated pixels take that step on the host.
     """
     light, rendered = expected_light(scenes, device)
     settings = [scene.settings for scene in scenes]
@@ -150,7 +150,7 @@ def _smear(scene: Scene, field: Zones[ProfileNumbers], axis: int) -> npt.NDArray
 def _stamps(
     shape: tuple[int, int, int], table: _Table, profiles: Profiles, at_once: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield places and values of the pixels of stamps, ``at_once`` at a time or fewer."""
+    """Yield indices and values of the pixels of stamps, at most ``at_once`` at a time."""
     device, (_, ny, nx), k = profiles.fine.device, shape, OVERSAMPLING
     side = profiles.fine.shape[1]
     grid, scale = profiles.fine.flatten(), profiles.scale.flatten()
@@ -199,9 +199,9 @@ def _table(
     profiles: Profiles,
     first: npt.NDArray[np.intp],
 ) -> _Table:
-    """Return points, each with its frame's number, as a table with profiles and stamp radii."""
+    """Build a table of points, each with its frame's number, with profiles and stamp radii."""
     none = Points(np.zeros(0), np.zeros(0), np.zeros(0), 1.0)
-    points = [(0, none), *points]  # so that there is something to join
+    points = [(0, none), *points]  # concatenation needs at least one entry
     sigma = np.array([settings[i].sky_sigma for i, _ in points])
     count = np.array([p.x.size for _, p in points])
     frame = np.repeat(np.array([i for i, _ in points], dtype=np.int64), count)
@@ -225,7 +225,7 @@ def _phase(position: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def _winged(
     light: Tensor, settings: Sequence[SceneSettings], rendered: Sequence[RenderedSources]
 ) -> Tensor:
-    """Return the light with a share of every star's flux moved to wide wings."""
+    """Move a fraction of every star's flux to wide wings."""
     device, (_, ny, nx) = light.device, light.shape
     kinds = [wings(s) for s in settings]
     for nth in range(max(map(len, kinds))):
@@ -260,7 +260,7 @@ def _winged(
 def _exposed(
     light: Tensor, settings: Sequence[SceneSettings], generator: torch.Generator | None
 ) -> Tensor:
-    """Return the light [ADU] with photon and read noise."""
+    """Add photon and read noise to the light [ADU]."""
     device = light.device
     gain = _each((s.gain for s in settings), device)
     electrons = light * gain
@@ -283,7 +283,7 @@ def _exposed(
 
 
 def _correlated(noise: Tensor, width: Sequence[float]) -> Tensor:
-    """Return noise as resampling leaves it; see `skyduel.simulation.artefacts.correlate`."""
+    """Correlate noise as resampling does; see `skyduel.simulation.artefacts.correlate`."""
     reach = int(np.ceil(2.5 * max(width)))
     axis = np.arange(-reach, reach + 1)
     kernel = np.exp(-0.5 * (axis / np.array(width)[:, None]) ** 2)
@@ -296,7 +296,7 @@ def _correlated(noise: Tensor, width: Sequence[float]) -> Tensor:
 
 
 def digitise(data: Tensor, scenes: Sequence[Scene]) -> Tensor:
-    """Return exposures [ADU] as they are read out."""
+    """Digitise exposures [ADU], with the detector's defects."""
     device, (_, ny, nx) = data.device, data.shape
     settings = [scene.settings for scene in scenes]
     sigma = _each((s.sky_sigma for s in settings), device)
@@ -324,7 +324,7 @@ def digitise(data: Tensor, scenes: Sequence[Scene]) -> Tensor:
 
 def _boxes(scenes: Sequence[Scene], ny: int, nx: int, device: torch.device) -> Tensor:
     """Return the levels of all boxes, in units of each frame's noise."""
-    # A box is what two running sums make of its four corners.
+    # Two cumulative sums turn the four corners into a box.
     corners = [
         ((i * (ny + 1) + y) * (nx + 1) + x, sign * float(box.value) / scene.settings.sky_sigma)
         for i, scene in enumerate(scenes)
@@ -344,5 +344,5 @@ def _boxes(scenes: Sequence[Scene], ny: int, nx: int, device: torch.device) -> T
 
 
 def _each(values: Iterable[float], device: torch.device) -> Tensor:
-    """Return one number a frame, shape (n, 1, 1)."""
+    """Return one number per frame, shape (n, 1, 1)."""
     return torch.tensor(list(values), dtype=torch.float32, device=device)[:, None, None]

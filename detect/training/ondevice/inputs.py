@@ -17,19 +17,20 @@ from skyduel.detect.training.ondevice.scatter_sums import averaged
 
 __all__ = ["estimate_backgrounds", "make_channels"]
 
-#: Rounds of clipping; meshes that are done stay as they are.
+#: Number of clipping iterations; converged meshes no longer change.
 _ROUNDS: Final = 12
-#: Running sums are taken in this part of a mesh's own variance: they are at most 2¹³ of it.
+#: Number of steps per variance of a mesh to which running sums are rounded; they are at most 2¹³
+#: variances.
 _UNITS: Final = float(2**40)
 
 
 def estimate_backgrounds(data: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the sky level and noise of frames without masked pixels [ADU].
+    """Estimate the background level and noise of frames without masked pixels [ADU].
 
     Parameters
     ----------
     data : Tensor of float32, shape (n, ny, nx)
-        Sides are multiples of `MESH_PX`.
+        Frames whose sides are multiples of `MESH_PX`.
 
     Returns
     -------
@@ -38,8 +39,8 @@ def estimate_backgrounds(data: Tensor) -> tuple[Tensor, Tensor]:
     Notes
     -----
     Clipped mode per mesh, median of 3 × 3 meshes, bicubic spline (Bertin & Arnouts 1996, section
-    3), with exact medians where SEP has a histogram's. Noise is held at or above a tenth of the
-    frame's median, or where that is zero at what rounding to integers leaves.
+    3), with exact medians where SEP takes them from a histogram. The noise is at least a tenth of
+    the frame's median noise, or, if that is zero, at least the noise of rounding to integers.
     """
     n, ny, nx = data.shape
     rows, columns = ny // MESH_PX, nx // MESH_PX
@@ -54,9 +55,9 @@ def estimate_backgrounds(data: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _clipped(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mode and standard deviation of the rows of (m, k), outliers left out."""
-    # Sorted once: what a round keeps is a stretch, whose sums are differences of running
-    # sums; these are taken in integers, for a GPU's of fractions depend on chance.
+    """Return the clipped mode and standard deviation of the rows of (m, k)."""
+    # Sorted once: an iteration keeps a contiguous range, whose sums are differences of running
+    # sums. These are integers, because on a GPU sums of floats are not reproducible.
     values = values.sort(dim=1).values
     origin = values[:, values.shape[1] // 2, None].double()
     centred = values.double() - origin
@@ -69,7 +70,7 @@ def _clipped(values: Tensor) -> tuple[Tensor, Tensor]:
     mean, sigma = _moments(sums, none, none + values.shape[1])
     low, high = _within(z, mean - 2 * sigma, mean + 2 * sigma)
     mean, sigma = _moments(sums, low, high)
-    # The histogram spans five of these either side.
+    # The histogram spans five standard deviations on either side.
     low, high = _within(z, mean - 5 * sigma, mean + 5 * sigma)
     for _ in range(_ROUNDS):
         mean, sigma = _moments(sums, low, high)
@@ -81,30 +82,30 @@ def _clipped(values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _within(values: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """Return where the stretch of sorted values in [low, high] begins and ends, (m, 1) each."""
+    """Return start and stop of the range of sorted values in [low, high], (m, 1) each."""
     first = torch.searchsorted(values, low.contiguous())
     last = torch.searchsorted(values, high.contiguous(), right=True)
     return first, torch.maximum(last, first + 1).clamp_max(values.shape[1])
 
 
 def _moments(sums: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of stretches, (m, 1) each."""
+    """Return mean and standard deviation of ranges of values, (m, 1) each."""
     count = (high - low).clamp_min(1)
     total, square = ((s.gather(1, high) - s.gather(1, low)) / _UNITS / count for s in sums)
     return total, (square - total.square()).clamp_min(0).sqrt()
 
 
 def _median(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Return the median of stretches of sorted values, (m, 1)."""
+    """Return the median of ranges of sorted values, (m, 1)."""
     a = ((low + high - 1) // 2).clamp(0, values.shape[1] - 1)
     b = ((low + high) // 2).clamp(0, values.shape[1] - 1)
     return (values.gather(1, a) + values.gather(1, b)) / 2
 
 
 def _smoothed(grids: Tensor) -> Tensor:
-    """Return grids, (m, rows, columns), with each mesh the median of the 3 × 3 around it.
+    """Replace each mesh of grids (m, rows, columns) with the median of the 3 × 3 around it.
 
-    As in SExtractor the window stays centred: at a border it is one mesh wide across it.
+    As in SExtractor the window is centred: at a border it is one mesh wide across the border.
     """
     m, rows, columns = grids.shape
     around = F.pad(grids, (1, 1, 1, 1)).unfold(1, 3, 1).unfold(2, 3, 1)
@@ -115,13 +116,13 @@ def _smoothed(grids: Tensor) -> Tensor:
     out_of_line = (1 - inner_row)[:, None] * aside, (1 - inner_column)[:, None] * aside
     left_out = torch.maximum(out_of_line[0][:, None, :, None], out_of_line[1][None, :, None, :])
     around = torch.where(left_out > 0, torch.nan, around)
-    # Of an even number there is none: windows hold 1, 3 or 9.
+    # Windows hold 1, 3 or 9 meshes, never an even number.
     return around.reshape(m, rows, columns, 9).nanmedian(dim=3).values
 
 
 @lru_cache(maxsize=8)
 def _weights(meshes: int) -> np.ndarray:
-    """Return what each mesh's value is worth in each pixel, shape (64·meshes, meshes)."""
+    """Return the spline weight of each mesh in each pixel, shape (64·meshes, meshes)."""
     pixels = (np.arange(meshes * MESH_PX) + 0.5) / MESH_PX - 0.5
     if meshes == 1:
         return np.ones((MESH_PX, 1), dtype=np.float32)
@@ -134,14 +135,14 @@ def _spline(meshes: int, device: torch.device) -> Tensor:
 
 
 def make_channels(data: Tensor, level: Tensor, rms: Tensor, saturation: Tensor) -> Tensor:
-    """Return the channels of `frame_channels` for frames without masked pixels.
+    """Compute the channels of `frame_channels` for frames without masked pixels.
 
     Parameters
     ----------
     data, level, rms : Tensor of float32, shape (n, ny, nx)
-        Frames, sky and noise [ADU].
+        Frames, background and noise [ADU].
     saturation : Tensor of float32, shape (n,)
-        [ADU].
+        Saturation levels [ADU].
 
     Returns
     -------
@@ -149,7 +150,7 @@ def make_channels(data: Tensor, level: Tensor, rms: Tensor, saturation: Tensor) 
     """
     z = (data - level) / rms
     kernel = KERNEL.tolist()
-    # Beyond its border a frame is its own mirror image, the outermost pixel twice.
+    # The frame is mirrored at its border, with the outermost pixel repeated.
     smooth = _mirrored(z.clamp(CLIP_LOW, CLIP_SMOOTHED), len(kernel) // 2)
     smooth = averaged(averaged(smooth, kernel, 1), kernel, 2)
     channels = [
@@ -162,7 +163,7 @@ def make_channels(data: Tensor, level: Tensor, rms: Tensor, saturation: Tensor) 
 
 
 def _mirrored(z: Tensor, reach: int) -> Tensor:
-    """Return frames with ``reach`` pixels more on every side, numpy's ``symmetric`` padding."""
+    """Pad frames by ``reach`` pixels on every side, as numpy's ``symmetric`` padding."""
     for axis in (1, 2):
         n = z.shape[axis]
         before, after = z.narrow(axis, 0, reach), z.narrow(axis, n - reach, reach)

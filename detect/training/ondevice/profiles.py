@@ -1,4 +1,4 @@
-"""The point-spread functions of a batch: `simulation.make_psf`, many at a time."""
+"""Tabulate the point-spread functions of a batch; `simulation.make_psf` is the reference."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from skyduel.simulation.render import LADDER
 
 __all__ = ["HALF", "ProfileNumbers", "Profiles", "make_profiles", "splat"]
 
-#: Half width of the fine grid, in its points.
+#: Half width of the fine grid, in grid points.
 HALF: Final = (RADIUS + 1) * OVERSAMPLING
 _SIDE: Final = 2 * HALF + 1
-#: Profiles that are made at a time: each takes a few MB on the way.
+#: Number of profiles computed at a time; each temporarily takes a few MB.
 _AT_ONCE: Final = 32
-#: Rays through the pupil, each way.
+#: Number of rays through the pupil, per axis.
 _RAYS: Final = 121
 
 
 class ProfileNumbers(NamedTuple):
-    """What the host knows of a profile; see `simulation.Psf`.
+    """Numbers of a profile that are copied to the host; see `simulation.Psf`.
 
     ``outside`` holds the largest value beyond each radius of `LADDER`, ``across`` the sums of the
     stamp along columns and rows, shape (2, 2·RADIUS + 1).
@@ -49,8 +49,8 @@ class Profiles:
     Attributes
     ----------
     fine : Tensor of float32, shape (p, 2·HALF + 1, 2·HALF + 1)
-        Share of the flux, up to a factor, in a pixel whose centre lies at each grid
-        point, the source in the middle; `OVERSAMPLING` points a px.
+        Fraction of the flux, up to a factor, in a pixel whose centre lies at each grid
+        point, with the source in the middle; `OVERSAMPLING` points per px.
     scale : Tensor of float32, shape (p, K + 1, K + 1)
         Factor that makes the stamp of each phase sum to 1.
     numbers : list of ProfileNumbers
@@ -62,7 +62,7 @@ class Profiles:
 
 
 def make_profiles(optics: Sequence[Optics], device: torch.device) -> Profiles:
-    """Return the profiles that `simulation.make_psf` tabulates; see there."""
+    """Tabulate the profiles of several optics, as `simulation.make_psf` does."""
     fine = torch.cat(
         [
             _fine(optics[first : first + _AT_ONCE], device)
@@ -90,7 +90,7 @@ def make_profiles(optics: Sequence[Optics], device: torch.device) -> Profiles:
 
 
 def told_numbers(table: Tensor) -> list[ProfileNumbers]:
-    """Return the numbers of each profile from a row of them: the one transfer to the host."""
+    """Copy the table of profile numbers to the host, one row per profile, in a single transfer."""
     n = len(LADDER)
     return [
         ProfileNumbers(
@@ -144,7 +144,7 @@ def _spots(aberrations: Sequence[Aberrations], device: torch.device) -> Tensor:
         name: _column([getattr(a, name) for a in aberrations], device)[:, 0]
         for name in ("defocus", "astigmatism", "coma", "trefoil", "angle", "obstruction")
     }
-    # In double precision, for some rays lie on the very rim.
+    # In double precision, because some rays lie exactly on the rim of the pupil.
     line = torch.linspace(-1, 1, _RAYS, dtype=torch.float64, device=device)
     u, v = (t.flatten()[None] for t in torch.meshgrid(line, line, indexing="xy"))
     rho2 = u.square() + v.square()
@@ -168,16 +168,16 @@ def _spots(aberrations: Sequence[Aberrations], device: torch.device) -> Tensor:
 def splat(
     image: Tensor, x: Tensor, y: Tensor, weight: Tensor, shape: tuple[int, int, int]
 ) -> Tensor:
-    """Return images with each weight shared bilinearly among the four pixels around it.
+    """Make images by sharing each weight bilinearly among the four pixels around its point.
 
     Parameters
     ----------
     image : Tensor of int64
-        The number of each point's image.
+        Index of the image of each point.
     x, y, weight : Tensor of float
-        Shapes that broadcast with ``image``'s to one.
+        Positions [px] and weights of the points; their shapes broadcast with that of ``image``.
     shape : (n, ny, nx)
-        Of the images.
+        Shape of the images.
 
     Returns
     -------
@@ -196,8 +196,8 @@ def splat(
 
 
 def _drifts(aberrations: Sequence[Aberrations], size: int, device: torch.device) -> Tensor:
-    """Return the transforms of the rows of points that drifts are, (p, size, size/2 + 1)."""
-    # The sum over n points d apart is Dirichlet's kernel.
+    """Return the Fourier transforms of drifts, which are rows of points, (p, size, size/2 + 1)."""
+    # The sum over n points of spacing d is the Dirichlet kernel.
     count = [max(3, int(np.ceil(a.drift * 3))) if a.drift else 1 for a in aberrations]
     step = [a.drift / (n - 1) if n > 1 else 0.0 for a, n in zip(aberrations, count, strict=True)]
     n = _column(count, device)
@@ -207,11 +207,11 @@ def _drifts(aberrations: Sequence[Aberrations], size: int, device: torch.device)
     fy = torch.fft.fftfreq(size, device=device)[None, :, None]
     half = torch.pi * along * (fx * torch.cos(angle) + fy * torch.sin(angle))
     sine = torch.sin(half)
-    # 1 at the origin, and ±1 at frequencies of which no seeing leaves anything.
+    # 1 at the origin, and ±1 at frequencies at which the seeing is negligible.
     peak = sine.abs() < 1e-4
     return torch.where(peak, 1.0, torch.sin(n * half) / (n * torch.where(peak, 1.0, sine)))
 
 
 def _column(values: Sequence[float], device: torch.device) -> Tensor:
-    """Return one number a profile, shape (p, 1, 1)."""
+    """Return one number per profile, shape (p, 1, 1)."""
     return torch.tensor(values, dtype=torch.float32, device=device)[:, None, None]

@@ -1,4 +1,4 @@
-"""Sums: of what falls on the same place, in whatever order, and of neighbours."""
+"""Reproducible scatter sums, and weighted sums of neighbouring pixels."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from torch import Tensor
 
 __all__ = ["added", "averaged"]
 
-#: Summands are rounded to this part of one: fine beside noise of 1, and 2³⁹ do not overflow.
+#: Number of steps per unit to which summands are rounded: fine relative to noise of 1, and 2³⁹
+#: summands do not overflow.
 _UNITS: Final = float(2**24)
 
 
 def added(parts: Iterable[tuple[Tensor, Tensor]], size: int, device: torch.device) -> Tensor:
-    """Return the sum of the values that fall on each place.
+    """Sum the values at each index.
 
     Parameters
     ----------
     parts : iterable of (where, value)
-        Places (int64; -1 is nowhere) and what falls on them, tensors of one shape. Values are
-        in units of which 2⁻²⁴ is negligible.
+        Indices (int64; values at -1 are dropped) and values, tensors of the same shape. Values
+        are in units of which 2⁻²⁴ is negligible.
     size : int
-        Number of places.
+        Number of indices.
     device : torch.device
-        Of all tensors.
+        Device of all tensors.
 
     Returns
     -------
@@ -36,15 +37,15 @@ def added(parts: Iterable[tuple[Tensor, Tensor]], size: int, device: torch.devic
     total = torch.zeros(size + 1, dtype=torch.int64, device=device)
     for where, value in parts:
         whole = (value.double() * _UNITS).round().long()
-        # What is nowhere goes to a place of its own behind the others.
+        # Values at -1 are summed in an extra element behind the others.
         total.scatter_add_(0, torch.where(where < 0, size, where).flatten(), whole.flatten())
     return total[:size].double() / _UNITS
 
 
 def averaged(image: Tensor, weights: Sequence[float], axis: int) -> Tensor:
-    """Return weighted sums of neighbours along an axis, of which the whole ones are kept.
+    """Return weighted sums of neighbours along an axis, where all neighbours exist.
 
-    A convolution of a single channel is slow on a processor.
+    A convolution of a single channel is slow on a CPU.
     """
     n = image.shape[axis] - len(weights) + 1
     out = weights[0] * image.narrow(axis, 0, n)

@@ -1,4 +1,4 @@
-"""Targets of a batch of simulated frames: `skyduel.detect.training.targets`, many at a time."""
+"""Targets of a batch of simulated frames; `skyduel.detect.training.targets` is the reference."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from skyduel.detect.training.targets import SourceTargets, TargetRules
 
 __all__ = ["make_target_maps"]
 
-#: Cells either way of a point's own that it may reach.
+#: Maximum distance of a point's cell to the cells within its reach, per axis [cells].
 _POINT_CELLS: Final = 2
-#: Squared distances are compared to this part of a px².
+#: Number of steps per px² to which squared distances are rounded when they are compared.
 _UNITS: Final = float(2**16)
 _RULES: Final = TargetRules()
 
@@ -28,14 +28,14 @@ def make_target_maps(
     device: torch.device,
     rules: TargetRules = _RULES,
 ) -> Tensor:
-    """Return the maps of `skyduel.detect.training.targets.Targets` of several frames.
+    """Compute the maps of `skyduel.detect.training.targets.Targets` for several frames.
 
     Parameters
     ----------
     sources : sequence of SourceTargets
-        Of every frame.
+        Sources of every frame.
     shape : (ny, nx)
-        Of each frame; multiples of the stride.
+        Shape of each frame; multiples of the stride.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def make_target_maps(
     maps = torch.zeros(n, 10, ny, nx, device=device)
     point_weight = torch.ones(n, ny, nx, device=device)
 
-    # What is neither a source nor none: single points, then galaxies with a reach each.
+    # Ignored sources: points, then galaxies, each with its own reach.
     frame, ignored = _joined([j.ignored for j in sources], 3, device)
     wide = max((float(j.ignored[:, 2].max(initial=0)) for j in sources), default=0.0)
     reach = torch.maximum(ignored[:, 2], torch.full_like(ignored[:, 2], rules.reach_px))
@@ -73,7 +73,7 @@ def make_target_maps(
 def _joined(
     rows: Sequence[npt.NDArray[np.float64]], columns: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Return the frame's number of each row, (k,), and the rows of all frames, (k, columns)."""
+    """Concatenate the rows of all frames, (k, columns), with the frame's number of each, (k,)."""
     frame = np.repeat(np.arange(len(rows)), [len(r) for r in rows])
     table = np.concatenate([np.zeros((0, columns)), *rows]).astype(np.float32)
     return torch.from_numpy(frame).to(device), torch.from_numpy(table).to(device)
@@ -82,10 +82,10 @@ def _joined(
 def _nearest(
     frame: Tensor, xy: Tensor, reach: Tensor, cells: int, shape: tuple[int, int, int]
 ) -> tuple[Tensor, Tensor]:
-    """Return which cells lie within reach of a point, and the number of the nearest such point.
+    """Return a mask of the cells within reach of a point, and the index of the nearest such point.
 
-    Both have ``shape``, (n, h, w); the number is that behind the last where there is none. Only
-    ``cells`` cells either way of a point's own are asked.
+    Both have ``shape``, (n, h, w); the index is one past the last for cells without a point. Only
+    cells up to ``cells`` from that of a point are compared, per axis.
     """
     (n, h, w), device, k = shape, xy.device, len(xy)
     window = torch.arange(-cells, cells + 1, device=device)
@@ -97,7 +97,7 @@ def _nearest(
     squared = dx.square() + dy.square()
     on = (column >= 0) & (column < w) & (row >= 0) & (row < h)
     on = on & (squared <= reach.square()[:, None, None])
-    # Distance first, number second: the smallest key is the nearest point, whatever the order.
+    # Distance first, index second: the smallest key is the nearest point, for any order.
     number = torch.arange(k, device=device)[:, None, None]
     key = (squared * _UNITS).round().long() * 2**32 + number
     place = torch.where(on, (frame[:, None, None] * h + row) * w + column, n * h * w)
@@ -112,7 +112,7 @@ def _nearest(
 def _fill_streak_targets(
     maps: Tensor, sources: Sequence[SourceTargets], xx: Tensor, yy: Tensor, rules: TargetRules
 ) -> None:
-    """Fill the streak maps, in place; where two cross, the nearer one counts."""
+    """Fill the streak maps in place; where streaks cross, the nearest one counts."""
     device, most = maps.device, max(len(j.streaks) for j in sources)
     if not most:
         maps[:, 9] = 1.0
