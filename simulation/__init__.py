@@ -1,7 +1,7 @@
-"""Frames whose truth is known: point-spread functions, star fields, streaks and artefacts.
+"""Simulate frames with truth: point-spread functions, star fields, streaks and artefacts.
 
-Everything random comes from the generator handed in. Positions are 0-based
-with the integer at the pixel's centre, fluxes are ADU.
+All random numbers come from the generator passed in. Positions are 0-based with
+integers at pixel centres; fluxes are in ADU.
 """
 
 from skyduel.simulation.frame_kinds import FAMILIES, draw_settings, draw_training_settings

@@ -1,4 +1,4 @@
-"""What is in a frame but not in the sky: drawn first, painted when the light is known."""
+"""Detector artefacts: draw their parameters, and paint them on the expected light."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Image = npt.NDArray[np.float32]
 
 
 class Hits(NamedTuple):
-    """Charge that single pixels gain: their numbers in row order and values [ADU], each (n,)."""
+    """Charge added to single pixels: their flat indices and values [ADU], each (n,)."""
 
     pixel: npt.NDArray[np.intp]
     value: npt.NDArray[np.float64]
@@ -48,7 +48,7 @@ class Box(NamedTuple):
 
 
 class SmearLine(NamedTuple):
-    """Smear of a star beside the frame: at a column or row, ``shift`` px off it, a peak [ADU]."""
+    """Smear of a star beside the frame: column or row, offset ``shift`` [px], and peak [ADU]."""
 
     at: int
     shift: float
@@ -58,10 +58,10 @@ class SmearLine(NamedTuple):
 def draw_cosmic_rays(
     shape: tuple[int, int], count: int, sigma: float, rng: np.random.Generator
 ) -> Hits:
-    """Return charge left by ``count`` cosmic rays on noise of ``sigma`` [ADU].
+    """Draw the charge of ``count`` cosmic rays on noise of ``sigma`` [ADU].
 
-    Tracks are straight, mostly short, unevenly bright, and one pixel wide with a
-    little charge shared sideways: sharper than any star.
+    Tracks are straight, mostly short, of uneven brightness, and one pixel wide with a
+    little charge shared sideways, so that they are sharper than any star.
     """
     ny, nx = shape
     pixels, values = [np.zeros(0, dtype=np.intp)], [np.zeros(0)]
@@ -84,7 +84,7 @@ def draw_cosmic_rays(
 def draw_hot_pixels(
     shape: tuple[int, int], count: int, sigma: float, rng: np.random.Generator
 ) -> Hits:
-    """Return dark current of ``count`` hot pixels on noise of ``sigma`` [ADU]."""
+    """Draw the dark current of ``count`` hot pixels on noise of ``sigma`` [ADU]."""
     where = rng.integers(0, shape[0] * shape[1], count)
     return Hits(where, sigma * 10 ** rng.uniform(0.7, 2.5, count))
 
@@ -92,10 +92,10 @@ def draw_hot_pixels(
 def draw_bad_lines(
     shape: tuple[int, int], count: int, sigma: float, rng: np.random.Generator, axis: int
 ) -> list[Box]:
-    """Return ``count`` bad columns (``axis`` 0) or rows (1).
+    """Draw ``count`` bad columns (``axis`` 0) or rows (1).
 
-    They are bright or dark, whole or partial, one to three pixels wide, and from
-    half the noise to thirty times it.
+    They are bright or dark, whole or partial, one to three pixels wide, and from half
+    to thirty times the noise.
     """
     along, across = shape if axis == 0 else shape[::-1]
     boxes = []
@@ -110,7 +110,7 @@ def draw_bad_lines(
 def draw_level_steps(
     shape: tuple[int, int], count: int, sigma: float, rng: np.random.Generator
 ) -> list[Box]:
-    """Return jumps of the level at ``count`` columns or rows, where amplifiers meet."""
+    """Draw steps of the level at ``count`` columns or rows, as between amplifiers."""
     boxes = []
     for _ in range(count):
         axis = 0 if rng.random() < 0.5 else 1
@@ -122,14 +122,14 @@ def draw_level_steps(
 
 
 def _box(axis: int, start: int, stop: int, first: int, last: int, value: np.floating) -> Box:
-    """Return a box by its extents along and across columns (``axis`` 0) or rows (1)."""
+    """Build a box from its extents along and across columns (``axis`` 0) or rows (1)."""
     if axis == 0:
         return Box(start, stop, first, last, value)
     return Box(first, last, start, stop, value)
 
 
 def paint_hits(shape: tuple[int, int], hits: Hits) -> Image:
-    """Return the charge of struck pixels as an image, shape (ny, nx)."""
+    """Return the charge of hit pixels as an image, shape (ny, nx)."""
     image = np.zeros(shape, dtype=np.float32)
     np.add.at(image.reshape(-1), hits.pixel, hits.value)
     return image
@@ -144,10 +144,10 @@ def paint_boxes(shape: tuple[int, int], boxes: Iterable[Box]) -> Image:
 
 
 def readout_smear(light: Image, strength: float, axis: int) -> Image:
-    """Return the smear of a frame shifted under light, shape (ny, nx).
+    """Return the smear of a frame that is read out while exposed to light, shape (ny, nx).
 
-    Every pixel of a column (``axis`` 0) or row (1) collects the share ``strength``
-    of the mean light along it, so each bright star draws a line through the frame.
+    Every pixel of a column (``axis`` 0) or row (1) collects the fraction ``strength``
+    of the mean light along it, so each bright star causes a line through the frame.
     """
     return np.broadcast_to(light.mean(axis=axis, keepdims=True) * strength, light.shape)
 
@@ -155,9 +155,9 @@ def readout_smear(light: Image, strength: float, axis: int) -> Image:
 def draw_smear_lines(
     shape: tuple[int, int], count: int, sigma: float, rng: np.random.Generator, axis: int
 ) -> list[SmearLine]:
-    """Return smear of ``count`` stars beside the frame along columns (``axis`` 0) or rows (1).
+    """Draw smear of ``count`` stars beside the frame along columns (``axis`` 0) or rows (1).
 
-    It is a third of the noise to thirty times it at the peak.
+    Its peak is from a third to thirty times the noise.
     """
     across = shape[1 - axis]
     return [
@@ -173,9 +173,9 @@ def draw_smear_lines(
 def smear_profile(
     across: int, lines: Iterable[SmearLine], profile: npt.NDArray[np.float64]
 ) -> Image:
-    """Return the sum of smear lines across them, shape (across,).
+    """Return the sum of smear lines as a profile across them, shape (across,).
 
-    ``profile``, shape (2·r + 1,), is the star's, across the line.
+    ``profile``, shape (2·r + 1,), is the profile of the star across the line.
     """
     out = np.zeros(across, dtype=np.float32)
     r = profile.size // 2
@@ -199,10 +199,10 @@ def smear_lines(
 
 
 def bleed(data: Image, full: float, share: float, axis: int) -> Image:
-    """Return the frame after charge above ``full`` has spilled along columns or rows.
+    """Apply bleeding: charge above ``full`` spills along columns or rows.
 
-    ``share`` of the excess of each saturated run of a column (``axis`` 0) or row (1)
-    fills the pixels beyond its two ends, half each way, until they are full as well.
+    The fraction ``share`` of the excess of each saturated run of a column (``axis`` 0) or
+    row (1) fills the pixels beyond its two ends, half each way, until they are also full.
     """
     out = data.copy()
     lines = out.T if axis == 0 else out
@@ -220,10 +220,10 @@ def bleed(data: Image, full: float, share: float, axis: int) -> Image:
 
 
 def correlate(noise: Image, width: float) -> Image:
-    """Return noise as resampling leaves it: averaged by a kernel of ``width`` px that sums to 1.
+    """Correlate noise as resampling does, with a kernel of ``width`` px that sums to 1.
 
-    The noise of one pixel falls and neighbours share theirs; over areas much wider
-    than the kernel, so for a star, nothing is gained or lost.
+    The noise of single pixels falls and neighbours are correlated; the noise of areas much
+    wider than the kernel, such as a star, does not change.
     """
     reach = int(np.ceil(2.5 * width))
     axis = np.arange(-reach, reach + 1)

@@ -1,4 +1,4 @@
-"""Named kinds of frame, and the wide mixture the network is trained on."""
+"""Settings of the named frame families, and of the mixture of training frames."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
 
 
 def _telescope(rng: np.random.Generator) -> dict[str, Any]:
-    """Return a small wide-field telescope under a sky of some brightness."""
+    """Draw the settings of a small wide-field telescope and its sky brightness."""
     return {
         "gain": float(rng.uniform(1.1, 2.0)),
         "read_noise": float(rng.uniform(4, 12)),
@@ -73,7 +73,7 @@ def _dirty(rng: np.random.Generator) -> dict[str, Any]:
     }
 
 
-#: What each family changes of the common telescope.
+#: Changes of each family to the settings of the common telescope.
 FAMILIES: Final[Mapping[str, _Draw]] = {
     "sparse": _sparse,
     "field": _field,
@@ -86,7 +86,7 @@ FAMILIES: Final[Mapping[str, _Draw]] = {
 def draw_settings(
     family: str, rng: np.random.Generator, *, ny: int = 512, nx: int = 512
 ) -> SceneSettings:
-    """Return settings of one frame of a named family.
+    """Draw the settings of one frame of a named family.
 
     Parameters
     ----------
@@ -108,12 +108,12 @@ def draw_settings(
 
 
 def draw_training_settings(rng: np.random.Generator, size: int = 256) -> SceneSettings:
-    """Return settings of one training frame, far wider than any test family.
+    """Draw the settings of one training frame, from far wider ranges than any test family.
 
-    Density covers three decades and is now and then nothing; seeing 0.9–7 px;
-    sky from read-noise-limited to bright; each artefact is switched on
-    independently, so that none becomes the sign of another. A third of the frames is of the
-    named families, three in eight of those dirty: there several artefacts meet in each frame.
+    The density covers three decades and is sometimes zero; the seeing is 0.9–7 px; the
+    sky ranges from read-noise-limited to bright. Each artefact is switched on
+    independently, so that no artefact predicts another. A third of the frames belong to the
+    named families, three in eight of these to the dirty family, with several artefacts each.
     """
     if rng.random() < 0.35:
         named = (*FAMILIES, "dirty", "dirty", "sparse")
@@ -150,7 +150,7 @@ def draw_training_settings(rng: np.random.Generator, size: int = 256) -> SceneSe
 
 
 def _moving(rng: np.random.Generator) -> dict[str, Any]:
-    """Return streaks, many of them along rows or columns, where smear looks like them."""
+    """Draw streaks, many of them along rows or columns, where they resemble smear."""
     return {
         "streaks": float(rng.choice([0.5, 1.5])),
         "streak_length": (12.0, 260.0),
@@ -171,7 +171,7 @@ def _wings(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def _halo(rng: np.random.Generator) -> dict[str, Any]:
-    """Return halos with a rim, as reflections in the optics and dewed windows make them."""
+    """Draw halos with a rim, as from reflections in the optics and dewed windows."""
     return {
         "ghost": _log_uniform(rng, 0.005, 0.15),
         "ghost_radius": _log_uniform(rng, 8, 45),
@@ -182,14 +182,14 @@ def _halo(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def _bent(rng: np.random.Generator) -> dict[str, Any]:
-    """Return aberrations and drift, the same all over the frame."""
+    """Draw aberrations and drift that are constant over the frame."""
     s = _aberrated(rng)
     del s["density"]
     return s | {"trefoil": float(rng.choice([0.0, rng.uniform(0, 1.2)]))}
 
 
 def _off_axis(rng: np.random.Generator) -> dict[str, Any]:
-    """Return a crop of a field whose profile changes over it."""
+    """Draw a crop of a field whose PSF varies over the field."""
     return {
         "zones": 2,
         "axis_x": float(rng.uniform(-0.5, 1.5)),
@@ -201,7 +201,7 @@ def _off_axis(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def _smeared(rng: np.random.Generator) -> dict[str, Any]:
-    """Return readout smear of stars on the frame, beside it, or both."""
+    """Draw readout smear of stars on the frame, beside it, or both."""
     kind = rng.integers(0, 3)
     return {
         "smear_axis": int(rng.integers(0, 2)),
@@ -215,7 +215,7 @@ def _hit_pixels(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def _defects(rng: np.random.Generator) -> dict[str, Any]:
-    """Return some of: hot pixels, bad columns, bad rows, bleeding, amplifier steps."""
+    """Draw some of: hot pixels, bad columns, bad rows, bleeding, amplifier steps."""
     some: tuple[dict[str, Any], ...] = (
         {"hot_pixels": _log_uniform(rng, 20, 1000)},
         {"bad_columns": float(rng.uniform(0.3, 3))},
@@ -235,7 +235,7 @@ def _extended(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def _processed(rng: np.random.Generator) -> dict[str, Any]:
-    """Return a frame that was resampled, or whose light falls off towards the corners."""
+    """Draw either resampling or vignetting."""
     if rng.random() < 0.45:
         return {"correlation": float(rng.uniform(0.4, 1.1))}
     return {"vignetting": float(rng.uniform(0.02, 0.12))}

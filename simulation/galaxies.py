@@ -1,4 +1,4 @@
-"""Galaxies: smooth, extended, and no point source."""
+"""Render galaxies with a Sérsic profile as sets of point sources."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from skyduel.core.errors import BadInputError
 
 __all__ = ["galaxy_points", "galaxy_psf_sum2"]
 
-#: The golden angle [rad]: successive points of a spiral by it fill a disc evenly.
+#: The golden angle [rad]: the points of a spiral with this step fill a disc evenly.
 _GOLDEN: Final = np.pi * (3 - np.sqrt(5))
-#: Share of the light inside the outermost point.
+#: Fraction of the light inside the outermost point.
 _WITHIN: Final = 0.98
 
 Floats = npt.NDArray[np.float64]
@@ -26,7 +26,7 @@ def _radii(sersic: float, n: int) -> Floats:
     """Return radii, in half-light radii, that divide the light into n equal parts.
 
     The light of a Sérsic profile within r is the regularised incomplete gamma
-    function P(2m, b·r^(1/m)), with b so that half lies within r = 1.
+    function P(2m, b·r^(1/m)), with b such that half of the light lies within r = 1.
     """
     if not 0.3 <= sersic <= 6:
         raise BadInputError("sersic", "an index between 0.3 and 6", repr(sersic))
@@ -46,7 +46,7 @@ def galaxy_points(
     sersic: float,
     n: int,
 ) -> tuple[Floats, Floats]:
-    """Return centres [px] of n equal point sources that make up a galaxy, each of shape (n,).
+    """Return the centres [px] of n equal point sources that form a galaxy, each of shape (n,).
 
     Parameters
     ----------
@@ -70,8 +70,9 @@ def galaxy_points(
 
     Notes
     -----
-    Equal shares of light at the radii of their quantiles, on a golden spiral: after
-    the seeing it is as smooth as the profile. 2 % of the light, the outermost, is drawn in.
+    Points of equal flux lie at the quantiles of the radial profile, on a golden spiral;
+    convolved with the seeing they are as smooth as the profile. The outermost 2 % of the
+    light is moved inwards.
     """
     r = _radii(float(sersic), int(n)) * half_light_px
     angle = np.arange(n) * _GOLDEN
@@ -81,7 +82,7 @@ def galaxy_points(
 
 
 def galaxy_psf_sum2(of_psf: Floats, half_light_px: Floats, axis_ratio: Floats) -> Floats:
-    """Return Σ profile² of galaxies, roughly: seeing and galaxy as Gaussians whose areas add.
+    """Approximate Σ profile² of galaxies: seeing and galaxy as Gaussians whose areas add.
 
     A Gaussian of half-light radius r has a noise area of 4π·r²/(2·ln 2).
     """

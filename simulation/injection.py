@@ -1,4 +1,4 @@
-"""Sources put into a real frame, with the frame's own point-spread function and noise."""
+"""Inject sources into real frames, with the PSF and the noise of the frame."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ __all__ = ["InjectionSettings", "draw_injected", "holds_integers", "inject", "re
 Floats = npt.NDArray[np.float64]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
-#: Stamps are cut where they fall below this fraction of the noise; wings cut at a
-#: hundredth of it would take a percent of a faint source's light along.
+#: Stamps are cut where they fall below this fraction of the noise; a cut at a
+#: hundredth of the noise would remove a percent of a faint source's light.
 _NEGLIGIBLE_SIGMA: Final = 0.0005
-#: Tries per source to find it a place.
+#: Maximum number of positions drawn for a source.
 _TRIES: Final = 200
 #: Half width of a tabulated PSF [px].
 _RADIUS: Final = 24
-#: Above this many electrons the photon noise of a pixel is drawn as a Gaussian. Few pixels are
-#: lit, so the limit is high and the draw exact below it; a simulated scene draws every pixel and
-#: is content with 200 (`skyduel.simulation.scene.GAUSSIAN_FROM_ELECTRONS`). One common value
-#: would change the results of either.
+#: Above this many electrons the photon noise of a pixel is drawn as a Gaussian. Few pixels get
+#: light, so the limit can be high; a simulated scene draws every pixel and uses 200
+#: (`skyduel.simulation.scene.GAUSSIAN_FROM_ELECTRONS`). A common value would change the results
+#: of one of them.
 _INJECTED_GAUSSIAN_FROM_ELECTRONS: Final = 1e6
 
 
 class InjectionSettings(BaseModel):
-    """What is put into a frame. Lengths in px."""
+    """Settings of the injected sources. Lengths in px."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -88,7 +88,7 @@ def draw_injected(
     there: Catalog | None = None,
     background: Background | None = None,
 ) -> Catalog:
-    """Return sources to inject into a frame.
+    """Draw sources to inject into a frame.
 
     Parameters
     ----------
@@ -96,23 +96,23 @@ def draw_injected(
         Sources are centred on its usable pixels. Without a zero-point
         magnitudes are instrumental, -2.5 log10(flux).
     psf : Psf
-        Gives the flux that an S/N means.
+        Profile of the sources, for the conversion of S/N to flux.
     settings : InjectionSettings
-        How many, how bright, how far apart.
+        Number, brightness and separation of the sources.
     rng : numpy.random.Generator
-        The only source of chance.
+        The only source of random numbers.
     there : Catalog, optional
-        Sources on the frame already, to be kept clear of.
+        Sources already on the frame, to keep a distance from.
     background : Background, optional
-        The frame's, if it is at hand.
+        Background of the frame; measured if not given.
 
     Returns
     -------
     Catalog
-        The schema with ``snr`` (that of an ideal measurement, from the noise at
-        its place: `ideal_snr`, for streaks the same integral), and
-        ``nearest_px``, the distance to the nearest source that was there [px].
-        Fewer rows than asked for where there is no room.
+        The schema with ``snr`` (of an ideal measurement, with the noise at the position:
+        `ideal_snr`, for streaks the same integral), and ``nearest_px``, the distance to
+        the nearest source that was there before [px]. It has fewer rows than requested if
+        no free positions are found.
     """
     if background is None:
         background = estimate_background(frame)
@@ -133,7 +133,7 @@ def draw_injected(
         if settings.mag is not None:
             flux = 10 ** (-0.4 * (rng.uniform(*settings.mag) - zero))
         else:
-            assert settings.snr is not None  # the settings hold one of the two
+            assert settings.snr is not None  # the settings have one of the two
             flux = _log_uniform(rng, settings.snr) * sigma / math.sqrt(psf.psf_sum2)
         rows.append((x, y, flux, 0.0, 0.0, float(ideal_snr(flux, psf, sigma))))
     n_points = len(rows)
@@ -145,7 +145,7 @@ def draw_injected(
             continue
         x, y = place
         sigma = float(background.rms[int(y + 0.5), int(x + 0.5)])
-        # As in `simulate`: the share of a line's light within one FWHM of its length.
+        # As in `simulate`: the fraction of a line's light within one FWHM of its length.
         across = 2.3548 / (2 * math.sqrt(math.pi) * psf.fwhm)
         line = _log_uniform(rng, settings.streak_snr) * sigma / math.sqrt(across * psf.fwhm)
         snr = line * math.sqrt(across * length) / sigma
@@ -176,27 +176,27 @@ def inject(
     *,
     background: Background | None = None,
 ) -> Frame:
-    """Return the frame with sources added.
+    """Add sources to a frame.
 
     Parameters
     ----------
     frame : Frame
-        The real frame. All its facts are kept.
+        The real frame. All its metadata are kept.
     sources : Catalog
         Positions 0-based [px] and total ``flux`` [ADU]; streaks with ``length`` and
         ``theta``.
     psf : Psf
         Profile of every source.
     rng : numpy.random.Generator
-        Of the photon noise and the rounding.
+        Random numbers for the photon noise and the rounding.
     background : Background, optional
-        The frame's, if it is at hand.
+        Background of the frame; measured if not given.
 
     Returns
     -------
     Frame
-        Pixels that no source reaches, masked ones and saturated ones are those
-        of the frame, bit for bit.
+        The frame with the sources. Masked pixels, saturated pixels and pixels that no
+        source reaches are identical to those of the input, bit for bit.
 
     Raises
     ------
@@ -205,14 +205,14 @@ def inject(
 
     Notes
     -----
-    - Photon noise of the added light is drawn where the gain is known, and only of
-      that: sky, read noise and everything else are the frame's own. Without a gain
-      the light is added without noise.
-    - A frame of integers stays one. The light is rounded up with a probability equal to
-      its fraction, which is the distribution of a converter's result given that
-      the value before conversion lay anywhere in the old step: no light is lost below
-      half a step, and the rounding noise is not counted twice.
-    - Pixels are clipped at the saturation level, where it is known.
+    - If the gain is known, photon noise is drawn for the added light only: the noise of
+      the sky and the read noise are already in the frame. Without a gain the light is
+      added without noise.
+    - A frame of integers stays a frame of integers. The light is rounded up with a
+      probability equal to its fractional part, which is the distribution of the converter's
+      output if the value before conversion is uniform in its step: light below half a step
+      is not lost, and the rounding noise is not counted twice.
+    - Pixels are clipped at the saturation level if it is known.
     """
     flux = sources["flux"]
     if len(sources) and not (np.isfinite(flux).all() and (flux > 0).all()):
@@ -254,20 +254,20 @@ def holds_integers(frame: Frame) -> bool:
 
 
 def read_psf(text: str) -> MeasuredPsf:
-    """Return the point-spread function that a text names.
+    """Read a point-spread function from a specification or a file.
 
     Parameters
     ----------
     text : str
-        ``moffat:FWHM,BETA`` [px, before integration over pixels], ``gaussian:FWHM``, or a
-        FITS image of the light per pixel around a star in the middle of an
+        ``moffat:FWHM,BETA`` [px, before integration over pixels], ``gaussian:FWHM``, or the
+        path of a FITS image of the light per pixel around a star in the middle of an
         image with odd sides; its keyword ``OVERSAMP`` (or PSFEx's ``PSF_SAMP``, its
-        inverse) says how many of its pixels make one of the frame's.
+        inverse) is the number of its pixels per pixel of the frame.
 
     Raises
     ------
     BadInputError
-        If it is none of these.
+        If the text is none of these.
     """
     form, colon, numbers = text.partition(":")
     if colon and form in ("moffat", "gaussian"):
@@ -299,7 +299,7 @@ def read_psf(text: str) -> MeasuredPsf:
 
 
 def _resampled(image: Floats, sampling: float) -> Psf:
-    """Return the table of an image by cubic spline; nothing lies beyond the image."""
+    """Tabulate a PSF image by cubic spline; the PSF is zero beyond the image."""
     ny, nx = image.shape
     radius = int(min(_RADIUS, max(2, math.ceil((max(ny, nx) / 2) / sampling))))
     half = (radius + 1) * OVERSAMPLING
@@ -310,7 +310,7 @@ def _resampled(image: Floats, sampling: float) -> Psf:
 
 
 class _Room:
-    """Where there is still room for a source."""
+    """Free positions for further sources on a frame."""
 
     def __init__(self, frame: Frame, spacing: float, clear: float, there: KDTree | None) -> None:
         self.frame, self.spacing, self.clear, self.there = frame, spacing, clear, there
@@ -319,7 +319,7 @@ class _Room:
     def place(
         self, rng: np.random.Generator, length: float = 0.0, theta: float = 0.0
     ) -> tuple[float, float] | None:
-        """Return the centre of a source, or None if no try found room."""
+        """Draw the centre of a source; None if no free position was found."""
         ny, nx = self.frame.shape
         for _ in range(_TRIES):
             x, y = float(rng.uniform(-0.5, nx - 0.5)), float(rng.uniform(-0.5, ny - 0.5))
@@ -342,7 +342,7 @@ class _Room:
 
 
 def _along(x: float, y: float, length: float, theta: float) -> Floats:
-    """Return points a few px apart along a source, shape (n, 2)."""
+    """Return points a few px apart along the length of a source, shape (n, 2)."""
     t = np.linspace(-length / 2, length / 2, max(1, math.ceil(length / 2) + 1)) if length else [0.0]
     return np.column_stack(
         [x + np.multiply(t, math.cos(theta)), y + np.multiply(t, math.sin(theta))]
@@ -350,7 +350,7 @@ def _along(x: float, y: float, length: float, theta: float) -> Floats:
 
 
 def _points_of(there: Catalog | None) -> Floats:
-    """Return positions of sources, streaks as rows of points, shape (n, 2)."""
+    """Return the positions of sources, each streak as several points, shape (n, 2)."""
     if there is None or not len(there):
         return np.zeros((0, 2))
     parts = [there.xy[~there.is_streak]]

@@ -1,4 +1,4 @@
-"""The point-spread function of a real frame, from its own stars."""
+"""Measure the point-spread function of a real frame from its stars."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ __all__ = ["measure_psf"]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-#: Stars that a fit takes at most, the brightest that qualify, and at least.
+#: Maximum (the brightest that qualify) and minimum number of stars of a fit.
 _MOST_STARS: Final = 50
 _FEWEST_STARS: Final = 3
-#: Peak of a star over the noise, at least.
+#: Minimum peak of a star [noise standard deviations].
 _LEAST_PEAK_SIGMA: Final = 15.0
-#: A neighbour above this share of the star's peak, within the stamp, disqualifies the star.
+#: A neighbour within the stamp above this fraction of a star's peak disqualifies the star.
 _NEIGHBOUR_SHARE: Final = 0.05
-#: Relative error of the model that is allowed for, so that no bright star decides alone.
+#: Relative error of the model added to the noise, so that no single bright star dominates.
 _MODEL_ERROR: Final = 0.02
-#: Beyond this many robust sigmas a star is unlike the others: blended, extended, a hot pixel.
+#: Stars that deviate by more than this many robust sigmas are rejected: blended, extended, or a
+#: hot pixel.
 _CLIP: Final = 4.0
 
 
@@ -51,24 +52,24 @@ def measure_psf(
     radius: int = 24,
     background: Background | None = None,
 ) -> MeasuredPsf:
-    """Return the mean point-spread function of a frame, from its bright isolated stars.
+    """Measure the mean point-spread function of a frame from its bright isolated stars.
 
     Parameters
     ----------
     frame : Frame
-        With its mask, saturation level and gain where they are known.
+        The frame, with mask, saturation level and gain if known.
     xy : array_like, shape (n, 2)
-        Positions of the sources on the frame [px], good to a pixel; all of
-        them, for a star's neighbours are judged by this list.
+        Positions of all sources on the frame [px], accurate to a pixel. Neighbours of
+        the stars are identified with this list, so it must be complete.
     radius : int
         Half width of the table [px].
     background : Background, optional
-        The frame's, if it is at hand.
+        Background of the frame; measured if not given.
 
     Returns
     -------
     MeasuredPsf
-        The table for `simulation.inject`, and how good it is.
+        The table for `skyduel.simulation.inject`, and its quality.
 
     Raises
     ------
@@ -79,18 +80,18 @@ def measure_psf(
     -----
     A star qualifies if its peak is 15 times the noise, no pixel of its stamp is
     masked, saturated or off the frame, no other source brighter than a
-    twentieth of it lies on the stamp, and its concentration is like that of the
-    rest (galaxies and hot pixels are not). Where no saturation level is known,
+    twentieth of it lies on the stamp, and its concentration is similar to that of the
+    others (that of galaxies and hot pixels is not). If no saturation level is known,
     stars above three quarters of the brightest pixel are left out.
 
     One elliptical Moffat profile (Moffat 1969, A&A 3, 455), integrated over
-    pixels, is fitted to all of them at once, each with its own centre, flux and
-    sky. What it leaves, scaled by flux and placed by sub-pixel offset, is
-    added as a smooth lookup table, as in DAOPHOT (Stetson 1987, PASP 99, 191),
-    if that foretells stars left out of it better than the profile alone does.
-    An under-sampled frame is served as well, since model and table are of light
-    per pixel at sub-pixel offsets. Variation over the frame is not modelled; it
-    shows in ``misfit``.
+    pixels, is fitted to all stars simultaneously; centre, flux and sky are free for each
+    star. The residuals, scaled by flux and placed by sub-pixel offset, are added as a
+    smooth lookup table, as in DAOPHOT (Stetson 1987, PASP 99, 191), if this improves the
+    prediction of held-out stars over the profile without a table.
+    Undersampled frames are supported, because model and table describe the light per
+    pixel at sub-pixel offsets. Variation over the frame is not modelled; it increases
+    ``misfit``.
     """
     positions = np.asarray(xy, dtype=np.float64).reshape(-1, 2)
     if background is None:
@@ -114,7 +115,7 @@ def measure_psf(
 
 
 def _rough_fwhm(frame: Frame, image: Floats, background: Background, xy: Floats) -> float:
-    """Return the FWHM [px] to start from: the frame's own, or from areas above half the peak."""
+    """Return an initial FWHM [px]: that of the frame, or from the areas above half the peak."""
     if frame.fwhm is not None:
         return float(np.clip(frame.fwhm, 0.8, 10))
     ny, nx = frame.shape
@@ -201,10 +202,10 @@ def _near_median(values: Floats, clip: float) -> npt.NDArray[np.bool_]:
 def _fit(
     stamps: _Stamps, width: float, start: Moffat | None = None
 ) -> tuple[Moffat, Floats, Floats, Floats, Floats]:
-    """Return the profile, centres (n, 2) [px from the stamp's], fluxes (n,), residuals, variances.
+    """Fit profile, centres (n, 2) [px from the stamp's], fluxes (n,), residuals and variances.
 
-    Flux and sky of each star enter linearly and are solved for exactly at every
-    step, so that the search is over the four numbers of the shape and the centres.
+    Flux and sky of each star are linear parameters and are solved exactly at every
+    step, so that the search is over the four shape parameters and the centres.
     """
     n, side = len(stamps.data), stamps.data.shape[1]
     half = side // 2
@@ -241,7 +242,7 @@ def _fit(
     structure = sparse.hstack([shared, own])
     variance = stamps.variance
     for _ in range(2):
-        # A share of the model itself is allowed for as error, by the fit before.
+        # The variance includes a fraction of the model of the previous fit as model error.
         flux, residual = solve(p, variance)
         light_model = stamps.data - residual
         variance = stamps.variance + (_MODEL_ERROR * light_model) ** 2
@@ -261,6 +262,6 @@ def _fit(
 
 
 def _alike(residual: Floats, variance: Floats) -> npt.NDArray[np.bool_]:
-    """Return a mask of the stars whose fit is about as good as that of the others."""
+    """Return a mask of the stars whose goodness of fit is similar to that of the others."""
     chi2 = (residual**2 / variance).mean((1, 2))
     return _near_median(np.log(np.maximum(chi2, 1e-12)), 3.0)

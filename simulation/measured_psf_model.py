@@ -1,4 +1,4 @@
-"""A Moffat profile and a table of what it leaves: the two halves of a measured PSF."""
+"""Model of a measured PSF: a Moffat profile and a table of its residuals."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["MeasuredPsf", "Moffat", "combine"]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-#: Points per pixel and axis at which a profile is integrated (Gauss and Legendre).
+#: Number of Gauss-Legendre nodes per pixel and axis for the integration of a profile.
 _NODES: Final = 5
 #: Spacing of the table of residuals [px].
 _STEP_PX: Final = 0.5
-#: Unit of the table far out, as a share of the profile's peak.
+#: Minimum unit of the table, as a fraction of the profile's peak.
 _LEAST_UNIT: Final = 0.002
-#: How strongly the table is drawn to zero and to smoothness; chosen by stars left out.
+#: Strengths of the smoothness and size penalty of the table; chosen by cross-validation.
 _PENALTIES: Final = (0.3, 3.0, 30.0)
 
 
@@ -34,7 +34,8 @@ class Moffat:
     Parameters
     ----------
     fwhm : float
-        Before integration over pixels [px]; that of the circle of the same area.
+        Full width at half maximum before integration over pixels [px], of the circle of
+        the same area.
     beta : float
         Exponent, above 1.
     e1, e2 : float
@@ -49,19 +50,19 @@ class Moffat:
 
     @property
     def vector(self) -> Floats:
-        """The four numbers on unbounded scales."""
+        """The four parameters on unbounded scales."""
         return np.array([np.log(self.fwhm), np.log(self.beta), self.e1, self.e2])
 
     @classmethod
     def from_vector(cls, p: Floats) -> Moffat:
-        """Return the profile of four numbers as in `vector`."""
+        """Build a profile from four parameters as in `vector`."""
         return cls(float(np.exp(p[0])), float(np.exp(p[1])), float(p[2]), float(p[3]))
 
     def per_pixel(self, dx: Floats, dy: Floats) -> Floats:
-        """Return the share of flux in pixels centred at offsets [px] from the source."""
+        """Return the fraction of flux in pixels centred at offsets [px] from the source."""
         size = float(np.hypot(self.e1, self.e2))
         grow, sheer = np.cosh(2 * size), np.sinh(2 * size) / size if size > 1e-12 else 2.0
-        # The form of determinant 1 whose long axis is stretched by exp(size).
+        # The quadratic form of determinant 1 whose long axis is stretched by exp(size).
         xx, yy, xy = grow - sheer * self.e1, grow + sheer * self.e1, -2 * sheer * self.e2
         alpha2 = (self.fwhm / 2) ** 2 / (2 ** (1 / self.beta) - 1)
         scale = (self.beta - 1) / (np.pi * alpha2)
@@ -85,22 +86,21 @@ class Moffat:
 
 @dataclass(frozen=True, eq=False)
 class MeasuredPsf:
-    """A point-spread function and how good it is.
+    """A point-spread function with its origin and quality.
 
     Attributes
     ----------
     psf : Psf
-        For `simulation.inject`.
+        The table for `skyduel.simulation.inject`.
     model : str
-        How it came about, in a few words.
+        Short description of the model.
     n_stars : int
-        Stars it was measured from; 0 for one that was given.
+        Number of stars it was measured from; 0 for a given PSF.
     misfit : float
-        Rms difference between stars and model relative to the rms of their light,
-        noise taken off: of the sum over the stamps,
-        ``sqrt(Σ(residual² - variance)/Σ model²)``. 0 is perfect within the noise; where
-        the gain is unknown, the stars' photon noise is in it too. NaN for one that
-        was given.
+        Rms difference between stars and model relative to the rms of their light, with
+        the noise subtracted: ``sqrt(Σ(residual² - variance)/Σ model²)``, summed over the
+        stamps. 0 is perfect within the noise; if the gain is unknown, the photon noise of
+        the stars is included. NaN for a given PSF.
     """
 
     psf: Psf
@@ -117,18 +117,18 @@ def combine(
     variance: Floats,
     radius: int,
 ) -> MeasuredPsf:
-    """Return the profile with a table of its residuals, if stars left out agree to it.
+    """Add a table of residuals to the profile, if cross-validation over the stars favours it.
 
     Parameters
     ----------
     shape : Moffat
         The common profile.
     centres : ndarray, shape (n, 2)
-        Of the stars within their stamps [px from the middle pixel's centre].
+        Centres of the stars in their stamps [px from the middle pixel's centre].
     flux : ndarray, shape (n,)
-        Of the stars.
+        Fluxes of the stars.
     residual, variance : ndarray, shape (n, side, side)
-        What the profile leaves, and its noise variance.
+        Residuals of the profile, and their noise variance.
     radius : int
         Half width of the tabulated PSF [px].
     """
@@ -138,7 +138,7 @@ def combine(
     dy = np.broadcast_to(side[None, :, None] - centres[:, 1, None, None], residual.shape)
     n = len(flux)
     scaled = residual / flux[:, None, None]
-    # Every star is given the same floor of model error, so that none decides alone.
+    # Every star has the same minimum relative model error, so that no single star dominates.
     light = shape.stamps(centres, half)
     weight = 1 / (variance / flux[:, None, None] ** 2 + (0.02 * light) ** 2)
     table = _Table(half, shape)
@@ -178,14 +178,14 @@ def combine(
 
 
 class _Table:
-    """Residuals as a sum of bilinear hats on a grid over a stamp.
+    """Residuals as a sum of bilinear basis functions on a grid over a stamp.
 
-    Coefficients are in units of the profile at their grid point, so that the same
-    penalty holds the faint wings as tightly, relative to their light, as the core.
+    Coefficients are in units of the profile at their grid point, so that the penalty
+    constrains the faint wings as strongly, relative to their light, as the core.
     """
 
     def __init__(self, half: int, shape: Moffat) -> None:
-        # Half a pixel more than a stamp: a star need not sit on its middle pixel's centre.
+        # Half a pixel more than a stamp, because a star may be off the centre of its middle pixel.
         self.reach = half + 0.5
         self.n = round(2 * self.reach / _STEP_PX) + 1
         self.size = self.n**2
@@ -218,10 +218,10 @@ class _Table:
     def solve(
         self, basis: sparse.csr_array, values: Floats, weight: Floats, rows: Bools, penalty: float
     ) -> Floats:
-        """Return the coefficients that fit the rows, smooth and small by the penalty."""
+        """Return the coefficients of the penalised least-squares fit to the rows."""
         b, w = basis[rows], weight[rows]
         normal = (b.T @ (b * w[:, None])).tocsc()
-        # In units of the mean weight of a grid point, so that it means the same on any frame.
+        # In units of the mean weight of a grid point, so that it does not depend on the frame.
         diagonal = normal.diagonal()
         unit = float(diagonal[diagonal > 0].mean())
         return np.asarray(
@@ -230,7 +230,7 @@ class _Table:
 
 
 def _tabulated(shape: Moffat, table: _Table, coefficients: Floats, radius: int) -> Psf:
-    """Return profile plus residuals as a table, centred on the centroid of its core."""
+    """Tabulate profile plus residuals, centred on the centroid of the core."""
     half = (radius + 1) * OVERSAMPLING
     axis = np.arange(-half, half + 1, dtype=np.float64) / OVERSAMPLING
     dx, dy = (grid.ravel() for grid in np.meshgrid(axis, axis))

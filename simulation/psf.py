@@ -23,9 +23,9 @@ __all__ = [
     "tabulate",
 ]
 
-#: Positions between pixel centres at which the kernel is tabulated, per axis.
+#: Number of sub-pixel positions at which the kernel is tabulated, per axis.
 OVERSAMPLING: Final = 8
-#: Half width of a table [px], unless another is asked for.
+#: Default half width of a table [px].
 RADIUS: Final = 24
 
 
@@ -57,7 +57,7 @@ class Aberrations:
 
 
 class Optics(NamedTuple):
-    """What shapes a profile: arguments of `make_psf`."""
+    """Parameters of a PSF: the arguments of `make_psf`."""
 
     fwhm: float
     beta: float | None = 3.0
@@ -71,7 +71,7 @@ class Psf:
     Attributes
     ----------
     bank : ndarray of float32, shape (K + 1, K + 1, 2·radius + 1, 2·radius + 1)
-        ``bank[i, j]`` is the share of the flux in each pixel around the one
+        ``bank[i, j]`` is the fraction of the flux in each pixel around the pixel
         that holds the source, for a source displaced from that pixel's centre
         by ``(j/K - 1/2, i/K - 1/2)`` px in (x, y). K is `OVERSAMPLING`. Each
         entry sums to 1.
@@ -101,7 +101,7 @@ def make_psf(
     aberrations: Aberrations | None = None,
     radius: int = RADIUS,
 ) -> Psf:
-    """Return a point-spread function of the given seeing.
+    """Tabulate a point-spread function of the given seeing.
 
     Parameters
     ----------
@@ -123,9 +123,9 @@ def make_psf(
 
     Notes
     -----
-    The origin is the centroid of the aberrated profile, so that a source's true
-    position is where an unbiased centroid would find it. Flux outside the table
-    is redistributed within it; wide wings belong to `aureole_kernel`.
+    The origin is the centroid of the aberrated profile, so that the true position of a
+    source is that of an unbiased centroid. Flux outside the table is redistributed
+    within it; wide wings are modelled by `aureole_kernel`.
     Moffat, A. F. J. 1969, A&A 3, 455.
     """
     if not 0.5 <= fwhm <= 20:
@@ -137,7 +137,7 @@ def make_psf(
     return _make_psf(float(fwhm), beta, aberrations or Aberrations(), int(radius))
 
 
-# A set of frames often shares one telescope; the table takes longer than a sparse frame.
+# Frames of a set often share one telescope; making the table takes longer than a sparse frame.
 @lru_cache(maxsize=32)
 def _make_psf(fwhm: float, beta: float | None, aberrations: Aberrations, radius: int) -> Psf:
     k = OVERSAMPLING
@@ -165,14 +165,14 @@ def _make_psf(fwhm: float, beta: float | None, aberrations: Aberrations, radius:
 
 
 def tabulate(fine: npt.NDArray[np.float64], radius: int) -> Psf:
-    """Return the point-spread function given by its values on a fine grid.
+    """Tabulate a point-spread function given by its values on a fine grid.
 
     Parameters
     ----------
     fine : ndarray of float64, shape (2·half + 1,)²
-        Share of the flux in a pixel whose centre lies at each grid point, the
-        source in the middle; `OVERSAMPLING` points a px and
-        ``half >= (radius + 1/2)·OVERSAMPLING``. Its scale is of no account.
+        Fraction of the flux in a pixel whose centre lies at each grid point, with the
+        source in the middle; `OVERSAMPLING` points per px and
+        ``half >= (radius + 1/2)·OVERSAMPLING``. It is normalised.
     radius : int
         Half width of the table [px].
     """
@@ -217,7 +217,7 @@ def splat(
     weight: npt.NDArray[np.float64],
     shape: tuple[int, int],
 ) -> npt.NDArray[np.float64]:
-    """Return an image with each weight shared bilinearly among the four pixels around it."""
+    """Make an image by sharing each weight bilinearly among the four pixels around its point."""
     ny, nx = shape
     ix, iy = np.floor(x).astype(np.intp), np.floor(y).astype(np.intp)
     fx, fy = x - ix, y - iy
@@ -234,7 +234,7 @@ def splat(
 def aureole_kernel(
     radius: int, core_px: float, slope: float, spikes: int = 0, angle: float = 0.0
 ) -> npt.NDArray[np.float32]:
-    """Return the wide wings of a star, summing to 1, shape (2·radius + 1,)².
+    """Return the kernel of a star's wide wings, summing to 1, shape (2·radius + 1,)².
 
     The profile is ``(r² + core²)^(-slope/2)``, tapered to 0 at the rim (King
     1971, PASP 83, 199, found slope 2), with ``spikes`` diffraction spikes
@@ -266,11 +266,11 @@ def aureole_kernel(
 def ghost_kernel(
     radius: float, hole: float = 0.0, shift: float = 0.0, angle: float = 0.0, edge: float = 2.0
 ) -> npt.NDArray[np.float32]:
-    """Return the out-of-focus image of a star reflected in the optics, summing to 1.
+    """Return the kernel of a star's out-of-focus reflection in the optics, summing to 1.
 
-    A disc of ``radius`` [px] with a rim ``edge`` px soft, empty within ``hole`` of its
-    radius (a ring), brighter towards the middle else, and displaced by ``shift`` [px] along
-    ``angle`` [rad].
+    A disc of ``radius`` [px] with an edge ``edge`` px wide, displaced by ``shift`` [px] along
+    ``angle`` [rad]. With ``hole``, a fraction of the radius, it is a ring; without, it is
+    brighter towards the middle.
     """
     half = int(np.ceil(radius + abs(shift) + 3 * edge))
     axis = np.arange(-half, half + 1, dtype=np.float64)

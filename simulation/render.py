@@ -1,4 +1,4 @@
-"""From sources and a point-spread function to an image of expected flux."""
+"""Render sources with a point-spread function to an image of expected flux."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from skyduel.simulation.psf import OVERSAMPLING, Psf, splat
 
 __all__ = ["LADDER", "add_aureole", "render_points", "stamp_radii", "streak_points"]
 
-#: Half widths of stamps smaller than the whole table [px].
+#: Half widths of the stamps that are smaller than the table [px].
 LADDER: Final = (3, 5, 7, 10, 14, 19)
 
 _CHUNK_PIXELS: Final = 2_000_000
-#: Points per px along a streak; closer ones change no pixel by 1e-3 of its value.
+#: Points per px along a streak; denser points change every pixel by less than 1e-3 of its value.
 _STREAK_DENSITY: Final = 3.0
 
 
@@ -28,7 +28,7 @@ def render_points(
     psf: Psf,
     negligible: float,
 ) -> npt.NDArray[np.float32]:
-    """Return the expected image of point sources.
+    """Render the expected image of point sources.
 
     Parameters
     ----------
@@ -40,11 +40,11 @@ def render_points(
     flux : ndarray, shape (n,)
         Total flux, in the unit of the image.
     psf : Psf
-        Profile of every source. Between its tabulated phases it is interpolated
-        linearly, which keeps centroids exact.
+        Profile of every source, interpolated linearly between its tabulated phases,
+        which keeps centroids exact.
     negligible : float
         Each stamp is cut where the profile falls below this value, so that
-        faint stars cost little.
+        faint stars take little time.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def _phase(
 
 
 def _outside(psf: Psf) -> npt.NDArray[np.float64]:
-    """Return the largest value of a profile beyond each radius of `LADDER`: what a cut loses."""
+    """Return the largest value of a profile beyond each radius of `LADDER`."""
     centre = psf.bank[OVERSAMPLING // 2, OVERSAMPLING // 2]
     distance = np.maximum(*np.abs(np.indices(centre.shape) - psf.radius))
     return np.array([centre[distance > r].max(initial=0.0) for r in LADDER])
@@ -114,15 +114,16 @@ def stamp_radii(
     negligible: npt.ArrayLike,
     whole: int,
 ) -> npt.NDArray[np.intp]:
-    """Return for each source the smallest of a few radii beyond which it is negligible.
+    """Return the smallest radius of `LADDER` beyond which each source is negligible.
 
     Parameters
     ----------
     flux : ndarray, shape (n,)
+        Total flux of each source.
     outside : ndarray, shape (len(LADDER),) or (n, len(LADDER))
         The largest value of the profile, of flux 1, beyond each radius of `LADDER`.
     negligible : array_like, shape () or (n,)
-        In the unit of the flux.
+        Largest negligible value per pixel, in the unit of the flux.
     whole : int
         Radius of the profile's table [px].
 
@@ -139,7 +140,7 @@ def stamp_radii(
 def streak_points(
     x: float, y: float, length: float, theta: float
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return centres of equal point sources that make up a streak, each of shape (n,)."""
+    """Return the centres of equal point sources that form a streak, each of shape (n,)."""
     n = max(2, int(np.ceil(length * _STREAK_DENSITY)))
     along = (np.arange(n) + 0.5) / n * length - length / 2
     return x + along * np.cos(theta), y + along * np.sin(theta)
@@ -153,10 +154,10 @@ def add_aureole(
     kernel: npt.NDArray[np.float32],
     share: float,
 ) -> npt.NDArray[np.float32]:
-    """Return the image with ``share`` of every source's flux moved to wide wings.
+    """Move the fraction ``share`` of every source's flux to wide wings.
 
-    One convolution serves all stars, those up to a kernel's radius outside the
-    image included.
+    All stars are convolved in one step, including those up to a kernel's radius outside
+    the image.
     """
     pad = kernel.shape[0] // 2
     ny, nx = image.shape

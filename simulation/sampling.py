@@ -45,7 +45,7 @@ class Stars(NamedTuple):
 class GalaxyShapes(NamedTuple):
     """Columns of the galaxies, each of shape (n,); see `skyduel.simulation.galaxies.galaxy_points`.
 
-    ``magnitude`` is relative to a galaxy that is as well seen as the faintest star.
+    ``magnitude`` is relative to a galaxy of the same S/N as the faintest star.
     """
 
     x: Floats
@@ -67,14 +67,14 @@ class SceneSources(NamedTuple):
 
 
 class Defects(NamedTuple):
-    """What the detector adds after the exposure: before charge spills over, and after."""
+    """Detector defects added after the exposure: before bleeding, and after it."""
 
     hits: list[Hits]
     boxes: list[list[Box]]
 
 
 def sample_magnitudes(n: int, slope: float, span_mag: float, rng: np.random.Generator) -> Floats:
-    """Return ``n`` magnitudes brighter than the limit, in [-span_mag, 0], dN/dm ∝ 10^(slope·m)."""
+    """Draw ``n`` magnitudes relative to the limit, in [-span_mag, 0], dN/dm ∝ 10^(slope·m)."""
     u = rng.random(n)
     if abs(slope) < 1e-9:
         return np.asarray(-span_mag * u)
@@ -85,7 +85,7 @@ def sample_magnitudes(n: int, slope: float, span_mag: float, rng: np.random.Gene
 def draw_sources(s: SceneSettings, rng: np.random.Generator) -> SceneSources:
     """Draw the sources of a scene."""
     span = 2.5 * np.log10(max(s.max_snr / s.min_snr, 1.0))
-    # Stars so far beside the frame may still shine into it.
+    # The light of stars up to this distance beside the frame may reach it.
     margin = max(RADIUS, s.aureole_radius) if s.aureole else RADIUS
     n = int(rng.poisson(s.density * (s.ny + 2 * margin) * (s.nx + 2 * margin)))
     stars = Stars(
@@ -112,7 +112,7 @@ def _draw_galaxies(s: SceneSettings, span: float, rng: np.random.Generator) -> G
         ratio=rng.uniform(0.25, 1.0, n),
         theta=rng.uniform(0, np.pi, n),
         sersic=rng.choice([1.0, 1.0, 4.0], n),
-        # Drawn by S/N, like stars, so that as many large ones are bright enough to be seen.
+        # Drawn by S/N, like stars, so that large galaxies are detectable as often as small ones.
         magnitude=sample_magnitudes(n, s.slope, min(span, 6.0), rng),
     )
 

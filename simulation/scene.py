@@ -62,8 +62,8 @@ Floats = npt.NDArray[np.float64]
 def ideal_snr(flux: npt.ArrayLike, psf: Psf, sigma: float) -> npt.NDArray[np.float64]:
     """Return the S/N of an ideal measurement of isolated faint point sources.
 
-    ``flux·√Σpsf² / sigma``: the matched filter with everything else subtracted
-    and no photon noise of the source itself. ``flux`` and ``sigma`` share a unit.
+    ``flux·√Σpsf² / sigma``: a matched filter with all other light subtracted and without
+    the photon noise of the source. ``flux`` and ``sigma`` have the same unit.
     """
     return np.asarray(np.asarray(flux, np.float64) * (np.sqrt(psf.psf_sum2) / sigma))
 
@@ -112,7 +112,7 @@ def assign_flux(s: SceneSettings, sources: SceneSources, field: Zones[Measured])
         of_psf = field.psf_sum2(g.x, g.y)
         psf_sum2 = galaxy_psf_sum2(of_psf, g.radius, g.ratio)
         light = faintest * 10 ** (-0.4 * g.magnitude) * np.sqrt(of_psf / psf_sum2)
-        # Enough points that a single one stays below a twentieth of the noise.
+        # Enough points that the flux of each is below a twentieth of the noise.
         wanted = np.clip(20 * light * np.sqrt(of_psf) / sigma, 60, 3000)
         galaxies = RenderedGalaxies(
             g,
@@ -130,7 +130,7 @@ def assign_flux(s: SceneSettings, sources: SceneSources, field: Zones[Measured])
 
 
 def extended_points(s: SceneSettings, rendered: RenderedSources) -> list[Points]:
-    """Return the points that render each streak and galaxy, one entry a source."""
+    """Return the points that render each streak and galaxy, one entry per source."""
     sigma = s.sky_sigma
     out = []
     for streak in rendered.streaks:
@@ -148,7 +148,7 @@ def extended_points(s: SceneSettings, rendered: RenderedSources) -> list[Points]
 
 
 def wings(s: SceneSettings) -> list[tuple[npt.NDArray[np.float32], float]]:
-    """Return the kernel and the share of flux of each kind of wide PSF wing."""
+    """Return the kernel and the fraction of flux of each type of wide PSF wing."""
     out = []
     if s.aureole:
         kernel = aureole_kernel(
@@ -169,7 +169,7 @@ def simulate(
     Parameters
     ----------
     settings : SceneSettings
-        What to render.
+        Settings of the scene.
     rng : numpy.random.Generator
         The only source of randomness: the same state gives the same frame.
     name : str
@@ -178,8 +178,8 @@ def simulate(
     Returns
     -------
     frame : Frame
-        With gain, read noise, saturation, zero-point and FWHM as an observatory
-        would state them.
+        The frame, with gain, read noise, saturation, zero-point and FWHM as in the headers
+        of an observatory.
     truth : Catalog
         Every source whose centre lies on the frame, with ``snr``: for points
         `ideal_snr`, for streaks the same integral over the streak's profile.
@@ -254,7 +254,7 @@ def truth_columns(s: SceneSettings, rendered: RenderedSources) -> dict[str, Any]
     snr = rendered.snr
     on = (x >= -0.5) & (x < s.nx - 0.5) & (y >= -0.5) & (y < s.ny - 0.5)
     if s.vignetting:
-        # Vignetting dims star and sky: the S/N falls at least with the square root.
+        # Vignetting dims star and sky: the S/N falls at least as its square root.
         r2 = ((x - (s.nx - 1) / 2) / s.nx) ** 2 + ((y - (s.ny - 1) / 2) / s.ny) ** 2
         left = 1 - 2 * s.vignetting * r2
         dark = s.read_noise**2
@@ -288,7 +288,7 @@ def truth_columns(s: SceneSettings, rendered: RenderedSources) -> dict[str, Any]
 def _expose(
     light: npt.NDArray[np.float32], s: SceneSettings, rng: np.random.Generator
 ) -> npt.NDArray[np.float32]:
-    """Return the light [ADU] with photon and read noise."""
+    """Add photon and read noise to the light [ADU]."""
     electrons = light * np.float32(s.gain)
     noisy = electrons + np.sqrt(electrons) * rng.standard_normal(light.shape, dtype=np.float32)
     few = electrons < GAUSSIAN_FROM_ELECTRONS

@@ -1,4 +1,4 @@
-"""`SceneSettings`: how one simulated frame is made."""
+"""Settings of a simulated frame."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class SceneSettings(BaseModel):
-    """How one simulated frame is made. Lengths in px, angles in rad, fluxes in ADU."""
+    """Settings of one simulated frame. Lengths in px, angles in rad, fluxes in ADU."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,4 +1,4 @@
-"""A real frame upside down: its noise without its sources."""
+"""Flip the sign of a real frame about its background, to estimate false detections."""
 
 from __future__ import annotations
 
@@ -19,43 +19,43 @@ def sign_flipped(
     mask_sigma: float = 5.0,
     grow_px: int = 3,
 ) -> Frame:
-    """Return the frame mirrored about its background, with what was no noise masked.
+    """Flip the sign of a frame about its background, and mask pixels that are not noise.
 
-    Whatever a detector finds on it is false: light only ever adds, so nothing below
-    the sky is a source. As far as the noise is symmetric, it finds as many as noise
-    alone gives it on the frame itself.
+    All detections on the flipped frame are false: sources only add light, so nothing below
+    the background is a source. If the noise is symmetric, the number of detections equals
+    that of false detections from noise on the frame.
 
     Parameters
     ----------
     frame : Frame
         A real frame.
     background : Background, optional
-        The frame's, if it is at hand.
+        Background of the frame; measured if not given.
     mask_sigma : float
-        What is brighter than this many sigmas, in a pixel or in a sum of 3 px by 3 px,
-        is masked: it would be a hole of a depth that no detector has ever seen. So are
-        single pixels as far below the sky: dark pixels, and what a subtracted dark
-        frame leaves of hot ones, are no noise either. Infinity masks nothing.
+        Pixels brighter than this many sigmas, singly or in a sum of 3 px by 3 px, are
+        masked: flipped, they would be deeper than any hole in a real frame. Single pixels
+        as far below the background are also masked: dark pixels, and the residuals of hot
+        pixels after dark subtraction, are not noise. Infinity masks nothing.
     grow_px : int
-        By how much the masked regions grow [px].
+        Width by which the masked regions grow [px].
 
     Returns
     -------
     Frame
-        Pixels ``2·level - data``, so that the sky keeps its level and its noise. Facts are
-        kept; the mask grows.
+        Pixels ``2·level - data``, so that level and noise of the background are unchanged.
+        The metadata are kept; the mask grows.
 
     Raises
     ------
     BadInputError
-        If nothing is left unmasked, or a parameter is out of range.
+        If all pixels are masked, or a parameter is out of range.
 
     Notes
     -----
-    It does not see what real sources and artefacts cause, for their light is positive:
-    spikes, halos, smear, cosmic rays, hot pixels, split sources. Photon noise is a
-    little skew, so that in dark sky the flipped frame has fewer high peaks than the
-    frame. Stars below `mask_sigma` stay as dips and take the place of a little noise.
+    False detections caused by real sources and artefacts are not estimated, because their
+    light is positive: spikes, halos, smear, cosmic rays, hot pixels, split sources. Photon
+    noise is slightly skewed, so that in dark sky the flipped frame has fewer high peaks than
+    the frame. Stars below `mask_sigma` remain as dips and replace a little noise.
     """
     if not mask_sigma > 0:
         raise BadInputError("mask_sigma", "a number of sigmas > 0", repr(mask_sigma))

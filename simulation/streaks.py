@@ -1,4 +1,4 @@
-"""Streaks of moving objects and trails of satellites."""
+"""Draw streaks of moving objects and trails of satellites."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Segment", "Streak", "clip_segment", "draw_segments", "streak_flux"]
 
 
 class Segment(NamedTuple):
-    """Where a streak runs: centre [px], length [px], direction [rad]; S/N per FWHM of length."""
+    """Geometry of a streak: centre [px], length [px], direction [rad]; S/N per FWHM of length."""
 
     x: float
     y: float
@@ -33,7 +33,7 @@ class Streak(NamedTuple):
     snr: float
 
     def clipped(self, nx: int, ny: int) -> Streak | None:
-        """Return the part on the frame, or None if less than a pixel of it is."""
+        """Return the part on the frame, or None if it is shorter than a pixel."""
         part = clip_segment(self.x, self.y, self.length, self.theta, nx, ny)
         if part is None or part[1] - part[0] < 1:
             return None
@@ -71,8 +71,8 @@ def clip_segment(
 def draw_segments(s: SceneSettings, rng: np.random.Generator) -> list[Segment]:
     """Draw the segments of a scene: streaks, then satellite trails.
 
-    With ``streak_margin`` some have their centre beside the frame: they are to be
-    rendered whole and listed `Streak.clipped`.
+    With ``streak_margin`` some have their centre beside the frame. They are rendered
+    whole, and the truth lists them as `Streak.clipped`.
     """
     rows = []
     m = s.streak_margin
@@ -82,7 +82,7 @@ def draw_segments(s: SceneSettings, rng: np.random.Generator) -> list[Segment]:
         theta = _direction(s, rng)
         rows.append(Segment(float(x), float(y), length, theta, _brightness(s, rng)))
     for _ in range(int(rng.poisson(s.trails))):
-        # A chord through a random point, cut where it leaves the frame.
+        # A chord through a random point, cut at the border of the frame.
         px, py = rng.uniform(0, s.nx - 1), rng.uniform(0, s.ny - 1)
         theta = float(rng.uniform(-np.pi / 2, np.pi / 2))
         reach = clip_segment(px, py, 4.0 * (s.nx + s.ny), theta, s.nx, s.ny)
@@ -98,7 +98,7 @@ def _brightness(s: SceneSettings, rng: np.random.Generator) -> float:
 
 
 def _direction(s: SceneSettings, rng: np.random.Generator) -> float:
-    """Return a direction in [-π/2, π/2), near a row or a column as often as asked."""
+    """Draw a direction in [-π/2, π/2), near a row or a column with the set probability."""
     if s.streak_near_axis and rng.random() < s.streak_near_axis:
         theta = np.deg2rad(rng.uniform(-5, 5)) + np.pi / 2 * rng.integers(0, 2)
         return float((theta + np.pi / 2) % np.pi - np.pi / 2)
@@ -106,11 +106,11 @@ def _direction(s: SceneSettings, rng: np.random.Generator) -> float:
 
 
 def streak_flux(segment: Segment, field: Zones[Measured], sigma: float) -> Streak:
-    """Return the streak of a segment, as bright as its S/N on noise of ``sigma`` [ADU] asks."""
+    """Return the streak of a segment, with the flux of its S/N on noise of ``sigma`` [ADU]."""
     x, y, length, theta, per_fwhm = segment
     fwhm = field.at(x, y).fwhm
-    # Of a long uniform line of λ ADU per px, the part within one FWHM of length
-    # is λ·fwhm ADU across a profile of Σ ≈ 1/(2√π·σ_psf) per px, σ_psf = fwhm/2.355.
+    # A long uniform line of λ ADU per px has λ·fwhm ADU within one FWHM of length, with a
+    # transverse profile of Σ ≈ 1/(2√π·σ_psf) per px, σ_psf = fwhm/2.355.
     across = 2.3548 / (2 * np.sqrt(np.pi) * fwhm)
     line = per_fwhm * sigma / np.sqrt(across * fwhm)
     flux = line * length

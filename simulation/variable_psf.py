@@ -1,4 +1,4 @@
-"""A point-spread function that changes over the frame."""
+"""Point-spread functions that vary over the frame."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def zone_centres(shape: tuple[int, int], zones: int) -> tuple[Floats, Floats]:
 
 
 class Measured(Protocol):
-    """The numbers of a profile that drawing a scene needs."""
+    """The properties of a PSF that drawing a scene requires."""
 
     @property
     def fwhm(self) -> float:
@@ -44,8 +44,8 @@ P = TypeVar("P", bound=Measured, covariant=True)
 class Zones(Generic[P]):
     """One profile for each of k × k equal zones of a frame, in row order.
 
-    A source takes the profile of the zone it lies in; one beside the frame that of
-    the nearest zone. With one zone the profile is the same everywhere.
+    A source has the profile of its zone; a source beside the frame has that of the
+    nearest zone. With one zone the profile is constant.
     """
 
     shape: tuple[int, int]
@@ -62,7 +62,7 @@ class Zones(Generic[P]):
         return self.psfs[len(self.psfs) // 2]
 
     def zone(self, x: npt.ArrayLike, y: npt.ArrayLike) -> npt.NDArray[np.intp]:
-        """Return the zone of each position, shape (n,)."""
+        """Return the index of the zone of each position, shape (n,)."""
         k = round(len(self.psfs) ** 0.5)
         ny, nx = self.shape
         column = np.clip(np.floor((np.asarray(x) + 0.5) * k / nx), 0, k - 1)
@@ -70,7 +70,7 @@ class Zones(Generic[P]):
         return np.asarray(row * k + column, dtype=np.intp)
 
     def at(self, x: float, y: float) -> P:
-        """Return the profile of one position [px]."""
+        """Return the profile at one position [px]."""
         return self.psfs[int(self.zone(x, y))]
 
     def psf_sum2(self, x: Floats, y: Floats) -> Floats:
@@ -84,7 +84,7 @@ class FieldPsf(Zones[Psf]):
     def render(
         self, x: Floats, y: Floats, flux: Floats, negligible: float
     ) -> npt.NDArray[np.float32]:
-        """Return the expected image of point sources; see `render_points`."""
+        """Render the expected image of point sources; see `render_points`."""
         if len(self.psfs) == 1:
             return render_points(self.shape, x, y, flux, self.psfs[0], negligible)
         zone = self.zone(x, y)

@@ -18,7 +18,7 @@ _M_MMAP_THRESHOLD: Final = -3
 def keep_freed_memory() -> bool:
     """Set the allocator to keep freed memory; return True if it does.
 
-    By default glibc maps every block above 32 MiB anew, and the system clears
+    By default glibc maps new pages for every block above 32 MiB, and the system clears
     its pages: on a 2048² frame that took a third of the time. Without glibc
     this has no effect.
     """
