@@ -28,7 +28,7 @@ from skyduel.core.io.images.image_formats import (
     holds_image,
     is_image_name,
 )
-from skyduel.core.io.images.image_reader import split_brackets
+from skyduel.core.io.images.image_reader import split_brackets, without_brackets
 from skyduel.core.io.tables import TABLE_ENDINGS, read_catalog
 
 __all__ = [
@@ -81,15 +81,15 @@ class Entry:
     mask, weight : path, optional
         Images beside the frame's own, and `mask_bits`, for `core.read_frame`.
     mask_bits : int, optional
-        Which bits of the mask make a pixel unusable; None: any.
+        Which bits of the mask, or of that in the frame's own file, make a pixel unusable;
+        None: any of a mask.
     columns : str
         Columns of the truth under other names, as ``ra=RAJ2000,mag=rmag``.
 
     Raises
     ------
     BadInputError
-        If the name is empty, the split is neither, or there are bits without a
-        mask.
+        If the name is empty, the split is neither, or the bits are negative.
     """
 
     name: str
@@ -107,8 +107,8 @@ class Entry:
             raise BadInputError(str(self.frame), "a name for the frame", "an empty one")
         if self.split not in SPLITS:
             raise BadInputError(self.name, "split 'test' or 'calibration'", repr(self.split))
-        if self.mask_bits is not None and self.mask is None:
-            raise BadInputError(self.name, "a mask for mask_bits to choose from", "no mask")
+        if self.mask_bits is not None and self.mask_bits < 0:
+            raise BadInputError(self.name, "mask_bits of 0 or more", str(self.mask_bits))
         if self.columns:
             parse_columns(self.columns, f"{self.name}: columns")
         object.__setattr__(self, "frame", Path(self.frame))
@@ -247,14 +247,14 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
             if (place / name).is_file():
                 return _from_manifest(place / name)
         return Dataset(_folder_name(place), place, tuple(_with_groups(_from_folder(place))))
-    if is_image_name(Path(re.sub(r"\[[^\[\]]*\]$", "", str(place)))):
+    if is_image_name(without_brackets(place)):
         entry = entry_of(place)
         return Dataset(entry.name, place, (entry,))
     existing_file(place)
     return _from_manifest(place)
 
 
-def entry_of(path: str | os.PathLike[str]) -> Entry:
+def entry_of(path: str | os.PathLike[str], *, mask_bits: int | None = None) -> Entry:
     """Make the entry of a lone frame, with the truth, mask and weight map found beside it.
 
     Every command that takes frames opens them by this, so that a mask counts everywhere.
@@ -263,6 +263,8 @@ def entry_of(path: str | os.PathLike[str]) -> Entry:
     ----------
     path : path
         The frame, as for `core.read_frame`.
+    mask_bits : int, optional
+        As for `core.read_frame`.
 
     Returns
     -------
@@ -280,6 +282,7 @@ def entry_of(path: str | os.PathLike[str]) -> Entry:
         _truth_of(name, place),
         mask=_companion(bare, place, _MASKS),
         weight=_companion(bare, place, _WEIGHTS),
+        mask_bits=mask_bits,
     )
 
 
@@ -292,7 +295,7 @@ def write_manifest(dataset: Dataset, path: str | os.PathLike[str]) -> None:
 
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        masked = any(len(e.images) > 1 for e in dataset)
+        masked = any(len(e.images) > 1 or e.mask_bits is not None for e in dataset)
         mapped = any(e.columns for e in dataset)
         names = (*_COLUMNS, *(("mask", "weight", "mask_bits") if masked else ()))
         writer.writerow((*names, "columns") if mapped else names)

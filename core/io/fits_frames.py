@@ -20,6 +20,7 @@ from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
 from skyduel.core.io.atomic_files import atomic_path
 from skyduel.core.io.images.fits_metadata import FACT_KEYS, IGNORED_KEY, is_structural
+from skyduel.core.io.images.fits_pixels import PIXEL_CARDS
 from skyduel.core.io.images.image_reader import Pixels
 
 __all__ = ["write_frame"]
@@ -121,7 +122,7 @@ def _writable(header: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Return those header entries that a FITS header can hold."""
     kept = []
     for key, value in header.items():
-        if key == IGNORED_KEY or is_structural(key):
+        if key == IGNORED_KEY or key in PIXEL_CARDS or is_structural(key):
             continue
         if isinstance(value, np.generic):
             value = value.item()

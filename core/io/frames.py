@@ -38,15 +38,19 @@ def read_frame(
         Plain, or compressed by gzip, bzip2, xz or in tiles (``.fz``); told by
         content, not by ending. ``frame.fits[SCI]``, ``frame.fits[SCI,2]`` and
         ``frame.fits[2]`` choose an HDU; otherwise it is the first with a
-        two-dimensional image. Leading axes of length 1 are dropped.
-    hdu : int, str or (str, int), optional
+        two-dimensional image of the sky: none that is called a mask, a weight map,
+        an error array or the like. ``cube.fits[SCI][0]`` chooses a plane of a cube, counted
+        from 0; ``colour.fits[G]`` one of three colours by name, if the file names them.
+        Leading axes of length 1 are dropped.
+    hdu : int, str, (str, int) or CubePlane, optional
         The same choice as an argument; it stands above the brackets.
     mask : path or ndarray of shape (ny, nx), optional
         True, non-zero or NaN where a pixel must not be used. Without it, a
-        mask that `write_frame` put in the file is used.
+        mask that `write_frame` or `astropy.nddata.CCDData` put in the file is used.
     mask_bits : int, optional
         Of a mask whose bits mean different things, those that make a pixel
-        unusable, added up (e.g. ``1 + 4``); without it every bit does.
+        unusable, added up (e.g. ``1 + 4``); without it every bit does. Without
+        `mask`, the file's own mask or data-quality array (``MASK``, ``DQ``, ...) is used.
     weight : path or ndarray of shape (ny, nx), optional
         A survey's weight map: pixels of weight 0, below, or NaN are masked
         besides. How large the others are is not used, for every detector
@@ -59,10 +63,11 @@ def read_frame(
     Returns
     -------
     Frame
-        Pixels [ADU] scaled by BSCALE and BZERO, with BLANK, NaN and infinite
-        ones masked. ``header`` holds the primary and the image header's
-        scalar values, and under ``ignored_facts`` those values that should
-        have been a fact and cannot.
+        Pixels [ADU] scaled by BSCALE and BZERO, asinh pixels (BSOFTEN, BOFFSET) made
+        linear. BLANK, NaN and infinite pixels are masked, and those outside DATASEC and
+        TRIMSEC or in BIASSEC. ``header`` holds the primary and the image header's
+        scalar values, under ``ignored_facts`` those values that should
+        have been a fact and cannot, and under ``notes`` other decisions on the file.
 
     Raises
     ------
@@ -108,7 +113,7 @@ def _mask(
         return masked_pixels(given, bits, str(image.file))
     if given is not None:
         return masked_pixels(_pixels(given), bits, str(image.file))
-    own = image.own_mask()
+    own = image.own_mask(bits)
     if own is None:
         if bits is not None:
             raise BadInputError(str(image.file), "a mask for mask_bits to choose from", "no mask")
@@ -132,7 +137,7 @@ def _weightless(
 
 def _pixels(path: str | os.PathLike[str]) -> Pixels:
     """Read the pixels of an image."""
-    with closing(open_image(path)) as image:
+    with closing(open_image(path, companion=True)) as image:
         return image.read()
 
 

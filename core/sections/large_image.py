@@ -298,13 +298,13 @@ def open_large_image(entry: Entry, sectioning: Sectioning) -> LargeImage | None:
         image.close()
         return None
     bits = entry.mask_bits
-    mask = None if entry.mask is None else open_image(entry.mask, whole=False)
+    mask = None if entry.mask is None else open_image(entry.mask, whole=False, companion=True)
     if mask is None:
-        mask = image.own_mask()
+        mask = image.own_mask(bits)
         bits = image.mask_bits if bits is None else bits
     if mask is None and entry.mask_bits is not None:
         raise BadInputError(str(file), "a mask for mask_bits to choose from", "no mask")
-    weight = None if entry.weight is None else open_image(entry.weight, whole=False)
+    weight = None if entry.weight is None else open_image(entry.weight, whole=False, companion=True)
     for what, one in (("mask", mask), ("weight map", weight)):
         if one is not None and one.shape != image.shape:
             raise BadInputError(

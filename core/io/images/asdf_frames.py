@@ -117,7 +117,7 @@ class AsdfImage:
         names = ("mask", "dq")
         return next((n for n in names if _array_of(self._parent.get(n))[0] is not None), None)
 
-    def own_mask(self) -> AsdfImage | None:
+    def own_mask(self, bits: int | None = None) -> AsdfImage | None:
         """Open the mask beside the image in the tree, None without one."""
         name = self._mask_name()
         if name is None:
@@ -454,7 +454,7 @@ def _starts(start: bytes) -> bool:
     return start.startswith(_MAGIC)
 
 
-def _opened(file: Path, hdu: Hdu | None, whole: bool) -> ImageReader:
+def _opened(file: Path, hdu: Hdu | None, whole: bool, companion: bool) -> ImageReader:
     """Open one image, its path in the tree in the place of an HDU."""
     return AsdfImage(file, hdu, whole=whole)
 

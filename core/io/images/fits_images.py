@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -19,19 +18,30 @@ from astropy.wcs import WCS
 from skyduel.core.errors import BadInputError, one_line
 from skyduel.core.io.atomic_files import existing_file
 from skyduel.core.io.images.celestial import celestial_wcs
+from skyduel.core.io.images.fits_choice import (
+    FitsChoice,
+    choose_image,
+    image_shape,
+    sky_images,
+)
 from skyduel.core.io.images.fits_header_checks import check_headers
 from skyduel.core.io.images.fits_metadata import (
     header_facts,
     is_structural,
     plain_header,
 )
-from skyduel.core.io.images.image_reader import Hdu, ImageFormat, ImageReader, Pixels
-from skyduel.core.io.size_limits import check_fields, check_unpacked, unpacked
+from skyduel.core.io.images.fits_pixels import NO_SECTIONS, Sections, scaled, sky_sections
+from skyduel.core.io.images.image_reader import (
+    NOTES_KEY,
+    Hdu,
+    ImageFormat,
+    ImageReader,
+    Pixels,
+)
+from skyduel.core.io.size_limits import unpacked
 
-__all__ = ["FITS", "FitsImage", "LoadedFitsImage"]
+__all__ = ["FITS", "FitsImage", "LoadedFitsImage", "chips"]
 
-# 32 GiB of float32: larger than any real frame.
-_MOST_PIXELS: Final = 2**33
 _PACKED: Final = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
 
 
@@ -45,7 +55,7 @@ def _holds_image(file: Path) -> bool:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
             with fits.open(file, memmap=False, disable_image_compression=True) as hdus:
-                shapes = [_image_shape(hdu) for hdu in hdus]
+                shapes = [image_shape(hdu) for hdu in hdus]
                 return any(shapes) or all(not isinstance(h, fits.BinTableHDU) for h in hdus)
     except Exception:  # astropy raises a dozen types on damaged files
         return True
@@ -62,6 +72,8 @@ class _FitsFacts:
     #: What of the header is of no use, in words.
     unusable: tuple[str, ...]
     mask_bits: int | None = None
+    _choice: FitsChoice
+    _sections: Sections = NO_SECTIONS
 
     def facts(self, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return every field of a `Frame` but its pixels and mask, overrides first."""
@@ -70,12 +82,24 @@ class _FitsFacts:
         scale = given.get("pixel_scale_arcsec")
         facts = header_facts(self.header, wcs=wcs, pixel_scale_arcsec=scale)
         header = plain_header(self.header, (*facts.ignored, *self.unusable))
+        if self._choice.notes:
+            header[NOTES_KEY] = self._choice.notes
         return {**facts.values, "wcs": wcs, **given, "header": header}
 
-    def _mask_extension(self) -> str | None:
-        """Return the name of the extension that holds the mask, None without one."""
+    def _mask_hdu(self, bits: int | None) -> Hdu | None:
+        """Return the HDU of the mask in the same file, None without one."""
         extension = self.header.get("MASKEXT")
-        return extension if isinstance(extension, str) else None
+        if isinstance(extension, str):
+            return extension
+        return self._choice.mask if bits is None else self._choice.bits
+
+    def _set_header(self, hdus: fits.HDUList) -> None:
+        """Read the header of the chosen image, its coordinates and its sections."""
+        self.header, unreadable = _joined_header(hdus, self._choice.index)
+        own = hdus[self._choice.index].header
+        self.wcs, trouble = celestial_wcs(own, hdus)
+        self._sections, outside = sky_sections(own, self.shape)
+        self.unusable = (*unreadable, *filter(None, [trouble]), *outside)
 
 
 class LoadedFitsImage(_FitsFacts):
@@ -94,31 +118,34 @@ class LoadedFitsImage(_FitsFacts):
         For every fault of the file.
     """
 
-    def __init__(self, file: Path, hdu: Hdu | None = None) -> None:
+    def __init__(self, file: Path, hdu: Hdu | None = None, *, companion: bool = False) -> None:
         self.file, self.hdu = file, hdu
         stream = _open(file)
         with stream, warnings.catch_warnings():
             # Completeness is checked below, by the bytes themselves.
             warnings.simplefilter("ignore", AstropyWarning)
             try:
-                index = _choose(stream, file, hdu)
+                self._choice = choose_image(stream, file, hdu, companion=companion)
+                self.shape = self._choice.shape
+                rows, columns = (slice(0, n) for n in self.shape)
                 stream.seek(0)
                 with fits.open(stream, memmap=False, do_not_scale_image_data=True) as hdus:
-                    self.header, unreadable = _joined_header(hdus, index)
-                    self._pixels = _scaled(np.asarray(hdus[index].data), self.header, file)
-                    self.wcs, trouble = celestial_wcs(hdus[index].header, hdus)
+                    self._set_header(hdus)
+                    one, box = hdus[self._choice.index], self._choice.box(rows, columns)
+                    # Of a cube only the plane is read.
+                    cube = max((1, *one.shape[:-2])) > 1
+                    raw = one.section[box] if cube else np.asarray(one.data)[box]
+                    values = scaled(np.asarray(raw), self.header, file)
+                    self._pixels = self._sections.blanked(values, rows, columns)
             except BadInputError:
                 raise
             except Exception as error:  # astropy raises a dozen types on damaged files
                 raise BadInputError(str(file), "a readable FITS image", one_line(error)) from error
-        self.unusable = (*unreadable, *filter(None, [trouble]))
-        ny, nx = self._pixels.shape
-        self.shape = (ny, nx)
 
-    def own_mask(self) -> LoadedFitsImage | None:
-        """Open the mask that `core.write_frame` put beside the image, None without one."""
-        extension = self._mask_extension()
-        return None if extension is None else LoadedFitsImage(self.file, extension)
+    def own_mask(self, bits: int | None = None) -> LoadedFitsImage | None:
+        """Open the mask in the same file, None without one; with bits also a quality array."""
+        hdu = self._mask_hdu(bits)
+        return None if hdu is None else LoadedFitsImage(self.file, hdu, companion=True)
 
     def read(self) -> Pixels:
         """Return all pixels, scaled, NaN where they are BLANK."""
@@ -149,7 +176,7 @@ class FitsImage(_FitsFacts):
         For every fault of the file.
     """
 
-    def __init__(self, file: Path, hdu: Hdu | None = None) -> None:
+    def __init__(self, file: Path, hdu: Hdu | None = None, *, companion: bool = False) -> None:
         self.file, self.hdu = file, hdu
         self._plain: Any = None
         with warnings.catch_warnings():
@@ -157,25 +184,20 @@ class FitsImage(_FitsFacts):
             try:
                 with _open_packed(file) as (stream, plain):
                     self._plain = plain
-                    self._index = _choose(stream, file, hdu, whole=False)
+                    self._choice = choose_image(stream, file, hdu, whole=False, companion=companion)
+                    self.shape = self._choice.shape
                     stream.seek(0)
                     with fits.open(stream, memmap=False, do_not_scale_image_data=True) as hdus:
-                        self.header, unreadable = _joined_header(hdus, self._index)
-                        one = hdus[self._index]
-                        self._axes = len(one.shape)
-                        ny, nx = one.shape[-2:]
-                        self.shape = (int(ny), int(nx))
-                        self.wcs, trouble = celestial_wcs(one.header, hdus)
-                self.unusable = (*unreadable, *filter(None, [trouble]))
+                        self._set_header(hdus)
             except BadInputError:
                 raise
             except Exception as error:  # astropy raises a dozen types on damaged files
                 raise BadInputError(str(file), "a readable FITS image", one_line(error)) from error
 
-    def own_mask(self) -> FitsImage | None:
-        """Open the mask that `core.write_frame` put beside the image, None without one."""
-        extension = self._mask_extension()
-        return None if extension is None else FitsImage(self.file, extension)
+    def own_mask(self, bits: int | None = None) -> FitsImage | None:
+        """Open the mask in the same file, None without one; with bits also a quality array."""
+        hdu = self._mask_hdu(bits)
+        return None if hdu is None else FitsImage(self.file, hdu, companion=True)
 
     def read(self) -> Pixels:
         """Read all pixels, scaled, NaN where they are BLANK."""
@@ -193,13 +215,14 @@ class FitsImage(_FitsFacts):
         as this process's memory for ever.
         """
         path = self.file if self._plain is None else Path(self._plain.name)
-        box = (*(0,) * (self._axes - 2), rows, columns)
+        box = self._choice.box(rows, columns)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
             try:
                 with fits.open(path, memmap=True, do_not_scale_image_data=True) as hdus:
-                    raw = np.array(hdus[self._index].section[box])
-                return _scaled(raw, self.header, self.file)
+                    raw = np.array(hdus[self._choice.index].section[box])
+                values = scaled(raw, self.header, self.file)
+                return self._sections.blanked(values, rows, columns)
             except BadInputError:
                 raise
             except Exception as error:
@@ -247,90 +270,6 @@ def _open(file: Path) -> BinaryIO:
     return stream
 
 
-def _choose(stream: BinaryIO, file: Path, hdu: Hdu | None, *, whole: bool = True) -> int:
-    """Return the number of the HDU to read, having checked that all of it is there.
-
-    With ``whole`` memory has to hold all of it.
-    """
-    length = stream.seek(0, os.SEEK_END)
-    stream.seek(0)
-    seen: list[str] = []
-    check_headers(stream, str(file))
-    # Without decompression, sizes are those of the bytes in the file.
-    hdus = fits.open(stream, memmap=False, disable_image_compression=True)
-    try:
-        for index, one in enumerate(hdus):
-            shape = _image_shape(one)
-            label = f"{index} {_hdu_name(index, one)}".strip()
-            seen.append(f"{label} {shape or 'no image'}")
-            if not _matches(hdu, index, one) or (hdu is None and len(shape) != 2):
-                continue
-            if len(shape) != 2:
-                raise BadInputError(
-                    str(file),
-                    f"a two-dimensional image in HDU {label}",
-                    f"shape {shape}" if shape else "no image",
-                )
-            if shape[0] * shape[1] > _MOST_PIXELS:
-                raise BadInputError(
-                    str(file), f"at most {_MOST_PIXELS} pixels", f"{shape[0]} x {shape[1]}"
-                )
-            ends = one.fileinfo()["datLoc"] + one.size
-            if ends > length:
-                raise BadInputError(
-                    str(file),
-                    f"a complete image of shape {shape} ({ends} bytes)",
-                    f"a file cut short at {length} bytes",
-                )
-            check_fields(one.header, str(file))
-            check_unpacked(
-                _pixel_bytes(one) * shape[0] * shape[1],
-                one.size,
-                str(file),
-                f"an image of {shape[0]} x {shape[1]} pixels",
-                in_memory=whole,
-            )
-            return index
-    finally:
-        hdus.close(closed=False)  # the stream is read once more
-    wanted = "a two-dimensional image" if hdu is None else f"an HDU {hdu!r}"
-    raise BadInputError(str(file), wanted, f"HDUs {'; '.join(seen)}")
-
-
-def _image_shape(hdu: Any) -> tuple[int, ...]:
-    """Return the shape of an image HDU without leading axes of 1; empty if it is none."""
-    header = hdu.header
-    prefix = "Z" if header.get("ZIMAGE", False) is True else ""
-    if not prefix and not hdu.is_image:
-        return ()
-    n_axes = int(header.get(f"{prefix}NAXIS", 0))
-    shape = [int(header[f"{prefix}NAXIS{axis}"]) for axis in range(n_axes, 0, -1)]
-    while len(shape) > 2 and shape[0] == 1:
-        shape.pop(0)
-    return tuple(shape) if all(n > 0 for n in shape) else ()
-
-
-def _pixel_bytes(hdu: Any) -> int:
-    """Return the size of one pixel [bytes], tiles unpacked."""
-    return abs(int(hdu.header.get("ZBITPIX", hdu.header["BITPIX"]))) // 8
-
-
-def _matches(wanted: Hdu | None, index: int, hdu: Any) -> bool:
-    """Return True if an HDU is the one asked for."""
-    if wanted is None:
-        return True
-    if isinstance(wanted, int):
-        return index == wanted
-    name, version = wanted if isinstance(wanted, tuple) else (wanted, None)
-    same = _hdu_name(index, hdu).upper() == name.upper()
-    return same and (version is None or bool(hdu.ver == version))
-
-
-def _hdu_name(index: int, hdu: Any) -> str:
-    """Return EXTNAME, PRIMARY for the first HDU without one, empty for others."""
-    return str(hdu.header.get("EXTNAME", "")) or ("PRIMARY" if index == 0 else "")
-
-
 def _joined_header(hdus: fits.HDUList, index: int) -> tuple[fits.Header, tuple[str, ...]]:
     """Return the image's header over the primary one's, and what of it cannot be read."""
     joined, unreadable = fits.Header(), []
@@ -346,27 +285,23 @@ def _joined_header(hdus: fits.HDUList, index: int) -> tuple[fits.Header, tuple[s
     return joined, tuple(unreadable)
 
 
-def _scaled(raw: Pixels, header: fits.Header, file: Path) -> Pixels:
-    """Return pixel values by BSCALE and BZERO, NaN where they are BLANK.
+def chips(file: Path) -> list[Hdu]:
+    """Return the two-dimensional images of the sky in a FITS file, in order.
 
-    astropy can do this, but forgets BLANK in unsigned images.
+    Raises
+    ------
+    BadInputError
+        If the file is missing or no FITS file.
     """
-    raw = raw.reshape(raw.shape[-2:])
-    try:
-        scale, zero = float(header.get("BSCALE", 1.0)), float(header.get("BZERO", 0.0))
-    except (TypeError, ValueError) as error:
-        got = f"{header.get('BSCALE')!r} and {header.get('BZERO')!r}"
-        raise BadInputError(str(file), "numbers for BSCALE and BZERO", got) from error
-    blank = header.get("BLANK", header.get("ZBLANK"))
-    values = raw
-    if raw.dtype.kind == "i" and (scale, zero) == (1.0, 2.0**63):
-        # Unsigned 64-bit: double precision would round the small values away.
-        values = raw.astype(np.uint64) + np.uint64(2**63)
-    elif (scale, zero) != (1.0, 0.0):
-        values = raw.astype(np.float64) * scale + zero
-    if raw.dtype.kind in "iu" and isinstance(blank, int):
-        values = np.where(raw == blank, np.nan, values)
-    return values
+    with _open(file) as stream, warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        try:
+            found = sky_images(file, stream)
+        except BadInputError:
+            raise
+        except Exception as error:  # astropy raises a dozen types on damaged files
+            raise BadInputError(str(file), "a readable FITS image", one_line(error)) from error
+    return list(found)
 
 
 def _starts(start: bytes) -> bool:
@@ -374,9 +309,10 @@ def _starts(start: bytes) -> bool:
     return start.startswith((b"SIMPLE", *_PACKED))
 
 
-def _opened(file: Path, hdu: Hdu | None, whole: bool) -> ImageReader:
+def _opened(file: Path, hdu: Hdu | None, whole: bool, companion: bool) -> ImageReader:
     """Open one image, in memory or box by box."""
-    return LoadedFitsImage(file, hdu) if whole else FitsImage(file, hdu)
+    kind = LoadedFitsImage if whole else FitsImage
+    return kind(file, hdu, companion=companion)
 
 
 #: FITS 4.0 (Pence et al. 2010, A&A 524, A42).

@@ -37,7 +37,11 @@ _FIRST_BYTES: Final = 16
 
 
 def open_image(
-    path: str | os.PathLike[str], *, hdu: Hdu | None = None, whole: bool = True
+    path: str | os.PathLike[str],
+    *,
+    hdu: Hdu | None = None,
+    whole: bool = True,
+    companion: bool = False,
 ) -> ImageReader:
     """Open one image of a file, by the format that its content shows.
 
@@ -49,6 +53,8 @@ def open_image(
         The same choice as an argument; it goes before the brackets.
     whole : bool
         Whether all of it will be read, so that memory must hold it.
+    companion : bool
+        Whether it is a mask or a weight map; otherwise the first image of the sky is opened.
 
     Raises
     ------
@@ -56,7 +62,8 @@ def open_image(
         If the file is missing, damaged or holds no such image.
     """
     file, in_brackets = split_brackets(path)
-    return _format_of(existing_file(file)).open(file, in_brackets if hdu is None else hdu, whole)
+    chosen = in_brackets if hdu is None else hdu
+    return _format_of(existing_file(file)).open(file, chosen, whole, companion)
 
 
 def holds_image(file: Path) -> bool:
