@@ -48,7 +48,7 @@ _COMMON: Final[Mapping[str, Column]] = {
     "group": Column("text", "", "group of frames; `all` for all frames together"),
     "bin": Column("int", "", "magnitude bin: 0 … n−1, or −1, n, n+1, −2 (see Tables)"),
     "bin_lo": Column("float", "mag", "lower edge of the bin"),
-    "bin_hi": Column("float", "mag", "upper edge of the bin, which it does not include"),
+    "bin_hi": Column("float", "mag", "upper edge of the bin, not included"),
     "quantity": Column("text", "", "name of the score"),
     "value": Column("float", "", "value of the score"),
     "lo": Column("float", "", "lower end of the interval"),
@@ -62,12 +62,13 @@ _COMMON: Final[Mapping[str, Column]] = {
     "detections_right": Column(
         "int", "", "detections paired with a truth, binned by measured magnitude"
     ),
-    "truths_ignored": Column("int", "", "truths that count neither way"),
-    "detections_ignored": Column("int", "", "detections that count neither way"),
+    "truths_ignored": Column("int", "", "ignored truths: neither found nor missed"),
+    "detections_ignored": Column("int", "", "ignored detections: neither right nor false"),
     "duplicates": Column(
         "int",
         "",
-        "false detections within the pairing radius of a truth that another detection already has",
+        "false detections within the matching radius of a truth that is matched with another "
+        "detection",
     ),
     "threshold": Column("float", "", "score threshold"),
     "unit": Column("text", "", "unit of the values"),
@@ -81,7 +82,7 @@ _COMMON: Final[Mapping[str, Column]] = {
         "neither",
     ),
     "predicted": Column("float", "", "mean probability"),
-    "right": Column("float", "", "share of the detections that is right"),
+    "right": Column("float", "", "fraction of the detections that is real"),
 }
 
 _SNR90 = "90 % completeness"
@@ -96,7 +97,8 @@ _OWN: Final[Mapping[str, Mapping[str, Column]]] = {
         "n": Column(
             "float",
             "",
-            "denominator of a proportion; truths + detections for F-scores; Mpix for a rate",
+            "denominator of a proportion; truths + detections for F1 and F2; truths + false "
+            "detections for the Jaccard index; Mpix for a rate",
         ),
         "k": Column("float", "", "its numerator; for a rate the number of false detections"),
         "interval": Column(
@@ -115,11 +117,11 @@ _OWN: Final[Mapping[str, Mapping[str, Column]]] = {
         ),
         "purity": Column("float", "", "purity at the threshold"),
         "completeness": Column("float", "", "completeness at the threshold"),
-        "snr50": Column("float", "", "S/N at 50 % completeness; NaN where it is not reached"),
-        **_ends("snr50", "`snr50`; NaN where it lies beyond the sources"),
-        "m50": Column("float", "mag", "magnitude at 50 % completeness; NaN where not reached"),
-        **_ends("m50", "`m50`; NaN where it lies beyond the sources", "mag"),
-        "n_truths": Column("int", "", "sources that the limits rest on"),
+        "snr50": Column("float", "", "S/N at 50 % completeness; NaN if it is not reached"),
+        **_ends("snr50", "`snr50`; NaN if it lies outside the range of the sources"),
+        "m50": Column("float", "mag", "magnitude at 50 % completeness; NaN if it is not reached"),
+        **_ends("m50", "`m50`; NaN if it lies outside the range of the sources", "mag"),
+        "n_truths": Column("int", "", "sources to which the curve is fitted"),
         "snr90": Column("float", "", f"S/N at {_SNR90}"),
         **_ends("snr90", "`snr90`"),
         "m90": Column("float", "mag", f"magnitude at {_SNR90}"),
@@ -145,8 +147,8 @@ _OWN: Final[Mapping[str, Mapping[str, Column]]] = {
         "lo": Column("float", "", "lower end of the paired interval of `delta`"),
         "hi": Column("float", "", "upper end of the paired interval of `delta`"),
         "n_both": Column("float", "", "truths found by both (only for `completeness`)"),
-        "n_a_only": Column("float", "", "truths found by A alone"),
-        "n_b_only": Column("float", "", "truths found by B alone"),
+        "n_a_only": Column("float", "", "truths found only by A"),
+        "n_b_only": Column("float", "", "truths found only by B"),
         "n_neither": Column("float", "", "truths found by neither"),
         "p": Column("float", "", "p-value: McNemar's exact test, or of the bootstrap"),
         "p_holm": Column(
@@ -165,7 +167,7 @@ _OWN: Final[Mapping[str, Mapping[str, Column]]] = {
     },
     "mistakes": {
         "side": Column("text", "", "`missed` truths or `false` detections"),
-        "kind": Column("text", "", "kind of error (below)"),
+        "kind": Column("text", "", "kind of error (see Tables)"),
         "n": Column("int", "", "number of errors of this kind"),
         "share": Column("float", "", "share of all errors of that side and bin"),
         "lo": Column("float", "", "lower end of the Wilson interval of `share`"),
@@ -176,18 +178,27 @@ _OWN: Final[Mapping[str, Mapping[str, Column]]] = {
         "kind": Column("text", "", "kind of error"),
         "x": Column("float", "px", "column of the centre"),
         "y": Column("float", "px", "row of the centre"),
-        "mag": Column("float", "mag", "true magnitude of a truth, measured one of a detection"),
-        "snr": Column("float", "", "ideal S/N of a truth; of a detection in the common aperture"),
+        "mag": Column(
+            "float", "mag", "true magnitude of a truth, measured magnitude of a detection"
+        ),
+        "snr": Column(
+            "float", "", "ideal S/N of a truth; S/N of a detection in the common aperture"
+        ),
         "score": Column("float", "", "score of a detection"),
     },
     "chance": {
         "shifts": Column("int", "", "shifts of each frame"),
-        "n_frames": Column("int", "", "frames large enough to shift; the counts are theirs"),
+        "n_frames": Column(
+            "int",
+            "",
+            "frames that are large enough to be shifted; all counts are from these frames",
+        ),
         "pairs": Column("int", "", "pairs that count"),
         "chance_pairs": Column(
             "float",
             "",
-            "pairs left when detections are shifted: the mean over shifts, summed over frames",
+            "pairs that remain when detections are shifted: the mean over shifts, summed over "
+            "frames",
         ),
         "chance_lo": Column("float", "", "lower end of the Poisson interval of `chance_pairs`"),
         "chance_hi": Column("float", "", "upper end of the Poisson interval of `chance_pairs`"),
@@ -198,7 +209,7 @@ _OWN: Final[Mapping[str, Mapping[str, Column]]] = {
         "method": Column(
             "text",
             "",
-            "`position`: the pairs of the scores; `coco50`, `coco50_95`: boxes at IoU 0.5, and the "
+            "`position`: matches by position; `coco50`, `coco50_95`: boxes at IoU 0.5, and the "
             "mean over 0.50, 0.55 … 0.95",
         ),
         "kind": Column(
@@ -211,9 +222,9 @@ _OWN: Final[Mapping[str, Mapping[str, Column]]] = {
         "detections": Column("int", "", "every row that the detector returned"),
     },
     "jia2020": {
-        "mag_plotted": Column("float", "mag", "upper edge, where that paper draws a bin"),
+        "mag_plotted": Column("float", "mag", "upper edge, where the paper draws a bin"),
         "quantity": Column("text", "", "`recall`, `precision`, `f1` or `f2`"),
-        "network": Column("float", "", "published value of that paper's network; NaN elsewhere"),
+        "network": Column("float", "", "published value of the paper's network; NaN elsewhere"),
         "sextractor": Column("float", "", "published value of SExtractor; NaN elsewhere"),
     },
     "ideal": {
@@ -221,33 +232,39 @@ _OWN: Final[Mapping[str, Mapping[str, Column]]] = {
             "text",
             "",
             "`false_rate`: the ideal observer has as many false detections per Mpix as the "
-            "detector; `purity`: it expects the detector's purity",
+            "detector; `purity`: its expected purity is that of the detector",
         ),
         "threshold": Column(
             "float",
             "",
-            "S/N threshold of the ideal observer, where `tail` is one half",
+            "S/N threshold of the ideal observer; `tail` is 0.5 at this S/N",
         ),
-        "false_per_mpix": Column("float", "1/Mpix", "false detections expected of it"),
-        "purity": Column("float", "", "purity expected of it"),
+        "false_per_mpix": Column(
+            "float", "1/Mpix", "expected false detections of the ideal observer"
+        ),
+        "purity": Column("float", "", "expected purity of the ideal observer"),
         "n": Column("int", "", "point sources that count"),
-        "ideal": Column("float", "", "its expected completeness"),
+        "ideal": Column("float", "", "expected completeness of the ideal observer"),
         "tail": Column("float", "", "completeness of the plain Gaussian tail"),
         "found": Column("float", "", "completeness of the detector for the same sources"),
         **_ends("found", "`found`"),
-        "snr50_ideal": Column("float", "", "S/N at 50 % of the ideal observer; all bins only"),
-        "m50_ideal": Column("float", "mag", "magnitude at 50 % of the ideal observer"),
-        "snr50": Column("float", "", "S/N at 50 % of the detector"),
+        "snr50_ideal": Column(
+            "float", "", "S/N at 50 % completeness of the ideal observer; only all bins together"
+        ),
+        "m50_ideal": Column("float", "mag", "magnitude at 50 % completeness of the ideal observer"),
+        "snr50": Column("float", "", "S/N at 50 % completeness of the detector"),
         "distance_mag": Column(
-            "float", "mag", "2.5 log10 of their ratio, positive where the detector is behind"
+            "float",
+            "mag",
+            "2.5 log10 of `snr50` / `snr50_ideal`; positive: the detector is less deep",
         ),
         **_ends("distance", "`distance_mag`", "mag"),
         "beats": Column(
-            "bool", "", "it found significantly more than can be found: a bug or a leak"
+            "bool", "", "the detector found significantly more than is possible: a bug or a leak"
         ),
     },
     "facets": {
-        "facet": Column("text", "", "property that the sources are binned by (below)"),
+        "facet": Column("text", "", "property by which the sources are binned (see Tables)"),
         "bin": Column("int", "", "number of the bin; bin n has the sources without a value"),
         "bin_lo": Column("float", "`unit`", "lower edge"),
         "bin_hi": Column("float", "`unit`", "upper edge, not included"),
@@ -255,13 +272,13 @@ _OWN: Final[Mapping[str, Mapping[str, Column]]] = {
         "quantity": Column("text", "", "`completeness` or `purity`"),
     },
     "migration": {
-        "true_bin": Column("int", "", "bin of the true magnitude, as `bin`"),
+        "true_bin": Column("int", "", "bin of the true magnitude, numbered as `bin`"),
         "true_lo": Column("float", "mag", "its lower edge"),
         "true_hi": Column("float", "mag", "its upper edge"),
-        "measured_bin": Column("int", "", "bin of the measured magnitude, as `bin`"),
+        "measured_bin": Column("int", "", "bin of the measured magnitude, numbered as `bin`"),
         "measured_lo": Column("float", "mag", "its lower edge"),
         "measured_hi": Column("float", "mag", "its upper edge"),
-        "n": Column("int", "", "found sources; cells without one have no row"),
+        "n": Column("int", "", "found sources; cells without a source have no row"),
     },
     "astrometry": {
         "quantity": Column(
@@ -277,7 +294,7 @@ _OWN: Final[Mapping[str, Mapping[str, Column]]] = {
         "n": Column("int", "", "pairs"),
         "bias": Column("float", "`unit`", "median"),
         "scatter": Column("float", "`unit`", "1.4826 times the median absolute deviation"),
-        "rms": Column("float", "`unit`", "root mean square about the right value"),
+        "rms": Column("float", "`unit`", "root mean square about the true value"),
     },
     "ignore_limit": {
         "min_snr": Column("float", "", "truths with a lower ideal S/N are ignored"),
@@ -286,7 +303,9 @@ _OWN: Final[Mapping[str, Mapping[str, Column]]] = {
         "binning": Column("text", "", "`equal width` or `equal count`"),
         "bin": Column("int", "", "bin of the measured magnitude; −2: all"),
         "score_bin": Column("int", "", "bin of the probability"),
-        "score_lo": Column("float", "", "its lower edge; of the score itself where `unknown`"),
+        "score_lo": Column(
+            "float", "", "its lower edge; edge of the score itself if `score_is` is `unknown`"
+        ),
         "score_hi": Column("float", "", "its upper edge"),
         "lo": Column("float", "", "lower end of the Wilson interval of `right`"),
         "hi": Column("float", "", "upper end of the Wilson interval of `right`"),
@@ -294,9 +313,11 @@ _OWN: Final[Mapping[str, Mapping[str, Column]]] = {
     "calibration_error": {
         "bin": Column("int", "", "bin of the measured magnitude; −2: all"),
         "ece": Column("float", "", "expected calibration error over ten bins of equal width"),
-        "ece_chance": Column("float", "", "its mean if the scores were exactly true"),
+        "ece_chance": Column("float", "", "its mean if the scores were exact probabilities"),
         "ece_equal_count": Column("float", "", "the same over ten bins of equal count"),
-        "ece_equal_count_chance": Column("float", "", "its mean if the scores were exactly true"),
+        "ece_equal_count_chance": Column(
+            "float", "", "its mean if the scores were exact probabilities"
+        ),
         "brier": Column("float", "", "Brier score"),
         "n_unscored": Column("int", "", "detections without a probability"),
     },
@@ -305,10 +326,11 @@ _OWN: Final[Mapping[str, Mapping[str, Column]]] = {
         "chosen_by": Column(
             "text",
             "",
-            "`calibration`: the lowest score at which the calibration frames are that pure; "
-            "`score`: the lowest from which up the mean probability is that high",
+            "`calibration`: the lowest score at which the calibration frames have this purity; "
+            "`score`: the lowest score such that the mean probability of the detections at or "
+            "above it has this value",
         ),
-        "threshold": Column("float", "", "score chosen; NaN where none serves"),
+        "threshold": Column("float", "", "chosen score; NaN if no score has this purity"),
         "purity_chosen": Column(
             "float", "", "purity, or mean probability, where the score was chosen"
         ),
@@ -320,16 +342,18 @@ _OWN: Final[Mapping[str, Mapping[str, Column]]] = {
         **_ends("completeness", "`completeness`"),
     },
     "trials": {
-        "fold": Column("int", "", "half of the set the choice is applied to; −1: all frames"),
-        "trial": Column("int", "", "number of the trial; 0: the contestant's own settings"),
+        "fold": Column("int", "", "half of the set to which the choice is applied; −1: all frames"),
+        "trial": Column("int", "", "number of the trial; 0: the detector's own settings"),
         "chosen": Column("bool", "", "whether this trial was chosen"),
         "failed": Column("bool", "", "whether the detector failed on a frame"),
-        "reached": Column("bool", "", "whether a threshold does what the objective asks"),
-        "value": Column("float", "", "the objective on the frames chosen on"),
-        "settings": Column("text", "", "what the trial changes"),
+        "reached": Column("bool", "", "whether a threshold meets the objective"),
+        "value": Column(
+            "float", "", "value of the objective on the frames that were used for the choice"
+        ),
+        "settings": Column("text", "", "settings that the trial changes"),
     },
     "truth": {
-        "ignore_reason": Column("text", "", "why the truth is ignored; empty where it is not"),
+        "ignore_reason": Column("text", "", "why the truth is ignored; empty if it is not ignored"),
     },
 }
 

@@ -84,7 +84,7 @@ class FrameRecord:
     nx: Annotated[Side | None, Field(description="columns [px]")] = None
     mpix: Annotated[
         Number | None,
-        Field(description="**usable** pixels [10⁶], those not masked; rates are per these"),
+        Field(description="**usable** pixels [10⁶], those not masked; rates are per usable Mpix"),
     ] = None
     fwhm: Annotated[Number | None, Field(description="FWHM of the PSF [px], if it is known")] = None
     n_truth: Annotated[Count | None, Field(description="sources of the truth")] = None
@@ -101,10 +101,10 @@ class DatasetRecord:
         tuple[FrameRecord, ...], Field(description="the frames, see below; empty while running")
     ] = ()
     truth_source: Annotated[
-        str | None, Field(description="optional, by hand: how the truth was made")
+        str | None, Field(description="optional, written by hand: how the truth was made")
     ] = None
-    description: Annotated[str | None, Field(description="optional, by hand")] = None
-    provenance: Annotated[str | None, Field(description="optional, by hand")] = None
+    description: Annotated[str | None, Field(description="optional, written by hand")] = None
+    provenance: Annotated[str | None, Field(description="optional, written by hand")] = None
 
 
 @dataclass(frozen=True, slots=True, config=_STRICT)
@@ -116,7 +116,10 @@ class DetectorRecord:
     settings: Annotated[dict[str, Any] | None, Field(description="the resolved settings")] = None
     default_threshold: Annotated[
         Number | None,
-        Field(description="own `score_threshold`; null: every row counts, or it differs by frame"),
+        Field(
+            description="own `score_threshold`; null: every row counts, or the threshold "
+            "differs by frame"
+        ),
     ] = None
     calibrated_threshold: Annotated[
         Number | None, Field(description="threshold of the calibration split, if there is one")
@@ -127,7 +130,8 @@ class DetectorRecord:
     ] = None
     device: Annotated[str | None, Field(description="such as `cpu` or `cuda:0`")] = None
     seconds: Annotated[
-        Number | None, Field(description="from opening each frame to its catalogue, summed [s]")
+        Number | None,
+        Field(description="time from opening a frame to its catalogue, summed over frames [s]"),
     ] = None
     mpix: Annotated[
         Number | None,
@@ -138,7 +142,7 @@ class DetectorRecord:
         Number | None, Field(description="largest memory of a worker process [MiB]")
     ] = None
     frames_done: Annotated[Count | None, Field(description="frames with a catalogue")] = None
-    frames_failed: Annotated[Count | None, Field(description="frames without")] = None
+    frames_failed: Annotated[Count | None, Field(description="frames without a catalogue")] = None
 
 
 @dataclass(frozen=True, slots=True, config=_STRICT)
@@ -147,7 +151,7 @@ class FailureRecord:
 
     frame: Annotated[str, Field(description="name of the frame")]
     detector: Annotated[
-        str | None, Field(description="null where the frame itself could not be used")
+        str | None, Field(description="null if the frame itself could not be used")
     ] = None
     reason: Annotated[str | None, Field(description="the error in one line")] = None
 
@@ -161,8 +165,10 @@ class RunRecord:
     status: Annotated[
         str | None, Field(description=f"`{RUNNING}`, `{COMPLETE}` or `{WITH_FAILURES}`")
     ] = None
-    created_utc: Annotated[str | None, Field(description="start, ISO 8601")] = None
-    finished_utc: Annotated[str | None, Field(description="end, ISO 8601; null before")] = None
+    created_utc: Annotated[str | None, Field(description="start of the run, ISO 8601")] = None
+    finished_utc: Annotated[
+        str | None, Field(description="end of the run, ISO 8601; null while running")
+    ] = None
     configuration_sha256: Annotated[
         str | None,
         Field(
@@ -176,7 +182,7 @@ class RunRecord:
     ] = Field(default_factory=dict)
     git_revision: Annotated[str | None, Field(description="revision of the code, or null")] = None
     git_dirty: Annotated[
-        bool | None, Field(description="whether the code had changes beyond it")
+        bool | None, Field(description="whether the code had uncommitted changes")
     ] = None
     machine: Annotated[
         Facts,
