@@ -15,6 +15,7 @@ from astropy.table import MaskedColumn, Table
 from skyduel.core.catalog import KINDS, SCHEMA, Catalog
 from skyduel.core.errors import BadInputError, one_line
 from skyduel.core.io.atomic_files import atomic_path
+from skyduel.core.io.images.image_formats import COMPRESSION_ENDINGS, IMAGE_ENDINGS
 from skyduel.core.io.tabular.column_values import KIND_ALIASES
 
 __all__ = ["coco_table", "write_coco"]
@@ -23,11 +24,10 @@ __all__ = ["coco_table", "write_coco"]
 BOX_PX: Final = 8.0
 # Under this key of an annotation stands what COCO has no place for, digit by digit.
 _OWN: Final = "skyduel"
-# What an image's file name may end in, one behind the other.
+# What an image's file name may end in, one behind the other: frames, and other tools' pictures.
 _ENDINGS: Final = frozenset(
-    (".fits", ".fit", ".fts", ".fz", ".gz", ".bz2", ".xz", ".png", ".jpg", ".jpeg", ".tif",
-     ".tiff", ".npy")
-)  # fmt: skip
+    (*IMAGE_ENDINGS, *COMPRESSION_ENDINGS, ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
+)
 
 
 def write_coco(

@@ -233,6 +233,12 @@ def test_pycocotools_reads_it(tmp_path: Path) -> None:
     assert len(opened.getAnnIds(catIds=[2])) == 2
 
 
+@pytest.mark.parametrize("ending", [".asdf", ".fts.gz", ".fits.z", ".png"])
+def test_an_image_is_named_without_its_ending(tmp_path: Path, ending: str) -> None:
+    write_coco({"b": Catalog.empty(), f"v1.2{ending}": catalog()}, tmp_path / "c.json")
+    same(read_catalog(f"{tmp_path}/c.json[v1.2]"), catalog())
+
+
 def test_one_image_of_several(tmp_path: Path) -> None:
     other = Catalog.build(x=[1.0], y=[2.0])
     write_coco({"a.fits": catalog(), "deep/b.fits.fz": other}, tmp_path / "c.json")
