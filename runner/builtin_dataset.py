@@ -48,7 +48,7 @@ def make_frames(
     Parameters
     ----------
     folder : Path
-        Gets ``NAME.fits.fz``, ``NAME.ecsv`` and ``manifest.csv``.
+        Output folder: ``NAME.fits.fz``, ``NAME.ecsv`` and ``manifest.csv``.
     plan : list of (name, family, split)
         The frames. A frame depends only on the seed and its place in the plan.
     seed : int
@@ -88,7 +88,7 @@ def make_builtin(folder: Path, on_frame: Callable[[str], None] | None = None) ->
 def builtin_of_run(
     folder: Path, progress: Callable[[str, str, int], None] | None = None
 ) -> Dataset:
-    """Return the built-in data set, simulated into a run folder unless it is there already.
+    """Return the built-in data set; simulate it into a run folder if it is not there yet.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def builtin_of_run(
     Raises
     ------
     BadInputError
-        If the folder holds files that are not of a run.
+        If the folder holds files that do not belong to a run.
     """
     paths = RunPaths(folder)
     if not (paths.data / _MANIFEST).exists():  # written last, so the set is complete

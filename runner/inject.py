@@ -1,4 +1,4 @@
-"""Real frames with sources injected, written as a data set that `skyduel run` scores."""
+"""Inject sources into real frames and write them as a data set for `skyduel run`."""
 
 from __future__ import annotations
 
@@ -44,28 +44,29 @@ _COLUMNS: Final = ("x", "y", "flux", "mag", "kind", "length", "theta")
 
 @dataclass(frozen=True, kw_only=True)
 class InjectionPlan:
-    """What `inject_frames` does.
+    """Parameters of `inject_frames`.
 
     Parameters
     ----------
     frames : sequence of str
-        FITS images, as for `catalog.read_frame`.
+        Paths of the images, as for `skyduel.core.read_frame`.
     folder : Path
-        Gets the frames, their truth and ``manifest.csv``.
+        Output folder of the frames, their truth and ``manifest.csv``.
     specs : sequence of DetectorSpec
-        Detectors that are run on the frames before injection, to find what is there already.
+        Detectors that are run on the frames before injection, to find existing sources.
     settings : InjectionSettings
-        What is put in.
+        Settings of the injected sources.
     copies : int
-        How many injected frames are made of each.
+        Number of injected frames made of each frame.
     psf : str
-        ``auto`` to measure it on each frame, or as `simulation.read_psf` takes it.
+        ``auto`` to measure the PSF on each frame, or as for `skyduel.simulation.read_psf`.
     seed : int
-        Of everything random; a copy depends on it, its frame's place and its own number.
+        Seed of all random numbers; a copy depends on it, the position of its frame in the
+        list and its own number.
     facts : mapping
-        Facts of the frames that stand above their headers', such as ``gain``.
+        Metadata of the frames that override their headers, such as ``gain``.
     cutout : str, optional
-        The piece of every frame that is used, as `skyduel.runner.read_region.read_region` takes it.
+        Region of every frame that is used, as for `skyduel.runner.read_region.read_region`.
     """
 
     frames: Sequence[str]
@@ -81,7 +82,7 @@ class InjectionPlan:
 
 @dataclass(frozen=True)
 class InjectedFrame:
-    """What was done to one frame: facts to show."""
+    """Summary of the injection into one frame, for display."""
 
     name: str
     psf: MeasuredPsf
@@ -93,13 +94,13 @@ class InjectedFrame:
 
 
 def at_default(detector: Detector, found: Catalog) -> Catalog:
-    """Return the rows of a detector's default operating point."""
+    """Select the rows of a detector's default operating point."""
     cut = detector_info(detector).default_threshold
     return found if cut is None else found.select(found["score"] >= cut)
 
 
 def frame_psf(frame: Frame, text: str) -> MeasuredPsf:
-    """Return the PSF that ``auto`` or another text means for a frame."""
+    """Measure the PSF of a frame for ``auto``, otherwise read it from the specification."""
     if text != "auto":
         return read_psf(text)
     from skyduel.core.registry import make_detector
@@ -113,15 +114,15 @@ def inject_frames(
     """Write injected frames with their truth and a manifest, and return the data set.
 
     The truth of a frame holds the injected sources (``injected`` true) and, with
-    ``ignore`` set, whatever any contestant returns on the frame as it was, down to
-    its floor: real sources, artefacts and noise peaks alike. A contestant that
-    finds those again is neither right nor wrong; a detection that is neither near
-    an injected source nor was there before is false: the injection caused it.
+    ``ignore`` set, all detections of any contestant on the frame before injection, down to
+    its floor: real sources, artefacts and noise peaks. A contestant that finds these
+    again is neither right nor wrong. A detection that is neither near an injected source
+    nor near an earlier detection is false: the injection caused it.
 
     Raises
     ------
     BadInputError
-        If a frame cannot be used, two have one name, or none of the sources has room.
+        If a frame cannot be used, two frames have the same name, or no source can be placed.
     """
     detectors = [build(spec) for spec in plan.specs]
     entries: list[Entry] = []
@@ -182,7 +183,7 @@ def inject_frames(
 
 
 def _joined(catalogs: Sequence[Catalog]) -> Catalog:
-    """Return the rows of several catalogues, one below the other."""
+    """Concatenate the rows of several catalogues."""
     if not catalogs:
         return Catalog.empty("there before")
     columns: dict[str, Any] = {
@@ -197,7 +198,7 @@ def _truth(
     source: str,
     facts: Mapping[str, Any],
 ) -> Catalog:
-    """Return the injected sources and, to be ignored, what was there."""
+    """Return the injected sources and, marked as ignored, the earlier detections."""
     there = _joined([found for _, found in before])
     n, m = len(sources), len(there)
     names = np.concatenate(

@@ -46,13 +46,13 @@ class MeasuredImage:
     Parameters
     ----------
     catalog : Catalog
-        With the columns of `forced_photometry` and `pixel_features`.
+        The catalogue with the columns of `forced_photometry` and `pixel_features`.
     bad, saturated : PackedMask
-        Of the whole frame.
+        Masks of the whole frame.
     mpix : float
-        Usable pixels [10⁶].
+        Number of usable pixels [10⁶].
     preview : ndarray of uint8, shape (ny, nx), or None
-        The image stretched, its last row first, if it was asked for.
+        The stretched image, last row first, if requested.
     """
 
     catalog: Catalog
@@ -91,7 +91,7 @@ def measure_by_sections(
     catalog : Catalog
         Positions in the whole image [px].
     preview : bool
-        Whether a preview is made of it.
+        If True, make a preview of the image.
 
     Notes
     -----
@@ -143,7 +143,7 @@ def measure_by_sections(
 
 
 def _numbered(image: LargeImage) -> Iterator[tuple[int, tuple[Section, Frame]]]:
-    """Yield the sections with their numbers."""
+    """Yield the sections with their indices."""
     numbers = {section: k for k, section in enumerate(image.sections)}
     for section, frame in image.frames():
         yield numbers[section], (section, frame)
@@ -151,7 +151,7 @@ def _numbered(image: LargeImage) -> Iterator[tuple[int, tuple[Section, Frame]]]:
 
 
 def _local(catalog: Catalog, rows: npt.NDArray[np.intp], section: Section) -> Catalog:
-    """Return some rows with positions in pixels of a section."""
+    """Select rows and convert their positions to pixels of a section."""
     return Catalog.build(
         source=catalog.source,
         x=catalog["x"][rows] - section.x0,

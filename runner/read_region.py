@@ -1,4 +1,4 @@
-"""Frames for work on whole images: read at once, refused where that would take all memory."""
+"""Read whole frames or regions of frames, up to a size that fits in memory."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ __all__ = ["read_region"]
 
 
 def read_region(path: str, cutout: str | None = None, **facts: Any) -> Frame:
-    """Return a frame, or a piece of it.
+    """Read a frame or a region of it.
 
     Parameters
     ----------
     path : str
-        An image, as for `core.read_frame`; a mask or weight map beside it is used.
+        Path of an image, as for `skyduel.core.read_frame`; a mask or weight map in the same
+        folder is used.
     cutout : str, optional
-        ``X0:X1,Y0:Y1``: columns and rows [px] from 0, the last ones not included. Of a
-        mosaic only the piece is read. The piece's name has its corner added.
+        ``X0:X1,Y0:Y1``: columns and rows [px] from 0, the last ones not included. Only
+        this region of the file is read. Its corner is appended to the name of the frame.
     **facts
-        Facts of the frame that stand above its header's.
+        Metadata of the frame that override its header.
 
     Raises
     ------
     BadInputError
-        If the frame or the piece has more than 4096² pixels, or the piece does not lie
+        If the frame or the region has more than 4096² pixels, or the region does not lie
         in the frame or has no usable pixel.
     """
     sectioning = Sectioning()
@@ -66,7 +67,7 @@ def read_region(path: str, cutout: str | None = None, **facts: Any) -> Frame:
 
 
 def _limits(text: str, shape: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Return first and last column and row of a cutout, the last not included."""
+    """Parse the first and last column and row of a cutout, the last not included."""
     found = re.fullmatch(r"(\d{1,9}):(\d{1,9}),(\d{1,9}):(\d{1,9})", text)
     ny, nx = shape
     x0, x1, y0, y1 = (int(part) for part in found.groups()) if found else (0, 0, 0, 0)

@@ -13,20 +13,20 @@ __all__ = ["draw_trials"]
 
 
 def draw_trials(space: Space | None, n: int, seed: int) -> list[dict[str, Any]]:
-    """Return n trials, changes of settings; the first changes nothing.
+    """Draw n trials, each a change of the settings; the first changes nothing.
 
-    The others are a Latin hypercube over the space: each setting's range is
-    cut in as many parts as there are trials, and each part is tried once
+    The others are a Latin hypercube over the space: the range of each setting is
+    divided into as many intervals as there are trials, and each interval is sampled once
     (McKay, Beckman & Conover 1979, Technometrics 21, 239).
 
     Parameters
     ----------
     space : mapping or None
-        What may be chosen; with None or nothing in it there is the first trial alone.
+        The search space. If it is None or empty, only the first trial is returned.
     n : int
-        How many, the first included; at least 1.
+        Number of trials including the first; at least 1.
     seed : int
-        The same seed draws the same trials.
+        Seed of the random numbers.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def draw_trials(space: Space | None, n: int, seed: int) -> list[dict[str, Any]]:
     trials: list[dict[str, Any]] = [{}]
     if not space or n == 1:
         return trials
-    from scipy.stats import qmc  # slow to load, and detecting does without
+    from scipy.stats import qmc  # slow to load and not needed for detection
 
     names = list(space)
     sampler = qmc.LatinHypercube(len(names), seed=np.random.default_rng(seed))

@@ -1,4 +1,4 @@
-"""Detectors on real frames without a truth: upside down, and again and again."""
+"""Compare detectors on real frames without truth: sign-flipped frames and repeated exposures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from skyduel.simulation import sign_flipped
 
 __all__ = ["ALL", "common_positions", "flip_table", "repeat_table"]
 
-#: Name of the rows that hold all frames together.
+#: Name of the rows with the sums over all frames.
 ALL: Final = "all"
 
 Floats = npt.NDArray[np.float64]
@@ -31,18 +31,18 @@ def flip_table(
     found: Mapping[tuple[str, str], Catalog] | None = None,
     on_frame: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
-    """Return what the sign-flipped frames say of each detector at its default threshold.
+    """Estimate false detections of each detector at its default threshold from flipped frames.
 
     Parameters
     ----------
     frames : sequence of Frame
-        Of different names.
+        Frames with different names.
     detectors : mapping of label to Detector
-        Who; each sees the frame and the flipped frame.
+        The detectors; each runs on the frame and on the sign-flipped frame.
     mask_sigma : float
-        As in `simulation.sign_flipped`.
+        As in `skyduel.simulation.sign_flipped`.
     found : mapping of (label, frame name) to Catalog, optional
-        Catalogues of the frames as they are, where they are at hand.
+        Catalogues of the original frames; missing ones are computed.
     on_frame : callable, optional
         Called with a label after each detector and frame.
 
@@ -82,18 +82,18 @@ def repeat_table(
     *,
     found: Mapping[tuple[str, str], Catalog] | None = None,
 ) -> pd.DataFrame:
-    """Return how often each detector's detections repeat, at its default threshold.
+    """Measure the repeatability of each detector's detections at its default threshold.
 
     Parameters
     ----------
     frames : sequence of Frame
-        Exposures of one field; aligned by WCS, or registered to the pixel.
+        Exposures of one field, aligned by WCS or registered to the pixel.
     detectors : mapping of label to Detector
-        Who.
+        The detectors.
     radius_px : float
         Largest distance of a pair, in px of the first frame.
     found : mapping of (label, frame name) to Catalog, optional
-        Catalogues at hand.
+        Catalogues of the frames; missing ones are computed.
 
     Returns
     -------
@@ -115,25 +115,24 @@ def repeat_table(
 
 
 def common_positions(frames: Sequence[Frame], catalogs: Sequence[Catalog]) -> list[Floats]:
-    """Return each catalogue's positions in px of the first frame, in the area common to all.
+    """Convert positions of catalogues to px of the first frame, within the area common to all.
 
     Parameters
     ----------
     frames : sequence of Frame
-        All with a WCS, or none: then they are taken as registered.
+        Frames that all have a WCS, or all have none; without WCS they must be registered.
     catalogs : sequence of Catalog
-        One a frame, positions in its own pixels.
+        One catalogue per frame, with positions in pixels of that frame.
 
     Returns
     -------
     list of ndarray of float64, each of shape (n_i, 2)
-        Only of what lies on a usable pixel of every frame.
+        Positions of the detections that lie on a usable pixel of every frame.
 
     Raises
     ------
     BadInputError
-        If some frames have a WCS and some have not, or registered frames
-        differ in shape.
+        If only some frames have a WCS, or if registered frames differ in shape.
     """
     with_wcs = [frame.wcs is not None for frame in frames]
     if any(with_wcs) and not all(with_wcs):
@@ -159,7 +158,7 @@ def common_positions(frames: Sequence[Frame], catalogs: Sequence[Catalog]) -> li
 
 
 def _n_usable(found: Catalog, frame: Frame) -> int:
-    """Count the detections on usable pixels: a masked region counts neither way."""
+    """Count the detections on usable pixels."""
     return int(np.count_nonzero(frame.usable_at(found["x"], found["y"])))
 
 

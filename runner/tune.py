@@ -70,9 +70,9 @@ class Part:
     chosen_on, applied_to : tuple of str
         Names of frames.
     goals : tuple of ObjectiveValue or None
-        Objective of every trial on the frames chosen on; None where it failed on one.
+        Objective of every trial on the frames chosen on; None if the trial failed on a frame.
     trial : int or None
-        The trial chosen; None if every one failed.
+        The chosen trial; None if all trials failed.
     """
 
     fold: int | None
@@ -105,9 +105,9 @@ class Tuned:
     has_threshold : bool
         Whether the detector has a ``score_threshold`` to set.
     seconds : float
-        Time of all trials on all frames.
+        Time of all trials on all frames [s].
     failures : tuple of (frame, trial, reason)
-        The failures.
+        Failed trials with their frame and reason.
     """
 
     spec: DetectorSpec
@@ -128,7 +128,7 @@ class Tuned:
         return changes
 
     def tuned(self) -> DetectorSpec | None:
-        """Return the detector with the chosen settings; None where nothing could be chosen."""
+        """Return the detector with the chosen settings; None if no trial could be chosen."""
         if not self.space or all(part.trial is None for part in self.parts):
             return None
         base = self.spec
@@ -210,8 +210,8 @@ class Tuned:
 def folds_of(entries: Sequence[Entry]) -> dict[str, int] | None:
     """Assign the frames to two halves of the set; None where there is a calibration split.
 
-    Frames of each group are dealt in turn, in order of name; a group with an odd
-    number gives its odd frame to the half that has fewer.
+    The frames of each group are assigned alternately, in order of name; the last frame of a
+    group with an odd number goes to the half that has fewer frames.
 
     Raises
     ------
@@ -252,8 +252,8 @@ def tune(
     Parameters
     ----------
     entries : sequence of Entry
-        Frames with truth. Those of the calibration split, if there are any, are
-        chosen on, for all frames; else see ``crossfit``.
+        Frames with truth. Settings are chosen on the frames of the calibration split, if
+        there are any, for all frames; otherwise see ``crossfit``.
     specs : sequence of DetectorSpec
         The detectors. One that declares no search space has one trial, its own settings.
     tuning : TuningRules
@@ -261,11 +261,11 @@ def tune(
     rules : ScoringRules
         How detections are matched.
     folder : Path
-        Folder of the outcomes, a file for each detector and frame; outcomes of the
-        same trials that are there already are not computed again.
+        Folder of the outcomes, one file per detector and frame. Existing outcomes of the
+        same trials are not computed again.
     crossfit : bool
-        Without a calibration split: choose on each half of the set for the
-        other (`folds_of`). False: choose on all frames, to be applied elsewhere.
+        Without a calibration split: if True, choose on each half of the set for the
+        other half (`folds_of`); if False, choose on all frames, for use on other data.
     workers : int
         Processes that work on frames in parallel.
     progress : callable, optional

@@ -58,7 +58,7 @@ class TriedFrame:
     frame : str
         Name of the frame.
     trials : tuple of TrialCounts or None
-        The trials in order; None for one that failed.
+        The trials in order; None for a failed trial.
     reasons : tuple of str or None
         Reasons of the failures, in order.
     seconds : float
@@ -184,7 +184,7 @@ def _whole(spec: DetectorSpec, frame: Frame, trials: Sequence[Mapping[str, Any]]
 def _by_sections(
     spec: DetectorSpec, image: LargeImage, trials: Sequence[Mapping[str, Any]]
 ) -> _Tries:
-    """Run all trials on one section of a large image after the other and merge the sections."""
+    """Run all trials on a large image section by section, and merge the sections."""
     masks = SectionMasks(image.shape)
     parts: list[list[tuple[Section, Catalog]]] = [[] for _ in trials]
     reasons: dict[int, str] = {}
@@ -199,7 +199,7 @@ def _by_sections(
                 parts[k].clear()
             else:
                 parts[k].append((section, one))
-        del frame  # so that only one is in memory
+        del frame  # keep only one section in memory
     catalogs: Iterator[Catalog | str] = (
         reasons[k] if k in reasons else merge_sections(part, zero_point=image.zero_point)
         for k, part in enumerate(parts)
@@ -220,7 +220,7 @@ def _catalogs(
             for found in detector.variants(frame, trials):
                 yield checked_catalog(found, detector)
                 n_done += 1
-        except Exception:  # from any of the trials: the rest is tried one by one
+        except Exception:  # from any trial: the remaining trials run one by one
             pass
     for trial in trials[n_done:]:
         try:

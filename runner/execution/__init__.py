@@ -1,1 +1,1 @@
-"""Where frames are processed: worker processes, Dask workers, time limits."""
+"""Run the work on frames in worker processes or on Dask workers, with time limits."""

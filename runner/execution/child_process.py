@@ -1,8 +1,8 @@
 """Run calls of a threaded Dask worker in child processes, so that a time limit can end them.
 
-A thread cannot be ended, nor can the call in it; a process can. Each thread that calls has
-a child process while it waits, which is kept for its next call and leaves when there is
-none for a while, or when its parent is gone.
+A thread and the call in it cannot be ended; a process can. Each calling thread has a child
+process. The child is kept for the next call, and exits if no call comes for a while or if
+its parent has exited.
 """
 
 from __future__ import annotations
@@ -28,22 +28,23 @@ from skyduel.runner.execution.process_pool import GRACE_S, WorkerLostError
 
 __all__ = ["Place", "call_in_child", "serve"]
 
-#: How long a child waits for its next call before it leaves [s].
+#: Time that a child waits for its next call before it exits [s].
 _IDLE_S: Final = 30.0
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where and for whom calls are made.
+    """Context of a call: its caller, the working folder and the package versions.
 
     Parameters
     ----------
     token : str
-        Calls with another one get another child, with a peak memory of its own.
+        Identifies the caller. Calls with different tokens use different children, each
+        with its own peak memory.
     folder : str
-        Where relative paths begin, if there is such a folder on this machine.
+        Folder of relative paths, if it exists on this machine.
     versions : tuple of (package, version)
-        Of who asks; they must be this machine's.
+        Package versions of the caller; they must be those of this machine.
     """
 
     token: str
@@ -52,19 +53,19 @@ class Place:
 
     @classmethod
     def here(cls) -> Place:
-        """Return this folder and these versions, under a token of their own."""
+        """Return the context of this process, with a new token."""
         return cls(os.urandom(8).hex(), os.getcwd(), tuple(versions().items()))
 
 
 class _Child:
-    """One child process and the line to it."""
+    """One child process and the connection to it."""
 
     def __init__(self, place: Place) -> None:
         self.line, theirs = Pipe()
         code = f"from skyduel.runner.execution.child_process import serve; serve({theirs.fileno()})"
-        # Whatever this process can import, the child can.
+        # The child can import the same modules as this process.
         path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
-        # Not by multiprocessing: a worker under a Dask nanny may not have children of that kind.
+        # Not with multiprocessing: workers under a Dask nanny may not have such children.
         self.process = subprocess.Popen(
             [sys.executable, "-c", code],
             stdin=subprocess.DEVNULL,
@@ -72,20 +73,20 @@ class _Child:
             cwd=place.folder if os.path.isdir(place.folder) else None,
             env={**os.environ, "PYTHONPATH": path},
         )
-        theirs.close()  # or its end would never be noticed
+        theirs.close()  # otherwise the exit of the child is not noticed
         self.ready = False
 
     def answer(self, request: bytes, limit_s: float | None) -> tuple[bool, Any]:
-        """Return whether a call succeeded, and its result or error.
+        """Send a call; return True and its result, or False and its error.
 
         Raises
         ------
         TimeoutError
             If no answer came in time.
         EOFError, OSError
-            If the child is gone.
+            If the child has exited.
         """
-        if not self.ready:  # what it loads to begin with is nobody's fault
+        if not self.ready:  # the time for imports does not count
             self.line.recv_bytes()
             self.ready = True
         self.line.send_bytes(request)
@@ -112,23 +113,23 @@ def call_in_child(
     *arguments: Any,
     **options: Any,
 ) -> Any:
-    """Return what a function returns when it is called in a child process.
+    """Call a function in a child process and return its result.
 
     Parameters
     ----------
     place : Place
-        Where.
+        Context of the call.
     limit_s : float or None
-        What the call should take at most [s]; if it takes a minute more its process is ended.
+        Time limit of the call [s]; one minute later its process is killed.
     function : callable
-        With its arguments and options.
+        The function, called with the arguments and options that follow.
 
     Raises
     ------
     WorkerLostError
         If the call took too long, or lost its process twice.
     BadInputError
-        If other versions are installed here than the caller's.
+        If the installed versions differ from those of the caller.
     """
     _check_versions(place.versions)
     request = _pickled((function, arguments, options))
@@ -156,7 +157,7 @@ def call_in_child(
 
 
 def _take(place: Place) -> _Child:
-    """Return an idle child, or a new one."""
+    """Take an idle child, or start a new one."""
     with _lock:
         gone = []
         for token, children in list(_idle.items()):
@@ -170,7 +171,7 @@ def _take(place: Place) -> _Child:
     return found or _Child(place)
 
 
-@lru_cache(maxsize=4)  # to look them up takes longer than a call that does nothing
+@lru_cache(maxsize=4)  # the look-up takes longer than an empty call
 def _check_versions(wanted: tuple[tuple[str, str], ...]) -> None:
     here = versions()
     for name, theirs in wanted:
@@ -184,14 +185,14 @@ def _check_versions(wanted: tuple[tuple[str, str], ...]) -> None:
 
 def _pickled(value: Any) -> bytes:
     try:
-        import cloudpickle  # of Dask; it takes a script's functions too
+        import cloudpickle  # a dependency of Dask; it also pickles functions of scripts
     except ImportError:
         return pickle.dumps(value)
     return bytes(cloudpickle.dumps(value))
 
 
 def serve(descriptor: int) -> None:
-    """Answer the calls that come over a connection; the work of a child."""
+    """Answer calls from a connection; the main loop of a child."""
     line = Connection(descriptor)
     calls: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
@@ -200,7 +201,7 @@ def serve(descriptor: int) -> None:
             while True:
                 calls.put(line.recv_bytes())
         except (EOFError, OSError):
-            os._exit(1)  # nobody is left to take an answer
+            os._exit(1)  # the parent has exited
 
     threading.Thread(target=listen, daemon=True).start()
     line.send_bytes(b"ready")
@@ -208,22 +209,22 @@ def serve(descriptor: int) -> None:
         try:
             call = calls.get(timeout=_IDLE_S)
         except queue.Empty:
-            os._exit(0)  # not by the interpreter's farewell, which libraries' threads may block
+            os._exit(0)  # without interpreter shutdown, which threads of libraries may block
         line.send_bytes(_answered(call))
 
 
 def _answered(call: bytes) -> bytes:
-    """Return what came of a call, ready to be sent."""
+    """Run a pickled call and return its pickled result or error."""
     try:
         function, arguments, options = pickle.loads(call)
         return pickle.dumps((True, function(*arguments, **options)))
     except BaseException as error:
         if not isinstance(error, SkyduelError):
-            error.add_note(traceback.format_exc())  # tracebacks do not travel
+            error.add_note(traceback.format_exc())  # tracebacks cannot be pickled
         try:
             answer = pickle.dumps((False, error))
             pickle.loads(answer)
-        except Exception:  # an exception may hold anything
+        except Exception:  # an exception may hold objects that cannot be pickled
             said = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
             answer = pickle.dumps((False, RuntimeError(said)))
         return answer

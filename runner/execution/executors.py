@@ -1,7 +1,7 @@
 """Executors for the work on frames: processes of this machine, or workers of a Dask cluster.
 
-Both are `concurrent.futures.Executor`s. A bounded number of jobs is handed out at a time, and
-each returns a small record of one frame; the results are files.
+Both are `concurrent.futures.Executor`s. A bounded number of jobs is submitted at a time.
+Each returns a small record of one frame; the results are files.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from skyduel.runner.execution.process_pool import process_pool
 
 __all__ = ["IN_FLIGHT_CLUSTER", "IN_FLIGHT_EACH", "Job", "executor", "gather"]
 
-#: Jobs handed out for each process of this machine: one that it works on, the others wait.
+#: Number of jobs submitted per process of this machine: one is running, the others wait.
 IN_FLIGHT_EACH: Final = 4
-#: Jobs handed to a cluster at a time: two each for 500 workers.
+#: Number of jobs submitted to a cluster at a time: two per worker for 500 workers.
 IN_FLIGHT_CLUSTER: Final = 1000
 
 #: Time limit for the connection to a cluster [s].
@@ -36,7 +36,7 @@ _CLOSE_TIMEOUT_S: Final = 5
 
 @dataclass(frozen=True)
 class Job:
-    """Job: one call for one frame; everything in it can be pickled."""
+    """One call for one frame; all its values can be pickled."""
 
     frame: str
     call: Callable[..., Outcome]
@@ -61,11 +61,11 @@ def gather(
     pool : Executor
         Runs the jobs.
     jobs : iterable of Job
-        An iterator, taken from as jobs finish: 10⁶ jobs are never in memory at once.
+        The jobs, consumed as jobs finish: 10⁶ jobs are never in memory at the same time.
     total : int
         Number of jobs.
     in_flight : int
-        Largest number of jobs handed out and not finished.
+        Largest number of jobs that are submitted and not finished.
     progress : callable
         Called with every finished frame.
 
@@ -94,7 +94,7 @@ def gather(
                 progress(stage, job.frame, total)
                 continue
             waiting[future] = job.frame
-            # Not `wait`, which looks at all futures each time that one is finished.
+            # Not `wait`, which checks all futures each time one finishes.
             future.add_done_callback(back.put)
 
     hand_out(in_flight)
@@ -120,7 +120,7 @@ def _outcome(frame: str, future: Future[Outcome], on_cluster: bool) -> Outcome:
             return Outcome(frame, {}, f"{frame}: the cluster lost several workers to it")
         if _of_dask(error):
             raise _scheduler_lost() from error
-        # The error of a worker without the packages, or with another version of Dask.
+        # Raised by a worker without the packages, or with another version of Dask.
         lacking = kind is ModuleNotFoundError or "deserialization" in str(error)
         if on_cluster and lacking:
             required = "workers with this Skyduel and its packages installed"
@@ -201,8 +201,8 @@ def executor(
             "--scheduler", f"a Dask scheduler at {scheduler}", one_line(error)
         ) from error
     try:
-        # Calls of a lost worker are run again by others; a call that raises is not.
+        # Other workers repeat the calls of a lost worker, but not calls that raise.
         yield _Cluster(client.get_executor(pure=False), limit_s)
     finally:
-        with suppress(Exception):  # the scheduler may be gone
+        with suppress(Exception):  # the scheduler may have stopped
             client.close(timeout=_CLOSE_TIMEOUT_S)

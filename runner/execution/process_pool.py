@@ -1,7 +1,7 @@
-"""Fresh processes for one kind of work, each with its share of the cores.
+"""A pool of worker processes that survives crashed and hanging workers.
 
-A process may die (killed, out of memory) or hang. The work it had is tried once more,
-alone; only what loses its process a second time is to blame.
+A worker process may die (killed, out of memory) or hang. Its call is repeated once in a
+pool of one process; a call that loses its process a second time fails.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from typing import Any, Final
 
 __all__ = ["WorkerLostError", "process_pool", "threads_each"]
 
-# How often deadlines are looked at [s].
+# Interval between checks of deadlines [s].
 _TICK_S: Final = 0.1
-# What a call may take beyond its limit before its process is ended: loading libraries is
-# not its fault, and the process itself is asked first.
+# Time beyond the limit of a call until its process is killed [s]: the limit does not include
+# loading libraries, and the call is first stopped within its process.
 GRACE_S: Final = 60.0
 
 
 class WorkerLostError(BrokenProcessPool):
-    """A call that lost its process, for certain by its own fault."""
+    """A call lost its process and is certain to be the cause."""
 
 
 @dataclass(eq=False)
@@ -44,9 +44,9 @@ class _Call:
 
 
 class _SturdyPool(Executor):
-    """Processes that are replaced when they die, and ended when they hang.
+    """Pool that replaces dead processes and kills hanging ones.
 
-    Calls are handed out one a process, so that it is known what a lost process had.
+    Each process has one call at a time, so that the call of a lost process is known.
     """
 
     def __init__(self, workers: int, limit_s: float | None) -> None:
@@ -88,13 +88,13 @@ class _SturdyPool(Executor):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.shutdown(cancel_futures=kind is not None)  # whoever was stopped waits for no more
+        self.shutdown(cancel_futures=kind is not None)  # do not wait after an exception
 
     def _work(self) -> None:
-        """Hand out calls until the pool is closed; in a thread of its own."""
+        """Submit calls until the pool is closed; runs in a separate thread."""
         try:
             self._hand_out()
-        except BaseException as error:  # nobody waits for ever for what this thread owes
+        except BaseException as error:  # fail the pending calls, so that no caller waits for ever
             with self._news:
                 self._closing = True
                 for call in list(self._owed):
@@ -106,16 +106,16 @@ class _SturdyPool(Executor):
                 self._news.wait_for(lambda: self._calls or self._closing)
                 if not self._calls:
                     return
-                # One whose process died goes alone, so that it can harm no other.
+                # A call whose process died runs in a separate pool, where it cannot affect others.
                 alone = self._calls[0].died
             self._with_processes(1 if alone else self._workers, alone)
 
     def _with_processes(self, workers: int, alone: bool) -> None:
-        """Work on calls with new processes, until there are none left or a process is lost."""
+        """Run calls in new processes until no call is left or a process is lost."""
         out: dict[Future[Any], tuple[_Call, float]] = {}
         pids = self._context.SimpleQueue()
         pool = ProcessPoolExecutor(workers, self._context, initializer=_begin, initargs=(pids,))
-        # One more waits beside them, unless it must be known when each began.
+        # One more call is queued, unless the start time of each call must be known.
         most = workers + (self._limit_s is None and not alone)
         try:
             while True:
@@ -145,7 +145,7 @@ class _SturdyPool(Executor):
                     return
                 if alone and not out:
                     return
-        except BrokenProcessPool:  # it broke as a call was handed to it
+        except BrokenProcessPool:  # the pool broke while a call was submitted
             pending = [call for call, _ in out.values()]
             pending += [c for c in taken if c not in pending]
             self._blame([c for c in pending if not c.future.done()], [])
@@ -159,7 +159,7 @@ class _SturdyPool(Executor):
         return [call for call, began in out.values() if now - began > limit_s + GRACE_S]
 
     def _blame(self, lost: list[_Call], late: list[_Call]) -> None:
-        """Fail the calls at fault; the others of a lost pool have another try, alone."""
+        """Fail the calls at fault, and queue the other calls of a lost pool again."""
         with self._news:
             for call in reversed(lost):
                 if call in late:
@@ -174,14 +174,14 @@ class _SturdyPool(Executor):
 
 
 def _kill(pids: Any) -> None:
-    """Kill a pool's processes, which told their numbers when they began."""
+    """Kill the processes of a pool, whose process IDs are in the queue."""
     while not pids.empty():
         with suppress(ProcessLookupError):
             os.kill(pids.get(), signal.SIGKILL)
 
 
 def _passed_on(inner: Future[Any], call: _Call) -> bool:
-    """Give a call its result or its error; False if its process was lost."""
+    """Pass a result or an error on to a call; return False if its process was lost."""
     try:
         call.future.set_result(inner.result())
     except BrokenProcessPool:
@@ -192,7 +192,7 @@ def _passed_on(inner: Future[Any], call: _Call) -> bool:
 
 
 def _begin(pids: Any) -> None:
-    """Tell this process's number, and end with the process that started it."""
+    """Send the ID of this process, and exit when its parent exits."""
     pids.put(os.getpid())
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -201,24 +201,24 @@ def _begin(pids: Any) -> None:
 
 def _end_with(sentinel: int) -> None:
     wait_for([sentinel])
-    os._exit(1)  # nobody is left to take a result
+    os._exit(1)  # the parent has exited
 
 
 @contextmanager
 def process_pool(workers: int, threads: int, limit_s: float | None = None) -> Iterator[Executor]:
-    """Give a pool of fresh processes, each with so many threads for its arithmetic.
+    """Open a pool of new processes with a set number of threads each.
 
     Parameters
     ----------
     workers, threads : int
-        Processes, and the threads of each.
+        Number of processes, and of threads of each process.
     limit_s : float, optional
-        What a call should take at most [s]. One that takes a minute more loses its
-        process, and its future raises `WorkerLostError`.
+        Time limit of a call [s]. One minute later its process is killed, and its future
+        raises `WorkerLostError`.
     """
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
-    # Read when a library is loaded, hence set for the children before they start.
+    # Libraries read these when they are loaded, so they are set before the children start.
     os.environ.update(dict.fromkeys(names, str(threads)))
     try:
         with _SturdyPool(workers, limit_s) as pool:
@@ -232,5 +232,5 @@ def process_pool(workers: int, threads: int, limit_s: float | None = None) -> It
 
 
 def threads_each(workers: int) -> int:
-    """Return how many threads each of so many processes may use."""
+    """Return the number of threads per process for this number of processes."""
     return max(1, len(os.sched_getaffinity(0)) // workers)

@@ -1,4 +1,4 @@
-"""A time limit for a call in this process."""
+"""Limit the time of a call in this process."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ __all__ = ["TooLongError", "time_limit"]
 
 
 class TooLongError(BaseException):
-    """The time is up. No `Exception`, for detectors may catch those and go on."""
+    """The time limit is exceeded. Not an `Exception`, which detectors may catch."""
 
 
 @contextmanager
 def time_limit(seconds: float | None) -> Iterator[None]:
-    """Raise `TooLongError` in the block after so many seconds; None is no limit.
+    """Raise `TooLongError` in the block after this many seconds; None is no limit.
 
-    It is raised between two steps of Python: a call into compiled code that does not
-    come back is not stopped by it. Only a process's main thread can be stopped so; in
-    any other there is no limit.
+    It is raised between two Python instructions, so it does not stop a call of compiled
+    code that does not return. It works in the main thread of a process only; in other
+    threads there is no limit.
     """
     if seconds is None or threading.current_thread() is not threading.main_thread():
         yield
