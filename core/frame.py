@@ -13,7 +13,34 @@ from astropy.wcs import WCS
 
 from skyduel.core.errors import BadInputError
 
-__all__ = ["Frame", "Plane"]
+__all__ = ["MOST_FWHM_PX", "FactSource", "Frame", "Plane"]
+
+#: The widest point-spread function a frame may state [px]: kernels and stamps grow with it.
+MOST_FWHM_PX: Final = 50.0
+
+
+@dataclass(frozen=True)
+class FactSource:
+    """The source of one fact of a frame.
+
+    Parameters
+    ----------
+    card : str
+        Keyword of the header, "WCS", or empty for a value that the caller gave.
+    raw : float, str or None
+        Value of the card as it stands.
+    how : str
+        How the fact follows from it, in words; empty if it is the value itself.
+    """
+
+    card: str
+    raw: float | str | None
+    how: str = ""
+
+    def __str__(self) -> str:
+        """Return card, value and way in one line."""
+        stated = f"{self.card} = {self.raw}" if self.raw is not None else self.card
+        return ", ".join(part for part in (stated if self.card else "", self.how) if part)
 
 
 class Plane(Protocol):
@@ -45,7 +72,7 @@ _FACTS: Final[tuple[tuple[str, str, Callable[[float], bool]], ...]] = (
     ("gain", "gain > 0", _positive),
     ("saturation", "saturation > 0", _positive),
     ("exposure_s", "exposure_s > 0", _positive),
-    ("fwhm", "fwhm > 0", _positive),
+    ("fwhm", f"fwhm > 0 and at most {MOST_FWHM_PX:g} px", lambda v: 0 < v <= MOST_FWHM_PX),
     ("pixel_scale_arcsec", "pixel_scale_arcsec > 0", _positive),
     ("read_noise", "read_noise >= 0", lambda value: value >= 0),
     ("zero_point", "a finite zero_point", lambda value: True),
@@ -67,7 +94,7 @@ class Frame:
     name : str
         Identifies the frame in tables and messages.
     gain : float, optional
-        Electrons per ADU.
+        Electrons per unit of a pixel (ADU, or what BUNIT names).
     read_noise : float, optional
         Read noise [electrons].
     saturation : float, optional
@@ -85,6 +112,8 @@ class Frame:
         Celestial coordinates; pixel origin 0, integer at the pixel's centre.
     header : mapping, optional
         Further facts of the header, kept for the record.
+    sources : mapping of str to FactSource, optional
+        The source of each fact, by the fact's name.
 
     Raises
     ------
@@ -110,6 +139,7 @@ class Frame:
     pixel_scale_arcsec: float | None = None
     wcs: WCS | None = None
     header: Mapping[str, Any] = field(default_factory=dict)
+    sources: Mapping[str, FactSource] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         raw = np.asarray(self.data)
@@ -145,6 +175,7 @@ class Frame:
         object.__setattr__(self, "data", data)
         object.__setattr__(self, "mask", bad)
         object.__setattr__(self, "header", MappingProxyType(dict(self.header)))
+        object.__setattr__(self, "sources", MappingProxyType(dict(self.sources)))
 
     @property
     def bad(self) -> npt.NDArray[np.bool_]:
@@ -204,16 +235,20 @@ class Frame:
 
     def with_(self, **changes: Any) -> Frame:
         """Return a copy with some facts replaced, after the same checks."""
+        if "sources" not in changes:
+            kept = {fact: source for fact, source in self.sources.items() if fact not in changes}
+            changes = {**changes, "sources": kept}
         return replace(self, **changes)
 
     def __getstate__(self) -> dict[str, Any]:
-        # A mappingproxy does not pickle, and frames travel to worker processes.
-        return {**self.__dict__, "header": dict(self.header)}
+        # A mapping proxy does not pickle, and frames travel to worker processes.
+        return {**self.__dict__, "header": dict(self.header), "sources": dict(self.sources)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for key, value in state.items():
             object.__setattr__(self, key, value)
         object.__setattr__(self, "header", MappingProxyType(dict(self.header)))
+        object.__setattr__(self, "sources", MappingProxyType(dict(self.sources)))
         self.data.flags.writeable = False
         self.bad.flags.writeable = False
 

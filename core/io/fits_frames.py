@@ -19,7 +19,12 @@ from astropy.utils.exceptions import AstropyWarning
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
 from skyduel.core.io.atomic_files import atomic_path
-from skyduel.core.io.images.fits_metadata import FACT_KEYS, IGNORED_KEY, is_structural
+from skyduel.core.io.images.fits_metadata import (
+    FACT_KEYS,
+    IGNORED_KEY,
+    PIXEL_UNIT,
+    is_structural,
+)
 from skyduel.core.io.images.fits_pixels import PIXEL_CARDS
 from skyduel.core.io.images.image_reader import Pixels
 
@@ -95,9 +100,9 @@ def _written_header(frame: Frame) -> fits.Header:
     """Return the header of a frame: facts first, then WCS, then the rest."""
     header = fits.Header()
     comments = {
-        "gain": ("GAIN", "[e-/ADU]"),
+        "gain": ("GAIN", f"[e-/{PIXEL_UNIT}]"),
         "read_noise": ("RDNOISE", "[e-]"),
-        "saturation": ("SATURATE", "[ADU]"),
+        "saturation": ("SATURATE", f"[{PIXEL_UNIT}]"),
         "exposure_s": ("EXPTIME", "[s]"),
         "zero_point": ("MAGZERO", "[mag] magnitude of 1 ADU in this frame"),
         "fwhm": ("FWHM", "[px]"),
@@ -109,7 +114,7 @@ def _written_header(frame: Frame) -> fits.Header:
             header[key] = (float(value), comment)
     if frame.wcs is not None:
         header.update(frame.wcs.to_header(relax=True))
-    taken = {key for keys in FACT_KEYS.values() for key in keys} | {"SEEING", "SSEEING"}
+    taken = {key for keys in FACT_KEYS.values() for key in keys}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
         for key, value in _writable(frame.header):

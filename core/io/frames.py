@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
+from skyduel.core.io.check_facts import central_box, check_given, checked_facts
 from skyduel.core.io.images.fits_metadata import FACT_KEYS
 from skyduel.core.io.images.image_formats import frame_name, open_image
 from skyduel.core.io.images.image_reader import Hdu, ImageReader, Pixels, hdu_suffix
@@ -84,11 +85,14 @@ def read_frame(
             f"it knows name, {', '.join(_FACTS)}"
         )
     with closing(open_image(path, hdu=hdu)) as image:
-        frame = Frame(
-            data=image.read(),
-            mask=_either(_mask(mask, image, mask_bits), _weightless(weight, image.shape)),
-            **frame_facts(image, overrides),
-        )
+        data = image.read()
+        unusable = _either(_mask(mask, image, mask_bits), _weightless(weight, image.shape))
+        facts = frame_facts(image, overrides)
+        check_given(facts["name"], overrides)
+        box = central_box(image.shape)
+        boxed = None if unusable is None or unusable.shape != data.shape else unusable[box]
+        facts = checked_facts(facts, data[box], boxed, overrides)
+        frame = Frame(data=data, mask=unusable, **facts)
     usable = frame.data[~frame.bad]
     if usable.min() == usable.max():
         raise BadInputError(

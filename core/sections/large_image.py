@@ -8,7 +8,7 @@ that meshes are the same pixels as in the whole frame.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +17,7 @@ from astropy.wcs import WCS
 
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
+from skyduel.core.io.check_facts import central_box, checked_facts
 from skyduel.core.io.dataset import Entry
 from skyduel.core.io.frames import frame_facts, masked_pixels
 from skyduel.core.io.images.image_formats import open_image
@@ -310,12 +311,25 @@ def open_large_image(entry: Entry, sectioning: Sectioning) -> LargeImage | None:
             raise BadInputError(
                 str(one.file), f"a {what} of the image's shape {image.shape}", f"{one.shape}"
             )
-    return LargeImage(
-        facts=frame_facts(image),
-        shape=image.shape,
-        sections=sectioning.sections(image.shape),
-        image=image,
-        mask=mask,
-        weight=weight,
-        mask_bits=bits,
+    return _checked(
+        LargeImage(
+            facts=frame_facts(image),
+            shape=image.shape,
+            sections=sectioning.sections(image.shape),
+            image=image,
+            mask=mask,
+            weight=weight,
+            mask_bits=bits,
+        )
     )
+
+
+def _checked(image: LargeImage) -> LargeImage:
+    """Return an image without those facts that the pixels in its middle contradict."""
+    rows, columns = central_box(image.shape)
+    spans = (rows.start, rows.stop, columns.start, columns.stop)
+    facts = {key: image.facts[key] for key in ("name", "wcs") if key in image.facts}
+    box = replace(image, facts=facts).read(Section(*spans, *spans))
+    if box is None:
+        return image
+    return replace(image, facts=checked_facts(image.facts, box.data, box.bad))

@@ -22,6 +22,7 @@ from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
 
 from skyduel.core.errors import BadInputError, one_line
+from skyduel.core.frame import FactSource
 from skyduel.core.io.images.celestial import celestial_wcs
 from skyduel.core.io.images.fits_metadata import (
     FACT_KEYS,
@@ -173,15 +174,27 @@ class AsdfImage:
             trouble += [unusable] if unusable else []
         wcs = given.get("wcs", wcs)
         scale = given.get("pixel_scale_arcsec")
-        found = header_facts(cards, wcs=wcs, pixel_scale_arcsec=scale)
-        values = dict(found.values)
-        if isinstance(meta, Mapping):
-            values |= _facts_of_meta(meta, self._unit or self._usual_unit(), values)
-            values = {name: value for name, value in values.items() if math.isfinite(value)}
+        unit = self._unit or self._usual_unit()
+        own: Mapping[str, Any] = meta if isinstance(meta, Mapping) else {}
+        exposure = given.get("exposure_s")
+        if exposure is None and not any(key in cards for key in FACT_KEYS["exposure_s"]):
+            exposure = _exposure(own)
+        found = header_facts(
+            cards,
+            wcs=wcs,
+            pixel_scale_arcsec=scale,
+            exposure_s=exposure,
+            unit=unit or None,
+            shape=self.shape,
+        )
+        values, sources = dict(found.values), dict(found.sources)
+        of_meta = _facts_of_meta(own, unit, values)
+        sources |= {fact: FactSource("meta", None) for fact in of_meta}
+        values |= of_meta
         plain = plain_header(cards, (*found.ignored, *trouble))
         if self._unit:
             plain["BUNIT"] = self._unit
-        return {**values, "wcs": wcs, **given, "header": plain}
+        return {**values, "wcs": wcs, **given, "header": plain, "sources": sources}
 
     def _usual_unit(self) -> str:
         """Return the unit of an image whose file names none: Roman's are in DN/s."""
@@ -404,11 +417,10 @@ def _facts_of_meta(
 ) -> dict[str, float]:
     """Return the facts that metadata of JWST and Roman hold, where none are known yet.
 
-    The zero-point is that of AB magnitudes. Of an image in DN/s, one unit of a pixel is the
-    gain times the exposure time in electrons; NaN where that time is unknown.
+    The zero-point is that of AB magnitudes.
     """
     facts: dict[str, float] = {}
-    exposure = next((v for p in _EXPOSURE if (v := _positive(meta, p)) is not None), None)
+    exposure = _exposure(meta)
     if exposure is not None and "exposure_s" not in known:
         facts["exposure_s"] = exposure
     area = _positive(meta, "photometry/pixel_area") or _positive(
@@ -421,10 +433,12 @@ def _facts_of_meta(
     factor = 1.0 if brightness else _positive(meta, "photometry/conversion_megajanskys")
     if "zero_point" not in known and area and factor and (rate or brightness):
         facts["zero_point"] = _AB_OF_JY - 2.5 * math.log10(factor * _JY_PER_MJY * area)
-    time = known.get("exposure_s", exposure)
-    if rate and "gain" in known:  # named in electrons per DN
-        facts["gain"] = known["gain"] * time if time else math.nan
     return facts
+
+
+def _exposure(meta: Mapping[str, Any]) -> float | None:
+    """Return the exposure time that the metadata state [s], None without one."""
+    return next((v for p in _EXPOSURE if (v := _positive(meta, p)) is not None), None)
 
 
 def _positive(meta: Mapping[str, Any], path: str) -> float | None:

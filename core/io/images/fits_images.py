@@ -80,11 +80,17 @@ class _FitsFacts:
         given = overrides or {}
         wcs = given.get("wcs", self.wcs)
         scale = given.get("pixel_scale_arcsec")
-        facts = header_facts(self.header, wcs=wcs, pixel_scale_arcsec=scale)
+        facts = header_facts(
+            self.header,
+            wcs=wcs,
+            pixel_scale_arcsec=scale,
+            exposure_s=given.get("exposure_s"),
+            shape=self.shape,
+        )
         header = plain_header(self.header, (*facts.ignored, *self.unusable))
         if self._choice.notes:
             header[NOTES_KEY] = self._choice.notes
-        return {**facts.values, "wcs": wcs, **given, "header": header}
+        return {**facts.values, "wcs": wcs, **given, "header": header, "sources": facts.sources}
 
     def _mask_hdu(self, bits: int | None) -> Hdu | None:
         """Return the HDU of the mask in the same file, None without one."""

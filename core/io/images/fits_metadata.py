@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,89 +13,51 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 
+from skyduel.core.frame import FactSource
+from skyduel.core.io.images.fact_rules import (
+    FACT_RULES,
+    UnusableError,
+    arcsec_in,
+    electrons_per_count,
+    says_pixels,
+    seconds_in,
+    usable_number,
+)
+from skyduel.core.io.images.pixel_units import (
+    pixel_unit,
+    says_counts,
+    says_electrons,
+    says_per_second,
+)
 from skyduel.core.io.images.wcs_cards import is_wcs_card
 
 __all__ = [
     "FACT_KEYS",
     "IGNORED_KEY",
+    "PIXEL_UNIT",
     "Facts",
     "header_facts",
     "is_structural",
     "plain_header",
 ]
 
-#: Header keywords of each fact, the most reliable first. EGAIN comes before
-#: GAIN because cameras write their gain *setting* there; for ESO, CONAD is
-#: electrons per ADU and GAIN its inverse, so that one is not listed.
+#: Header keywords of each fact, the most reliable first (`fact_rules.FACT_RULES`).
 FACT_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
-    "gain": (
-        "EGAIN",
-        "GAIN",
-        "CCDGAIN",
-        "GAIN1",
-        "GAINEFF",
-        "ATODGAIN",
-        "CCDSENS",
-        "ESO DET OUT1 CONAD",
-    ),
-    "read_noise": (
-        "RDNOISE",
-        "READNOIS",
-        "READNOISE",
-        "RON",
-        "RDNOIS",
-        "RDNOISE1",
-        "READNOI",
-        "READNSE",
-        "RNOISE",
-        "CCDRON",
-        "ENOISE",
-        "ESO DET OUT1 RON",
-    ),
-    "saturation": (
-        "SATURATE",
-        "SATLEVEL",
-        "SATURATI",
-        "SATURAT",
-        "SATUR",
-        "MAXLIN",
-        "SATADU",
-        "LINLIMIT",
-    ),
-    "exposure_s": ("EXPTIME", "EXPOSURE", "ITIME", "EXP_TIME", "TEXPTIME", "XPOSURE", "INTTIME"),
-    "zero_point": (
-        "MAGZERO",
-        "MAGZPT",
-        "MAGZP",
-        "ZEROPT",
-        "ZEROPNT",
-        "ZEROPOIN",
-        "ZEROPOINT",
-        "PHOTZP",
-        "PHOT_ZP",
-        "ZPMAG",
-        "MAGZEROP",
-        "MAG_ZP",
-        "ZP",
-    ),
-    "fwhm": ("FWHM", "PSF_FWHM", "PSFFWHM", "FWHM_PX", "FWHMPIX", "MEDFWHM", "AVGFWHM"),
-    "pixel_scale_arcsec": (
-        "PIXSCALE",
-        "SECPIX",
-        "SECPIX1",
-        "PIXSCAL1",
-        "PIXELSCL",
-        "PIXELSC",
-        "PSCALE",
-        "PIXSCL",
-    ),
+    fact: rule.keys for fact, rule in FACT_RULES.items()
 }
-_SEEING_KEYS: Final = ("SEEING", "SSEEING")
 
 #: Where `core.Frame.header` lists what the header said and nobody can use.
 IGNORED_KEY: Final = "ignored_facts"
 
-_ARCSEC = re.compile(r"arc\s*-?sec", re.IGNORECASE)
+#: In the comments of cards that this package writes: the value fits the pixels as they are.
+PIXEL_UNIT: Final = "pixel unit"
+
+# Keywords of a width that is in arcsec unless the comment names px.
+_IN_ARCSEC: Final = ("SEEING", "SSEEING")
+# A card and the coordinates whose pixel scales differ by more than this contradict each other.
+_SCALES_AGREE: Final = 1.2
+# In tiny images a quarter of the shorter side would be too strict [px].
+_LEAST_WIDEST_PX: Final = 5.0
 _STRUCTURE = re.compile(
     r"""^(SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BZERO|BSCALE|BLANK|END
     |CHECKSUM|DATASUM|EXTNAME|EXTVER|EXTLEVEL|INHERIT|COMMENT|HISTORY|CONTINUE|LONGSTRN|MASKEXT
@@ -105,17 +67,27 @@ _STRUCTURE = re.compile(
     re.VERBOSE,
 )
 
+# A card's keyword, number and comment as the fact, and how in words.
+_Convert = Callable[[str, float, str], tuple[float, str]]
+
 
 @dataclass(frozen=True)
 class Facts:
-    """What a header says: the values to use and, in words, those that are useless."""
+    """What a header says: the values to use, their sources, and in words what is set aside."""
 
     values: Mapping[str, float]
     ignored: tuple[str, ...] = field(default=())
+    sources: Mapping[str, FactSource] = field(default_factory=dict)
 
 
 def header_facts(
-    header: fits.Header, *, wcs: WCS | None = None, pixel_scale_arcsec: float | None = None
+    header: fits.Header,
+    *,
+    wcs: WCS | None = None,
+    pixel_scale_arcsec: float | None = None,
+    exposure_s: float | None = None,
+    unit: str | None = None,
+    shape: tuple[int, int] | None = None,
 ) -> Facts:
     """Return gain, noise, saturation and the like, named as in `core.Frame`.
 
@@ -124,51 +96,209 @@ def header_facts(
     header : astropy.io.fits.Header
         Text that reads as a number counts as one.
     wcs : astropy.wcs.WCS, optional
-        Gives the pixel scale where no keyword does.
-    pixel_scale_arcsec : float, optional
-        A pixel scale [arcsec] that stands above the header's.
+        Gives the pixel scale where no keyword does, or one that contradicts it.
+    pixel_scale_arcsec, exposure_s : float, optional
+        A pixel scale [arcsec] and an exposure time [s] that stand above the header's.
+    unit : str, optional
+        Unit of the pixels that stands above BUNIT.
+    shape : (ny, nx), optional
+        Of the image [px]: no point-spread function is wider than a quarter of its shorter side.
 
     Returns
     -------
     Facts
-        For each fact the first keyword with a usable value. Values that are
-        not finite or, but for zero-point and read noise, not positive are
-        left out and listed.
-
-    Notes
-    -----
-    A full width at half maximum is in pixels unless its comment says arcsec;
-    seeing is in arcsec, and of no use without a pixel scale.
+        For each fact the first keyword with a believable value, converted to the unit of the
+        field (`fact_rules.FACT_RULES`). Values that are not believable are left out and listed.
     """
-    ignored: list[str] = []
+    return _HeaderFacts(header, unit).read(wcs, pixel_scale_arcsec, exposure_s, shape)
 
-    def first(fact: str, keys: tuple[str, ...]) -> tuple[str, float] | None:
-        for key in keys:
-            if key in header:
-                number = _number(header[key])
-                if number is not None and _possible(fact, number):
-                    return key, number
-                ignored.append(f"{key} = {header[key]!r}")
-        return None
 
-    found = {fact: hit for fact, keys in FACT_KEYS.items() if (hit := first(fact, keys))}
-    values = {fact: number for fact, (_, number) in found.items()}
-    if "pixel_scale_arcsec" not in values and wcs is not None:
+class _HeaderFacts:
+    """The facts of one header as they are found."""
+
+    def __init__(self, header: fits.Header, unit: str | None) -> None:
+        self._header = header
+        self.values: dict[str, float] = {}
+        self.sources: dict[str, FactSource] = {}
+        self.ignored: list[str] = []
+        if unit is None:
+            card = header.get("BUNIT", "")
+            comment = str(header.comments["BUNIT"]) if "BUNIT" in header else ""
+            self._unit = pixel_unit(card if isinstance(card, str) else "", comment)
+        else:
+            self._unit = pixel_unit(unit)
+
+    def read(
+        self,
+        wcs: WCS | None,
+        pixel_scale_arcsec: float | None,
+        exposure_s: float | None,
+        shape: tuple[int, int] | None,
+    ) -> Facts:
+        """Return the facts; see `header_facts`."""
+        self._first("exposure_s", self._seconds)
+        exposure = exposure_s if exposure_s is not None else self.values.get("exposure_s")
+        self._first("pixel_scale_arcsec", _arcsec)
+        if wcs is not None:
+            self._scale_of(wcs)
+        scale = pixel_scale_arcsec or self.values.get("pixel_scale_arcsec")
+        self._first("zero_point", lambda key, number, comment: (number, ""))
+        per_count = self._gain(exposure)
+        self._first(
+            "read_noise", lambda key, number, comment: _electrons(number, comment, per_count)
+        )
+        self._first(
+            "saturation",
+            lambda key, number, comment: self._pixel_value(number, comment, per_count, exposure),
+        )
+        self._first(
+            "fwhm", lambda key, number, comment: _pixels(key, number, comment, scale, shape)
+        )
+        return Facts(self.values, tuple(self.ignored), self.sources)
+
+    def _first(self, fact: str, convert: _Convert, *, listed: bool = True) -> None:
+        """Take the first believable card of a fact; list those before it that are not."""
+        rule = FACT_RULES[fact]
+        for key in rule.keys:
+            if key not in self._header:
+                continue
+            value, comment = self._header[key], str(self._header.comments[key])
+            try:
+                number, how = convert(key, usable_number(value), comment)
+                number = rule.check(number)
+            except UnusableError as error:
+                if listed:
+                    self.ignored.append(f"{key} = {value!r}: set aside ({error})")
+                continue
+            self.values[fact] = number
+            self.sources[fact] = FactSource(key, value, how)
+            return
+
+    def _seconds(self, key: str, number: float, comment: str) -> tuple[float, str]:
+        """Return an exposure time [s]."""
+        factor = seconds_in(comment)
+        if key == "XPOSURE" and factor == 1.0:
+            factor = seconds_in(f"[{self._header.get('TIMEUNIT', 's')}]")
+        return number * factor, "" if factor == 1.0 else f"times {factor:g} s"
+
+    def _scale_of(self, wcs: WCS) -> None:
+        """Take the pixel scale of the coordinates where the card's is missing or another."""
         scale = 3600.0 * float(np.sqrt(np.prod(proj_plane_pixel_scales(wcs))))
-        values["pixel_scale_arcsec"] = scale
-    scale_used = pixel_scale_arcsec or values.get("pixel_scale_arcsec")
+        stated = self.values.get("pixel_scale_arcsec")
+        if stated is not None and 1 / _SCALES_AGREE <= stated / scale <= _SCALES_AGREE:
+            return
+        if stated is not None:
+            card = self.sources["pixel_scale_arcsec"]
+            self.ignored.append(
+                f"{card.card} = {card.raw!r}: set aside (the coordinates say {scale:.4g} arcsec)"
+            )
+        self.values["pixel_scale_arcsec"] = scale
+        self.sources["pixel_scale_arcsec"] = FactSource("WCS", None)
 
-    in_arcsec = None
-    if "fwhm" not in found:
-        in_arcsec = first("fwhm", _SEEING_KEYS)
-    elif _ARCSEC.search(str(header.comments[found["fwhm"][0]])):
-        in_arcsec = found["fwhm"]
-        del values["fwhm"]
-    if in_arcsec is not None and scale_used:
-        values["fwhm"] = in_arcsec[1] / scale_used
-    elif in_arcsec is not None:
-        ignored.append(f"{in_arcsec[0]} = {in_arcsec[1]!r} (arcsec, and no pixel scale)")
-    return Facts(values, tuple(ignored))
+    def _gain(self, exposure: float | None) -> float | None:
+        """Take the electrons per unit of a pixel; return those per count, None if unknown."""
+        unit, rule = self._unit, FACT_RULES["gain"]
+
+        def per_count(key: str, number: float, comment: str) -> tuple[float, str]:
+            found = electrons_per_count(key, number, comment, self._header, rule)
+            return found, "" if found == number else "inverted"
+
+        self._first("gain", per_count, listed=unit.kind == "counts")
+        counts, source = self.values.pop("gain", None), self.sources.pop("gain", None)
+        if (
+            counts is not None
+            and source is not None
+            and PIXEL_UNIT in str(self._header.comments[source.card])
+        ):
+            self.values["gain"], self.sources["gain"] = counts, source
+            return counts
+        if unit.kind == "calibrated":
+            self.ignored.append(f"gain unknown (pixels in {unit}, not in counts or electrons)")
+            return counts
+        per_unit = 1.0 if unit.kind == "electrons" else counts
+        if per_unit is None:
+            return None
+        if unit.kind == "electrons":
+            source = FactSource("BUNIT", unit.text, "pixels in electrons")
+        if unit.per_second:
+            if exposure is None:
+                self.ignored.append(
+                    f"gain unknown (pixels in {unit}, per second, and no exposure time)"
+                )
+                return counts
+            per_unit *= exposure
+            assert source is not None  # set with per_unit
+            how = f"times the exposure of {exposure:g} s: pixels in {unit}, per second"
+            source = FactSource(source.card, source.raw, how)
+        self.values["gain"] = per_unit
+        if source is not None:
+            self.sources["gain"] = source
+        return counts
+
+    def _pixel_value(
+        self,
+        number: float,
+        comment: str,
+        per_count: float | None,
+        exposure: float | None,
+    ) -> tuple[float, str]:
+        """Return a saturation level in units of a pixel."""
+        unit, how = self._unit, []
+        if PIXEL_UNIT in comment:
+            return number, ""
+        if unit.kind == "calibrated":
+            if says_counts(comment) or says_electrons(comment):
+                raise UnusableError(f"not in {unit}, as the pixels are")
+            return number, ""
+        if unit.kind == "electrons" and not says_electrons(comment) and per_count is not None:
+            number *= per_count
+            how.append(f"times {per_count:g} e-/ADU")
+        elif unit.kind == "counts" and says_electrons(comment):
+            if per_count is None:
+                raise UnusableError("in electrons, and the gain is unknown")
+            number /= per_count
+            how.append(f"over {per_count:g} e-/ADU")
+        if unit.per_second and not says_per_second(comment):
+            if exposure is None:
+                raise UnusableError("pixels are per second, and no exposure time")
+            number /= exposure
+            how.append(f"over {exposure:g} s")
+        return number, " ".join(how)
+
+
+def _arcsec(key: str, number: float, comment: str) -> tuple[float, str]:
+    """Return a pixel scale [arcsec]."""
+    factor = arcsec_in(comment) or 1.0
+    return number * factor, "" if factor == 1.0 else f"times {factor:g} arcsec"
+
+
+def _electrons(number: float, comment: str, per_count: float | None) -> tuple[float, str]:
+    """Return a read noise [e-]."""
+    if not says_counts(comment):
+        return number, ""
+    if per_count is None:
+        raise UnusableError("in counts, and the gain is unknown")
+    return number * per_count, f"times {per_count:g} e-/ADU"
+
+
+def _pixels(
+    key: str, number: float, comment: str, scale: float | None, shape: tuple[int, int] | None
+) -> tuple[float, str]:
+    """Return a width of stars [px]."""
+    factor = None if says_pixels(comment) else arcsec_in(comment)
+    if factor is None and key in _IN_ARCSEC and not says_pixels(comment):
+        factor = 1.0
+    how = ""
+    if factor is not None:
+        if not scale:
+            raise UnusableError("arcsec, and no pixel scale")
+        number *= factor / scale
+        how = f"over {scale:.4g} arcsec per pixel"
+    most = math.inf if shape is None else max(min(shape) / 4, _LEAST_WIDEST_PX)
+    if number > most:
+        raise UnusableError(f"{number:.4g} px in an image of {shape[1]} x {shape[0]} px"
+                            if shape else "too wide")  # fmt: skip
+    return number, how
 
 
 def plain_header(header: fits.Header, ignored: tuple[str, ...]) -> dict[str, Any]:
@@ -186,21 +316,3 @@ def plain_header(header: fits.Header, ignored: tuple[str, ...]) -> dict[str, Any
 def is_structural(key: str) -> bool:
     """Return True if a keyword describes the file or the WCS, not the observation."""
     return _STRUCTURE.match(key.upper()) is not None or is_wcs_card(key)
-
-
-def _possible(fact: str, number: float) -> bool:
-    """Return True if a finite number can be the value of a fact."""
-    if fact == "zero_point":
-        return True
-    return number >= 0 if fact == "read_noise" else number > 0
-
-
-def _number(value: Any) -> float | None:
-    """Return a header value as a finite number, or None."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
