@@ -34,7 +34,7 @@ from skyduel.core.sections.large_image import PackedMask
 from skyduel.evaluation import ScoringRules
 from skyduel.runner.detect_frame import detect_frame, prepare_truth
 from skyduel.runner.detector_specs import DetectorSpec, build
-from skyduel.runner.large_images import find_by_sections, measure_by_sections
+from skyduel.runner.large_images import detect_by_sections, measure_by_sections
 from skyduel.simulation import draw_settings, simulate
 
 CUTTING = Sectioning(512, 128)
@@ -274,7 +274,7 @@ def test_the_background_of_a_section_is_nearly_that_of_the_whole(sky) -> None:
 def test_sections_find_what_the_whole_frame_gives(sky, name) -> None:
     whole, mosaic = both(sky)
     detector = make_detector(name, {})
-    one, other = detector(whole), find_by_sections(detector, mosaic)
+    one, other = detector(whole), detect_by_sections(detector, mosaic)
     sure = 1.2 * 4.0  # what lies at the floor may fall either way
     for a, b in ((one, other), (other, one)):
         apart, _ = KDTree(b.xy).query(a.xy[a["score"] > sure])
@@ -291,7 +291,7 @@ def test_the_network_finds_by_sections_of_a_packed_frame_what_it_finds_on_the_wh
     entry = entry_of(sky / "packed.fits.fz")
     mosaic = open_large_image(entry, CUTTING)
     detector = build(DetectorSpec(name="neural", use="neural"))
-    one, other = detector(entry.read()), find_by_sections(detector, mosaic)
+    one, other = detector(entry.read()), detect_by_sections(detector, mosaic)
     assert len(mosaic.sections) >= 20
     assert len(one) > 500
     for a, b in ((one, other), (other, one)):
@@ -382,7 +382,7 @@ def test_catalogues_from_files_need_no_sections(sky, tmp_path) -> None:
     write_catalog(truth.with_columns(score=truth["snr"]), tmp_path / "m.csv")
     detector = make_detector("file", {"folder": str(tmp_path)})
     _, mosaic = both(sky)
-    assert np.allclose(find_by_sections(detector, mosaic).xy, truth.xy)
+    assert np.allclose(detect_by_sections(detector, mosaic).xy, truth.xy)
 
 
 def test_what_is_no_catalogue_is_refused(sky) -> None:
@@ -393,4 +393,4 @@ def test_what_is_no_catalogue_is_refused(sky) -> None:
             return []
 
     with pytest.raises(BadInputError, match="a Catalog returned"):
-        find_by_sections(Rubbish(), both(sky)[1])
+        detect_by_sections(Rubbish(), both(sky)[1])
