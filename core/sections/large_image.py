@@ -328,7 +328,7 @@ def _checked(image: LargeImage) -> LargeImage:
     """Return an image without those facts that the pixels in its middle contradict."""
     rows, columns = central_box(image.shape)
     spans = (rows.start, rows.stop, columns.start, columns.stop)
-    facts = {key: image.facts[key] for key in ("name", "wcs") if key in image.facts}
+    facts: dict[str, Any] = {"name": image.name, "wcs": image.wcs}
     box = replace(image, facts=facts).read(Section(*spans, *spans))
     if box is None:
         return image
