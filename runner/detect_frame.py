@@ -24,6 +24,7 @@ from skyduel.core import (
     write_catalog,
 )
 from skyduel.core.errors import UnwritableError
+from skyduel.core.io.images.image_reader import NOTES_KEY
 from skyduel.core.peak_memory import peak_memory_mib
 from skyduel.evaluation import ScoringRules, apply_ignore, mark_ignored_regions
 from skyduel.run_folder.previews import stretch_of, write_preview
@@ -140,6 +141,9 @@ def detect_frame(
         "n_found": len(found),
         "peak_memory_mib": peak_memory_mib(children=True),
     }
+    header = frame.header if frame is not None else image.facts["header"] if image else {}
+    if NOTES_KEY in header:
+        facts["notes"] = list(header[NOTES_KEY])
     if facts_file:
         # Only in the file, not in the facts, which the runner keeps in memory for 10⁵ frames.
         known = facts | {
@@ -202,12 +206,14 @@ def prepare_truth(
             picture = stretch_of(frame.data[~frame.bad]).picture(frame.data[::-1])
             shape, fwhm = frame.shape, frame.fwhm
             mpix = usable_mpix(frame)
+            header = frame.header
         else:
             truth = read_truth(entry, image)
             warnings = truth_warnings(truth, image.shape)
             seen = measure_by_sections(image, truth, preview=True)
             truth = apply_ignore(seen.catalog, image.shape, seen.bad, seen.saturated, rules)
             shape, fwhm, mpix = image.shape, image.fwhm, seen.mpix
+            header = image.facts["header"]
             assert seen.preview is not None  # asked for above
             picture = seen.preview
     except SkyduelError as error:
@@ -221,6 +227,7 @@ def prepare_truth(
         "fwhm": fwhm,
         "n_truth": len(truth),
         "warnings": warnings,
+        "notes": list(header.get(NOTES_KEY, ())),
         "fingerprint": fingerprint(*entry.images),
     }
     return Outcome(entry.name, facts)

@@ -67,6 +67,8 @@ class InjectionPlan:
         Metadata of the frames that override their headers, such as ``gain``.
     cutout : str, optional
         Region of every frame that is used, as for `skyduel.runner.read_region.read_region`.
+    mask_bits : int, optional
+        As for `skyduel.core.read_frame`.
     """
 
     frames: Sequence[str]
@@ -78,6 +80,7 @@ class InjectionPlan:
     seed: int = 1
     facts: Mapping[str, Any] = field(default_factory=dict)
     cutout: str | None = None
+    mask_bits: int | None = None
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ def inject_frames(
     detectors = [build(spec) for spec in plan.specs]
     entries: list[Entry] = []
     for number, path in enumerate(plan.frames):
-        frame = read_region(path, plan.cutout, **plan.facts)
+        frame = read_region(path, plan.cutout, mask_bits=plan.mask_bits, **plan.facts)
         sky = estimate_background(frame)
         before = [(detector, detector(frame)) for detector in detectors]
         seen = _joined([at_default(detector, found) for detector, found in before])

@@ -17,7 +17,9 @@ from skyduel.core import (
 __all__ = ["read_region"]
 
 
-def read_region(path: str, cutout: str | None = None, **facts: Any) -> Frame:
+def read_region(
+    path: str, cutout: str | None = None, *, mask_bits: int | None = None, **facts: Any
+) -> Frame:
     """Read a frame or a region of it.
 
     Parameters
@@ -28,6 +30,8 @@ def read_region(path: str, cutout: str | None = None, **facts: Any) -> Frame:
     cutout : str, optional
         ``X0:X1,Y0:Y1``: columns and rows [px] from 0, the last ones not included. Only
         this region of the file is read. Its corner is appended to the name of the frame.
+    mask_bits : int, optional
+        As for `skyduel.core.read_frame`.
     **facts
         Metadata of the frame that override its header.
 
@@ -39,7 +43,7 @@ def read_region(path: str, cutout: str | None = None, **facts: Any) -> Frame:
     """
     sectioning = Sectioning()
     most = f"{sectioning.section_px} x {sectioning.section_px} px"
-    entry = entry_of(path)
+    entry = entry_of(path, mask_bits=mask_bits)
     mosaic = open_large_image(entry, sectioning)
     if mosaic is not None and cutout is None:
         raise BadInputError(

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from skyduel.cli.commands.options import Config, Set, detector_specs, read_config
+from skyduel.cli.commands.options import (
+    Config,
+    MaskBits,
+    Set,
+    detector_specs,
+    expand_frames,
+    mask_bits_from,
+    read_config,
+)
 from skyduel.cli.console import err, out, progress
 from skyduel.core import (
     TABLE_ENDINGS,
@@ -31,7 +39,9 @@ def command(
     frames: Annotated[
         list[str],
         typer.Argument(
-            metavar="FRAME", help="FITS or ASDF images; frame.fits\\[SCI] selects an extension."
+            metavar="FRAME",
+            help="FITS or ASDF images; frame.fits\\[SCI] selects an extension, \\[SCI,*] every "
+            "chip, \\[SCI]\\[0] a plane of a cube.",
         ),
     ],
     with_: Annotated[
@@ -62,6 +72,7 @@ def command(
     regions: Annotated[
         bool, typer.Option(help="Also write a DS9 region file beside each table.")
     ] = False,
+    mask_bits: MaskBits = None,
     set_: Set = None,
     config: Config = None,
 ) -> None:
@@ -76,10 +87,12 @@ def command(
     if format_ not in _ENDINGS:
         raise BadInputError("--format", f"one of {', '.join(_ENDINGS)}", repr(format_))
     settings = read_config(config)
+    bits = mask_bits_from(mask_bits)
     (spec,) = detector_specs(settings, [with_], set_, ())
     for problem in _not_reproduced(spec):
         err.print(f"skyduel: {spec.name} does not reproduce a setting of its file: {problem}",
                   markup=False, highlight=False, style="yellow", soft_wrap=True)  # fmt: skip
+    frames = expand_frames(frames)
     if out_folder.suffix.lower() in TABLE_ENDINGS and not out_folder.is_dir():
         if len(frames) > 1:
             raise BadInputError("--out", "a folder for several frames", f"a file {out_folder}")
@@ -97,8 +110,11 @@ def command(
     with progress() as bar:
         task = bar.add_task(spec.name, total=len(targets), note="")
         for name, target in targets.items():
-            entry = entry_of(name)
+            entry = entry_of(name, mask_bits=bits)
             outcome = detect_frame(spec, entry, None, target, facts_file=False)
+            for note in outcome.facts.get("notes", ()):
+                err.print(f"skyduel: {note}", markup=False, highlight=False, style="yellow",
+                          soft_wrap=True)  # fmt: skip
             if outcome.reason is None:
                 if regions and target.suffix.lower() != ".reg":
                     from skyduel.core import read_catalog, write_regions

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
+from skyduel.cli.commands.options import MaskBits, mask_bits_from
 from skyduel.cli.console import err, out, progress
 
 __all__ = ["NAME", "command"]
@@ -65,6 +67,7 @@ def command(
         Optional[int],  # noqa: UP045
         typer.Option(min=0, help="The same seed gives the same crops. Default 1."),
     ] = None,
+    mask_bits: MaskBits = None,
 ) -> None:
     """Adapt the neural detector to a telescope with a few of its frames.
 
@@ -88,7 +91,10 @@ def command(
     }
     settings = FinetuneSettings(**{k: v for k, v in given.items() if v is not None})
     begin = start or SHIPPED
-    entries = list(open_dataset(dataset))
+    bits = mask_bits_from(mask_bits)
+    entries = [
+        entry if bits is None else replace(entry, mask_bits=bits) for entry in open_dataset(dataset)
+    ]
     detector = neural(weights=begin)
     frames = []
     for entry in entries:

@@ -9,7 +9,17 @@ from typing import Annotated, Any, Optional
 import typer
 from rich.table import Table
 
-from skyduel.cli.commands.options import Config, Cutout, Set, With, detector_specs, read_config
+from skyduel.cli.commands.options import (
+    Config,
+    Cutout,
+    MaskBits,
+    Set,
+    With,
+    detector_specs,
+    expand_frames,
+    mask_bits_from,
+    read_config,
+)
 from skyduel.cli.console import err, out, progress, wide_out
 from skyduel.core import BadInputError, build_settings
 from skyduel.runner.detector_specs import DEFAULT_DETECTORS
@@ -70,6 +80,7 @@ def command(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same frames.")] = 1,
     cutout: Cutout = None,
+    mask_bits: MaskBits = None,
     with_: With = None,
     set_: Set = None,
     config: Config = None,
@@ -90,6 +101,7 @@ def command(
     if snr is not None and mag is not None:
         raise BadInputError("--mag", "either --snr or --mag", "both")
     settings = read_config(config)
+    frames = expand_frames(frames)
     given: dict[str, Any] = {"number": number, "streaks": streaks, "separation": separation}
     given |= {"avoid": avoid}
     if mag is not None:
@@ -107,6 +119,7 @@ def command(
         seed=seed,
         facts={k: v for k, v in facts.items() if v is not None},
         cutout=cutout,
+        mask_bits=mask_bits_from(mask_bits),
     )
     done: list[InjectedFrame] = []
     with progress() as bar:

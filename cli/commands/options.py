@@ -9,7 +9,13 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from skyduel.cli.console import err
+from skyduel.core import frame_name
 from skyduel.core.errors import BadInputError
+from skyduel.core.io.companions import belongs_to_another
+from skyduel.core.io.dataset import parse_mask_bits
+from skyduel.core.io.images.frame_lists import expand_chips
+from skyduel.core.io.images.image_reader import without_brackets
 from skyduel.core.settings import build_settings, nearest
 from skyduel.evaluation import ScoringRules
 from skyduel.runner.detector_specs import DetectorSpec, parse_specs
@@ -20,6 +26,7 @@ __all__ = [
     "Columns",
     "Config",
     "Cutout",
+    "MaskBits",
     "Objective",
     "Pairing",
     "PerGroup",
@@ -30,6 +37,8 @@ __all__ = [
     "With",
     "Workers",
     "detector_specs",
+    "expand_frames",
+    "mask_bits_from",
     "read_config",
     "rules_from",
     "tuning_from",
@@ -100,6 +109,15 @@ Columns = Annotated[
         "flux, flux_err, score, kind, flags, ...",
     ),
 ]
+MaskBits = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--mask-bits",
+        metavar="BITS",
+        help="Bits of the frame's mask or data-quality array that make a pixel unusable, added "
+        "up, e.g. 5 or 0x5. Default: any bit of a mask, none of a data-quality array.",
+    ),
+]
 Workers = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option(min=1, help="Number of worker processes. Default 1."),
@@ -158,6 +176,34 @@ def read_config(path: Path | None) -> dict[str, Any]:
     rules_from(config)
     tuning_from(config)
     return config
+
+
+def mask_bits_from(text: str | None) -> int | None:
+    """Return the bits of the option --mask-bits, None without it."""
+    return None if text is None else parse_mask_bits(text.strip() or "none", "--mask-bits")
+
+
+def expand_frames(paths: Sequence[str]) -> list[str]:
+    """Return the frames that arguments name: one for each chip, without masks and weight maps.
+
+    A mask, weight map or truth that lies beside its frame among the arguments, as a shell's
+    pattern gives it, is no frame. One line on stderr names those left out.
+    """
+    expanded = [one for path in paths for one in expand_chips(path)]
+    names: dict[Path, set[str]] = {}
+    for path in expanded:
+        names.setdefault(without_brackets(path).parent, set()).add(frame_name(path))
+    frames: list[str] = []
+    others: list[str] = []
+    for path in expanded:
+        beside = names[without_brackets(path).parent]
+        (others if belongs_to_another(frame_name(path), beside) else frames).append(path)
+    if others:
+        listed = ", ".join(Path(path).name for path in others[:6])
+        more = f" and {len(others) - 6} more" if len(others) > 6 else ""
+        err.print(f"skyduel: not frames, but files of frames: {listed}{more}",
+                  markup=False, highlight=False, soft_wrap=True)  # fmt: skip
+    return frames
 
 
 def detector_specs(

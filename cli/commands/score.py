@@ -17,8 +17,10 @@ from skyduel.cli.commands.options import (
     Bins,
     Columns,
     Config,
+    MaskBits,
     Pairing,
     RadiusPx,
+    mask_bits_from,
     read_config,
     rules_from,
 )
@@ -74,6 +76,7 @@ def command(
             "of both are measured on it in one aperture."
         ),
     ] = None,
+    mask_bits: MaskBits = None,
     metric: Annotated[
         str,
         typer.Option(
@@ -107,7 +110,10 @@ def command(
     if metric == "jia2020" and radius_arcsec is not None:
         raise BadInputError("--metric jia2020", "positions in px", "--radius-arcsec")
     rules = rules_from(read_config(config), radius_px=radius_px, bins=bins, pairing=pairing)
-    image = None if frame is None else entry_of(frame).read()
+    bits = mask_bits_from(mask_bits)
+    if bits is not None and frame is None:
+        raise BadInputError("--mask-bits", "--frame with it", "no frame")
+    image = None if frame is None else entry_of(frame, mask_bits=bits).read()
     mappings = _mappings(found, truth, columns, found_columns, truth_columns)
     on_sky = radius_arcsec is not None
     read = [read_catalog(path, columns=mapping, frame=image, on_sky=on_sky)

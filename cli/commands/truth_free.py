@@ -12,10 +12,13 @@ from rich.text import Text
 from skyduel.cli.commands.options import (
     Config,
     Cutout,
+    MaskBits,
     RadiusPx,
     Set,
     With,
     detector_specs,
+    expand_frames,
+    mask_bits_from,
     read_config,
     rules_from,
 )
@@ -50,6 +53,7 @@ def command(
         typer.Option("--out", help="Folder for flipped.csv and repeats.csv."),
     ] = None,
     cutout: Cutout = None,
+    mask_bits: MaskBits = None,
     set_: Set = None,
     config: Config = None,
 ) -> None:
@@ -62,6 +66,7 @@ def command(
     """
     from skyduel.runner.truth_free import flip_table, repeat_table
 
+    frames, bits = expand_frames(frames), mask_bits_from(mask_bits)
     if repeats and len(frames) < 2:
         raise BadInputError("--repeats", "at least two frames", str(len(frames)))
     settings = read_config(config)
@@ -69,7 +74,7 @@ def command(
     radius = radius_px or rules_from(settings).radius_px
     images = []
     for path in frames:
-        images.append(read_region(path, cutout))
+        images.append(read_region(path, cutout, mask_bits=bits))
         _check_memory(images, len(frames))
     names = [image.name for image in images]
     if len(set(names)) < len(names):

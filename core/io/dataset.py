@@ -20,16 +20,12 @@ from skyduel.core.errors import BadInputError, one_line
 from skyduel.core.frame import Frame, Plane
 from skyduel.core.io.atomic_files import atomic_path, existing_file
 from skyduel.core.io.column_names import parse_columns
+from skyduel.core.io.companions import belongs_to_another, mask_of, truth_of, weight_of
 from skyduel.core.io.frames import read_frame
-from skyduel.core.io.images.image_formats import (
-    COMPRESSION_ENDINGS,
-    IMAGE_ENDINGS,
-    frame_name,
-    holds_image,
-    is_image_name,
-)
+from skyduel.core.io.images.frame_lists import expand_chips, names_chips
+from skyduel.core.io.images.image_formats import frame_name, holds_image, is_image_name
 from skyduel.core.io.images.image_reader import split_brackets, without_brackets
-from skyduel.core.io.tables import TABLE_ENDINGS, read_catalog
+from skyduel.core.io.tables import read_catalog
 
 __all__ = [
     "MANIFEST_NAMES",
@@ -39,6 +35,7 @@ __all__ = [
     "Split",
     "entry_of",
     "open_dataset",
+    "parse_mask_bits",
     "write_manifest",
 ]
 
@@ -47,17 +44,7 @@ SPLITS: Final[tuple[Split, ...]] = ("test", "calibration")
 #: Manifests looked for in a folder.
 MANIFEST_NAMES: Final = ("manifest.csv", "manifest.ecsv")
 
-# Regions hold no catalogue, and JSON beside a frame may be anything.
-_TABLES: Final = (
-    *(ending for ending in TABLE_ENDINGS if ending not in {".json", ".reg"}),
-    *(".txt", ".dat", ".tsv", ".list"),
-)
-_TRUTH_SUFFIXES: Final = ("", "_truth", ".truth", "_catalog", "_cat")
-_TRUTH_FOLDERS: Final = ("truth", "catalogs", "catalogues")
 _FRAME_FOLDERS: Final = ("frames", "images", "data")
-_MASKS: Final = ("_mask", ".mask", "_flag", ".flag")
-_WEIGHTS: Final = ("_weight", ".weight", "_wht", ".wht")
-_NOT_FRAMES: Final = ("_truth", "_catalog", "_cat", *_MASKS, *_WEIGHTS)
 _COLUMNS: Final = ("name", "frame", "truth", "split", "group")
 _KNOWN: Final = frozenset({*_COLUMNS, "mask", "weight", "mask_bits", "columns"})
 
@@ -226,8 +213,10 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
           ``NAME_mask.fits`` or ``NAME.mask.fits`` (or ``flag``), its weight map
           ``NAME.weight.fits`` or ``NAME_weight.fits`` (or ``wht``), beside it.
           Folders ``test/``
-          and ``calibration/``, where there are any, are the splits;
-        - one image file, a set of one.
+          and ``calibration/``, where there are any, are the splits; frames beside them
+          belong to the test split;
+        - one image file, a set of one; ``chips.fits[SCI,*]`` is a set of all chips of that
+          name, ``chips.fits[*]`` of all images of the sky in a file.
 
     Returns
     -------
@@ -248,8 +237,12 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
                 return _from_manifest(place / name)
         return Dataset(_folder_name(place), place, tuple(_with_groups(_from_folder(place))))
     if is_image_name(without_brackets(place)):
-        entry = entry_of(place)
-        return Dataset(entry.name, place, (entry,))
+        entries = tuple(entry_of(one) for one in expand_chips(place))
+        return Dataset(
+            frame_name(without_brackets(place)) if names_chips(place) else entries[0].name,
+            place,
+            entries,
+        )
     existing_file(place)
     return _from_manifest(place)
 
@@ -279,9 +272,9 @@ def entry_of(path: str | os.PathLike[str], *, mask_bits: int | None = None) -> E
     return Entry(
         name,
         file,
-        _truth_of(name, place),
-        mask=_companion(bare, place, _MASKS),
-        weight=_companion(bare, place, _WEIGHTS),
+        truth_of(name, place),
+        mask=mask_of(bare, place),
+        weight=weight_of(bare, place),
         mask_bits=mask_bits,
     )
 
@@ -324,7 +317,7 @@ def _from_manifest(manifest: Path) -> Dataset:
             )  # fmt: skip
     if rows and "frame" not in columns:
         raise BadInputError(str(manifest), "a column 'frame'", f"columns {', '.join(rows[0])}")
-    entries = []
+    entries: list[Entry] = []
     for number, row in enumerate(rows, start=1):
         if not row["frame"]:
             raise BadInputError(str(manifest), "a frame in every row", f"none in row {number}")
@@ -333,19 +326,22 @@ def _from_manifest(manifest: Path) -> Dataset:
             raise BadInputError(
                 str(manifest), "split 'test' or 'calibration'", f"{split!r} in row {number}"
             )
-        frame = _below(folder, row["frame"])
-        entries.append(
+        place = _below(folder, row["frame"])
+        entries.extend(
             Entry(
-                name=row.get("name", "") or frame_name(frame),
-                frame=frame,
+                name=_name_in_row(row.get("name", ""), place, frame),
+                frame=Path(frame),
                 truth=_below(folder, row["truth"]) if row.get("truth") else None,
                 split="test" if split == "test" else "calibration",
                 group=row.get("group") or None,
                 mask=_below(folder, row["mask"]) if row.get("mask") else None,
                 weight=_below(folder, row["weight"]) if row.get("weight") else None,
-                mask_bits=_bits(manifest, number, row.get("mask_bits", "")),
+                mask_bits=parse_mask_bits(
+                    row.get("mask_bits", ""), str(manifest), f" in row {number}"
+                ),
                 columns=row.get("columns", ""),
             )
+            for frame in expand_chips(place)
         )
     if "group" not in columns:
         entries = list(_with_groups(entries))
@@ -384,8 +380,22 @@ def _rows(manifest: Path) -> Iterator[Mapping[str, str]]:
         raise BadInputError(str(manifest), "a manifest as CSV or ECSV", one_line(error)) from error
 
 
-def _bits(manifest: Path, number: int, text: str) -> int | None:
-    """Return the bits that a cell names, or None for an empty one."""
+def _name_in_row(stated: str, place: Path, frame: str) -> str:
+    """Return the name of a frame, of a chip with the chip in it."""
+    name = frame_name(frame)
+    if stated and names_chips(place):
+        return stated + name.removeprefix(frame_name(without_brackets(place)))
+    return stated or name
+
+
+def parse_mask_bits(text: str, source: str, where: str = "") -> int | None:
+    """Parse mask bits, a number such as ``5`` or ``0x5``; None of an empty text.
+
+    Raises
+    ------
+    BadInputError
+        If it is no whole number of 0 or more; ``where`` ends the message.
+    """
     if not text:
         return None
     try:
@@ -393,9 +403,7 @@ def _bits(manifest: Path, number: int, text: str) -> int | None:
     except ValueError:
         bits = -1
     if bits < 0:
-        raise BadInputError(
-            str(manifest), "mask_bits as a sum of powers of two", f"{text!r} in row {number}"
-        )
+        raise BadInputError(source, "mask_bits as a sum of powers of two", f"{text!r}{where}")
     return bits
 
 
@@ -408,14 +416,17 @@ def _below(folder: Path, path: str) -> Path:
 
 
 def _from_folder(folder: Path) -> list[Entry]:
-    """Return the frames of a folder, by split where it has folders named so."""
-    entries = [
+    """Return the frames of a folder, by split where it has folders named so.
+
+    Frames beside the folders of splits are those of the test split.
+    """
+    inside = [
         replace(entry, split=split)
         for split in SPLITS
         if (folder / split).is_dir()
         for entry in _frames_in(folder / split)
     ]
-    return entries or _frames_in(folder)
+    return [*_frames_in(folder), *inside]
 
 
 def _frames_in(folder: Path) -> list[Entry]:
@@ -425,42 +436,11 @@ def _frames_in(folder: Path) -> list[Entry]:
             continue
         files = [f for f in sorted(place.iterdir()) if f.is_file() and is_image_name(f)]
         names = {frame_name(file) for file in files}
-        frames = [file for file in files if not _belongs_to_another(frame_name(file), names)]
+        frames = [file for file in files if not belongs_to_another(frame_name(file), names)]
         found = [entry_of(file) for file in frames if holds_image(file)]
         if found:
             return found
     return []
-
-
-def _belongs_to_another(name: str, names: set[str]) -> bool:
-    """Return True if a file is the truth or the mask of a frame in the same folder."""
-    return any(name.endswith(end) and name.removesuffix(end) in names for end in _NOT_FRAMES)
-
-
-def _companion(name: str, folder: Path, endings: tuple[str, ...]) -> Path | None:
-    """Return the image beside a frame that has its name and one of some endings."""
-    packed = ("", *COMPRESSION_ENDINGS)
-    for ending in endings:
-        for image_ending in IMAGE_ENDINGS:
-            for pack in packed:
-                file = folder / f"{name}{ending}{image_ending}{pack}"
-                if file.is_file():
-                    return file
-    return None
-
-
-def _truth_of(name: str, folder: Path) -> Path | None:
-    """Return the truth table of a frame: the same folder first, then those for truth."""
-    inside = [folder / place for place in _TRUTH_FOLDERS]
-    beside = [folder.absolute().parent / place for place in _TRUTH_FOLDERS]
-    for place in (folder, *inside, *beside):
-        for suffix in _TRUTH_SUFFIXES:
-            for ending in _TABLES:
-                if place == folder and not suffix and ending in IMAGE_ENDINGS:
-                    continue  # that is the frame itself
-                if (place / f"{name}{suffix}{ending}").is_file():
-                    return place / f"{name}{suffix}{ending}"
-    return None
 
 
 def _with_groups(entries: Iterable[Entry]) -> Iterator[Entry]:

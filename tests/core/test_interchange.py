@@ -408,11 +408,11 @@ def test_a_manifest_chooses_bits(survey: Path) -> None:
     assert next(iter(open_dataset(survey / "again.csv"))).read().bad.sum() == 2
     for row, message in (
         ("n1.fits,n1.mask.fits,four,", "mask_bits as a sum of powers of two; got 'four' in row 1"),
-        ("n1.fits,,4,", "n1: required a mask for mask_bits"),
+        ("n1.fits,,4,", "n1.fits: required a mask for mask_bits"),
     ):
         manifest.write_text(f"frame,mask,mask_bits,weight\n{row}\n")
         with pytest.raises(BadInputError, match=message):
-            open_dataset(survey)
+            open_dataset(survey).entries[0].read()
 
 
 # -- skyduel detect ------------------------------------------------------------------------

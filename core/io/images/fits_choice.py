@@ -139,16 +139,15 @@ def image_shape(hdu: Any) -> tuple[int, ...]:
     return tuple(shape) if all(n > 0 for n in shape) else ()
 
 
-def sky_images(file: Path, stream: BinaryIO) -> list[tuple[str, int]]:
-    """Return name (or number as text) and version of every two-dimensional image of the sky."""
+def sky_images(file: Path, stream: BinaryIO) -> list[tuple[str, str]]:
+    """Return the two-dimensional images of the sky: the name, and what chooses it in brackets."""
     check_headers(stream, str(file))
     hdus = fits.open(stream, memmap=False, disable_image_compression=True)
     try:
-        found = _candidates(hdus)
+        seen = _candidates(hdus)
     finally:
         hdus.close(closed=False)
-    return [(c.name, c.version) if c.name else (str(c.index), 0)
-            for c in found if c.of_sky and len(c.shape) == 2]  # fmt: skip
+    return [(c.name, _short(c, seen)) for c in seen if c.of_sky and len(c.shape) == 2]
 
 
 def choose_image(

@@ -291,8 +291,13 @@ def _joined_header(hdus: fits.HDUList, index: int) -> tuple[fits.Header, tuple[s
     return joined, tuple(unreadable)
 
 
-def chips(file: Path) -> list[Hdu]:
+def chips(file: Path) -> list[tuple[str, str]]:
     """Return the two-dimensional images of the sky in a FITS file, in order.
+
+    Returns
+    -------
+    list of (str, str)
+        The name, and what chooses it in brackets, such as ``SCI,2``.
 
     Raises
     ------
@@ -302,12 +307,11 @@ def chips(file: Path) -> list[Hdu]:
     with _open(file) as stream, warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
         try:
-            found = sky_images(file, stream)
+            return sky_images(file, stream)
         except BadInputError:
             raise
         except Exception as error:  # astropy raises a dozen types on damaged files
             raise BadInputError(str(file), "a readable FITS image", one_line(error)) from error
-    return list(found)
 
 
 def _starts(start: bytes) -> bool:

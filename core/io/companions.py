@@ -1,0 +1,65 @@
+"""Find the truth table, the mask and the weight map that belong to a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from pathlib import Path
+from typing import Final
+
+from skyduel.core.io.images.image_formats import COMPRESSION_ENDINGS, IMAGE_ENDINGS
+from skyduel.core.io.tables import TABLE_ENDINGS
+
+__all__ = ["TABLES", "TRUTH_FOLDERS", "belongs_to_another", "mask_of", "truth_of", "weight_of"]
+
+# Regions hold no catalogue, and JSON beside a frame may be anything.
+TABLES: Final = (
+    *(ending for ending in TABLE_ENDINGS if ending not in {".json", ".reg"}),
+    *(".txt", ".dat", ".tsv", ".list"),
+)
+TRUTH_FOLDERS: Final = ("truth", "catalogs", "catalogues")
+
+_TRUTH_SUFFIXES: Final = ("", "_truth", ".truth", "_catalog", "_cat")
+_MASKS: Final = ("_mask", ".mask", "_flag", ".flag")
+_WEIGHTS: Final = ("_weight", ".weight", "_wht", ".wht")
+_NOT_FRAMES: Final = ("_truth", "_catalog", "_cat", *_MASKS, *_WEIGHTS)
+
+
+def belongs_to_another(name: str, names: Container[str]) -> bool:
+    """Return True if a file is the truth, mask or weight map of a frame in the same folder."""
+    return any(name.endswith(end) and name.removesuffix(end) in names for end in _NOT_FRAMES)
+
+
+def mask_of(name: str, folder: Path) -> Path | None:
+    """Return the mask beside a frame, None without one."""
+    return _companion(name, folder, _MASKS)
+
+
+def weight_of(name: str, folder: Path) -> Path | None:
+    """Return the weight map beside a frame, None without one."""
+    return _companion(name, folder, _WEIGHTS)
+
+
+def truth_of(name: str, folder: Path) -> Path | None:
+    """Return the truth table of a frame: the same folder first, then those for truth."""
+    inside = [folder / place for place in TRUTH_FOLDERS]
+    beside = [folder.absolute().parent / place for place in TRUTH_FOLDERS]
+    for place in (folder, *inside, *beside):
+        for suffix in _TRUTH_SUFFIXES:
+            for ending in TABLES:
+                if place == folder and not suffix and ending in IMAGE_ENDINGS:
+                    continue  # that is the frame itself
+                if (place / f"{name}{suffix}{ending}").is_file():
+                    return place / f"{name}{suffix}{ending}"
+    return None
+
+
+def _companion(name: str, folder: Path, endings: tuple[str, ...]) -> Path | None:
+    """Return the image beside a frame that has its name and one of some endings."""
+    packed = ("", *COMPRESSION_ENDINGS)
+    for ending in endings:
+        for image_ending in IMAGE_ENDINGS:
+            for pack in packed:
+                file = folder / f"{name}{ending}{image_ending}{pack}"
+                if file.is_file():
+                    return file
+    return None

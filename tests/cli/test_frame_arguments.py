@@ -1,0 +1,118 @@
+"""Frames on the command line: chips, planes, masks among them, and the bits of masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from typer.testing import CliRunner
+
+from skyduel.cli.main import app
+from skyduel.core import open_dataset, read_catalog
+from skyduel.core.errors import BadInputError
+
+RUNNER = CliRunner()
+STARS = ((20.0, 30.0), (60.0, 30.0), (40.0, 70.0))
+
+
+def image(*stars: tuple[float, float], seed: int = 1) -> np.ndarray:
+    y, x = np.mgrid[:96, :80].astype(float)
+    data = np.random.default_rng(seed).normal(100, 3, x.shape)
+    for sx, sy in stars:
+        data += 900 * np.exp(-((x - sx) ** 2 + (y - sy) ** 2) / 4)
+    return data.astype("f4")
+
+
+@pytest.fixture
+def chips(tmp_path: Path) -> Path:
+    hdus = [fits.ImageHDU(image(*STARS[: k + 1]), name="SCI", ver=k + 1) for k in range(3)]
+    path = tmp_path / "chips.fits"
+    fits.HDUList([fits.PrimaryHDU(), *hdus, fits.ImageHDU(image(), name="WHT")]).writeto(path)
+    return path
+
+
+def detect(*arguments: object) -> str:
+    result = RUNNER.invoke(app, ["detect", *map(str, arguments), "--with", "sep"])
+    assert result.exit_code == 0, result.output
+    return " ".join(result.output.split())
+
+
+def test_detect_names_the_chips_that_it_does_not_read(chips: Path, tmp_path: Path) -> None:
+    said = detect(chips, "-o", tmp_path / "a.ecsv")
+    assert "chips.fits: read SCI,1; not read: SCI,2, SCI,3" in said
+    assert len(read_catalog(tmp_path / "a.ecsv")) == 1
+    assert "not read" not in detect(f"{chips}[SCI,2]", "-o", tmp_path / "b.ecsv")
+    assert len(read_catalog(tmp_path / "b.ecsv")) == 2
+
+
+@pytest.mark.parametrize("brackets", ["[SCI,*]", "[sci,*]", "[*]"])
+def test_every_chip_is_a_frame(chips: Path, tmp_path: Path, brackets: str) -> None:
+    detect(f"{chips}{brackets}", "--out", tmp_path / "out")
+    counts = {f.stem: len(read_catalog(f)) for f in (tmp_path / "out").glob("*.ecsv")}
+    assert counts == {"chips_SCI_1": 1, "chips_SCI_2": 2, "chips_SCI_3": 3}
+    dataset = open_dataset(f"{chips}{brackets}")
+    assert dataset.name == "chips"
+    assert [e.name for e in dataset] == sorted(counts)
+
+
+def test_chips_of_a_pattern_and_of_a_manifest(chips: Path, tmp_path: Path) -> None:
+    entries = open_dataset(f"{tmp_path}/ch*.fits[SCI,*]").entries
+    assert [e.name for e in entries] == ["chips_SCI_1", "chips_SCI_2", "chips_SCI_3"]
+    manifest = tmp_path / "m.csv"
+    manifest.write_text('name,frame\nnight,"chips.fits[SCI,*]"\n')
+    names = [e.name for e in open_dataset(manifest)]
+    assert names == ["night_SCI_1", "night_SCI_2", "night_SCI_3"]
+    with pytest.raises(BadInputError, match="required an image CCD; got none in the file"):
+        open_dataset(f"{chips}[CCD,*]")
+
+
+def test_masks_and_weights_of_a_pattern_are_no_frames(tmp_path: Path) -> None:
+    bad = np.zeros((96, 80), "u1")
+    bad[25:36, 15:26] = 1
+    fits.writeto(tmp_path / "a.fits", image(*STARS))
+    fits.writeto(tmp_path / "a_mask.fits", bad)
+    fits.writeto(tmp_path / "a_weight.fits", np.ones((96, 80), "f4"))
+    said = detect(*sorted(tmp_path.glob("*.fits")), "--out", tmp_path / "out")
+    assert "not frames, but files of frames: a_mask.fits, a_weight.fits" in said
+    (found,) = (tmp_path / "out").glob("*.ecsv")
+    assert (found.name, len(read_catalog(found))) == ("a.ecsv", 2)
+
+
+@pytest.mark.parametrize(("bits", "n"), [("1", 2), ("0x4", 1), ("5", 0), ("8", 3)])
+def test_detect_with_mask_bits(tmp_path: Path, bits: str, n: int) -> None:
+    dq = np.zeros((96, 80), "i2")
+    for (x, y), value in zip(STARS, (1, 4, 4), strict=True):
+        dq[int(y) - 7 : int(y) + 8, int(x) - 7 : int(x) + 8] = value
+    path = tmp_path / "a.fits"
+    hdus = [fits.ImageHDU(image(*STARS), name="SCI"), fits.ImageHDU(dq, name="DQ")]
+    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(path)
+    detect(path, "--mask-bits", bits, "-o", tmp_path / "a.ecsv")
+    assert len(read_catalog(tmp_path / "a.ecsv")) == n
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("detect", "a.fits"), ("inject", "a.fits", "--out", "o"), ("truth-free", "a.fits"),
+     ("score", "a.csv", "a.csv", "--frame", "a.fits"), ("finetune", "a.fits")],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    ("bits", "message"),
+    [("four", "mask_bits as a sum of powers of two"), ("4", "a mask for mask_bits to choose from")],
+)
+def test_every_command_takes_mask_bits(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: tuple[str, ...],
+    bits: str,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fits.writeto("a.fits", image(*STARS))
+    Path("a.csv").write_text("x,y\n20,30\n")
+    with_ = [] if command[0] in ("score", "finetune") else ["--with", "sep"]
+    result = RUNNER.invoke(app, [*command, *with_, "--mask-bits", bits])
+    said = " ".join(result.output.split()) + str(result.exception)
+    assert result.exit_code != 0
+    assert message in said
