@@ -1,7 +1,7 @@
 """Frames, catalogues and data sets, their files, and measurements common to all detectors.
 
 Positions are 0-based with integers at pixel centres, x the column and y the
-row; whatever a file counts from 1 is converted when it is read or written.
+row; 1-based positions of files are converted when they are read or written.
 """
 
 from skyduel.core.catalog import KINDS, SCHEMA, Catalog

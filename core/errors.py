@@ -1,8 +1,8 @@
 """The project's own exceptions.
 
-Everything a user can cause by handing in an unusable file, table or setting is
-a `BadInputError`, so that the command line can turn exactly those into one
-line and exit status 2, and let genuine faults show their traceback.
+All errors that a user can cause with an unusable file, table or setting are
+`BadInputError`s. The command line turns these, and only these, into one line and
+exit status 2; other errors show their traceback.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 
 __all__ = ["BadInputError", "SkyduelError", "UnwritableError", "one_line", "printable"]
 
-# C0, C1 and DEL, line ends of Unicode, and what turns the direction of writing round.
+# C0, C1 and DEL, line ends of Unicode, and characters that change the text direction.
 _ACTS: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\ufff9-\ufffb]"
 )
@@ -20,15 +20,15 @@ _LONGEST: Final = 600
 
 
 def one_line(error: BaseException, longest: int = 200) -> str:
-    """Return an exception's message as one line of bounded length; its type's name without one."""
+    """Return an exception's message, or its type if it has none, as one line of bounded length."""
     return (" ".join(str(error).split()) or type(error).__name__)[:longest]
 
 
 def printable(text: str, longest: int = _LONGEST) -> str:
-    r"""Return text as one line that a terminal only shows.
+    r"""Return text as one line that is safe to print on a terminal.
 
-    What would act instead (escape sequences, line ends, a change of direction) is written
-    as in Python (``\x1b``), and the middle of what is longer than `longest` is left out.
+    Control characters (escape sequences, line ends, a change of direction) are escaped as
+    in Python (``\x1b``), and the middle of text longer than `longest` is left out.
     """
     if len(text) > longest:
         half = longest // 2
@@ -39,7 +39,7 @@ def printable(text: str, longest: int = _LONGEST) -> str:
 
 
 class SkyduelError(Exception):
-    """Base of every exception this project raises on purpose."""
+    """Base class of the exceptions of this project."""
 
 
 class BadInputError(SkyduelError, ValueError):
@@ -50,13 +50,13 @@ class BadInputError(SkyduelError, ValueError):
     source : str
         The file, frame or argument at fault.
     required : str
-        What was required of it.
+        The requirement.
     got : str
-        What came instead.
+        The value found instead.
     """
 
     def __init__(self, source: str, required: str, got: str) -> None:
-        # Parts may quote names and cells of a file; none may act on the terminal.
+        # The parts may quote names and cells of a file, so control characters are escaped.
         super().__init__(
             f"{printable(source)}: required {printable(required)}; got {printable(got)}"
         )
@@ -65,10 +65,10 @@ class BadInputError(SkyduelError, ValueError):
         self.got = got
 
     def __reduce__(self) -> tuple[type[BadInputError], tuple[str, str, str]]:
-        # Exceptions cross process boundaries by pickling `args`, which hold
+        # Exceptions are sent to other processes by pickling `args`, which hold
         # the message here, not the three parts.
         return (type(self), (self.source, self.required, self.got))
 
 
 class UnwritableError(BadInputError):
-    """A place that cannot be written to: missing rights, a full disk."""
+    """A file or folder that cannot be written: missing permissions, a full disk."""

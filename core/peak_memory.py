@@ -1,4 +1,4 @@
-"""Peak memory of a process."""
+"""Measure the peak memory of a process."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def peak_memory_mib(*, children: bool = False) -> float:
 
     Notes
     -----
-    Linux states it as ``VmHWM``. What ``getrusage`` states there is not below the memory
-    that the parent had when it started this process, so it is used elsewhere only.
+    On Linux it is ``VmHWM``. There the value of ``getrusage`` includes the memory that the
+    parent had when it started this process, so it is used on other systems only.
     """
     own = None
     with suppress(OSError, ValueError, StopIteration):

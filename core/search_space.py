@@ -30,9 +30,9 @@ class Range:
     low, high : float
         The bounds, ``low < high``.
     log : bool
-        Sample uniformly in the logarithm; then ``low > 0``.
+        If True, sample uniformly in the logarithm; requires ``low > 0``.
     integer : bool
-        Sample integers, all with equal probability.
+        If True, sample integers with equal probabilities.
 
     Raises
     ------
@@ -63,7 +63,7 @@ class Range:
             value = low + u * (high - low)
         if self.integer:
             return int(np.clip(np.floor(value + 0.5), self.low, self.high))
-        # Four significant digits: more than a setting is known to, and readable in a table.
+        # Four significant digits are precise enough for a setting, and readable in a table.
         return float(np.clip(float(f"{value:.4g}"), self.low, self.high))
 
 

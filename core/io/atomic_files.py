@@ -1,4 +1,4 @@
-"""Write files completely or not at all, and make names safe for files."""
+"""Write files atomically, and convert names to safe file names."""
 
 from __future__ import annotations
 
@@ -15,54 +15,54 @@ from skyduel.core.errors import BadInputError, UnwritableError
 
 __all__ = ["atomic_path", "existing_file", "safe_name"]
 
-# A write that fails for want of room names no file.
+# An error of a full disk names no file.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
-# What some systems take for a device, whatever its ending.
+# Names that some systems interpret as a device, with any ending.
 _DEVICES = re.compile(r"(?i:con|prn|aux|nul|com\d|lpt\d)(\.|$)")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
-# File systems allow 255 bytes; endings and temporary prefixes need room too.
+# File systems allow 255 bytes, which must include endings and temporary prefixes.
 _LONGEST = 150
 
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str], *, overwrite: bool = True) -> Iterator[Path]:
-    """Give a temporary path to write to; it becomes `path` when the block ends well.
+    """Yield a temporary path to write to; rename it to `path` when the block succeeds.
 
     Parameters
     ----------
     path : path
-        The file wanted. Missing folders above it are made.
+        The file to write. Missing parent folders are created.
     overwrite : bool
-        Whether an existing file may be replaced.
+        If True, replace an existing file.
 
     Yields
     ------
     pathlib.Path
-        A path in the same folder with the same ending, not existing yet. If
-        the block raises, what was written there is removed and `path` stays
-        as it was; no reader ever sees half a file.
+        A new path in the same folder with the same ending. If the block raises, the
+        temporary file is removed and `path` is unchanged. Other processes never see a
+        partial file.
 
     Raises
     ------
     BadInputError
         If the file exists and may not be replaced.
     UnwritableError
-        If the place cannot be written to, or there is no room left.
+        If the folder is not writable, or the disk is full.
     """
     target = Path(path)
     if target.is_dir():
         raise BadInputError(str(target), "a file to write to", "a folder")
     if target.exists() and not overwrite:
         raise BadInputError(str(target), "a file that does not exist yet", "an existing file")
-    # The name is ours alone, and opening it anew (not by mkstemp, which makes
-    # files private) lets the user's umask decide who may read it.
+    # The name is unique. The file is created by `open`, not by mkstemp, which makes files
+    # private: its permissions then follow the user's umask.
     temporary = target.with_name(f".{secrets.token_hex(6)}.{target.name}"[-255:])
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         temporary.replace(target)
     except OSError as error:
-        # Trouble with any other file inside the block is not about this place.
+        # An error with another file inside the block does not concern this folder.
         ours = {str(p) for p in (temporary, target, *target.parents)}
         named = None if error.filename is None else os.fsdecode(error.filename)
         if named not in ours and (named is not None or error.errno not in _FULL):
@@ -76,12 +76,12 @@ def atomic_path(path: str | os.PathLike[str], *, overwrite: bool = True) -> Iter
 
 
 def existing_file(path: str | os.PathLike[str]) -> Path:
-    """Return the path if it is a file with something in it.
+    """Return the path if it is a readable file that is not empty.
 
     Raises
     ------
     BadInputError
-        If it is missing, a folder, unreadable or empty.
+        If the file is missing, a folder, unreadable or empty.
     """
     file = Path(path)
     try:
@@ -99,14 +99,13 @@ def existing_file(path: str | os.PathLike[str]) -> Path:
 
 
 def safe_name(name: str) -> str:
-    """Return a name that is one harmless path component, the same one every time.
+    """Convert a name to a safe path component; the result depends only on the name.
 
-    Letters, digits, ``.``, ``_``, ``+`` and ``-`` stay; every other run of
-    characters becomes ``_``, and leading dots and dashes (which programs take for
-    options) are dropped, as is what some systems take for a device. A name that had to
-    be changed gets ``-`` and eight hexadecimal digits of its SHA-256, so that
-    ``a/b`` and ``a b`` stay apart; a name that is safe already is returned as
-    it is.
+    Letters, digits, ``.``, ``_``, ``+`` and ``-`` are kept; every other run of
+    characters becomes ``_``. Leading dots and dashes (which programs take for options) are
+    dropped, as are names that some systems interpret as a device. To a changed name
+    ``-`` and eight hexadecimal digits of its SHA-256 are appended, so that the results for
+    ``a/b`` and ``a b`` differ. A name that is already safe is returned unchanged.
     """
     reduced = _UNSAFE.sub("_", name).lstrip(".-")[:_LONGEST]
     if _DEVICES.match(reduced):

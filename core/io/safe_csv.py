@@ -1,4 +1,4 @@
-"""Text cells that a spreadsheet would take for a formula."""
+"""Escape text cells that a spreadsheet would interpret as a formula."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ import pandas as pd
 
 __all__ = ["from_cell", "to_cell", "without_formulas"]
 
-# Any of these at the start, and the programs calculate (or call others) instead of showing.
+# Programs evaluate cells that start with one of these (and may start other programs).
 _STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def to_cell(text: str) -> str:
-    r"""Return text as a cell that is shown as it is: one apostrophe before ``= + - @ \t \r \n``.
+    r"""Escape text for a cell: add an apostrophe if it starts with ``= + - @ \t \r \n``.
 
-    One that begins with apostrophes and then such a character gets one more, so that
+    Text that starts with apostrophes and then such a character gets one more, so that
     `from_cell` is exact.
     """
     return f"'{text}" if text.lstrip("'").startswith(_STARTS) else text
 
 
 def from_cell(text: str) -> str:
-    """Return the text from which `to_cell` made a cell; other text is unchanged."""
+    """Return the original text of a cell made by `to_cell`; other text is unchanged."""
     return text[1:] if text.startswith("'") and text.lstrip("'").startswith(_STARTS) else text
 
 
 def without_formulas(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table whose text cells and column names no spreadsheet takes for formulas.
+    """Escape the text cells and column names of a table that look like formulas.
 
-    Numbers stay numbers, negative ones too.
+    Numbers are unchanged, including negative ones.
     """
 
     def cell(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Checks of YAML and XML tables for unsafe content, before they are parsed."""
+"""Check YAML and XML tables for unsafe content before they are parsed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from skyduel.core.errors import BadInputError, one_line
 
 __all__ = ["vet_xml", "vet_yaml"]
 
-# Tags that build plain data, and those with which astropy writes its own columns.
+# Tags of plain data, and tags with which astropy writes its columns.
 _PLAIN: Final = "tag:yaml.org,2002:"
 _TYPES: Final = frozenset(
     _PLAIN + name
@@ -27,13 +27,13 @@ _DEEPEST: Final = 50
 
 
 def vet_yaml(lines: Sequence[str], source: str) -> None:
-    """Refuse YAML that builds more than plain data and astropy's columns, or grows as it is read.
+    """Check that YAML holds only plain data and astropy's columns, and does not expand.
 
     Raises
     ------
     BadInputError
         For any other tag, a merge key (``<<``, which doubles at every step), more than 1000
-        aliases, nesting deeper than 50, or what is no YAML.
+        aliases, nesting deeper than 50, or text that is not YAML.
     """
     aliases = depth = 0
     try:
@@ -64,13 +64,13 @@ def vet_yaml(lines: Sequence[str], source: str) -> None:
 
 
 def vet_xml(content: bytes, source: str) -> None:
-    """Refuse XML that defines entities, names other files to read, or is nested deeply.
+    """Check that XML defines no entities, refers to no other files, and is not nested deeply.
 
     Raises
     ------
     BadInputError
-        For any entity of its own, a ``STREAM`` that lies elsewhere (``href``), nesting
-        deeper than 50, or what is no XML.
+        For an entity definition, a ``STREAM`` with an external ``href``, nesting
+        deeper than 50, or text that is not XML.
     """
     depth = 0
 

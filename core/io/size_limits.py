@@ -1,4 +1,4 @@
-"""Limits of the size that a file may unpack to, which real files keep and bombs do not."""
+"""Limit the unpacked size of files, as a protection against decompression bombs."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from skyduel.core.errors import BadInputError, one_line
 __all__ = ["check_cells", "check_fields", "check_unpacked", "most_bytes", "unpacked"]
 
 _MIB: Final = 2**20
-# What any file may unpack to, however small it is: an empty mask of 20k x 20k pixels does.
+# Unpacked size allowed for a file of any size: that of an empty mask of 20k x 20k pixels.
 _ALWAYS: Final = 512 * _MIB
-# How many times its size a larger one may: images and tables of measurements stay below 50.
+# Largest ratio of unpacked to packed size above that: real images and tables stay below 50.
 _RATIO: Final = 300
 # FITS 4.0, section 7.3.1.
 _MOST_FIELDS: Final = 999
@@ -40,23 +40,23 @@ def most_bytes() -> int:
 def check_unpacked(
     n_bytes: int, packed: int, source: str, what: str, *, in_memory: bool = True
 ) -> None:
-    """Refuse content that unpacks to more than real files do, or than memory holds.
+    """Check the unpacked size of a file's content against the limits of real files and of memory.
 
     Parameters
     ----------
     n_bytes : int
-        Its size in memory.
+        Unpacked size [bytes].
     packed : int
-        Its size in the file.
+        Size in the file [bytes].
     source, what : str
-        For the message.
+        File and content, for the error message.
     in_memory : bool
-        Whether memory has to hold it at once.
+        If True, the content must fit in memory.
 
     Raises
     ------
     BadInputError
-        If it is larger than 512 MiB and than 300 times the file, or than half of the memory.
+        If the size exceeds both 512 MiB and 300 times the file, or exceeds half of the memory.
     """
     most = max(_ALWAYS, _RATIO * packed)
     if in_memory:
@@ -70,12 +70,12 @@ def check_unpacked(
 
 
 def unpacked(stream: BinaryIO, source: str, *, in_memory: bool = True) -> Iterator[bytes] | None:
-    """Return the content of a gzip, bzip2 or xz file part by part, None of any other.
+    """Unpack a gzip, bzip2 or xz file part by part; return None for other files.
 
     Raises
     ------
     BadInputError
-        While iterating, if it is damaged, cut short, or unpacks beyond `check_unpacked`.
+        While iterating, if the file is damaged or truncated, or exceeds `check_unpacked`.
     """
     magic = stream.read(6)
     size = stream.seek(0, os.SEEK_END)
@@ -89,7 +89,7 @@ def _parts(
 ) -> Iterator[bytes]:
     length = 0
     try:
-        # To the end, for the checksum stands there.
+        # Read to the end, where the checksum is.
         with opener(stream) as plain:
             while part := plain.read(_CHUNK):
                 length += len(part)
@@ -104,12 +104,12 @@ def _parts(
 
 
 def check_fields(header: Mapping[str, Any], source: str) -> None:
-    """Refuse a FITS table of more than the 999 columns that the standard allows.
+    """Check that a FITS table has at most the 999 columns that the standard allows.
 
     Raises
     ------
     BadInputError
-        If it states more, or anything but a number.
+        If the header states more, or not a number.
     """
     fields = header.get("TFIELDS", 0)
     if not isinstance(fields, int) or not 0 <= fields <= _MOST_FIELDS:
@@ -117,15 +117,15 @@ def check_fields(header: Mapping[str, Any], source: str) -> None:
 
 
 def check_cells(lengths: Iterable[int], size: int, source: str) -> None:
-    """Refuse text whose longest word, given to every row, is more than the file could be.
+    """Check the memory of a text column, in which every cell is as wide as the longest.
 
-    Arrays of text are as wide as their longest word: one word of a megabyte in a column
-    of a million rows takes terabytes.
+    Text arrays have a fixed width: one word of a megabyte in a column of a million rows
+    takes terabytes.
 
     Raises
     ------
     BadInputError
-        As `check_unpacked`, at 4 bytes a character.
+        As `check_unpacked`, with 4 bytes per character.
     """
     longest = rows = 0
     for length in lengths:

@@ -1,1 +1,1 @@
-"""Measurements made alike for every detector: background, aperture photometry, pixel features."""
+"""Measurements common to all detectors: background, aperture photometry, pixel features."""

@@ -28,18 +28,18 @@ __all__ = [
 
 _Floats = npt.NDArray[np.float64]
 
-# A radius of one FWHM holds 94 % of a Gaussian's flux. The best S/N is nearer
-# 0.68 FWHM, but there the flux hangs on the centre and on the PSF's shape,
+# A radius of one FWHM holds 94 % of a Gaussian's flux. The best S/N is near
+# 0.68 FWHM, but there the flux depends on the centre and on the shape of the PSF,
 # which differ between detectors and over the frame; the magnitude must not.
 _FWHM_FACTOR = 1.0
-# Under-sampled: a smaller circle is hardly more than the centre's pixel.
+# For undersampled frames: a smaller circle hardly exceeds the central pixel.
 _LEAST_RADIUS_PX = 1.5
-# Points on a side of each pixel that the border of a streak's aperture crosses.
+# Sampling points per axis in each pixel that the border of a streak's aperture crosses.
 _SUBSAMPLES = 10
 _HALF_DIAGONAL = 0.5**0.5
-# Side of the blocks that the box around a streak is taken in, to bound memory [px].
+# Side of the blocks into which the box around a streak is divided, to bound memory [px].
 _BLOCK_PX = 1024
-# Rows that circles are measured in at a time, to bound memory: sums want copies of the frame.
+# Number of rows in which circles are measured at a time, to bound memory: SEP needs copies.
 _BAND_PX = 512
 
 
@@ -62,23 +62,22 @@ def forced_photometry(
     Parameters
     ----------
     frame : Frame
-        Background is taken off; masked pixels are left out.
+        The background is subtracted; masked pixels are excluded.
     catalog : Catalog
         Positions 0-based [px]. Points are measured in a circle, streaks in
         the same circle swept along ``length`` and ``theta``.
     radius_px : float, optional
         Radius [px]; by default `aperture_radius` of the frame.
     background : Background, optional
-        The frame's, if it is at hand; by default `estimate_background`.
+        Background of the frame; by default from `estimate_background`.
 
     Returns
     -------
     Catalog
-        With ``aper_flux`` [ADU], ``aper_flux_err`` [ADU] (background noise
-        and, where the gain is known, the source's photon noise) and
-        ``aper_mag``. An aperture without a usable pixel, or a streak of
-        unknown length or angle, gets NaN; so does the magnitude of a flux
-        that is not positive.
+        The catalogue with ``aper_flux`` [ADU], ``aper_flux_err`` [ADU] (background noise
+        and, if the gain is known, the photon noise of the source) and ``aper_mag``. The
+        values are NaN for an aperture without a usable pixel and for a streak of
+        unknown length or angle; the magnitude is also NaN if the flux is not positive.
 
     Raises
     ------
@@ -88,9 +87,9 @@ def forced_photometry(
     Notes
     -----
     Circles overlap pixels exactly; the border of a streak's aperture is
-    sampled in 10 x 10 points a pixel. What of an aperture is masked or off
-    the frame is made up for by area: the flux is that of the usable part
-    times whole over usable area.
+    sampled at 10 x 10 points per pixel. Parts of an aperture that are masked or off
+    the frame are corrected by area: the flux is that of the usable part times
+    the ratio of whole to usable area.
 
     Without a zero-point the magnitude is instrumental, -2.5 log10(flux).
     """
@@ -101,8 +100,8 @@ def forced_photometry(
     if len(catalog):
         sky = estimate_background(frame) if background is None else background
         swept = catalog.is_streak & ~(catalog["length"] == 0.0)
-        # A circle that does not reach the frame is left out beforehand: SEP
-        # turns positions into integers, which far away would overflow.
+        # Circles that do not reach the frame are left out: SEP converts positions
+        # to integers, which would overflow far from the frame.
         rows = np.flatnonzero(~swept & _reaches(frame, catalog.xy, radius))
         flux[rows], error[rows] = _circles(frame, sky, catalog.xy[rows], radius)
         for row in np.flatnonzero(swept):
@@ -120,7 +119,7 @@ def segment_of(catalog: Catalog, row: int | np.integer[Any]) -> tuple[float, flo
 
 
 def with_flux(catalog: Catalog, flux: _Floats, error: _Floats, zero_point: float | None) -> Catalog:
-    """Return the catalogue with fluxes [ADU] in the common aperture, and their magnitudes."""
+    """Add fluxes [ADU] in the common aperture and their magnitudes to a catalogue."""
     zero = 0.0 if zero_point is None else zero_point
     return catalog.with_columns(
         aper_flux=flux, aper_flux_err=error, aper_mag=flux_to_mag(flux, zero)
@@ -136,7 +135,7 @@ def _reaches(frame: Frame, xy: _Floats, radius: float) -> npt.NDArray[np.bool_]:
 
 
 def _circles(frame: Frame, sky: Background, xy: _Floats, radius: float) -> tuple[_Floats, _Floats]:
-    """Return flux and error in circles, NaN where no pixel is usable."""
+    """Measure flux and error in circles, NaN where no pixel is usable."""
     flux, error = np.empty(len(xy)), np.empty(len(xy))
     ny = frame.shape[0]
     margin = math.ceil(radius) + 1
@@ -152,12 +151,12 @@ def _circles(frame: Frame, sky: Background, xy: _Floats, radius: float) -> tuple
 def _band_circles(
     frame: Frame, sky: Background, xy: _Floats, radius: float, rows: slice
 ) -> tuple[_Floats, _Floats]:
-    """Return flux and error in circles that lie in some rows, as far as they are on the frame."""
+    """Measure flux and error in the circles of a band of rows, without correction at the border."""
     x, y = np.ascontiguousarray(xy[:, 0]), xy[:, 1] - rows.start
     options: dict[str, Any] = {"subpix": 0}
     bad = frame.bad[rows]
     if bad.any():
-        options["mask"] = bad.copy()  # SEP asks for writable memory
+        options["mask"] = bad.copy()  # SEP requires writable memory
     flux, error, _ = sep.sum_circle(
         frame.data[rows] - sky.level[rows],
         x,
@@ -167,7 +166,7 @@ def _band_circles(
         gain=None if frame.gain is None else float(frame.gain),
         **options,
     )
-    # SEP makes up for masked pixels by area, but not for the frame's edge.
+    # SEP corrects for masked pixels by area, but not for the edge of the frame.
     ny, nx = bad.shape
     cut = np.minimum(np.minimum(x, nx - 1 - x), np.minimum(y, ny - 1 - y)) < radius - 0.5
     if cut.any():
@@ -177,22 +176,22 @@ def _band_circles(
             whole = np.where(on_frame > 1e-6, np.pi * radius**2 / on_frame, np.nan)
         flux[cut] *= whole
         error[cut] *= whole
-    # SEP gives a wholly masked circle a zero over zero: NaN already.
+    # SEP returns zero over zero, NaN, for a fully masked circle.
     return flux, error
 
 
 @dataclass(frozen=True)
 class CapsuleSums:
-    """What a part of a frame adds to a streak's aperture; parts of one frame add up.
+    """Sums over the part of a streak's aperture in a part of a frame; they are additive.
 
     Parameters
     ----------
     flux : float
-        Over the usable pixels, background taken off [ADU].
+        Background-subtracted flux of the usable pixels [ADU].
     variance : float
-        Of the background there [ADU²].
+        Variance of the background in these pixels [ADU²].
     usable : float
-        Their area within the aperture [px²].
+        Area of these pixels within the aperture [px²].
     """
 
     flux: float = 0.0
@@ -205,7 +204,7 @@ class CapsuleSums:
         )
 
     def measured(self, length: float, radius: float, gain: float | None) -> tuple[float, float]:
-        """Return flux and error, made up by area for what is not usable; NaN without any."""
+        """Return flux and error, corrected by area for unusable pixels; NaN if all are unusable."""
         if self.usable <= 0:
             return np.nan, np.nan
         variance = self.variance
@@ -222,18 +221,18 @@ def capsule_sums(
     radius: float,
     within: tuple[slice, slice] | None = None,
 ) -> CapsuleSums:
-    """Return the sums of a circle swept along a segment, over a frame or a part of it.
+    """Sum a circle swept along a segment, over a frame or a part of it.
 
     Parameters
     ----------
     frame, sky : Frame, Background
-        The pixels.
+        The frame and its background.
     segment : (x, y, half_x, half_y)
         Centre and half vector [px].
     radius : float
-        Of the circle [px].
+        Radius of the circle [px].
     within : (rows, columns), optional
-        The part; by default all of the frame.
+        The part of the frame; by default the whole frame.
     """
     x, y, half_x, half_y = segment
     ny, nx = frame.shape
@@ -241,14 +240,14 @@ def capsule_sums(
     reach_x, reach_y = abs(half_x) + radius, abs(half_y) + radius
     if not np.isfinite([reach_x, reach_y]).all():
         return CapsuleSums()
-    # Clipped before they become integers, for a streak may be listed anywhere.
+    # Clipped before conversion to integers, because a streak may be listed anywhere.
     left, right = np.clip([x - reach_x - 1, x + reach_x + 2], columns.start, columns.stop)
     low, high = np.clip([y - reach_y - 1, y + reach_y + 2], rows.start, rows.stop)
     total = CapsuleSums()
     for y0 in range(int(low), int(high), _BLOCK_PX):
         for x0 in range(int(left), int(right), _BLOCK_PX):
             y1, x1 = min(y0 + _BLOCK_PX, int(high)), min(x0 + _BLOCK_PX, int(right))
-            # Most blocks of a long streak's box are empty: too far even at their nearest.
+            # Skip blocks that are too far away, as most blocks of a long streak's box are.
             middle = np.array([(x0 + x1 - 1) / 2]), np.array([(y0 + y1 - 1) / 2])
             if _distance(*middle, segment)[0] <= radius + 1 + np.hypot(x1 - x0, y1 - y0) / 2:
                 box = slice(y0, y1), slice(x0, x1)

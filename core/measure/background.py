@@ -17,18 +17,18 @@ __all__ = ["DITHER_BELOW_STEPS", "MESH_PX", "RMS_FLOOR", "Background", "estimate
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
-# Below this many usable pixels a histogram's mode means nothing.
+# Minimum number of usable pixels for the mode of a histogram.
 _FEW_PIXELS = 16
-# SEP leaves a mesh out when less than this part of it is usable.
+# SEP leaves out a mesh if less than this fraction of it is usable.
 _GOOD_FRACTION = 0.5
-#: Side of a mesh, unless another is asked for [px].
+#: Default side of a mesh [px].
 MESH_PX = 64
-#: Lowest noise accepted, as a part of the frame's median noise.
+#: Lowest noise accepted, as a fraction of the frame's median noise.
 RMS_FLOOR = 0.1
 #: Frames whose noise is below this many steps between pixel values are dithered. Above it the
 #: error of the clipped mode, up to half a step, is below 0.05 of the noise.
 DITHER_BELOW_STEPS = 10.0
-# The step between pixel values is taken from this many of them.
+# The step between pixel values is measured on this many pixels.
 _STEP_SAMPLE = 1 << 16
 _DITHER_SEED = 20261129
 
@@ -67,14 +67,14 @@ def estimate_background(
     Parameters
     ----------
     frame : Frame
-        Masked pixels take no part.
+        The frame; masked pixels are excluded.
     mesh_px : int
         Side of a mesh [px]; no mesh is larger than the frame.
     filter_meshes : int
         Side of the median filter over the grid of meshes.
     dither : bool
-        Whether coarsely quantized frames are dithered first (see Notes). Without it the
-        estimate is SExtractor's own.
+        If True, dither coarsely quantized frames first (see Notes). If False, the
+        estimate is that of SExtractor.
 
     Returns
     -------
@@ -84,28 +84,28 @@ def estimate_background(
     Raises
     ------
     BadInputError
-        If a size is not positive, or the pixel values are beyond what single
-        precision can hold the statistics of.
+        If a size is not positive, or the statistics of the pixel values overflow single
+        precision.
 
     Notes
     -----
     Clipped mode per mesh, median filter, bicubic spline (Bertin & Arnouts
-    1996, section 3), by SEP, with three departures:
+    1996, section 3), computed by SEP, with three differences:
 
     - The clipped mode of whole numbers is off by up to half a step between pixel values, and by
       up to one step where the noise is about that small: far more than the error of the
       mean of a mesh. Frames whose noise is below `DITHER_BELOW_STEPS` steps (12-bit cameras,
       sCMOS cameras at unit gain) therefore get triangular noise two steps wide added to a copy
       before the estimate (Lipshitz, Wannamaker & Vanderkooy 1992, J. Audio Eng. Soc. 40, 355),
-      and its variance, step^2/6, is subtracted from the result. What is left of the error is
-      below 0.03 step where the noise is at least one step, and 0.2 step where it is 0.4. The
+      and its variance, step^2/6, is subtracted from the result. The remaining error is
+      below 0.03 step if the noise is at least one step, and 0.2 step if it is 0.4. The
       added noise is the same in every call.
-    - SEP leaves out a mesh that is more than half masked and, when that
-      concerns all of them, reports level 0 and noise 1. Here the whole frame
-      then gets the one level and noise of its unmasked pixels.
-    - The noise is zero in regions of constant value, and a spline may swing
-      below zero beside them. It is held at or above a tenth of the frame's
-      median noise; where that is zero too, it is the noise of rounding,
+    - SEP leaves out meshes that are more than half masked and reports level 0 and
+      noise 1 if it leaves out all of them. Here the whole frame then has the constant
+      level and noise of its unmasked pixels.
+    - The noise is zero in regions of constant value, and the spline may be negative
+      next to them. The noise is limited to at least a tenth of the frame's median noise;
+      if that is also zero, to the noise of rounding,
       (smallest step between pixel values)/sqrt(12).
     """
     for name, size in (("mesh_px", mesh_px), ("filter_meshes", filter_meshes)):
@@ -127,7 +127,7 @@ def estimate_background(
         level, rms, global_level, global_rms = estimate(_dithered(frame.data, step))
         rms = np.sqrt(np.maximum(rms**2 - np.float32(step**2 / 6), 0))
         global_rms = math.sqrt(max(global_rms**2 - step**2 / 6, 0.0))
-    # One that is not finite makes the extremes so: no array of flags is needed.
+    # A value that is not finite makes the extremes not finite: no array of flags is needed.
     lowest, highest = float(rms.min()), float(rms.max())
     if not np.isfinite([level.min(), level.max(), lowest, highest, global_level]).all():
         raise BadInputError(
@@ -135,7 +135,7 @@ def estimate_background(
             "pixel values whose mean and variance single precision can hold",
             f"values up to {float(np.abs(frame.data[usable]).max()):.3g}",
         )
-    if min(lowest, global_rms) >= RMS_FLOOR * highest > 0:  # so above a share of the median too
+    if min(lowest, global_rms) >= RMS_FLOOR * highest > 0:  # so above that share of the median
         return Background(level, rms, global_level, global_rms)
     floor = _rms_floor(frame, usable, rms)
     rms = np.maximum(rms, np.float32(floor))
@@ -143,7 +143,7 @@ def estimate_background(
 
 
 def _coarse_step(frame: Frame, usable: Bools, rms: Floats) -> float | None:
-    """Return the step between pixel values if the noise is only a few of them, else None."""
+    """Return the step between pixel values if the noise is only a few steps, otherwise None."""
     values = frame.data[usable]
     values = values[:: max(1, values.size // _STEP_SAMPLE)]
     steps = np.diff(np.unique(values))
@@ -165,7 +165,7 @@ def _dithered(data: Floats, step: float) -> Floats:
 
 
 def _any_good_mesh(usable: Bools, height: int, width: int) -> bool:
-    """Return True if any mesh keeps enough usable pixels for SEP to measure it."""
+    """Return True if any mesh has enough usable pixels for SEP."""
     if usable.all():
         return True
     ny, nx = usable.shape
@@ -179,7 +179,7 @@ def _meshes(
     data: Floats, bad: Bools, mesh: tuple[int, int], filter_meshes: int
 ) -> tuple[Floats, Floats, float, float]:
     """Return level and noise of each pixel and of the whole frame, from SEP's meshes."""
-    # SEP asks for writable memory, and a frame's is read-only.
+    # SEP requires writable memory, and that of a frame is read-only.
     sky = sep.Background(
         data.copy(), mask=bad.copy(), bh=mesh[0], bw=mesh[1], fw=filter_meshes, fh=filter_meshes
     )
@@ -204,7 +204,7 @@ def _flat(data: Floats, usable: Bools) -> tuple[Floats, Floats, float, float]:
 
 
 def _rms_floor(frame: Frame, usable: Bools, rms: npt.NDArray[np.float32]) -> float:
-    """Return the lowest noise that is believed [ADU]; the docstring above gives the rule."""
+    """Return the lower limit of the noise [ADU]; see the notes of `estimate_background`."""
     typical = float(np.median(rms[usable]))
     if typical > 0:
         return RMS_FLOOR * typical

@@ -1,7 +1,7 @@
-"""Measure how sharp the pixels at a position are, and how much a bad row or column adds.
+"""Measure the sharpness of the pixels at a position, and the flux of a bad row or column.
 
-Facts for telling kinds of mistake apart, measured on the frame alone and the same for
-every detector, as `skyduel.core.measure.aperture_photometry` does with fluxes.
+These features separate kinds of errors. They are measured on the frame, in the same way for
+every detector, as fluxes are in `skyduel.core.measure.aperture_photometry`.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _Image = npt.NDArray[np.float32]
 #: Columns that `pixel_features` adds.
 PIXEL_FEATURES: Final = ("sharpness", "peak_snr", "line_flux", "line_flux_err")
 
-# A line's level is the median of this many pixels along it: far longer than a star is wide,
-# short enough for a bad column that begins within the frame.
+# The level of a line is the median of this many pixels along it: far longer than the width of
+# a star, and short enough for a bad column that begins within the frame.
 _LINE_PX: Final = 64
-# What is wider than this across lines is sky or halo, not a line (odd, px).
+# Structures wider than this across lines are sky or halo, not a line (odd, px).
 _ACROSS_PX: Final = 15
 # Standard deviation of the median of n normal numbers is 1.2533 sigma/sqrt(n).
 _MEDIAN_NOISE: Final = 1.2533
@@ -37,7 +37,7 @@ _MEDIAN_NOISE: Final = 1.2533
 def gaussian_sharpness(fwhm: float) -> float:
     """Return the ``sharpness`` of a Gaussian of this FWHM [px] centred on a pixel.
 
-    No star of that FWHM is sharper: one between pixels is less sharp, and so are wings.
+    No star of that FWHM is sharper: a star centred between pixels, or with wings, is less sharp.
     """
     side, corner = np.exp(-4 * np.log(2) * np.array([1.0, 2.0]) / fwhm**2)
     return float(1 - (side + corner) / 2)
@@ -51,46 +51,46 @@ def pixel_features(
     Parameters
     ----------
     frame : Frame
-        Masked pixels are left out.
+        The frame; masked pixels are excluded.
     catalog : Catalog
         Positions 0-based [px].
     background : Background, optional
-        The frame's, if it is at hand; by default `estimate_background`.
+        Background of the frame; by default from `estimate_background`.
 
     Returns
     -------
     Catalog
-        With four columns, NaN where a position is off the frame:
+        The catalogue with four columns, NaN for positions off the frame:
 
         ``sharpness``
             1 - (mean of the 8 neighbours) / (value) of the brightest pixel within about
-            half a FWHM in x and in y, sky taken off: 1 for a lone pixel, 0 for a plateau, about
-            0.5 for a star of 2.5 px FWHM (`gaussian_sharpness`). NaN where no pixel
-            is above the sky, or fewer than 3 neighbours are usable.
+            half a FWHM in x and in y, background-subtracted: 1 for a single pixel, 0 for a
+            plateau, about 0.5 for a star of 2.5 px FWHM (`gaussian_sharpness`). NaN if no
+            pixel is above the background, or fewer than 3 neighbours are usable.
         ``peak_snr``
-            That brightest pixel over its own noise (the sky's and, where the gain is
-            known, photon noise): how far ``sharpness`` is to be trusted. If it is in
-            truth ``s``, its standard deviation is ``sqrt(1/8 + (1 - s)^2) / peak_snr``.
+            S/N of that brightest pixel (background noise and, if the gain is known, photon
+            noise). It gives the precision of ``sharpness``: for a true value ``s`` the
+            standard deviation is ``sqrt(1/8 + (1 - s)^2) / peak_snr``.
         ``line_flux``
-            Flux [ADU] that the row or the column alone puts into the common aperture
+            Flux [ADU] that the row or the column adds to the common aperture
             (`aperture_radius`): the level of each line that crosses it, times its chord.
-            Of row and column that of larger size; negative for a dark line.
+            Row or column, whichever has the larger absolute value; negative for a dark line.
         ``line_flux_err``
-            Its standard deviation from the noise of the levels [ADU].
+            Standard deviation of ``line_flux`` from the noise of the levels [ADU].
 
     Notes
     -----
     The level of a line is the median of 64 pixels along it (of overlapping stretches the
-    one whose centre is nearest), less the median of the 15 lines around it, so that
-    stars, halos and gradients leave no trace in it. Where the FWHM is unknown, the
-    brightest pixel is looked for within 1 px and the aperture is that of 3 px.
+    one whose centre is nearest), minus the median of the 15 lines around it, so that
+    stars, halos and gradients do not affect it. If the FWHM is unknown, the brightest
+    pixel is searched within 1 px and the aperture radius is 3 px.
     """
     n = len(catalog)
     columns = {name: np.full(n, np.nan) for name in PIXEL_FEATURES}
     if n:
         sky = estimate_background(frame) if background is None else background
         ny, nx = frame.shape
-        # Compared before they become integers, which far away would overflow.
+        # Compared before conversion to integers, which would overflow far from the frame.
         on = (catalog["x"] >= -0.5) & (catalog["x"] < nx - 0.5)
         on &= (catalog["y"] >= -0.5) & (catalog["y"] < ny - 0.5)
         x, y = catalog["x"][on], catalog["y"][on]
@@ -105,7 +105,7 @@ def pixel_features(
 def _sharpness(
     frame: Frame, values: _Image, rms: _Image, x: _Floats, y: _Floats
 ) -> tuple[_Floats, _Floats]:
-    """Return the sharpness of the brightest pixel near each position, and its S/N."""
+    """Measure the sharpness and the S/N of the brightest pixel near each position."""
     reach = 1 if frame.fwhm is None else max(1, round(frame.fwhm / 2))
     # The frame is surrounded by unusable pixels, so that every stamp is whole.
     pad = reach + 1
@@ -135,7 +135,7 @@ def _sharpness(
 def _line_flux(
     frame: Frame, values: _Image, rms: _Image, x: _Floats, y: _Floats
 ) -> tuple[_Floats, _Floats]:
-    """Return the larger of what rows and columns put into the aperture, and its error."""
+    """Return the larger flux of rows or columns in the aperture, and its error."""
     radius = aperture_radius(frame)
     clean = np.where(frame.bad, np.float32(0), values)
     fluxes, errors = [], []
@@ -160,9 +160,10 @@ def _line_flux(
 def _levels(
     image: npt.NDArray[np.float32], noise: npt.NDArray[np.float32]
 ) -> tuple[_Floats, _Floats, npt.NDArray[np.int64], int]:
-    """Return the level of every column and its noise in stretches along axis 0.
+    """Measure the level of every column and its noise in stretches along axis 0.
 
-    Both of shape (n_stretches, columns), with where each stretch starts and its length.
+    Both have the shape (n_stretches, columns). The starts and the length of the stretches are
+    also returned.
     """
     length = min(_LINE_PX, image.shape[0])
     last = image.shape[0] - length

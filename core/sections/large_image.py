@@ -27,26 +27,26 @@ __all__ = ["LargeImage", "PackedMask", "Section", "Sectioning", "open_large_imag
 
 #: Starts of sections are multiples of this: SExtractor's usual background mesh [px].
 _ALIGNED_PX: Final = 64
-# At most this many pixels of a real image fit in a byte, however they are packed.
+# Largest number of pixels of a real image per byte of its file, for any compression.
 _PX_PER_BYTE: Final = 16
 
 
 @dataclass(frozen=True)
 class Sectioning:
-    """The way to cut images of more than ``section_px`` squared pixels.
+    """Parameters for cutting images of more than ``section_px`` squared pixels into sections.
 
     Parameters
     ----------
     section_px : int
         Largest side of a section, its margins included [px].
     overlap_px : int
-        Margin around a core [px], rounded up to whole meshes of 64. Sources larger than
-        this, and that only, may be seen differently by two sections.
+        Margin around a core [px], rounded up to whole meshes of 64. Only sources larger
+        than this may differ between two sections.
 
     Raises
     ------
     BadInputError
-        If the margins leave less than one mesh of 64 px to answer for.
+        If the margins leave a core of less than one mesh of 64 px.
     """
 
     section_px: int = 4096
@@ -64,7 +64,7 @@ class Sectioning:
 
     @property
     def margin_px(self) -> int:
-        """The margin in whole meshes [px]."""
+        """Margin, rounded up to whole meshes [px]."""
         return -(-self.overlap_px // _ALIGNED_PX) * _ALIGNED_PX
 
     def cuts(self, shape: tuple[int, int]) -> bool:
@@ -86,7 +86,7 @@ class Sectioning:
             yield 0, n, 0, n
             return
         most = (self.section_px - 2 * self.margin_px) // _ALIGNED_PX * _ALIGNED_PX
-        # As many as it takes, all alike: a narrow last one would be mostly margin.
+        # All sections have the same size: a narrow last one would be mostly margin.
         step = -(-n // (-(-n // most) * _ALIGNED_PX)) * _ALIGNED_PX
         for core in range(0, n, step):
             end = min(core + step, n)
@@ -108,7 +108,7 @@ class Section:
 
     @property
     def core(self) -> tuple[slice, slice]:
-        """Rows and columns of the core in the section's own pixels."""
+        """Rows and columns of the core in pixels of the section."""
         return (
             slice(self.core_y0 - self.y0, self.core_y1 - self.y0),
             slice(self.core_x0 - self.x0, self.core_x1 - self.x0),
@@ -135,14 +135,14 @@ class Section:
 
 
 class PackedMask:
-    """A mask of a whole frame at one bit a pixel, read like an array at rows and columns.
+    """A mask of a whole frame with one bit per pixel, indexed by arrays of rows and columns.
 
     Parameters
     ----------
     shape : (ny, nx)
-        Of the frame.
+        Shape of the frame.
     value : bool
-        Value of every pixel at first.
+        Initial value of every pixel.
     """
 
     def __init__(self, shape: tuple[int, int], value: bool) -> None:
@@ -171,15 +171,15 @@ class LargeImage:
     Parameters
     ----------
     facts : dict
-        The fields of `Frame` but its pixels and mask.
+        The fields of `Frame` except its pixels and mask.
     shape : (ny, nx)
-        Of the whole.
+        Shape of the whole image.
     sections : tuple of Section
-        Row after row.
+        The sections, row after row.
     image : ImageReader
-        Its pixels.
+        Reader of the pixels.
     mask, weight : ImageReader, optional
-        Images of the same shape, used as `catalog.read_frame` does.
+        Readers of images of the same shape, used as by `skyduel.core.read_frame`.
     mask_bits : int, optional
         Which bits of the mask make a pixel unusable.
     """
@@ -199,7 +199,7 @@ class LargeImage:
 
     @property
     def wcs(self) -> WCS | None:
-        """Celestial coordinates of the whole."""
+        """Celestial coordinates of the whole image."""
         wcs: WCS | None = self.facts["wcs"]
         return wcs
 
@@ -214,14 +214,14 @@ class LargeImage:
         return self.facts.get("fwhm")
 
     def read(self, section: Section) -> Frame | None:
-        """Return one section as a frame whose pixel (0, 0) is the section's corner.
+        """Read one section as a frame whose pixel (0, 0) is the section's corner.
 
-        None where it has no usable pixel: mosaics have empty corners.
+        None if it has no usable pixel: mosaics have empty corners.
 
         Raises
         ------
         BadInputError
-            If the file is damaged there.
+            If this part of the file is damaged.
         """
         rows, columns = slice(section.y0, section.y1), slice(section.x0, section.x1)
         pixels = self.image.read_box(rows, columns)
@@ -244,7 +244,7 @@ class LargeImage:
         Raises
         ------
         BadInputError
-            If none has, or all usable pixels have one value.
+            If no section has a usable pixel, or all usable pixels have the same value.
         """
         low, high = np.inf, -np.inf
         for section in self.sections:
@@ -255,7 +255,7 @@ class LargeImage:
             low, high = min(low, float(usable.min())), max(high, float(usable.max()))
             del usable
             yield section, frame
-            del frame  # before the next is read
+            del frame  # free the memory before the next section is read
         if low == np.inf:
             raise BadInputError(self.name, "at least one usable pixel", "only masked pixels")
         if low == high:
@@ -266,7 +266,7 @@ class LargeImage:
     def owner(
         self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]
     ) -> npt.NDArray[np.int64]:
-        """Return the number of the section whose core holds each position, or is nearest to it."""
+        """Return the index of the section whose core holds each position, or is nearest to it."""
         ny, nx = self.shape
         x, y = np.clip(x, -0.5, nx - 0.75), np.clip(y, -0.5, ny - 0.75)
         owner = np.zeros(len(x), dtype=np.int64)
@@ -283,7 +283,7 @@ def open_large_image(entry: Entry, sectioning: Sectioning) -> LargeImage | None:
     entry : Entry
         The frame, its mask and its weight.
     sectioning : Sectioning
-        What is large, and how to cut it.
+        Largest size of a section, and its margins.
 
     Raises
     ------
@@ -291,7 +291,7 @@ def open_large_image(entry: Entry, sectioning: Sectioning) -> LargeImage | None:
         If a file is missing or damaged, or mask or weight have another shape.
     """
     file, _ = split_brackets(entry.frame)
-    # Most sets are of small files: their headers are not read twice.
+    # Most data sets have small files: skip them without reading the header.
     if file.is_file() and file.stat().st_size * _PX_PER_BYTE < sectioning.section_px**2:
         return None
     image = open_image(entry.frame, whole=False)

@@ -22,20 +22,20 @@ _Floats = npt.NDArray[np.float64]
 _Bools = npt.NDArray[np.bool_]
 _Ints = npt.NDArray[np.int64]
 
-#: A section also keeps points this far beyond its core, because two sections that round
-#: differently could each leave a source on the seam to the other [px] ...
+#: A section also keeps points this far beyond its core: if two sections round differently,
+#: neither might keep a source on the seam [px] ...
 _SEAM_PX: Final = 2.0
-#: ... and there points of two sections closer than this are one source [px].
+#: ... and there, points of two sections closer than this are the same source [px].
 _SAME_PX: Final = 1.5
 #: Pieces of a streak lie on one line within this [px] ...
 _ASIDE_PX: Final = 4.0
-#: ... and this part of how far from its middle the longer one is drawn out,
+#: ... plus this fraction of the distance from the middle of the longer piece,
 _ASIDE_PART: Final = 0.02
 #: with no larger gap than this between them [px].
 _GAP_PX: Final = 5.0
 #: A streak that reaches beyond its longest piece by no more is that piece [px].
 _REACH_PX: Final = 8.0
-#: A point of another section so near to a streak is that streak's end [px].
+#: A point of another section closer than this to a streak is the end of that streak [px].
 _END_PX: Final = 3.0
 
 
@@ -47,30 +47,31 @@ def merge_sections(
     Parameters
     ----------
     parts : sequence of (Section, Catalog)
-        Everything found in each section, its margin included; positions in the
-        *section's* pixels. Catalogues have the same columns, or no rows.
+        All detections of each section, including its margin; positions in pixels of the
+        *section*. Catalogues have the same columns, or no rows.
     zero_point : float, optional
-        Of the frame, for magnitudes of joined streaks.
+        Zero-point of the frame, for the magnitudes of joined streaks.
 
     Returns
     -------
     Catalog
-        Positions of the frame, section after section.
+        The merged catalogue with positions in pixels of the frame, section after section.
 
     Notes
     -----
-    *Points.* A section answers for its core. Within 2 px of a seam both sections are
-    heard, and two points closer than 1.5 px are one: that of the section whose core
-    holds it (of both: the earlier section's).
+    *Points.* A section keeps the points in its core. Within 2 px of a seam the points of
+    both sections are compared, and two points closer than 1.5 px are one source. The point
+    whose section's core holds it is kept (if both do: that of the earlier section).
 
-    *Streaks.* Each section reports the piece that it sees. Pieces of different
+    *Streaks.* Each section reports the piece in its box. Pieces of different
     sections on one line (within 4 px, or 2 % of the distance) with no gap beyond
-    5 px are one streak: the longest piece if the others reach no more than 8 px
-    beyond it, otherwise the segment between the farthest ends, with the longest
-    piece's other columns, the highest score, all flags, and its flux drawn out to the
-    whole length. A piece that touches no core of its own section and has no partner
-    is left to the section whose core it is in. A point on another section's streak
-    that left that section is the streak's end, unless that section saw the point too.
+    5 px are one streak: the longest piece if the others extend no more than 8 px
+    beyond it, otherwise the segment between the farthest ends, with the other columns of
+    the longest piece, the highest score, all flags, and the flux scaled to the whole
+    length. A piece that does not touch the core of its section and has no partner is
+    dropped, since another section's core holds it. A point of one section on a streak of
+    another section is the end of that streak if the streak leaves the other section, unless
+    that section also reports the point.
     """
     moved = [
         (k, section, c.with_columns(x=c["x"] + section.x0, y=c["y"] + section.y0))
@@ -140,7 +141,7 @@ def _doubled(x: _Floats, y: _Floats, of: _Ints, own: _Bools, seam: _Bools) -> _B
     taken: set[tuple[int, int]] = set()
     for k in np.lexsort((apart, rank[better])):
         first, second = int(better[k]), int(worse[k])
-        # One of each section: the next nearest there is another source.
+        # At most one point of each section: the next nearest is another source.
         if not drop[first] and not drop[second] and (first, int(of[second])) not in taken:
             drop[second] = True
             taken.add((first, int(of[second])))
@@ -148,7 +149,7 @@ def _doubled(x: _Floats, y: _Floats, of: _Ints, own: _Bools, seam: _Bools) -> _B
 
 
 def _ends(catalog: Catalog) -> _Floats:
-    """Return both ends of each source, shape (n, 2, 2); a point's are its position."""
+    """Return both ends of each source, shape (n, 2, 2); those of a point are its position."""
     theta = np.nan_to_num(catalog["theta"])
     half = 0.5 * np.nan_to_num(catalog["length"])[:, None]
     half = half * np.column_stack([np.cos(theta), np.sin(theta)])
@@ -156,7 +157,7 @@ def _ends(catalog: Catalog) -> _Floats:
 
 
 def _along(ends: _Floats, at: _Floats) -> tuple[_Floats, _Floats]:
-    """Return how far positions (n, 2) lie along and aside of a segment, from its middle."""
+    """Return offsets of positions (n, 2) along and across a segment, from its middle."""
     middle, step = ends.mean(axis=0), ends[1] - ends[0]
     length = float(np.hypot(*step))
     direction = step / length if length > 0 else np.array([1.0, 0.0])
@@ -172,7 +173,7 @@ def _streak_ends(
     points: _Ints,
     pieces: _Ints,
 ) -> _Bools:
-    """Return True for points that are the end of a streak that another section sees longer."""
+    """Return True for points that are the end of a streak of another section."""
     drop = np.zeros(len(whole), dtype=bool)
     x, y = whole["x"], whole["y"]
     everything = whole.xy
@@ -214,12 +215,12 @@ def _join_streaks(
     ends: _Floats,
     zero_point: float | None,
 ) -> dict[int, dict[str, float]]:
-    """Return the row that stands for each streak, and what changes in it."""
+    """Return the row of the longest piece of each streak, and its changed values."""
     n = len(pieces)
     low, high = ends[pieces].min(axis=1) - _GAP_PX, ends[pieces].max(axis=1) + _GAP_PX
     first, second = [], []
     for i in range(n):
-        # Boxes first: of thousands of streaks few can be pieces of one.
+        # Compare bounding boxes first: few of thousands of streaks can be pieces of one.
         meet = (low[i + 1 :] <= high[i]).all(axis=1) & (high[i + 1 :] >= low[i]).all(axis=1)
         for j in np.flatnonzero(meet & (of[i + 1 :] != of[i])) + i + 1:
             if _one_line(ends[pieces[i]], ends[pieces[j]]):
@@ -261,7 +262,7 @@ def _drawn_out(
     longest: float,
     zero_point: float | None,
 ) -> dict[str, float]:
-    """Return the values of a streak of several pieces that replace those of its longest piece."""
+    """Return the values of a joined streak that replace those of its longest piece."""
     apart = np.hypot(*(tips[:, None] - tips[None]).T)
     i, j = np.unravel_index(int(apart.argmax()), apart.shape)
     (x0, y0), (x1, y1) = tips[i], tips[j]

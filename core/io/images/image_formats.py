@@ -1,4 +1,4 @@
-"""The list of image formats, and what is done by it: another format is one more entry."""
+"""List of the image formats, and functions that choose one; add a new format to the list."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ __all__ = [
     "open_image",
 ]
 
-#: The formats of images; a file of none is left to the first to refuse.
+#: The image formats. The first one reports the error for a file of no known format.
 FORMATS: Final[tuple[ImageFormat, ...]] = (FITS, ASDF)
-#: Endings of image files, before those of compression.
+#: File name endings of images, without those of compression.
 IMAGE_ENDINGS: Final = tuple(ending for one in FORMATS for ending in one.endings)
 COMPRESSION_ENDINGS: Final = (".gz", ".bz2", ".xz", ".fz", ".z")
 
@@ -43,23 +43,23 @@ def open_image(
     whole: bool = True,
     companion: bool = False,
 ) -> ImageReader:
-    """Open one image of a file, by the format that its content shows.
+    """Open one image of a file in the format of its content.
 
     Parameters
     ----------
     path : path
-        The image may be chosen in brackets, as for `core.read_frame`.
+        Path of the file; brackets may choose the image, as for `skyduel.core.read_frame`.
     hdu : Hdu, optional
-        The same choice as an argument; it goes before the brackets.
+        The image; it overrides the brackets.
     whole : bool
-        Whether all of it will be read, so that memory must hold it.
+        If True, the whole image will be read, so that it must fit in memory.
     companion : bool
         Whether it is a mask or a weight map; otherwise the first image of the sky is opened.
 
     Raises
     ------
     BadInputError
-        If the file is missing, damaged or holds no such image.
+        If the file is missing or damaged, or does not hold this image.
     """
     file, in_brackets = split_brackets(path)
     chosen = in_brackets if hdu is None else hdu
@@ -67,10 +67,10 @@ def open_image(
 
 
 def holds_image(file: Path) -> bool:
-    """Return False for a file of tables only, True for any other.
+    """Return False for a file that holds only tables, otherwise True.
 
-    A damaged file counts as an image: reading it will say what is wrong. So does one that
-    would have to be unpacked to know.
+    A damaged file counts as an image, so that reading it reports the error. A file that
+    would have to be unpacked also counts as an image.
     """
     try:
         return _format_of(file).holds_image(file)
@@ -86,7 +86,7 @@ def is_image_name(file: Path) -> bool:
 def frame_name(path: str | os.PathLike[str]) -> str:
     """Return the file name without the endings of image formats and compression.
 
-    ``night/a.b.fits.fz`` gives ``a.b``. An image in brackets is kept as an ending:
+    ``night/a.b.fits.fz`` gives ``a.b``. An image in brackets is appended to the name:
     ``a.fits[SCI,2]`` gives ``a_SCI_2``.
     """
     file, hdu = split_brackets(path)
@@ -99,7 +99,7 @@ def frame_name(path: str | os.PathLike[str]) -> str:
 
 
 def _bare(name: str) -> str:
-    """Return a name in lower case without the ending of an image; as it is without one."""
+    """Return a name in lower case without the ending of an image, if it has one."""
     bare = name.lower()
     while bare.endswith(COMPRESSION_ENDINGS):
         bare = bare[: bare.rindex(".")]
@@ -107,7 +107,7 @@ def _bare(name: str) -> str:
 
 
 def _format_of(file: Path) -> ImageFormat:
-    """Return the format by content, otherwise by ending, otherwise the first."""
+    """Return the format of a file by content, otherwise by ending, otherwise the first."""
     with file.open("rb") as stream:
         start = stream.read(_FIRST_BYTES)
     for one in FORMATS:
