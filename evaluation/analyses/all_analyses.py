@@ -1,4 +1,4 @@
-"""List of the analyses: one table each, at every operating point and group.
+"""List of the analyses. Each is one table per operating point and group.
 
 An analysis is a pure function of scored frames. To add one, add it to `ANALYSES`:
 `evaluate_detector` calls it for every operating point and group, the
@@ -41,24 +41,24 @@ from skyduel.evaluation.scoring.frame_score import FrameScore
 
 __all__ = ["ANALYSES", "KEYS", "STUDIES", "STUDY_KEYS", "Analysis", "Study"]
 
-#: Columns that come before an analysis' own.
+#: Key columns before those of an analysis.
 KEYS: Final = ("detector", "point", "group")
-#: Columns that come before a study's own.
+#: Key columns before those of a study.
 STUDY_KEYS: Final = ("detector", "group")
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """One table about one detector.
+    """A table of one detector at one operating point.
 
     Parameters
     ----------
     name : str
-        Of the table and its file.
+        Name of the table and its file.
     columns : tuple of str
-        Of the table, without `KEYS`.
+        Columns of the table, without `KEYS`.
     compute : callable
-        Takes the scored frames of one operating point and group (there may be
+        Function of the scored frames of one operating point and group (possibly
         none), the rules and the bin edges [mag]; returns the rows.
     """
 
@@ -82,17 +82,17 @@ ANALYSES: Final[tuple[Analysis, ...]] = (
 
 @dataclass(frozen=True)
 class Study:
-    """One table about one detector's scores, from frames of both splits.
+    """A table of the scores of one detector, from frames of both splits.
 
     Parameters
     ----------
     name : str
-        Of the table and its file.
+        Name of the table and its file.
     columns : tuple of str
-        Of the table, without `STUDY_KEYS`.
+        Columns of the table, without `STUDY_KEYS`.
     compute : callable
-        Takes the calibration and the test frames of one group (there may be
-        none of either), every row of the detector's catalogues in them, the
+        Function of the calibration and the test frames of one group (possibly
+        none) with every row of the detector's catalogues, the
         rules and the bin edges [mag]; returns the rows.
     """
 

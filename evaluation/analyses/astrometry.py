@@ -38,7 +38,7 @@ def astrometry_table(
     Parameters
     ----------
     frames : sequence of FrameScore
-        One detector at one cut.
+        Frames of one detector at one threshold.
     rules : ScoringRules
         Not used.
     edges : sequence of float
@@ -49,14 +49,14 @@ def astrometry_table(
     DataFrame
         `ASTROMETRY_COLUMNS`. Found minus true ``x`` and ``y`` [px] of points by ideal
         S/N; measured (on the truth's zero-point) minus true ``mag`` of points by true
-        magnitude; of streaks, all together, the ratio of found to true length
+        magnitude; for all streaks together, the ratio of found to true length
         (``length_ratio``) and the difference in angle (``angle`` [deg], in [-90, 90)).
 
     Notes
     -----
     ``bias`` is the median, ``scatter`` 1.4826 times the median absolute deviation from
-    it, ``rms`` the root mean square about the right value, outliers and bias included. The pairing
-    radius cuts off larger offsets. NaN without a pair.
+    it, ``rms`` the root mean square about the true value, including outliers and bias. Offsets
+    larger than the pairing radius do not occur. NaN without a pair.
     """
     dx, dy, dmag, snr_bin, mag_bin, length, angle = _residuals(frames, edges)
     snr_lo, snr_hi = [*_SNR.edges[:-1], np.nan], [*_SNR.edges[1:], np.nan]
@@ -114,7 +114,7 @@ def _rows(
     bins: tuple[npt.NDArray[np.generic], ...],
     right: float = 0.0,
 ) -> dict[str, list[object]]:
-    """Return the columns of one quantity: each bin, and overall (-2) where there are bins."""
+    """Return the columns of one quantity: each bin, and overall (-2) if there are bins."""
     known = np.isfinite(values)
     values, entry = values[known], entry[known]
     order = np.argsort(entry, kind="stable")

@@ -1,6 +1,6 @@
-"""Average precision by position from the exact sweep, and the table of all kinds.
+"""Average precision by position from the exact sweep, and the table of average precisions.
 
-By position the pairs are those of all other scores, matched again at each
+By position, the pairs are the same as for all other scores, matched again at each
 threshold. Average precision of boxes, as in COCO, is in `skyduel.evaluation.analyses.coco_ap`.
 """
 
@@ -25,16 +25,16 @@ __all__ = ["AP_COLUMNS", "average_precision_of", "average_precision_table", "pre
 
 Floats = npt.NDArray[np.float64]
 
-#: Of the table ``average_precision``.
+#: Columns of the table ``average_precision``.
 AP_COLUMNS: Final = ("method", "kind", "value", "truths", "detections", "n_frames")
 
 
 def precision_recall(curve: Curve) -> tuple[Floats, Floats]:
     """Return completeness (recall) and interpolated purity (precision), both of shape (n,).
 
-    Completeness ascends over the distinct values the curve reaches; the purity
-    beside each is the highest at that completeness *or more*. Thresholds that
-    leave no detection that counts are not on the curve.
+    Completeness ascends over the distinct values of the curve; the purity of
+    each is the highest at that completeness *or more*. Thresholds without a
+    detection that counts are not on the curve.
     """
     r, p = curve.completeness, curve.purity
     good = np.isfinite(r) & np.isfinite(p)
@@ -48,10 +48,10 @@ def precision_recall(curve: Curve) -> tuple[Floats, Floats]:
 def average_precision_of(curve: Curve) -> float:
     """Return the area under the interpolated purity-completeness curve.
 
-    The sum over its steps of the gain in completeness times the highest purity
-    at that completeness or more, from completeness 0 to 1, nothing beyond the
-    last point; every point is used (not 11 or 101 of them). NaN without truths
-    that count, 0 if none is found.
+    The sum over the steps of the curve of the gain in completeness times the highest
+    purity at that completeness or more, from completeness 0 to the last point; every
+    point is used (not 11 or 101 of them). NaN without truths that count, 0 if none is
+    found.
     """
     if curve.truths == 0:
         return float("nan")
@@ -70,11 +70,11 @@ def average_precision_table(
     Parameters
     ----------
     calibration, edges
-        Not used; a study takes them.
+        Not used; part of the signature of a study.
     test : sequence of CandidateFrame
         Frames with every row of the detector's catalogues.
     rules : ScoringRules
-        How to pair positions.
+        Rules for pairing positions.
 
     Returns
     -------
@@ -88,8 +88,8 @@ def average_precision_table(
 
     Notes
     -----
-    Of one kind are its truths and its detections alone, as in COCO; by
-    position the ignored truths of the other kind stay, and excuse.
+    The values of one kind use only truths and detections of that kind, as in COCO. By
+    position, ignored truths of the other kind are kept, and excuse detections.
     """
     frames = [p.source for p in test]
     rows: list[dict[str, Any]] = []
@@ -112,7 +112,7 @@ def average_precision_table(
 
     add("position", "all", average_precision_of(pool_frames(test)))
     by_position = {
-        # One frame after the other: of 10⁵ frames they would be as much as the catalogues.
+        # One frame at a time: for 10⁵ frames they would take as much memory as the catalogues.
         kind: average_precision_of(curve((_of_kind(f, kind) for f in frames), rules))
         for kind in KINDS
     }
@@ -130,7 +130,7 @@ def average_precision_table(
 
 
 def _numbers(frames: Sequence[FrameInput], kind: str) -> tuple[int, int]:
-    """Return the truths of a kind that count, and the detections of that kind."""
+    """Return the number of truths of a kind that count, and of detections of that kind."""
     streak = kind == "streak"
     truths = sum(int(((f.truth.is_streak == streak) & ~_ignored(f.truth)).sum()) for f in frames)
     return truths, sum(int((f.found.is_streak == streak).sum()) for f in frames)

@@ -27,7 +27,7 @@ def migration_table(
     Parameters
     ----------
     frames : sequence of FrameScore
-        One detector at one cut.
+        Frames of one detector at one threshold.
     rules : ScoringRules
         Not used.
     edges : sequence of float
@@ -36,9 +36,9 @@ def migration_table(
     Returns
     -------
     DataFrame
-        `MIGRATION_COLUMNS`; bins as in `Counts`, those without magnitude included.
-        Cells without any source have no row. Summed over ``measured_bin`` it is
-        ``truths_found`` of the counts, over ``true_bin`` it is ``detections_right``.
+        `MIGRATION_COLUMNS`; bins as in `Counts`, including those without magnitude.
+        Cells without a source have no row. The sum over ``measured_bin`` is
+        ``truths_found`` of the counts, the sum over ``true_bin`` is ``detections_right``.
     """
     size = len(edges) + 2
     cells = np.zeros(size * size, dtype=np.int64)

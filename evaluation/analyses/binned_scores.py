@@ -1,4 +1,4 @@
-"""Scores along other axes than magnitude: S/N, crowding, position, kind, score.
+"""Scores binned by S/N, crowding, position, kind and score.
 
 The table on disk is named ``analyses/facets`` and its axis column ``facet``.
 """
@@ -44,7 +44,7 @@ PURITY_AXES: Final = (
     BinnedBy("measured_snr", "", _BY_NAME["snr"].edges),
     BinnedBy("radius", "half diagonals", _BY_NAME["radius"].edges),
 )
-#: Parts that the detections are cut into by score, as many in each.
+#: Number of score bins, each with the same number of detections.
 _PARTS: Final = 10
 
 
@@ -56,9 +56,9 @@ def binned_score_table(
     Parameters
     ----------
     frames : sequence of FrameScore
-        One detector at one cut.
+        Frames of one detector at one threshold.
     rules : ScoringRules
-        ``confidence`` and ``proportion_interval``.
+        ``confidence`` and ``proportion_interval`` are used.
     edges : sequence of float
         Not used: magnitudes are binned elsewhere.
 
@@ -67,9 +67,9 @@ def binned_score_table(
     DataFrame
         `BINNED_SCORE_COLUMNS`. Completeness by ideal ``snr``, ``density``, ``neighbour``,
         ``radius`` and ``kind``; purity by ``measured_snr``, ``radius``, ``kind`` and
-        ``score``. Bin n of an axis holds what has no value on it. Every bin has a
-        row, whether or not it holds anything, but the scores', whose bins are the tenths of
-        the detector's own detections: the scores of two detectors have no common scale.
+        ``score``. Bin n of an axis holds sources without a value on it. Every bin has a
+        row, even if it is empty, except for the axis ``score``, whose bins are the tenths of
+        the detections of the detector: the scores of two detectors have no common scale.
     """
     if not frames:
         return pd.DataFrame(columns=list(BINNED_SCORE_COLUMNS))
@@ -103,7 +103,7 @@ def binned_score_table(
 
 
 class _Tally:
-    """Counts one proportion along several axes."""
+    """Count one proportion along several axes."""
 
     def __init__(self, rules: ScoringRules, quantity: str) -> None:
         self.rules, self.quantity = rules, quantity
@@ -113,7 +113,7 @@ class _Tally:
         self._k: list[Ints] = []
 
     def add(self, binned_by: BinnedBy, at: Ints, labels: Sequence[str] | None = None) -> None:
-        """Count along an axis, given the bin of everything that counts."""
+        """Count along an axis, given the bins of all sources that count."""
         size = binned_by.n_bins + 1
         self._n.append(np.bincount(at, minlength=size))
         self._k.append(np.bincount(at[self.found], minlength=size))
@@ -143,12 +143,12 @@ class _Tally:
         return columns | {"quantity": [self.quantity] * n.size} | values
 
 
-#: Bins on the axes of `PURITY_AXES`, one row each, in a byte: they are kept for every frame.
+#: Bins on the axes of `PURITY_AXES`, one row per axis, as bytes: they are kept for every frame.
 _known: WeakKeyDictionary[Catalog, npt.NDArray[np.uint8]] = WeakKeyDictionary()
 
 
 def _found_bins(score: FrameScore) -> npt.NDArray[np.uint8]:
-    """Return the bins of every detection of a frame, worked out once per catalogue."""
+    """Return the bins of every detection of a frame, computed once per catalogue."""
     found = score.source.found
     codes = _known.get(found)
     if codes is None:

@@ -1,8 +1,8 @@
-"""Pairs by chance, from matching with shifted catalogues.
+"""Estimate chance pairs by matching with shifted catalogues.
 
-In a crowded frame, or against a truth much deeper than the frame, any position
+In a crowded frame, or with a truth catalogue much deeper than the frame, any position
 has a truth near it. A shift far beyond the radius breaks every real pair and
-keeps the crowding, so what still pairs does so by chance.
+keeps the crowding, so the remaining pairs are chance pairs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["CHANCE_COLUMNS", "MOST_SHIFTS", "chance_pairs", "chance_table", "shi
 
 Floats = npt.NDArray[np.float64]
 
-#: Of the table ``chance``.
+#: Columns of the table ``chance``.
 CHANCE_COLUMNS: Final = (
     "shifts", "n_frames", "truths", "pairs", "chance_pairs", "chance_lo", "chance_hi",
     "chance_share", "share_lo", "share_hi",
@@ -36,33 +36,33 @@ CHANCE_COLUMNS: Final = (
 
 MOST_SHIFTS: Final = 8
 _LEAST_SHIFTS: Final = 2
-#: Detections to pair again in all; above it fewer shifts are as exact.
+#: Number of detections to pair again in total; above it fewer shifts are precise enough.
 _ENOUGH: Final = 1_000_000
-#: Detections below which one look at all shifts together tells which of them to pair at all.
+#: Below this number of detections, shifts without a possible pair are skipped in advance.
 _FEW: Final = 64
-#: The shortest shift, in radii; below it real pairs would leave their traces.
+#: The shortest shift, in radii; shorter shifts would be affected by real pairs.
 _LEAST_RADII: Final = 5.0
-#: The longest shift, in the frame's shorter side.
+#: The longest shift, as a fraction of the frame's shorter side.
 _MOST_SIDES: Final = 0.25
 _GOLDEN_ANGLE: Final = np.pi * (3 - np.sqrt(5))
 
 
 def shifts(radius_px: float, ny: float, nx: float, n: int = MOST_SHIFTS) -> Floats:
-    """Return the shifts [px], shape (n, 2): dx, dy; none where the frame is too small.
+    """Return the shifts [px], shape (n, 2): dx, dy; none if the frame is too small.
 
-    They turn by the golden angle and grow from the geometric
+    Their directions differ by the golden angle, and their lengths grow from the geometric
     mean of the radius and the shorter side to one and a half times it, so that
-    no lattice of sources falls on itself; at least 5 radii, at most a quarter
+    no lattice of sources coincides with itself; at least 5 radii, at most a quarter
     of the shorter side.
 
     Parameters
     ----------
     radius_px : float
-        Of the pairing [px].
+        Pairing radius [px].
     ny, nx : float
         Size of the frame [px].
     n : int
-        How many.
+        Number of shifts.
     """
     side = min(ny, nx)
     least, most = _LEAST_RADII * radius_px, _MOST_SIDES * side
@@ -82,19 +82,19 @@ def chance_pairs(
     Parameters
     ----------
     score : FrameScore
-        The frame as it was scored; the detections that took part are shifted
-        and paired again with the truth, ignored truths last, and the pairs
-        with truths that count are counted.
+        The scored frame. Its detections that were paired are shifted and paired
+        again with the truth, ignored truths last, and the pairs with truths that
+        count are counted.
     rules : ScoringRules
-        How to pair.
+        Rules for pairing.
     n : int
         Number of shifts.
 
     Notes
     -----
-    What is shifted out of the frame comes in again at the other side. Without
-    the frame's shape the box around all truths and detections stands for it.
-    No entries where the frame is too small to shift (`shifts`).
+    Positions that are shifted out of the frame wrap to the other side. Without
+    the shape of the frame, the bounding box of all truths and detections is used.
+    The result is empty if the frame is too small to shift (`shifts`).
     """
     source = score.source
     truth, found = source.truth, packed(source.found).select(score.pairing.used)
@@ -117,7 +117,7 @@ def chance_pairs(
 def _near_any(
     truth: Catalog, found: Catalog, x: Floats, y: Floats, rules: ScoringRules, source: FrameInput
 ) -> Sequence[int]:
-    """Return the shifts that bring a detection near a truth: of few detections few do."""
+    """Return a mask of the shifts that bring any detection near a truth."""
     if truth.is_streak.any() or found.is_streak.any():
         return range(len(x))
     moved = np.column_stack([x.ravel(), y.ravel()])
@@ -128,36 +128,36 @@ def _near_any(
 def chance_table(
     frames: Sequence[FrameScore], rules: ScoringRules, edges: Sequence[float]
 ) -> pd.DataFrame:
-    """Return one row with the number of pairs by chance in some frames.
+    """Return one row with the number of chance pairs in some frames.
 
     Parameters
     ----------
     frames : sequence of FrameScore
-        Of one operating point and group.
+        Frames of one operating point and group.
     rules : ScoringRules
-        How to pair, and the ``confidence`` of the intervals.
+        Rules for pairing, and the ``confidence`` of the intervals.
     edges : sequence of float
-        Not used; an analysis takes them.
+        Not used; part of the signature of an analysis.
 
     Returns
     -------
     DataFrame
         ``shifts`` (of each frame; 8, fewer for more than 125,000 detections),
-        ``n_frames`` (those large enough to shift; the counts are theirs),
+        ``n_frames`` (frames large enough to shift; the counts are of these),
         ``truths``, ``pairs``, ``chance_pairs`` (the mean over the shifts, summed
         over frames) with ``chance_lo``, ``chance_hi``, and
         ``chance_share`` of the pairs with ``share_lo``, ``share_hi``.
 
     Notes
     -----
-    Intervals are exact Poisson ones of the pairs counted over all shifts; in a
-    crowd so dense that pairs compete they are too wide. The share is an upper
-    bound of the pairs that are wrong: a truth with its real detection close by
-    rarely takes another.
+    Intervals are exact Poisson intervals of the pairs counted over all shifts; they are
+    too wide in fields so crowded that pairs compete. The share is an upper
+    bound for the wrong pairs: a truth with its real detection close by
+    is rarely paired with another.
     """
     detections = sum(int(f.pairing.used.sum()) for f in frames)
     n = min(max(_ENOUGH // max(detections, 1), _LEAST_SHIFTS), MOST_SHIFTS)
-    # Its group and all groups together ask for the same frame.
+    # The same frame is used for its group and for all groups together.
     tried = for_each(frames, ("chance", rules, n), lambda f: (chance_pairs(f, rules, n),))
     total = pairs = truths = n_frames = 0
     for f, (by_chance,) in zip(frames, tried, strict=True):

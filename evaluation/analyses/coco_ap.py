@@ -1,8 +1,8 @@
-"""COCO's average precision of boxes of one size, for readers of detection papers.
+"""COCO's average precision of boxes of fixed size, for comparison with detection papers.
 
-Sources have no boxes. The paper that this project began with (Jia, Liu & Sun
-2020, AJ 159, 212) drew one of fixed size around every source and scored those;
-so does this module, to be comparable, and gives the values of pycocotools.
+Sources have no boxes. The paper that this project is based on (Jia, Liu & Sun
+2020, AJ 159, 212) drew a box of fixed size around every source and scored the boxes.
+This module does the same, and gives the values of pycocotools.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class CocoPrecision:
     iou : ndarray of float64, shape (t,)
         The IoU thresholds.
     value : mapping of kind to ndarray of float64, shape (t,)
-        At each threshold; NaN for a kind without truths that count.
+        Average precision at each threshold; NaN for a kind without truths that count.
     """
 
     iou: Floats
@@ -67,19 +67,19 @@ def coco_precision(
     Parameters
     ----------
     frames : sequence of (truth, found)
-        The catalogues of each frame. Ignored truths are COCO's crowd: they
-        count neither way, any number of detections may fall on one, and the
-        overlap is then measured by the detection's area alone. Detections with
+        The catalogues of each frame. Ignored truths are crowd regions in the sense of COCO:
+        they count neither way, any number of detections may match one, and the
+        overlap is then relative to the area of the detection only. Detections with
         ``ignore`` count neither way unless they are matched.
     iou : sequence of float
-        Overlap (intersection over union) from which boxes match, in (0, 1].
+        Minimum overlap (intersection over union) of matching boxes, in (0, 1].
     box_px : mapping of kind to float
-        Side of the square box around each source's centre [px]; for a streak,
-        too, whatever its length.
+        Side of the square box around each source's centre [px]; for streaks it does not
+        depend on the length.
     max_detections : int, optional
-        Largest number of detections of a kind and frame; those of highest score take part.
-        COCO's own evaluation has 100, fewer than the sources of a star field. By default all
-        take part.
+        Largest number of detections per kind and frame; those of highest score are used.
+        COCO's evaluation uses 100, fewer than the sources of a star field. By default all
+        are used.
 
     Raises
     ------
@@ -88,10 +88,10 @@ def coco_precision(
 
     Notes
     -----
-    Within a frame and kind the detections, highest score first (NaN last; of equals
-    the first row), each take the free truth of largest overlap, of equals the
-    last row. Precision is interpolated as the highest at that recall or more
-    and averaged over the 101 recalls 0, 0.01 ... 1 (Lin et al. 2014 and its
+    Within a frame and kind, the detections in order of falling score (NaN last; of equal
+    scores the first row first) are each matched to the free truth of largest overlap (of
+    equal overlaps the last row). Precision is interpolated as the highest at that recall
+    or more and averaged over the 101 recalls 0, 0.01 ... 1 (Lin et al. 2014 and its
     evaluation code).
     """
     levels = np.array(iou, dtype=np.float64)
@@ -141,7 +141,7 @@ def _one_kind(
     if n_truths == 0:
         return np.full(iou.size, np.nan)
     falling = np.where(np.isnan(found.score), np.inf, -found.score)
-    found = found.select(np.lexsort((found.frame, falling)))  # from now on highest score first
+    found = found.select(np.lexsort((found.frame, falling)))  # highest score first
     if max_detections is not None:
         found = found.select(np.flatnonzero(_place_in_frame(found.frame) < max_detections))
     i, j, overlap = _overlaps(truth, found, side, float(iou.min()))
@@ -175,7 +175,7 @@ def _overlaps(truth: _Boxes, found: _Boxes, side: float, least: float) -> tuple[
     none = np.zeros(0, dtype=np.int64)
     if truth.frame.size == 0 or found.frame.size == 0:
         return none, none, np.zeros(0)
-    # Frames side by side, so far apart that no boxes of two overlap.
+    # Place the frames side by side, so far apart that boxes of different frames do not overlap.
     x = np.concatenate([truth.centre[:, 0], found.centre[:, 0]])
     step = float(np.ptp(x)) + 4 * side
     trees = [
@@ -188,7 +188,7 @@ def _overlaps(truth: _Boxes, found: _Boxes, side: float, least: float) -> tuple[
     near = trees[0].sparse_distance_matrix(trees[1], reach, p=np.inf, output_type="ndarray")
     i, j = near["i"].astype(np.int64), near["j"].astype(np.int64)
     a, b = truth.centre[i], found.centre[j]
-    # From edges as COCO computes it, so that overlaps on a threshold round alike.
+    # Computed from edges as in COCO, so that overlaps at a threshold round equally.
     a0, b0 = a - side / 2, b - side / 2
     shared = np.prod(np.maximum(np.minimum(a0 + side, b0 + side) - np.maximum(a0, b0), 0), axis=1)
     area = side * side

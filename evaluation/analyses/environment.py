@@ -1,7 +1,7 @@
 """Surroundings of the sources of a frame: neighbours, halos, edges, artefacts.
 
-All of it is computed from the truth and from the facts of the frame's pixels
-(`skyduel.core.measure.pixel_features`), never from what a detector says of itself.
+They are computed from the truth and from features of the frame's pixels
+(`skyduel.core.measure.pixel_features`), never from flags of a detector.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["BLEND_FWHM", "Rows", "Surroundings", "hit", "surroundings"]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-#: A star this bright has a halo that matters, and one ten times brighter spikes and bleeding.
+#: Minimum S/N of a star with a relevant halo; a star ten times brighter has spikes and bleeding.
 HALO_SNR: Final = 100.0
 SPIKE_SNR: Final = 1000.0
 #: The halo ends where the wing of a Moffat profile of this exponent falls to this many sigma.
@@ -34,15 +34,15 @@ _WING_BETA: Final = 2.5
 _WING_SIGMA: Final = 0.2
 #: Reach of spikes and bleeding [halo radii].
 _SPIKE_REACH: Final = 4.0
-#: Blended: largest distance from something brighter [FWHM].
+#: Blended: largest distance from a brighter source [FWHM].
 BLEND_FWHM: Final = 1.5
 #: In a halo: how many times fainter than the star a source must be.
 _HALO_CONTRAST: Final = 10.0
-#: Significance of sharper than the stars, and of a line [standard deviations].
+#: Minimum significance of a pixel sharper than the stars, and of a line [standard deviations].
 SHARP_SIGMA: Final = 4.0
 LINE_SIGMA: Final = 5.0
-#: A line makes a detection when it makes at least this part of its flux: noise lifted by
-#: one sigma to a threshold of four is some twenty times as frequent as noise that is not.
+#: A detection is caused by a line if the line gives at least this fraction of its flux: with an
+#: offset of one sigma, noise exceeds a threshold of four sigma about twenty times as often.
 LINE_SHARE: Final = 0.25
 # Stars of the frame that define its sharpness: least number, and range of brightness. Above
 # it stars are no longer linear (a saturated star has a plateau).
@@ -54,14 +54,14 @@ _STAR_SPREAD: Final = 2.5
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Some rows of a catalogue, read column by column: a table is not copied for them.
+    """Some rows of a catalogue, whose columns are read without a copy of the table.
 
     Parameters
     ----------
     catalog : Catalog
-        Of which.
+        The catalogue.
     index : ndarray of int64, shape (n,)
-        Which rows.
+        Indices of the rows.
     """
 
     catalog: Catalog
@@ -83,28 +83,28 @@ class Rows:
 
     @property
     def is_streak(self) -> Bools:
-        """Which rows are streaks, shape (n,)."""
+        """Mask of the rows that are streaks, shape (n,)."""
         return np.asarray(self["kind"] == "streak")
 
 
 @dataclass(frozen=True, eq=False)
 class Surroundings:
-    """What the truth of one frame says about any position in it.
+    """Surroundings of any position in a frame, from its truth.
 
     Parameters
     ----------
     truth : Catalog
-        Every source, ignored ones too.
+        All sources, including ignored ones.
     brightness : ndarray of float64, shape (n_truth,)
-        Ideal S/N; where the truth states none, estimated from its magnitude
-        and the noise of the common aperture. NaN where neither is known.
+        Ideal S/N; if the truth states none, estimated from the magnitude
+        and the noise of the common aperture. NaN if neither is known.
     fwhm : float
-        Of the frame [px], 3 where unknown.
+        FWHM of the frame [px], 3 if unknown.
     shape : (ny, nx) or None
-        Of the frame.
+        Shape of the frame.
     sharpest : float
-        Sharpness no star of this frame exceeds but by noise; NaN where neither
-        five bright stars nor the FWHM tell.
+        Sharpness that stars of this frame exceed only by noise; NaN if there are
+        fewer than five bright stars and the FWHM is unknown.
     """
 
     truth: Catalog
@@ -115,7 +115,7 @@ class Surroundings:
 
     @cached_property
     def blended(self) -> Bools:
-        """Which truths lie within 1.5 FWHM of a brighter point or of another streak."""
+        """Mask of the truths within 1.5 FWHM of a brighter point or of another streak."""
         t, reach = self.truth, BLEND_FWHM * self.fwhm
         every = np.arange(len(t))
         out = self.on_streak(t["x"], t["y"], reach, every)
@@ -128,7 +128,7 @@ class Surroundings:
 
     @cached_property
     def haloed(self) -> Bools:
-        """Which truths lie in the halo of a star ten times brighter."""
+        """Mask of the truths in the halo of a star ten times brighter."""
         return self.in_halo(self.truth["x"], self.truth["y"], self.brightness)
 
     def near_star(self, x: Floats, y: Floats, reach_px: float, least_snr: float) -> Bools:
@@ -140,7 +140,7 @@ class Surroundings:
         """Return a mask of positions in the halo of a bright star (and far fainter, if known).
 
         The radius is that at which the wing of a Moffat profile of exponent 2.5
-        has fallen to a fifth of the sky's noise.
+        falls to a fifth of the background noise.
         """
         stars, radius = self._halos(HALO_SNR)
         if stars.size == 0:
@@ -154,7 +154,7 @@ class Surroundings:
     def on_spike(self, x: Floats, y: Floats) -> Bools:
         """Return a mask of positions on the row or the column of a very bright star.
 
-        Within half a FWHM of it and within four halo radii.
+        The position must lie within half a FWHM of the line and within four halo radii.
         """
         stars, radius = self._halos(SPIKE_SNR)
         if stars.size == 0:
@@ -195,10 +195,10 @@ class Surroundings:
         return np.asarray(catalog["sharpness"] - self.sharpest > SHARP_SIGMA * error)
 
     def on_line(self, catalog: Rows, *, dark: bool = False) -> Bools:
-        """Return a mask of rows that owe a quarter or more of their flux to a bright line.
+        """Return a mask of rows with a quarter or more of their flux from a bright line.
 
-        The line must stand out by 5 standard deviations. With ``dark``, a line
-        darker than its surroundings is one too.
+        The significance of the line must be 5 standard deviations. With ``dark``, lines
+        darker than their surroundings also count.
         """
         if "line_flux" not in catalog or "aper_flux" not in catalog:
             return np.zeros(len(catalog), dtype=bool)
@@ -209,7 +209,7 @@ class Surroundings:
         return np.asarray((line > LINE_SIGMA * error) & most)
 
     def _circle_share(self, catalog: Rows) -> Floats:
-        """Return the share of the circle in an aperture swept along a streak."""
+        """Return the area of the circle as a fraction of an aperture swept along a streak."""
         swept = np.where(catalog.is_streak, 2 * catalog["length"], 0.0)
         circle = np.pi * self.fwhm  # areas over the radius, a FWHM
         share = circle / (circle + swept)
@@ -227,8 +227,8 @@ class Surroundings:
 def surroundings(source: FrameInput) -> Surroundings:
     """Return the surroundings of any position in a frame, from its truth.
 
-    The last ones are remembered, for they are the same for every detector and
-    operating point; all of them would be much of what 10⁵ frames take.
+    The latest results are cached, because they are the same for every detector and
+    operating point. Caching all would take much memory for 10⁵ frames.
     """
     return _around(source.truth, source.fwhm, source.shape)
 
@@ -251,7 +251,7 @@ def _brightness(truth: Catalog) -> Floats:
     flux, error, mag = truth["aper_flux"], truth["aper_flux_err"], truth["mag"]
     if not points.any():
         return snr
-    # Of the fainter half the error is the sky's alone.
+    # The errors of the fainter half are due to the background only.
     noise = float(np.median(error[points & (flux <= np.median(flux[points]))]))
     good = points & (flux > 10 * noise) & np.isfinite(mag)
     estimate = flux / noise
@@ -269,7 +269,7 @@ def _sharpest(truth: Catalog, brightness: Floats, fwhm: float | None) -> float:
         star &= (truth["peak_snr"] > _STAR_PEAK_SNR) & np.isfinite(truth["sharpness"])
         values = truth["sharpness"][star]
         if values.size >= _LEAST_STARS:
-            # Medians, for a cosmic ray may lie on a star.
+            # Medians, because a cosmic ray may lie on a star.
             return float(np.median(values) + _STAR_SPREAD * mad_std(values))
     return float("nan") if fwhm is None else gaussian_sharpness(fwhm)
 

@@ -1,13 +1,14 @@
-"""Error kinds: the kind of every miss and every false detection.
+"""Classify every miss and every false detection by error kind.
+
+Each has exactly one kind, the first in a fixed order whose rule holds, so the
+kinds add up to the totals. For misses, rules that excuse the miss come first, and rules about
+nearby detections last. For false detections, rules that the pixels and the
+geometry prove come first, and rules about nearby sources last. The rules are the same for every
+detector: they use the truth and features of the frame's pixels
+(`skyduel.core.measure.pixel_features`), and no flags of a detector. ``docs/measuring.md``
+describes them, with their error rates on frames with known artefacts.
 
 The tables on disk have older names: ``analyses/mistakes`` and ``analyses/mistake_sources``.
-Each gets exactly one kind, the first of a fixed order whose rule holds, so the
-kinds add up to the totals. Misses are asked first for what excuses them and last for what
-the detector did instead; false detections first for what the pixels and the
-geometry prove and last for what is only near. The rules are the same for every
-detector: they use the truth and facts of the frame's pixels
-(`skyduel.core.measure.pixel_features`), and no detector's own flags. ``docs/measuring.md``
-states them with what they get wrong on frames whose artefacts are known.
 """
 
 from __future__ import annotations
@@ -54,11 +55,11 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Text = npt.NDArray[np.str_]
 
-#: Kinds of a missed truth, in the order in which they are asked.
+#: Kinds of a missed truth, in the order in which their rules are applied.
 MISSED_KINDS: Final = (
     "faint", "blended", "halo", "edge", "artefact", "wrong_place", "wrong_kind", "other",
 )  # fmt: skip
-#: Kinds of a false detection, in the order in which they are asked.
+#: Kinds of a false detection, in the order in which their rules are applied.
 FALSE_KINDS: Final = (
     "streak_fragment", "split", "bad_line", "cosmic_ray", "wrong_kind", "wrong_place",
     "spike", "halo", "edge", "noise", "other",
@@ -69,14 +70,14 @@ ERROR_SOURCE_COLUMNS: Final = (
     "frame", "side", "kind", "truth_index", "found_index", "x", "y", "mag", "snr", "score",
 )  # fmt: skip
 
-#: Below this S/N nobody is blamed for a miss, and a false detection is called noise.
+#: Below this S/N a miss is excused as faint, and a false detection is classified as noise.
 _FAINT_SNR: Final = 5.0
-#: A detection this many radii away may be a truth in the wrong place.
+#: A detection up to this many radii away may be a truth in the wrong place.
 _WRONG_PLACE_RADII: Final = 2.0
-#: A second detection on the shoulder of a star, beyond the radius, needs a star this bright.
+#: Minimum S/N of a star for a second detection on its wing, beyond the radius.
 _SHOULDER_SNR: Final = 20.0
 _SEGMENT: Final = ("x", "y", "length", "theta")
-#: Sources listed of each kind.
+#: Number of sources listed per kind.
 _EXAMPLES: Final = 12
 
 
@@ -87,13 +88,13 @@ class FrameErrors:
     Parameters
     ----------
     missed, false : ndarray of int64
-        Rows of the truth that are missed, and of the detections that are false.
+        Rows of the missed truths, and of the false detections.
     missed_kind, false_kind : ndarray of str, same shapes
-        Of `MISSED_KINDS` and `FALSE_KINDS`.
+        Their kinds, from `MISSED_KINDS` and `FALSE_KINDS`.
     missed_mag, false_mag : ndarray of float64, same shapes
         True magnitude, and measured magnitude on the truth's zero-point.
     missed_snr, false_snr : ndarray of float64, same shapes
-        Ideal S/N (estimated where the truth states none), and S/N in the common aperture.
+        Ideal S/N (estimated if the truth states none), and S/N in the common aperture.
     """
 
     missed: Ints
@@ -107,32 +108,32 @@ class FrameErrors:
 
 
 def classify(score: FrameScore, rules: ScoringRules) -> FrameErrors:
-    """Return the kind of every miss and every false detection of one frame.
+    """Classify every miss and every false detection of one frame.
 
     Parameters
     ----------
     score : FrameScore
-        The frame, cut at some threshold. The rules that need the pixels ask for the
-        columns of `skyduel.core.measure.pixel_features` and the common aperture in both catalogues,
-        and do not hold without them; the edge rule asks for ``shape``.
+        The frame, scored at a threshold. Rules about pixels require the columns of
+        `skyduel.core.measure.pixel_features` and of the common aperture in both catalogues,
+        and do not hold without them; the edge rule requires ``shape``.
     rules : ScoringRules
-        Those the frame was scored by.
+        The rules with which the frame was scored.
 
     Notes
     -----
     Missed, in this order: *faint* (S/N below 5); *blended* (within 1.5 FWHM of a
-    brighter truth, on a streak, or within the radius of a detection that another
-    truth has); *halo* (of a star ten times brighter, see `Surroundings.in_halo`);
+    brighter truth, on a streak, or within the radius of a detection that is paired with
+    another truth); *halo* (of a star ten times brighter, see `Surroundings.in_halo`);
     *edge* (within one FWHM of the border); *artefact* (the pixels are sharper
-    than a star, or a quarter of the flux is a line's, bright or dark);
+    than a star, or a quarter of the flux is from a bright or dark line);
     *wrong_place* (a false detection between one and two radii away, one to one; for
     a streak also one at a wrong angle); *wrong_kind* (a false detection of the
     other kind on it); *other*.
 
     False, in this order: *streak_fragment* (on a true streak, within the larger
-    of the radius and the FWHM); *split* (within the radius of a point that another
-    detection has); *bad_line* (bad line or readout smear: asked before the next,
-    for a line one pixel wide is sharper than a star as well); *cosmic_ray*
+    of the radius and the FWHM); *split* (within the radius of a point that is paired with
+    another detection); *bad_line* (bad line or readout smear; applied before the next
+    rule, because a line one pixel wide is also sharper than a star); *cosmic_ray*
     (sharper than a star: cosmic ray or hot pixel); *wrong_kind* and
     *wrong_place* (the partners of such misses, if not faint); *split* again
     (within 1.5 FWHM of a point of S/N 20 or more); *spike* (or bleeding: on the
@@ -160,9 +161,9 @@ def classify(score: FrameScore, rules: ScoringRules) -> FrameErrors:
 def _classified(
     frames: Sequence[FrameScore], rules: ScoringRules
 ) -> Sequence[tuple[npt.NDArray[Any], ...]]:
-    """Return index, number of the kind, magnitude and S/N of the misses; the same of the false.
+    """Return index, kind number, magnitude and S/N of the misses and of the false detections.
 
-    Both tables ask for every frame, and so do its group and all groups together.
+    Cached, because both tables use every frame, for its group and for all groups together.
     """
 
     def columns(score: FrameScore) -> tuple[npt.NDArray[Any], ...]:
@@ -174,7 +175,7 @@ def _classified(
 
 
 def _number(kinds: Sequence[str], kind: Text) -> Ints:
-    """Return the place of each kind among all kinds."""
+    """Return the index of each kind among all kinds."""
     return np.argsort(kinds)[np.searchsorted(np.sort(kinds), kind)]
 
 
@@ -235,7 +236,7 @@ def _false_kinds(
 
 @dataclass(frozen=True, eq=False)
 class _Near:
-    """Misses and false detections near each other: their places among the misses and the false.
+    """Indices of misses and false detections that are near each other.
 
     ``away``: in the wrong place, one to one; ``unlike``: of the wrong kind.
     """
@@ -245,7 +246,7 @@ class _Near:
 
 
 def _partners(lost: Rows, wrong: Rows, visible: Ints, radius: float) -> _Near:
-    """Pair visible misses with the false detections that may be of the same source."""
+    """Pair visible misses with false detections that may be of the same source."""
     none = np.zeros(0, dtype=np.int64)
     reach = _WRONG_PLACE_RADII * radius
     streak, other = lost.is_streak, wrong.is_streak
@@ -278,7 +279,7 @@ def _partners(lost: Rows, wrong: Rows, visible: Ints, radius: float) -> _Near:
 
 
 def _first(kinds: Sequence[str], n: int, **holds: Bools) -> Text:
-    """Return the first kind whose rule holds, the last kind where none does."""
+    """Return the first kind whose rule holds, or the last kind if none does."""
     out = np.full(n, kinds[-1], dtype="U16")
     for kind in reversed(kinds):
         if kind in holds:
@@ -287,7 +288,7 @@ def _first(kinds: Sequence[str], n: int, **holds: Bools) -> Text:
 
 
 def _aperture_snr(catalog: Rows) -> Floats:
-    """Return the S/N in the common aperture; a flux that is not positive has 0, NaN without one."""
+    """Return the S/N in the common aperture: 0 if the flux is not positive, NaN without a flux."""
     if "aper_flux" not in catalog or "aper_flux_err" not in catalog:
         return np.full(len(catalog), np.nan)
     flux, error = catalog["aper_flux"], catalog["aper_flux_err"]
@@ -302,8 +303,8 @@ def error_kind_table(
     """Return the number of errors of each kind, with `ERROR_KIND_COLUMNS`.
 
     Misses are binned by true, false detections by measured magnitude; bin -2
-    (every kind, also with ``n`` 0) is all bins together. ``share`` is of all errors of that
-    side in the bin, with its Wilson interval.
+    (every kind, also with ``n`` 0) is all bins together. ``share`` is the fraction of all
+    errors of that side in the bin, with its Wilson interval.
     """
     parts = _classified(frames, rules)
     bins = bin_table(edges)
@@ -347,7 +348,7 @@ def error_source_table(
     parts = _classified(frames, rules)
     if not frames:
         return pd.DataFrame({c: pd.Series(dtype="float64") for c in ERROR_SOURCE_COLUMNS})
-    # Only what orders them is gathered of all; the rest is looked up for those that are listed.
+    # Only the sorting keys of all errors are collected; other columns only for those listed.
     keys, codes = [], []
     for f, m in zip(frames, parts, strict=True):
         keys += [m[3], f.source.found["score"][m[4]]]

@@ -2,27 +2,29 @@
 
 The ideal observer knows the profile, the noise and every other source. It filters the
 frame with the profile; the result, in units of its noise, is a Gaussian field of unit
-variance in which a source of ideal S/N s is a bump of height s. It reports every peak
+variance in which a source of ideal S/N s is a peak of height s. It reports every peak
 above a threshold t.
 
 *False alarms* are the peaks of the noise. Their number follows from the theory of
 Gaussian random fields (Longuet-Higgins 1957; Bond & Efstathiou 1987, appendix 1). The
 filtered noise of a Gaussian profile of standard deviation sigma has the correlation
-exp(-r^2 / 4 sigma^2), hence, in the notation of the latter, gamma^2 = 1/2 and
-theta_* = sigma: false alarms go with the density of maxima above t, over sigma^2.
+exp(-r^2 / 4 sigma^2). In the notation of the latter, gamma^2 = 1/2 and
+theta_* = sigma: the number of false alarms is proportional to the density of maxima above t,
+divided by sigma^2.
 
-*Completeness.* At the place of the source the field is Gaussian about s, and exceeds t with
-probability Phi(s - t). But what is compared with t is the peak nearby, which is higher:
-noise tilts the bump, and at height z its top stands higher by an exponential variable
-of mean 1/z. A finder pays for the freedom to take the highest point in its false
-alarms, so it has to be granted here too; else SEP would beat this bound by 0.1 mag.
+*Completeness.* At the position of the source the field is Gaussian about s, and exceeds t with
+probability Phi(s - t). However, the value compared with t is that of the peak nearby, which is
+higher: noise adds a slope, and for a height z at the position, the peak is higher by an
+exponential variable of mean 1/z. The search for the highest point increases the false alarms
+of a finder, so it must be included here too; otherwise SEP would exceed this bound by 0.1 mag.
 Half completeness is at about t - 0.25.
 
-The FWHM is taken to be that of the profile as pixels see it. Where it is less than two
+The FWHM is that of the profile after integration over pixels. If it is less than two
 pixels, sampling loses up to a fifth of the peaks, or 0.06 in t.
 
-It is the limit of noise alone: sources are isolated, profiles Gaussian, all else is
-known. In crowds, among artefacts and for other profiles it is an upper bound.
+Noise is the only limit of the ideal observer: sources are isolated, profiles Gaussian, and
+all other properties are known. For crowded fields, artefacts and other profiles it is an upper
+bound.
 """
 
 from __future__ import annotations
@@ -47,24 +49,24 @@ __all__ = [
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-#: Thresholds at which tables are made.
+#: Thresholds of the tables.
 _T: Final = np.linspace(0.5, 12.0, 1151)
 _T_PURITY: Final = _T[::10]
-#: Steps of S/N in which sources are gathered, up to a height that nothing misses.
+#: Steps of S/N by which sources are binned, up to a value at which none is missed.
 _STEP: Final = 0.04
 _BRIGHT: Final = 20.0
 _GRID: Final = np.linspace(0.0, _BRIGHT, 501)
-#: Units whose sources are gathered at a time.
+#: Number of units whose sources are binned at a time.
 _UNITS: Final = 4096
-#: Of the integral over the foot of a peak.
+#: Nodes of the integral over the height at the position of the source.
 _NODES: Final = np.polynomial.legendre.leggauss(24)
 
 
 def peak_density(threshold: npt.ArrayLike) -> Floats:
     """Return the density of noise peaks above each threshold, in units of 1 / sigma^2.
 
-    Maxima of the field that is left when white noise has been filtered with a
-    Gaussian of standard deviation sigma; all of them together are 1 / (4 pi sqrt(3)).
+    These are the maxima of white noise filtered with a Gaussian of standard deviation
+    sigma; the density of all maxima is 1 / (4 pi sqrt(3)).
     Interpolated from the integral of Bond & Efstathiou (1987),
     equation A1.9, with an error below 0.1 %.
     """
@@ -75,7 +77,7 @@ def peak_density(threshold: npt.ArrayLike) -> Floats:
 
 @cache
 def _log_peaks() -> tuple[Floats, Floats]:
-    """Return heights from -8 to 40 and the log of the density of maxima above them."""
+    """Tabulate heights from -8 to 40 and the log of the density of maxima above them."""
     nu = np.linspace(-8.0, 40.0, 24001)
     gamma2 = 0.5
     x, rest, wide = np.sqrt(gamma2) * nu, 1 - gamma2, 3 - 2 * gamma2
@@ -93,8 +95,8 @@ def _log_peaks() -> tuple[Floats, Floats]:
 def threshold_for_density(density: npt.ArrayLike) -> Floats:
     """Return the threshold above which noise peaks have a density [1 / sigma^2].
 
-    The inverse of `peak_density`, between 0.5 and 12; NaN where the density is
-    higher or lower than that, or NaN itself.
+    The inverse of `peak_density`, between 0.5 and 12; NaN if the density is outside
+    this range, or NaN.
     """
     given = np.asarray(density, dtype=np.float64)
     log_t = np.log(peak_density(_T))
@@ -110,13 +112,13 @@ def tail_completeness(snr: npt.ArrayLike, threshold: npt.ArrayLike) -> Floats:
 def peak_completeness(snr: npt.ArrayLike, threshold: npt.ArrayLike) -> Floats:
     """Return the probability that the peak of a source of S/N s exceeds t > 0, broadcast.
 
-    Phi(s - t), and the peaks whose foot z at the place of the source is below t: their
-    top exceeds it with probability exp(-z (t - z)). Only z > t / 2 count, below which
-    there is no peak of the source but of the noise. Within 0.015 of simulations for
+    Phi(s - t), plus the peaks whose height z at the position of the source is below t: these
+    exceed t with probability exp(-z (t - z)). Only z > t / 2 count; below it the
+    peak is due to the noise, not the source. Within 0.015 of simulations for
     FWHM of 1.8 to 4 px and S/N of 3 to 5 (``tests/test_evaluation_ideal.py``).
     """
     if np.ndim(threshold) == 0 and np.size(snr) > _GRID.size:
-        # At one threshold completeness is a function of S/N alone: tabulated, not repeated.
+        # For one threshold, completeness depends on the S/N only, so it is tabulated.
         known = peak_completeness(_GRID, threshold)
         return np.interp(np.asarray(snr, dtype=np.float64), _GRID, known)
     s, t = np.broadcast_arrays(
@@ -157,17 +159,17 @@ def expected_finds(snr: npt.NDArray[np.float64], unit: Ints, n_units: int) -> Fl
     snr : ndarray, shape (n,)
         Ideal S/N of sources.
     unit : ndarray of int, shape (n,)
-        Number of the frame or block that holds each, 0 ... n_units - 1.
+        Index of the frame or block that holds each source, 0 ... n_units - 1.
 
     Returns
     -------
     ndarray, shape (n_units, n_thresholds)
-        Additive over units.
+        Expected finds, additive over units.
     """
     table = _found_table()
     step = np.minimum(np.clip(snr, 0, None) / _STEP, table.shape[0] - 1).astype(np.int64)
     out = np.empty((n_units, table.shape[1]))
-    # So many units at a time: the steps of S/N are far more than a unit has sources.
+    # A limited number of units at a time: there are far more steps of S/N than sources per unit.
     for first in range(0, n_units, _UNITS):
         some = min(_UNITS, n_units - first)
         here = (unit >= first) & (unit < first + some)
@@ -187,17 +189,17 @@ def _found_table() -> Floats:
 def threshold_for_purity(finds: Floats, beams: npt.ArrayLike, purity: npt.ArrayLike) -> Floats:
     """Return the lowest threshold at which the ideal observer expects a purity, shape (b,).
 
-    Expected finds over expected finds and false alarms; NaN where no threshold
-    between 0.5 and 12 reaches it.
+    The purity is the expected finds over expected finds plus false alarms; NaN if no
+    threshold between 0.5 and 12 reaches it.
 
     Parameters
     ----------
     finds : ndarray, shape (b, n_thresholds)
-        Of `expected_finds`, summed over the units of each set.
+        Output of `expected_finds`, summed over the units of each set.
     beams : array_like, shape (b,)
         Area of each set in units of sigma^2.
     purity : array_like, shape (b,) or ()
-        Wanted.
+        The requested purity.
     """
     t, wanted = _T_PURITY, np.asarray(purity, dtype=np.float64)
     false = wanted * np.asarray(beams, dtype=np.float64)

@@ -39,15 +39,15 @@ IDEAL_COLUMNS: Final = (
     "tail", "found", "found_lo", "found_hi", "snr50_ideal", "m50_ideal", "snr50",
     "distance_mag", "distance_lo", "distance_hi", "beats", "n_frames",
 )  # fmt: skip
-#: What the ideal observer has in common with the detector.
+#: The quantity at which the ideal observer is matched to the detector.
 MATCHES: Final = ("false_rate", "purity")
-#: How many standard deviations more finds than the ideal observer's are one too many.
+#: A detector exceeds the ideal observer if it finds this many standard deviations more sources.
 _SIGMAS: Final = 3.0
 
 
 @dataclass(frozen=True, eq=False)
 class _Sources:
-    """The point sources that count and whose S/N is known, of all frames."""
+    """The point sources of all frames that count and have a known S/N."""
 
     snr: Floats
     mag: Floats
@@ -58,30 +58,32 @@ class _Sources:
 def ideal_table(
     frames: Sequence[FrameScore], rules: ScoringRules, edges: Sequence[float]
 ) -> pd.DataFrame:
-    """Return the ideal observer's completeness beside a detector's, per magnitude bin.
+    """Return the completeness of the ideal observer and of a detector per magnitude bin.
 
     Parameters
     ----------
     frames : sequence of FrameScore
-        One detector at one cut. Rows are made only if their truth states S/N.
+        Frames of one detector at one threshold. There are no rows unless their truth has S/N.
     rules : ScoringRules
-        ``confidence``, ``n_bootstrap``, ``seed``, ``proportion_interval``, ``block_px``.
+        ``confidence``, ``n_bootstrap``, ``seed``, ``proportion_interval`` and ``block_px`` are
+        used.
     edges : sequence of float
         Bin edges [mag].
 
     Returns
     -------
     DataFrame
-        `IDEAL_COLUMNS`, as ``docs/run-folder.md`` explains them. NaN where a frame's
-        FWHM or area is unknown.
+        `IDEAL_COLUMNS`, described in ``docs/run-folder.md``. NaN if the FWHM or area of a
+        frame is unknown.
 
     Notes
     -----
-    Where the detector has no false detection, half a one is taken. The distance is
-    2.5 log10(snr50 / snr50_ideal). Its interval is from resampled frames, with both sides
-    computed again. ``beats`` marks more finds, by three standard deviations, than the ideal
-    observer expects with as many false alarms as the detector may have, the upper end of their
-    Poisson interval: strict, for a run makes dozens of such comparisons.
+    If the detector has no false detection, half of one is assumed. The distance is
+    2.5 log10(snr50 / snr50_ideal). Its interval is from resampled frames, with both terms
+    computed for each resample. ``beats`` is true if the detector finds more sources, by three
+    standard deviations, than the ideal observer expects at the upper limit of the Poisson
+    interval of the detector's false alarms. This is strict, because a run makes dozens of such
+    comparisons.
     """
     sources = _gather(frames, rules)
     if sources is None:
@@ -97,7 +99,7 @@ def ideal_table(
     drawn = resampled(rules.n_bootstrap, rules.seed, *told)
 
     def matched(sums: Sequence[Floats], match: str) -> Floats:
-        """Return the ideal thresholds for sums of what is told of the units, shape (b,)."""
+        """Return the ideal observer's thresholds for sums over units, shape (b,)."""
         wrong, size = np.maximum(sums[0], 0.5), sums[1]
         if match == "false_rate":
             return threshold_for_density(ratio(wrong, size))
@@ -144,7 +146,7 @@ def _gather(frames: Sequence[FrameScore], rules: ScoringRules) -> _Sources | Non
 
 
 def _areas(frames: Sequence[FrameScore], rules: ScoringRules) -> tuple[Floats, float]:
-    """Return the area of each unit in units of its profile's sigma^2, and that of all [Mpix]."""
+    """Return the area of each unit in units of its profile's sigma^2, and the total area [Mpix]."""
     beams = []
     for frame in frames:
         sigma = (frame.source.fwhm or np.nan) * gaussian_fwhm_to_sigma
@@ -176,7 +178,7 @@ def _distance(
 
 
 def _beats(sources: _Sources, t: float) -> bool:
-    """Return True if more is found than the ideal observer can find at a threshold."""
+    """Return True if more sources are found than the ideal observer can find at a threshold."""
     expected = peak_completeness(sources.snr, t)
     spread = np.sqrt((expected * (1 - expected)).sum())
     return bool(sources.found.sum() - expected.sum() > _SIGMAS * spread)
@@ -185,7 +187,7 @@ def _beats(sources: _Sources, t: float) -> bool:
 def _rows(
     sources: _Sources, t: float, edges: Sequence[float], rules: ScoringRules
 ) -> dict[str, npt.NDArray[Any]]:
-    """Return completeness of both per magnitude bin, and overall in the last row."""
+    """Return the completeness of both per magnitude bin, and overall in the last row."""
     expected, tail = peak_completeness(sources.snr, t), tail_completeness(sources.snr, t)
     entry = bin_index(sources.mag, edges)
 

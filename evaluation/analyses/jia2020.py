@@ -1,27 +1,27 @@
-"""Metric of Jia, Liu & Sun (2020) as their code computed it, with its faults.
+"""Metric of Jia, Liu & Sun (2020) as computed by their code, with its faults.
 
 Jia, Liu & Sun (2020), "Detection and Classification of Astronomical Targets with
-Deep Neural Networks in Wide Field Small Aperture Telescopes", AJ 159, 212. It is kept
-to compare with that paper's figure and for nothing else. What is wrong with it:
+Deep Neural Networks in Wide Field Small Aperture Telescopes", AJ 159, 212. It is used only
+for comparison with the figure of that paper. Its faults are:
 
 - *Pairing is not one to one.* Every truth and detection no farther apart than
   1.5 px in x and in y are a match: two detections of a star count twice, one
   detection between two stars counts for both. Recall may exceed 1.
-- *Precision of a bin is no precision.* It is the bin's matches over **all**
-  detections of the frame, times all truths over the bin's truths: the bin's
-  recall times one number for the whole frame, N_true / N_found. It is clamped
-  at 1, so where a detector reports fewer sources than there are it says
-  nothing, and false detections of any magnitude lower every bin alike.
+- *The precision of a bin is not a precision.* It is the matches of the bin over **all**
+  detections of the frame, times all truths over the truths of the bin: the recall of the
+  bin times one number for the whole frame, N_true / N_found. It is clamped
+  at 1, so it has no meaning if a detector reports fewer sources than there are, and
+  false detections of any magnitude lower all bins equally.
 - *Empty bins count as perfect*: recall, precision, F1 and F2 of 1.
-- *Averages over frames of ratios*: a frame with one star in a bin weighs as
-  much as one with a hundred.
+- *Ratios are averaged over frames*: a frame with one star in a bin has the same
+  weight as a frame with a hundred.
 - *Bins are drawn at their upper edge*, half a bin fainter than their middle.
 - There are no ignored truths and no kinds: all rows count, by their centres.
 
-A frame without a single detection made that code divide by zero; here its bins
-with truths have recall, precision and F of 0. Whether the published figure
-came from positions as they are (followed here) or rounded to whole pixels
-cannot be told: the published code has both.
+That code divides by zero for a frame without detections; here the bins of such a frame
+with truths have recall, precision and F of 0. It is unknown if the published figure
+uses unrounded positions (as here) or positions rounded to whole pixels: the published
+code has both.
 """
 
 from __future__ import annotations
@@ -53,15 +53,15 @@ Floats = npt.NDArray[np.float64]
 #: Largest difference of a match in x and in y [px], inclusive.
 BOX_HALF_PX: Final = 1.5
 QUANTITIES: Final = ("recall", "precision", "f1", "f2")
-#: Of the table ``jia2020``.
+#: Columns of the table ``jia2020``.
 JIA2020_COLUMNS: Final = (
     "bin", "bin_lo", "bin_hi", "mag_plotted", "quantity", "value", "network", "sextractor",
     "truths", "n_frames",
 )  # fmt: skip
 
 #: The published curves, digitised from the paper's figure of F1 and F2 on simulated
-#: frames: by quantity and bin (lower, upper edge [mag]) those of its network and of
-#: SExtractor.
+#: frames: the values of its network and of SExtractor by quantity and bin (lower, upper
+#: edge [mag]).
 PUBLISHED: Final[Mapping[tuple[str, float, float], tuple[float, float]]] = MappingProxyType(
     {
         ("f1", 20.0, 21.0): (0.821, 0.775),
@@ -91,7 +91,7 @@ def frame_metric(
     truth_xy, found_xy : array_like, shape (n_truth, 2), (n_found, 2)
         Positions [px].
     truth_mag : array_like, shape (n_truth,)
-        True magnitudes. Truths outside the edges count nowhere.
+        True magnitudes. Truths outside the edges do not count.
     edges : sequence of float
         n_bins + 1 ascending edges [mag] of half-open bins.
 
@@ -138,10 +138,10 @@ def jia2020_table(
     Parameters
     ----------
     frames : sequence of FrameScore
-        Of one operating point and group; its detections above the threshold
-        are matched again, ignored truths as well.
+        Frames of one operating point and group; detections above the threshold
+        are matched again, also with ignored truths.
     rules : ScoringRules
-        Not used: the metric has its own.
+        Not used: the metric has its own rules.
     edges : sequence of float
         Bin edges [mag].
 

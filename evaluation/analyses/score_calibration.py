@@ -1,9 +1,8 @@
-"""Reliability of scores as probabilities, and thresholds chosen beforehand.
+"""Reliability of scores as probabilities, and thresholds chosen in advance.
 
-A score that lies between 0 and 1 in every frame is taken for the probability
-of being right and held to that. Any other score is turned into one by the
-isotonic regression of right on score over the calibration frames, where there
-are some; without them it has no reliability to speak of.
+A score between 0 and 1 in every frame is evaluated as the probability of being right.
+Any other score is converted to a probability by isotonic regression of right on
+score over the calibration frames; without calibration frames there is no reliability.
 """
 
 from __future__ import annotations
@@ -54,15 +53,15 @@ PURITY_CHOICE_COLUMNS: Final = (
     "completeness", "completeness_lo", "completeness_hi", "truths", "truths_found",
 )  # fmt: skip
 
-#: Bins of a reliability table.
+#: Number of bins of a reliability table.
 _BINS: Final = 10
-#: Purities that a user may want.
+#: Purities for which thresholds are chosen.
 _WANTED: Final = (0.90, 0.95, 0.99)
 
 
 @dataclass(frozen=True, eq=False)
 class _LabelledDetections:
-    """The detections of one or more frames that count, each array of shape (n,)."""
+    """The detections that count, of one or more frames, each array of shape (n,)."""
 
     score: Floats
     right: Bools
@@ -72,9 +71,9 @@ class _LabelledDetections:
 def _label_detections(frame: CandidateFrame) -> _LabelledDetections:
     """Label the detections of a frame as right or wrong, at any threshold that keeps them.
 
-    Paired by ``score-first``: what lies below a detection's score then cannot
-    take its truth away. With the most pairs first, a low floor gives truths of sure
-    detections to their fainter duplicates, and the sure ones would be called wrong.
+    The pairing is ``score-first``, so that detections of lower score do not affect the
+    result. Pairing for the largest number of pairs could, at a low threshold, match a truth
+    to a duplicate of low score, and label the detection of high score as wrong.
     """
     source = frame.source
     score = np.asarray(source.found["score"], dtype=np.float64)
@@ -87,7 +86,7 @@ def _label_detections(frame: CandidateFrame) -> _LabelledDetections:
 
 
 def _pool(frames: Sequence[CandidateFrame]) -> _LabelledDetections:
-    """Return the detections of some frames that count; three tables ask for them."""
+    """Return the detections that count, of several frames; cached for three tables."""
     return remembered(frames, "labelled", lambda: _pooled(frames))
 
 
@@ -103,7 +102,7 @@ def _pooled(frames: Sequence[CandidateFrame]) -> _LabelledDetections:
 def _probabilities(
     calibration: Sequence[CandidateFrame], test: Sequence[CandidateFrame]
 ) -> tuple[str, _LabelledDetections, Floats]:
-    """Return the kind of score, the labelled test detections and their probabilities."""
+    """Return the type of score, the labelled test detections and their probabilities."""
     told = _pool(test)
     learnt = _pool(calibration)
     every = np.concatenate([told.score, learnt.score])
@@ -123,21 +122,21 @@ def _probabilities(
 
 
 def calibration_error(p: Floats, right: Bools, edges: Floats) -> tuple[float, float]:
-    """Return the expected calibration error, and what chance alone makes of it.
+    """Return the expected calibration error, and its expectation for perfect calibration.
 
     Parameters
     ----------
     p, right : ndarray, shape (n,)
-        Probability stated for each detection, and whether it is right.
+        Predicted probability of each detection, and True for right detections.
     edges : ndarray, shape (k + 1,)
         Ascending; bins are half-open, except the last, which is closed.
 
     Returns
     -------
     error, chance : float
-        The mean over detections of |share right - mean p| of their bin
-        (Naeini et al. 2015, AAAI, 2901), and its mean for probabilities that are
-        exactly true: sqrt(2/pi) times each bin's binomial standard deviation. NaN without any.
+        The mean over detections of |fraction right - mean p| of their bin
+        (Naeini et al. 2015, AAAI, 2901), and its mean for perfectly calibrated probabilities:
+        sqrt(2/pi) times each bin's binomial standard deviation. NaN without detections.
     """
     n, k, total = _sums(p, right, edges)
     variance = np.bincount(_bins(p, edges), p * (1 - p), edges.size - 1)
@@ -164,7 +163,7 @@ def _equal_width() -> Floats:
 
 
 def _equal_count(values: Floats) -> Floats:
-    """Return edges of bins of about equal count; equal values stay together."""
+    """Return edges of bins of about equal count; equal values are in the same bin."""
     if values.size == 0:
         return np.array([0.0, 1.0])
     edges = np.unique(np.quantile(values, np.linspace(0, 1, _BINS + 1), method="lower"))
@@ -172,7 +171,7 @@ def _equal_count(values: Floats) -> Floats:
 
 
 def _per_mag(mag: Floats, edges: Sequence[float]) -> list[tuple[int, float, float, Bools]]:
-    """Return bin, its limits and its rows: all bins together, then each that has any."""
+    """Return bin, limits and rows: of all bins together, then of each bin with detections."""
     out: list[tuple[int, float, float, Bools]] = [
         (ALL_BINS, np.nan, np.nan, np.ones(mag.size, dtype=bool))
     ]
@@ -192,11 +191,11 @@ def reliability_table(
     rules: ScoringRules,
     edges: Sequence[float],
 ) -> pd.DataFrame:
-    """Return the share of right detections per score bin, with `RELIABILITY_COLUMNS`.
+    """Return the fraction of right detections per score bin, with `RELIABILITY_COLUMNS`.
 
     ``binning`` is ``equal width`` (ten bins of probability) or ``equal count``;
-    without probabilities the scores themselves are binned, by count alone. Magnitude bins
-    (measured) have equal width alone. Bins without a detection have no row.
+    without probabilities, scores are binned, and only by equal count. Within bins of measured
+    magnitude the binning is of equal width only. Bins without a detection have no row.
     """
     kind, told, p = _probabilities(calibration, test)
     known = kind != "unknown"
@@ -235,8 +234,8 @@ def calibration_error_table(
 ) -> pd.DataFrame:
     """Return the calibration error of scores, with `CALIBRATION_ERROR_COLUMNS`.
 
-    For all magnitudes together and for each measured magnitude bin with
-    detections; no rows where scores are no probabilities and none could be fitted. ``rules``
+    One row for all magnitudes together and one for each measured magnitude bin with
+    detections; no rows if the scores are not probabilities and none could be fitted. ``rules``
     is not used.
     """
     kind, told, p = _probabilities(calibration, test)
@@ -268,16 +267,17 @@ def purity_choice_table(
     rules: ScoringRules,
     edges: Sequence[float],
 ) -> pd.DataFrame:
-    """Return thresholds chosen beforehand for a purity, and the purity they reached.
+    """Return thresholds chosen in advance for a purity, and the purity reached with them.
 
-    With `PURITY_CHOICE_COLUMNS`; ``purity`` and ``completeness`` are those of the test frames.
+    The columns are `PURITY_CHOICE_COLUMNS`; ``purity`` and ``completeness`` are those of the
+    test frames.
 
     ``chosen_by`` is ``calibration``: the lowest score at which the calibration
-    frames are that pure (`purity_threshold`; ``purity_chosen`` of
-    ``n_chosen`` detections there); or ``score``, where scores are probabilities:
-    the lowest at which all detections of the test frames from there up have that
-    mean score (``purity_chosen``), which needs no truth at all. NaN where no
-    threshold serves. ``edges`` is not used.
+    frames have that purity (`purity_threshold`; ``purity_chosen`` of
+    ``n_chosen`` detections there); or ``score``, if scores are probabilities:
+    the lowest score at which the detections of the test frames with that score or more
+    have that mean score (``purity_chosen``), which requires no truth. NaN if there is no such
+    threshold. ``edges`` is not used.
     """
     rows: list[dict[str, Any]] = []
     outcome = pool_frames(test)
@@ -321,7 +321,7 @@ def purity_choice_table(
 
 
 def _stated(p: Floats, wanted: float) -> tuple[float, float, int]:
-    """Return the lowest score whose detections have the wanted mean, that mean, their number."""
+    """Return the lowest threshold with the requested mean score, that mean, and the number."""
     falling = np.sort(p[np.isfinite(p)])[::-1]
     n = np.arange(1, falling.size + 1)
     mean = np.cumsum(falling) / n

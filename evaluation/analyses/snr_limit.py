@@ -1,6 +1,6 @@
-"""Scores against the ignore limit: the S/N below which truths are ignored.
+"""Scores as a function of the ignore limit, the S/N below which truths are ignored.
 
-The limit excuses misses, but also detections of faint truths. A table of scores at several
+The limit excuses misses, and also detections of faint truths. A table of scores at several
 limits shows the effect of the choice.
 """
 
@@ -24,9 +24,9 @@ __all__ = ["IGNORE_LIMIT_COLUMNS", "SNR_LIMITS", "ignore_limit_table"]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-#: Frames paired at a time.
+#: Number of frames paired at a time.
 _TOGETHER: Final = 2048
-#: Limits asked for, in ideal S/N.
+#: Limits of the table, in ideal S/N.
 SNR_LIMITS: Final = (0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
 IGNORE_LIMIT_COLUMNS: Final = (
     "min_snr", "truths", "truths_found", "truths_ignored", "detections", "detections_right",
@@ -39,9 +39,9 @@ def ignore_limit_table(
 ) -> pd.DataFrame:
     """Return counts and scores at several limits, one row each, `IGNORE_LIMIT_COLUMNS`.
 
-    The detections stay those of the operating point; truths are matched again, and
-    truths ignored for another reason than faintness stay ignored. No rows where no
-    truth states its S/N. ``edges`` is not used.
+    The detections are those of the operating point. Truths are matched again; truths
+    ignored for another reason than faintness remain ignored. No rows if no
+    truth has an S/N. ``edges`` is not used.
     """
     stated = any(
         "snr" in f.source.truth and np.isfinite(f.source.truth["snr"]).any() for f in frames
@@ -70,8 +70,8 @@ def ignore_limit_table(
 def _count(
     frames: Sequence[FrameScore], rules: ScoringRules, limits: npt.NDArray[np.float64]
 ) -> Ints:
-    """Return the integers of the table, in its order, shape (6, n_limits)."""
-    # One assignment for these frames and all limits: no component reaches from one into another.
+    """Return the counts of the table, in its order, shape (6, n_limits)."""
+    # One assignment for these frames and all limits, which are separate components.
     parts: list[tuple[npt.NDArray[np.generic], ...]] = []
     ignored, excused, used = [], [], []
     n_truth = n_found = 0

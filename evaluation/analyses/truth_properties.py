@@ -1,4 +1,4 @@
-"""Axes other than magnitude, and the bin of each truth on them."""
+"""Axes other than magnitude, and the bin of each truth on these axes."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ __all__ = ["COMPLETENESS_AXES", "BinnedBy", "TruthFacts", "axis_bin", "field_rad
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-#: Local density is that of the circle that reaches to this neighbour.
+#: The local density is that of the circle through this neighbour.
 _NEIGHBOUR: Final = 5
 
 
 @dataclass(frozen=True)
 class BinnedBy:
-    """An axis that scores are binned by.
+    """An axis for binning scores.
 
     Parameters
     ----------
     name, unit : str
-        Of the axis.
+        Name and unit of the axis.
     edges : tuple of float
         n + 1 ascending edges of n half-open bins, the same in every run.
     """
@@ -41,7 +41,7 @@ class BinnedBy:
 
     @property
     def n_bins(self) -> int:
-        """Number of bins, without the one for what is unknown."""
+        """Number of bins, without the bin for unknown values."""
         return len(self.edges) - 1
 
 
@@ -66,7 +66,7 @@ class TruthFacts:
     Parameters
     ----------
     codes : ndarray of uint8, shape (n_axes, n_truth)
-        0 ... n - 1; n where the value is unknown. Rows in the order of `COMPLETENESS_AXES`.
+        Bins 0 ... n - 1; n if the value is unknown. Rows in the order of `COMPLETENESS_AXES`.
     """
 
     codes: npt.NDArray[np.uint8]
@@ -80,7 +80,7 @@ class TruthFacts:
 
 
 def axis_bin(values: Floats, edges: Sequence[float]) -> Ints:
-    """Return the half-open bin of each value; the first and last take what is beyond, NaN is n."""
+    """Return the half-open bin of each value; outliers are in the first or last bin, NaN in n."""
     n = len(edges) - 1
     at = np.clip(np.searchsorted(np.asarray(edges), values, side="right") - 1, 0, n - 1)
     return np.where(np.isnan(values), n, at).astype(np.int64)
@@ -102,9 +102,9 @@ def truth_facts(source: FrameInput) -> TruthFacts:
 
     Notes
     -----
-    Worked out once per truth catalogue, which all detectors share. Neighbours are
-    truths that are not ignored as faint: what nobody can see does not disturb. The
-    density is 5 / (pi r^2) with r the distance to the fifth of them.
+    Computed once per truth catalogue, which all detectors share. Neighbours are
+    truths that are not ignored as faint: undetectable sources do not disturb. The
+    density is 5 / (pi r^2) with r the distance to the fifth neighbour.
     """
     truth = source.truth
     facts = _known.get(truth)
@@ -128,7 +128,7 @@ def truth_facts(source: FrameInput) -> TruthFacts:
 def _neighbours(truth: Catalog) -> tuple[Floats, Floats]:
     """Return each source's distance to its nearest and its fifth neighbour [px].
 
-    Infinite without such a neighbour, which is a density of 0.
+    Infinite without such a neighbour, which corresponds to a density of 0.
     """
     n = len(truth)
     seen = np.ones(n, dtype=bool)
@@ -136,11 +136,11 @@ def _neighbours(truth: Catalog) -> tuple[Floats, Floats]:
         seen = np.asarray(truth["ignore_reason"]).astype(str) != "faint"
     if not n or not seen.any():
         return np.full(n, np.inf), np.full(n, np.inf)
-    # One more than wanted, for a source that is among the seen is its own nearest.
+    # One more than needed, because a source that is itself a neighbour is its own nearest.
     distance, which = KDTree(truth.xy[seen]).query(truth.xy, k=_NEIGHBOUR + 1)
     own = np.flatnonzero(seen)[np.minimum(which, int(seen.sum()) - 1)] == np.arange(n)[:, None]
     own &= np.isfinite(distance)
-    # Itself, or the farthest where it is not among them, moves to the end.
+    # The source itself, or the farthest if it is not among them, moves to the end.
     distance = np.where(own, np.inf, distance)
     distance.sort(axis=1)
     return distance[:, 0], distance[:, _NEIGHBOUR - 1]
