@@ -54,7 +54,8 @@ def command(
         str,
         typer.Option(
             metavar="QUANTITY[@POINT]=LOSS,...",
-            help=f"Largest allowed losses: {', '.join(gated())}; m50 is in mag, speed a fraction.",
+            help=f"Largest allowed losses of {', '.join(gated())}, or speed. m50 is in mag; "
+            "speed is a fraction.",
         ),
     ],
     detector: Detector = None,

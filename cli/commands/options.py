@@ -60,7 +60,7 @@ With = Annotated[
         autocompletion=_registered,
         metavar="NAME|LABEL=NAME",
         help="Detector to run: neural, sep, sep-matched, sep-cleaned, daofind, file or the name "
-        "of a plug-in. Repeat for more.",
+        "of a plug-in. Repeat the option for several.",
     ),
 ]
 Set = Annotated[
@@ -68,7 +68,8 @@ Set = Annotated[
     typer.Option(
         "--set",
         metavar="LABEL.SETTING=VALUE",
-        help="Change a setting of a detector, e.g. sep.DETECT_THRESH=2. Repeat for more.",
+        help="Change a setting of a detector, e.g. sep.DETECT_THRESH=2. Repeat the option "
+        "for several.",
     ),
 ]
 Config = Annotated[
@@ -81,8 +82,8 @@ Cutout = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(
         metavar="X0:X1,Y0:Y1",
-        help="Use only this region of every frame: columns and rows from 0, without X1 "
-        "and Y1. Required for frames larger than 4096 x 4096 px.",
+        help="Use only this region of every frame: columns X0 to X1 - 1, rows Y0 to "
+        "Y1 - 1, counted from 0. Required for frames larger than 4096 x 4096 px.",
     ),
 ]
 RadiusPx = Annotated[
@@ -132,8 +133,8 @@ Objective = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(
         metavar="purity95|purity95-groups|f1|f2",
-        help="Objective of the choice: completeness at 95 % purity (default), the mean of that "
-        "over groups which each have 95 % purity, or the best F1 or F2.",
+        help="Objective of the choice: completeness at 95 % purity (default), the mean of this "
+        "completeness over groups, each at its own 95 % purity, or the best F1 or F2.",
     ),
 ]
 PerGroup = Annotated[

@@ -47,8 +47,8 @@ def command(
         Optional[Path],  # noqa: UP045
         typer.Argument(
             metavar="DATASET",
-            help="Folder of frames (FITS, also .gz .bz2 .fz) with truth tables of the same name, "
-            "or a manifest table with columns frame, truth, split, group. "
+            help="Folder of frames (FITS, also .gz .bz2 .xz .fz; ASDF) with truth tables of the "
+            "same name, or a manifest table with columns frame, truth, split, group. "
             "Default: the built-in set of 24 simulated frames.",
         ),
     ] = None,
@@ -114,8 +114,9 @@ def command(
 ) -> None:
     """Run every detector on every frame, score them, and write the report.
 
-    The same command completes an interrupted run. If a frame fails, its error
-    is recorded, the other frames are finished, and the exit status is 2.
+    The default detectors are neural, sep and sep-matched; with --tune also sep-cleaned
+    and daofind. The same command completes an interrupted run. If a frame
+    fails, its error is recorded, the other frames are finished, and the exit status is 2.
     """
     began = time.monotonic()
     settings = read_config(config)
