@@ -1,13 +1,13 @@
-"""Damage valid files and see that every reader reads them or says in one line why not.
+"""Damage valid files and check that every reader reads them or fails with a one-line error.
 
     python fuzz/campaign.py --minutes 10
     python fuzz/campaign.py --reader fits-image --reader ecsv --cases 2000 --seed 7
 
 The property: the reader returns, or raises `BadInputError` with one short printable line.
 Another exception, a warning that reaches the user, a case of more than ten seconds of
-processor time (or ten minutes of anything), or growth by more
-than `--memory` MiB is a finding; the smallest damaged file that shows it is kept in `--keep`.
-Exit status 1 if there is any.
+processor time (or ten minutes of wall time), or memory growth of more than
+`--memory` MiB is a finding. The smallest damaged file that shows it is kept in `--keep`.
+The exit status is 1 if there is any finding.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ from hypothesis.errors import Flaky
 
 from skyduel.core import BadInputError
 
-#: How libraries say that memory is short.
+#: Messages of libraries for a lack of memory.
 _NO_ROOM = re.compile("(un|not )able to allocate|(cannot|could not) allocate", re.IGNORECASE)
-#: After which the process is ended with a trace of where it hangs [s]; long, for on a busy
+#: Time after which a hanging process is ended with a traceback [s]; long, because on a busy
 #: machine a process may not run for minutes.
 HUNG_S = 600.0
 
 
 class Finding(Exception):
-    """Something a reader must not do."""
+    """A violation of the property of readers."""
 
 
 def main() -> int:
-    """Run the campaign; returns the exit status."""
+    """Run the campaign; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, help="share this time among the readers")
     parser.add_argument("--cases", type=int, default=200, help="cases per reader without --minutes")
@@ -60,7 +60,7 @@ def main() -> int:
     chosen = parser.parse_args()
     names = chosen.reader or [n for n in READERS if n != "report"]
     if chosen.minutes is not None and len(names) > 1:
-        # A process each: what one leaves in memory is not the next one's growth.
+        # One process per reader, so that memory left by one is not counted for the next.
         share_min = chosen.minutes / len(names)
         return max(_alone(name, share_min, chosen) for name in names)
     total = 0
@@ -79,7 +79,7 @@ def main() -> int:
 
 
 def _alone(name: str, minutes: float, chosen: argparse.Namespace) -> int:
-    """Return the exit status of a campaign against one reader in a process of its own."""
+    """Run the campaign against one reader in a separate process; return its exit status."""
     words = ["--reader", name, "--minutes", str(minutes), "--seed", str(chosen.seed)]
     words += ["--memory", str(chosen.memory), "--keep", str(chosen.keep)]
     return abs(subprocess.call([sys.executable, __file__, *words]))
@@ -88,7 +88,7 @@ def _alone(name: str, minutes: float, chosen: argparse.Namespace) -> int:
 def campaign(
     name: str, scratch: Path, cases: int, share_s: float | None, start: int, memory: int, keep: Path
 ) -> tuple[int, int, list[str], float]:
-    """Return cases, how many were refused, the findings in words, and seconds."""
+    """Run cases; return their number, the number refused, the findings as text, and seconds."""
     reader = READERS[name]
     made = scratch / "made"
     made.mkdir()
@@ -152,7 +152,7 @@ def campaign(
 
 
 def judge(reader: Reader, file: Path) -> tuple[str | None, bool]:
-    """Return what is wrong with how a file was read (None: nothing), and whether it was refused."""
+    """Read a file; return the finding, or None, and True if the reader refused the file."""
     began = time.process_time()
     refused, wrong = False, None
     faulthandler.dump_traceback_later(HUNG_S, exit=True)
@@ -189,7 +189,7 @@ def _damaged(name: str, content: bytes, damage: Any, after: bool) -> bytes:
 
 
 def _lay(place: Path, made: Path, name: str, content: bytes, reader: Reader) -> Path:
-    """Return the damaged file, in a copy of the run folder where it is part of one."""
+    """Write the damaged file, in a copy of the run folder if it belongs to one; return its path."""
     name = name.partition("#")[0]
     whole = made / "finished"
     if whole.exists():
@@ -207,7 +207,7 @@ def _link(source: str, target: str) -> None:
 
 
 def _limit_memory(mebibytes: int) -> None:
-    """Let this process grow by so much and no more: what asks for more gets a MemoryError."""
+    """Limit the memory growth of this process; larger allocations raise MemoryError."""
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (used + mebibytes * 2**20, hard))

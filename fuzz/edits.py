@@ -1,4 +1,4 @@
-"""Damage to valid files, as hypothesis strategies that shrink to the least damage that matters."""
+"""Damage to valid files, as hypothesis strategies that shrink to minimal damage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 __all__ = ["Edit", "apply", "edits"]
 
-#: A kind of damage, a place in the file as a fraction of it, and what to put there.
+#: A kind of damage, a position in the file as a fraction of its size, and the inserted value.
 Edit = tuple[str, float, Any]
 
 HUGE = (
@@ -65,7 +65,7 @@ def edits(kinds: Sequence[str], most: int = 4) -> st.SearchStrategy[list[Edit]]:
 
 
 def apply(content: bytes, damage: Sequence[Edit]) -> bytes:
-    """Return the content with all edits made, one after the other."""
+    """Apply all edits to the content, one after the other."""
     for kind, place, payload in damage:
         content = _EDITS[kind](content, place, payload)
     return content
@@ -96,7 +96,7 @@ def _token(pattern: bytes) -> Callable[[bytes, float, bytes], bytes]:
 
 
 def _cards(content: bytes) -> list[int]:
-    """Return where the header cards of a FITS file are, in blocks that look like headers."""
+    """Return the offsets of the header cards of a FITS file, in blocks that look like headers."""
     there = []
     for block in range(0, min(len(content), 400 * 2880), 2880):
         text = content[block : block + 2880]
@@ -125,7 +125,7 @@ def _value(content: bytes, place: float, payload: tuple[str, str]) -> bytes:
 
 
 def _node(content: bytes, place: float, payload: Any) -> bytes:
-    """Put a value in the place of any one node of a JSON document, or take a key away."""
+    """Replace one node of a JSON document with a value, or remove a key."""
     try:
         document = json.loads(content)
     except (ValueError, RecursionError):
@@ -150,7 +150,7 @@ def _node(content: bytes, place: float, payload: Any) -> bytes:
 
 
 def _header(content: bytes, place: float, payload: Any) -> bytes:
-    """The same in the header of a safetensors file, whose length stays true."""
+    """Damage the JSON header of a safetensors file and update its length."""
     n = int.from_bytes(content[:8], "little")
     changed = _node(content[8 : 8 + n], place, payload)
     return len(changed).to_bytes(8, "little") + changed + content[8 + n :]

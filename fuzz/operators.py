@@ -1,6 +1,6 @@
-"""Random calls of the compiled operators, also with values that make no sense.
+"""Call the compiled operators with random arguments, including invalid values.
 
-Every call must return or raise ValueError; run under sanitizers by `sanitize.sh`.
+Every call must return or raise ValueError; `sanitize.sh` runs this under sanitizers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def main() -> int:
-    """Call for so many seconds; returns the exit status."""
+    """Call the operators for a number of seconds; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--library", type=Path, default=Path(__file__).resolve().parents[1] / "src")
     parser.add_argument("--seconds", type=float, default=20)

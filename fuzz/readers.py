@@ -1,4 +1,4 @@
-"""Every reader of the project with valid files to damage, and the call that reads one."""
+"""The readers under test: valid files to damage, and the function that reads a file."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class Reader:
     Parameters
     ----------
     seeds : callable
-        Gives a folder valid files: name to content. A seed ``a.gz`` is packed
-        after it was damaged as well as before.
+        Function of a folder that returns valid files: name to content. A seed ``a.gz`` is
+        packed either before or after the damage.
     read : callable
-        Reads one damaged file.
+        Function that reads one damaged file.
     kinds : sequence of str
-        Which damage (`edits`).
+        Kinds of damage (`edits`).
     slow_s : float
-        One that takes longer on these small files hangs [s of processor time].
+        Time limit of a case on these small files [s of processor time].
     """
 
     seeds: Callable[[Path], Mapping[str, bytes]]
@@ -235,7 +235,7 @@ def _run_parts(folder: Path) -> dict[str, bytes]:
 
 
 def _read_run(path: Path) -> None:
-    """Read the run folder that `path` lies in, with everything the report asks of it."""
+    """Read the run folder of `path`, with everything the report needs."""
     from rich.console import Console
 
     from skyduel.cli.terminal_summary import run_summary
@@ -261,7 +261,7 @@ def _draw_run(path: Path) -> None:
 
 
 def _compare_run(path: Path) -> None:
-    """Compare the damaged run with itself, and its one detector with the whole run's."""
+    """Compare the damaged run with itself, and its one detector with that of the undamaged run."""
     from skyduel.run_folder.compare_runs import compare_detectors, run_detector
 
     folder = next(p for p in path.parents if (p / "counts.parquet").exists())
@@ -341,7 +341,7 @@ READERS: Mapping[str, Reader] = {
 
 
 def packed(name: str, content: bytes) -> bytes:
-    """Return the content packed as the name says."""
+    """Pack the content according to the ending of the name."""
     pack = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}.get(Path(name).suffix)
     return content if pack is None else pack(content)
 

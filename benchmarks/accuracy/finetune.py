@@ -1,14 +1,14 @@
-"""How many frames a telescope's own weights need: ``python benchmarks/accuracy/finetune.py``.
+"""Measure fine-tuning by number of frames: ``python benchmarks/accuracy/finetune.py``.
 
-The telescope is one that training lacks: far out of focus, so that stars are rings with three
-corners, and with a pattern of rows that differs in every frame. The shipped weights are adapted
-with 1, 2, 4, ... of its frames, labelled and unlabelled, and tested on frames of it that
-nobody saw: at the lowest threshold with 95 % purity, how many of the sources of S/N 3-5, 5-10 and
-10-100 are found; and what the same weights find on ordinary frames (what was forgotten).
+The telescope is not part of the training: it is far out of focus, so that stars are rings with
+three corners, and has a row pattern that differs in every frame. The shipped weights are
+fine-tuned with 1, 2, 4, ... of its frames, labelled and unlabelled, and tested on other frames of
+it. Prints the completeness for sources of S/N 3-5, 5-10 and 10-100 at the lowest threshold with
+95 % purity, and the same on ordinary frames, which measures forgetting.
 
-``python benchmarks/accuracy/finetune.py --lens DATA`` adapts them to a real camera instead: to
-two of four frames behind a 35 mm lens, without labels, and prints what is found on the other
-two of the stars of G < 8, at so many detections per Mpix that no catalogue knows.
+``python benchmarks/accuracy/finetune.py --lens DATA`` fine-tunes them to a real camera instead:
+to two of four frames of a 35 mm lens, without labels. Prints the completeness for stars of
+G < 8 on the other two frames, at fixed numbers of uncatalogued detections per Mpix.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Pair = tuple[Frame, Catalog]
 
 
 def telescope(seed: int) -> Pair:
-    """Return one frame of the telescope that training lacks."""
+    """Simulate one frame of the telescope that is not part of the training."""
     rng = np.random.default_rng([8, seed])
     settings = SceneSettings(
         ny=SIZE, nx=SIZE, fwhm=2.0, beta=3.5, density=2e-3, defocus=2.6, trefoil=1.3,
@@ -49,14 +49,14 @@ def telescope(seed: int) -> Pair:
 
 
 def ordinary(seed: int) -> Pair:
-    """Return one frame of a family that training knows."""
+    """Simulate one frame of a family that is part of the training."""
     rng = np.random.default_rng([9, seed])
     family = ("field", "aberrated", "dirty")[seed % 3]
     return simulate(draw_settings(family, rng, ny=SIZE, nx=SIZE), rng, f"{family} {seed}")
 
 
 def performance(weights: Path, frames: list[Pair]) -> str:
-    """Return the threshold of 95 % purity and the completeness per range of S/N there."""
+    """Return the threshold of 95 % purity and its completeness per range of S/N."""
     detector = neural(weights=weights, floor=0.02)
     scores, rights, truths = [], [], []
     for frame, truth in frames:
@@ -88,7 +88,7 @@ def performance(weights: Path, frames: list[Pair]) -> str:
 
 
 def lens(data: Path, weights: Path, steps: int) -> None:
-    """Adapt to two frames of the lens, unlabelled, and print what is found on the others."""
+    """Fine-tune to two unlabelled frames of the lens, and print the completeness on the others."""
     from real.catalogues import LIMIT, gaia, ranked  # needs the real frames' readers
     from real.tools import inside
 

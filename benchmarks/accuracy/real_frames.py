@@ -4,8 +4,8 @@
 
 DATA holds the folders ``sdss_s82``, ``widefield_lens``, ``panoptes_cygnus``,
 ``wfsat_crops`` and ``ystar_streak``. Draws one figure each into ``figures/real-*.png``
-beside the document, writes the numbers as ``figures/real-*.csv``, and puts the tables between the
-document's ``<!-- NAME -->`` and ``<!-- /NAME -->`` lines.
+in the folder of the document, writes the numbers as ``figures/real-*.csv``, and puts the tables
+between the ``<!-- NAME -->`` and ``<!-- /NAME -->`` lines of the document.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SECTIONS: dict[str, Callable[[Path, dict[str, Detector], Path], str]] = {
 
 
 def put(doc: Path, name: str, text: str) -> None:
-    """Replace what stands between a section's marks in the document."""
+    """Replace the text between the marks of a section in the document."""
     old = doc.read_text()
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
     new, n = pattern.subn(lambda m: f"{m[1]}\n{text}\n\n{m[2]}", old)

@@ -1,9 +1,8 @@
-"""Do simulated frames look like real ones? ``python benchmarks/accuracy/reality.py [FRAME ...]``.
+"""Compare simulated with real frames: ``python benchmarks/accuracy/reality.py [FRAME ...]``.
 
-Prints, for real frames and for frames of the training mixture, numbers that any frame has
-without truth: its sky, its noise, its lines, its outliers and what SEP finds. A real frame's
-number outside the mixture's range (1st to 99th percentile) is marked: there training has
-seen nothing like it.
+Prints statistics that need no truth, for real frames and for frames of the training mixture:
+the background, the noise, lines, outliers and SEP's detections. Values of real frames outside
+the range of the mixture (1st to 99th percentile) are marked: the training does not cover them.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ REAL = (
     "skymaker/dirty_001.fits.fz",
 )
 
-#: Column, and what it is.
+#: Columns and their descriptions.
 FACTS = {
     "sky range": "highest minus lowest sky level, in units of the noise",
     "noise range": "largest over smallest noise",
@@ -51,7 +50,7 @@ FACTS = {
 
 
 def facts(frame: Frame) -> dict[str, float]:
-    """Return the numbers of `FACTS`."""
+    """Measure the statistics of `FACTS`."""
     sky = estimate_background(frame)
     z = (frame.data - sky.level) / sky.rms
     z[frame.bad] = np.nan
@@ -73,7 +72,7 @@ def facts(frame: Frame) -> dict[str, float]:
             return float("nan")
         median = np.nanmedian(np.compress(usable, blank, axis=1 - axis), axis=axis)
         expected = 1.2533 * np.nanstd(blank) / np.sqrt(counted[usable].mean())
-        # Against a running mean: a slow slope is the background's business.
+        # Relative to a running mean: slow slopes belong to the background.
         slow = np.convolve(np.pad(median, 8, mode="edge"), np.ones(17) / 17, mode="valid")
         return float(np.std(median - slow) / expected)
 

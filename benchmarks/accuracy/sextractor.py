@@ -3,9 +3,9 @@
 ``python benchmarks/accuracy/sextractor.py FRAME...``
 
 Runs `source-extractor` and `sep`, both with SExtractor's shipped settings, on every frame
-and prints per group of frames (the name without its number) how many each finds, the
-share of the program's detections that SEP has within 1 px and the reverse, the distance
-of common ones, and the ratio of their fluxes and errors.
+and prints per group of frames (the name without its number) the number of detections of each,
+the fraction of the program's detections that SEP has within 1 px and the reverse, the distance
+of common detections, and the ratio of their fluxes and errors.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ RADIUS_PX = 1.0
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of one frame: numbers found, and for common ones distance and ratios, shape (n,)."""
+    """Numbers of detections on one frame; distance and ratios of common ones, shape (n,)."""
 
     program: int
     sep: int
@@ -39,7 +39,7 @@ class Agreement:
 
 
 def agreement(program: Catalog, sep: Catalog) -> Agreement:
-    """Return how two catalogues of one frame agree."""
+    """Compare two catalogues of one frame."""
     pairs = pair(program.xy, sep.xy, RADIUS_PX)
     i, j = pairs.truth_index, pairs.found_index
     with np.errstate(all="ignore"):

@@ -1,17 +1,17 @@
 """Measure the errors of streak fits and point positions: ``benchmarks/accuracy/streaks.py``.
 
-Frames of the five families from the simulator, with four streaks each in the mean; every
-score counts. Beside the share of streaks whose length is right within a tenth, and of those
-whose angle is within 3 degrees, stands what the light allows: the share that an unbiased
-estimate at the Cramér-Rao bound of a lone streak on white noise would have. For a uniform line
-under a Gaussian of standard deviation s (FWHM w = 2.355 s), of S/N q per FWHM of its length L
+The frames are simulated, of the five families, with four streaks each on average; detections of
+any score count. Prints the fractions of streaks whose length is right within a tenth, and whose
+angle is within 3 degrees, and for each the fraction at the noise limit: that of an unbiased
+estimate at the Cramér-Rao bound of an isolated streak on white noise. For a uniform line with
+a Gaussian profile of standard deviation s (FWHM w = 2.355 s), of S/N q per FWHM of its length L
 and unknown brightness, the errors are at least
 
     sigma(L) = w / q / sqrt(0.332 - 0.25 w / L)
     sigma(theta) = sqrt(24 s^2 w / (L^3 q^2))
 
-Below, the points: scatter and bias against the truth by S/N, and the share of the deviations
-in x and y within the error that is stated (`xy_err`).
+For points, prints scatter and bias relative to the truth by S/N, and the fraction of the
+deviations in x and y within the stated error (`xy_err`).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SCORE = 0.5
 
 
 def frames(count: int, side: int, seed: int) -> Iterator[tuple[str, Frame, Catalog]]:
-    """Yield frames of every family with many streaks, and their truth."""
+    """Simulate frames of every family with many streaks, and their truth."""
     for number, family in enumerate(FAMILIES):
         for index in range(count):
             rng = np.random.default_rng([seed, number, index])
@@ -50,12 +50,12 @@ def frames(count: int, side: int, seed: int) -> Iterator[tuple[str, Frame, Catal
 
 
 def allowed(tolerance: np.ndarray, sigma: np.ndarray) -> np.ndarray:
-    """Return the chance that a Gaussian deviation stays within a tolerance."""
+    """Return the probability that a Gaussian deviation is within a tolerance."""
     return np.asarray(erf(tolerance / sigma / np.sqrt(2)))
 
 
 def on_frame(truth: Catalog, side: int) -> np.ndarray:
-    """Return which streaks have both ends on the frame."""
+    """Return a mask of the streaks with both ends on the frame."""
     half = 0.5 * truth["length"]
     ends = [
         truth[axis] + sign * half * turn(truth["theta"])
@@ -66,7 +66,7 @@ def on_frame(truth: Catalog, side: int) -> np.ndarray:
 
 
 def streak_rows(family: str, frame: Frame, truth: Catalog, found: Catalog) -> pd.DataFrame:
-    """Return a row for every true streak that is whole on the frame."""
+    """Return a row for every true streak that lies completely on the frame."""
     truth, found = truth.select(truth.is_streak), found.select(found.is_streak)
     pairs = pair_catalogs(truth, found, ScoringRules()).pairs
     of = np.full(len(truth), -1)

@@ -1,10 +1,10 @@
-"""Detectors on a real SDSS frame: ``python benchmarks/accuracy/stripe82.py FOLDER``.
+"""Compare detectors on a real SDSS frame: ``python benchmarks/accuracy/stripe82.py FOLDER``.
 
-FOLDER holds the single-epoch frame 94-1-12 (r), the list of a coadd twenty epochs deep
-around it, and the survey's own list of that single epoch. Prints the share of the
-coadd's sources that each detector finds at its default threshold, by r magnitude, and how many
-of its detections neither list knows. The lists are not complete, so the last number
-is an upper limit of the false ones.
+FOLDER holds the single-epoch frame 94-1-12 (r), the catalogue of a coadd twenty epochs deep
+around it, and the survey's catalogue of that single epoch. Prints the fraction of the
+coadd's sources that each detector finds at its default threshold, by r magnitude, and the number
+of its detections in neither catalogue. The catalogues are not complete, so the last number
+is an upper limit of the number of false detections.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
 
 TRAIN and HELD-OUT are folders made by ``skyduel simulate`` with different seeds.
 Detections of `sep-matched` within 2 px of a point's truth, or within 2 px of a streak's
-segment, have a known kind; others are left out. Prints, for the rule of two limits and
-for the trained trees, how many detections of each kind were called what on HELD-OUT.
+segment, have a known kind; others are left out. Prints the confusion matrix on HELD-OUT
+for the rule of two limits and for the trained trees.
 ``--out FILE`` writes the trees as JSON.
 """
 
@@ -50,7 +50,7 @@ def known_kinds(found: Catalog, truth: Catalog) -> npt.NDArray[np.int64]:
 
 
 def collect(folder: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
-    """Return features, known kinds and the rule's verdicts of a folder's detections."""
+    """Return features, known kinds and the kinds of the rule for a folder's detections."""
     detector = sep_matched(shapes=True)
     features, kinds, rule = [], [], []
     for entry in open_dataset(folder):

@@ -1,14 +1,14 @@
-"""How fast the detector is, and why not faster: ``python benchmarks/speed/detect.py``.
+"""Measure the speed of the detector: ``python benchmarks/speed/detect.py``.
 
-One training step (eight crops of 256²) and the whole detection of a 2048² frame,
-with our operators and with the stock ones in their place: torchvision's ROIAlign, and
-its hard NMS where we have soft-NMS (torchvision has none). First proves that both find the same
-sources; then times them in turn, and SEP on the same frame beside them. The bound printed last
-is the processor's own: the frame's multiplications at the speed of one large matrix product.
-``--mosaic`` also detects on a 10,240² frame in a process of its own and prints its peak memory.
+Times one training step (eight crops of 256²) and the detection on a 2048² frame, with our
+operators and with those of torchvision: ROIAlign, and hard NMS in place of soft-NMS, which
+torchvision lacks. First verifies that both find the same sources, then times them
+alternately, with SEP on the same frame. The last number is the limit of the processor:
+the multiplications of the frame at the speed of one large matrix product.
+``--mosaic`` also detects on a 10,240² frame in a separate process and prints its peak memory.
 
-On a GPU (``--device cuda --workers 8 --batch 64``) the training step runs there, on crops made
-there; several processes share it, for one cannot prepare frames as fast as it looks at them.
+On a GPU (``--device cuda --workers 8 --batch 64``) the training step runs on the GPU, with crops
+simulated on it. Several processes share it, because one cannot prepare frames fast enough.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def stock_suppress(xy: Any, logits: Any, sigma: float = 0.25) -> tuple[Any, Any]
 
 @contextmanager
 def stock() -> Iterator[None]:
-    """Put the stock operators where ours are."""
+    """Replace our operators with those of torchvision."""
     ours = skyduel.detect.inference.roi_features.roi_align, skyduel.detect.detector.suppress
     skyduel.detect.inference.roi_features.roi_align = stock_roi_align  # type: ignore[assignment]
     skyduel.detect.detector.suppress = stock_suppress  # type: ignore[assignment]
@@ -86,7 +86,7 @@ def frame_of(family: str) -> Frame:
 
 
 def prove(detector: Any, frame: Frame) -> None:
-    """Prove that sources both call sure are the same, to a hundredth of a pixel."""
+    """Verify that the sources of high score are the same, to a hundredth of a pixel."""
     found = detector(frame)
     with stock():
         other = detector(frame)
@@ -99,7 +99,7 @@ def prove(detector: Any, frame: Frame) -> None:
 
 
 def alternate(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    """Return seconds of each call, taken in turn so that a drifting machine hits all alike."""
+    """Return the seconds of each call, in alternation so that varying load affects all equally."""
     for call in calls.values():
         call()
     seconds: dict[str, list[float]] = {name: [] for name in calls}
@@ -125,12 +125,12 @@ def show(title: str, seconds: dict[str, list[float]], mpix: float | None = None)
 
 
 def in_workers(weights: Path | None, device: str, family: str, workers: int, frames: int) -> float:
-    """Return Mpix/s of processes of one thread each, as with ``skyduel run --workers``."""
+    """Return the Mpix/s of single-threaded processes, as with ``skyduel run --workers``."""
     spawned = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
         workers, mp_context=spawned, initializer=_begin, initargs=(weights, device, family)
     ) as pool:
-        # Two to each at first, for nobody knows who takes which.
+        # Two tasks per process at first, because the assignment to processes is unknown.
         list(pool.map(_detect, range(2 * workers)))
         began = time.perf_counter()
         list(pool.map(_detect, range(frames)))
@@ -161,7 +161,7 @@ def with_stock(call: Callable[[], object]) -> Callable[[], object]:
 
 
 def bound(mpix: float, dtype: torch.dtype) -> None:
-    """Print how fast the dense network could be if all of it ran like one matrix product."""
+    """Print the speed of the dense network at the rate of one matrix product."""
     network = Network().eval().requires_grad_(False)
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network(torch.zeros(1, 4, 256, 256))
@@ -197,7 +197,7 @@ def mosaic() -> None:
             np.add.at(data, (row + dy, col + dx), height * np.exp(-(dx * dx + dy * dy) / 2.2))
     frame = Frame(data=data, name="mosaic")
     del data
-    give_freed_memory_back()  # what the making of it left is not the detector's
+    give_freed_memory_back()  # memory from making the frame
     before = peak_memory_mib() / 2**10
     began = time.perf_counter()
     found = neural()(frame)
@@ -240,7 +240,7 @@ def main() -> None:
     scenes = DrawnScenes(s.seed, s.crop_px, s.batch)
     batch = next(made_batches(scenes, s.batch, range(s.batch), 0, device))
     network = Network().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    # Trained weights propose as many regions as the steps of a training do.
+    # Trained weights propose as many regions as in a training.
     tensors = load_file(options.weights or SHIPPED)
     network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     optimiser = torch.optim.AdamW(network.parameters(), lr=0.0)
@@ -274,7 +274,7 @@ def main() -> None:
         n = int((detector(frame)["score"] >= 0.5).sum())
         title = f"detection of a {FRAME_PX}² {family} frame ({n} sources)"
         mpix = frame.data.size / 1e6
-        # As a run does it; in turn with others a call finds caches and freed memory as they left.
+        # As in a run: alternating calls would change caches and freed memory for each other.
         alone = alternate({"alone": run}, 2 * options.repeats)["alone"]
         show(title + ", one after another", {"our operators": alone}, mpix)
         rate = in_workers(options.weights, options.device, family, workers, 8 * workers)
@@ -282,7 +282,7 @@ def main() -> None:
         show(title + ", in turn", alternate(calls, options.repeats), mpix)
     if device.type == "cpu":
         bound(FRAME_PX**2 / 1e6, torch.bfloat16 if detector_uses_bf16() else torch.float32)
-    if options.mosaic:  # its own process: peak memory is a process's
+    if options.mosaic:  # a separate process, for its peak memory
         flags = ["--only-mosaic", "--threads", str(options.threads)]
         subprocess.run([sys.executable, __file__, *flags], check=True)
 

@@ -1,12 +1,12 @@
-"""The compiled operators against torchvision's, on the same input in the same run.
+"""Compare the speed of the compiled operators with torchvision's, on the same input.
 
     python benchmarks/speed/ops.py [--device cpu|cuda] [--threads 2] [--repeats 15] [--quick]
 
-First proves that both sides compute the same, then prints medians, the spread
-(10th to 90th percentile) and ratios. The two sides take turns, so that another
-load on the machine weighs on both. The ratio to read on a busy machine is the
-one of processor seconds, printed beside the one of wall-clock seconds;
-torchvision's ROIAlign backward and NMS use one thread, ours of ROIAlign all.
+First verifies that both give the same results, then prints medians, the spread
+(10th to 90th percentile) and ratios. The two alternate, so that other load on the machine
+affects both. On a busy machine use the ratio of processor seconds, which is
+printed with the ratio of wall-clock seconds; torchvision's ROIAlign backward and NMS
+use one thread, our ROIAlign uses all.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def processor() -> str:
 
 
 class Clock:
-    """Seconds of wall and of processor for alternating calls."""
+    """Measure wall-clock and processor seconds of alternating calls."""
 
     def __init__(self, device: str, repeats: int) -> None:
         self.device, self.repeats = device, repeats
@@ -79,7 +79,7 @@ def spread(times: list[tuple[float, float]]) -> str:
 
 
 def field(count: int, device: str) -> tuple[Tensor, Tensor]:
-    """10-px boxes at random, one every 60 px²."""
+    """Return random 10-px boxes, one per 60 px²."""
     generator = torch.Generator().manual_seed(count)
     corner = torch.rand((count, 2), generator=generator) * (60.0 * count) ** 0.5
     boxes = torch.cat([corner, corner + 10], dim=1)
@@ -112,7 +112,7 @@ def bench_roi_align(clock: Clock, device: str) -> None:
         back = torch.autograd.grad(crops, own, own_gradient, retain_graph=True)[0]
         torch.testing.assert_close(crops, stock_crops, rtol=1e-5, atol=2e-5)
         torch.testing.assert_close(back, stock_back, rtol=1e-4, atol=1e-4)
-        # torchvision is timed in the format that suits it best.
+        # torchvision is timed in its fastest memory format.
         clock.compare(
             f"ROIAlign forward, {name}",
             lambda still=still: cuda_ops.roi_align(still, boxes, 7, 1.0, 2, True),

@@ -1,17 +1,17 @@
-"""How long pairing, counting and average precision take; run from the root.
+"""Measure the time of pairing, counting and average precision; run from the root.
 
-``python benchmarks/speed/pairing.py`` first proves that all sides compute the same thing:
+``python benchmarks/speed/pairing.py`` first verifies that all methods give the same results:
 the pairs of one assignment over the whole field (dense on small fields, sparse on
 larger ones, with candidates from scipy and from astropy), and pycocotools' average
-precision. Then it times, each with its rivals in the same run:
+precision. Then it times, each with the alternatives in the same run:
 
 - pairing and counting a million truths and a million detections in a frame of
   20,000 x 20,000 px within 2 px (4 in 5 truths detected);
-- pairing at a size that scipy's and astropy's candidates with one assignment can do,
+- pairing at a size that is feasible for scipy's and astropy's candidates with one assignment,
   in pixels and on the sky;
 - COCO's average precision of 5,000 frames.
 
-CPU time stands beside wall time: on a busy machine it is the one to compare.
+Prints CPU time and wall time; compare CPU times on a busy machine.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ EDGES = tuple(float(m) for m in range(15, 25))
 
 
 def field(n: int, density: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return truths and detections, n each, at so many sources a pixel."""
+    """Return truths and detections, n each, at a density of sources per pixel."""
     rng = np.random.default_rng(seed)
     side = np.sqrt(n / density)
     truth = rng.uniform(0, side, (n, 2))
@@ -58,7 +58,7 @@ def field(n: int, density: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def timed(call: Callable[[], Any], repeats: int) -> tuple[Any, float, str]:
-    """Return the last result, the median CPU time and all times in words."""
+    """Return the last result, the median CPU time and all times as text."""
     wall, cpu = [], []
     for _ in range(repeats):
         start, cpu_start = time.perf_counter(), time.process_time()
@@ -76,7 +76,7 @@ def timed(call: Callable[[], Any], repeats: int) -> tuple[Any, float, str]:
 def dense(truth: np.ndarray, found: np.ndarray) -> tuple[int, float]:
     """Return pairs and total separation of one assignment over everything."""
     d = np.hypot(*(truth[:, None] - found[None]).transpose(2, 0, 1))
-    # No pair costs as much as a thousand radii: enough for 500 sources, and exact.
+    # The cost without a pair is a thousand radii: enough for 500 sources, and exact.
     cost = np.where(d <= RADIUS, d, 1000 * RADIUS)
     i, j = linear_sum_assignment(cost)
     kept = d[i, j] <= RADIUS
@@ -86,8 +86,8 @@ def dense(truth: np.ndarray, found: np.ndarray) -> tuple[int, float]:
 def sparse(i: np.ndarray, j: np.ndarray, d: np.ndarray, n: int, m: int) -> tuple[int, float]:
     """Return pairs and total separation of one sparse assignment over all candidates."""
     rows = np.arange(n)
-    # A stand-in column for each row, at a cost that makes leaving it unpaired the last
-    # choice; + 1 because the solver takes a zero for no candidate.
+    # A dummy column for each row, at a cost so high that unpaired rows are the last choice;
+    # + 1 because the solver treats zero as no candidate.
     cost = np.concatenate([d / RADIUS, np.full(n, min(n, m) + 1.0)]) + 1
     graph = csr_array(
         (cost, (np.concatenate([i, rows]), np.concatenate([j, m + rows]))), shape=(n, m + n)
@@ -110,7 +110,7 @@ def by_astropy(truth: np.ndarray, found: np.ndarray) -> tuple[int, float]:
 
 
 def on_sky(xy: np.ndarray) -> np.ndarray:
-    """Return a field of pixels as a field at declination 60 deg, 1 px an arcsec."""
+    """Convert a field in pixels to a field at declination 60 deg, 1 px per arcsec."""
     dec = 60 + (xy[:, 1] - xy[:, 1].mean()) / 3600
     return np.column_stack([10 + xy[:, 0] / 3600 / np.cos(np.deg2rad(dec)), dec])
 

@@ -1,12 +1,12 @@
-"""How runs scale: throughput and memory against workers, overheads, and one mosaic.
+"""Measure how runs scale: throughput and memory by workers, overheads, and one mosaic.
 
     python benchmarks/speed/scale.py workers --frames 40 --workers 1 2
     python benchmarks/speed/scale.py overhead --tasks 10000 [--scheduler ADDRESS]
     python benchmarks/speed/scale.py mosaic --side 20000 [--detector sep-matched]
     python benchmarks/speed/scale.py evaluation --frames 2000
 
-Each prints a line of JSON per figure. Wall time is only worth quoting on an idle
-machine; CPU seconds (of children too) are given beside it.
+Each prints a line of JSON per result, with wall time, which is meaningful on an idle
+machine only, and CPU seconds (including children).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def say(**figures: Any) -> None:
 
 
 def cpu_s() -> float:
-    """Return CPU seconds of this process and of those that it waited for."""
+    """Return the CPU seconds of this process and of its finished children."""
     used = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(u.ru_utime + u.ru_stime for u in used)
 
@@ -62,7 +62,7 @@ def workers(options: argparse.Namespace) -> None:
         sky = Path(place) / "sky"
         plan = [(f"f{k:05d}", "field", "test") for k in range(min(options.frames, 8))]
         small = make_frames(sky, plan, 1, ny=512, nx=512)
-        # The same few frames under many names: simulating is not what is measured.
+        # The same few frames under many names: the time of simulation is not measured.
         entries = [
             Entry(f"f{k:05d}", e.frame, e.truth)
             for k in range(options.frames)
@@ -98,7 +98,7 @@ def nothing(name: str) -> Outcome:
 
 
 def overhead(options: argparse.Namespace) -> None:
-    """Hand out tasks that do nothing, as a run hands out frames."""
+    """Submit empty tasks, as a run submits frames."""
     with executor(options.scheduler, 2, 1) as pool:
         pool.submit(nothing, "warm").result()
         window = IN_FLIGHT_CLUSTER if options.scheduler else 2 * IN_FLIGHT_EACH
@@ -114,7 +114,7 @@ def overhead(options: argparse.Namespace) -> None:
 
 
 def mosaic(options: argparse.Namespace) -> None:
-    """Search and measure one mosaic of noise and stars, made strip by strip."""
+    """Detect and measure on one mosaic of noise and stars, made strip by strip."""
     side, strip = options.side, 500
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory(dir=options.folder) as place:
@@ -166,7 +166,7 @@ def mosaic(options: argparse.Namespace) -> None:
 
 
 def tiny(rng: np.random.Generator, first: int, some: int) -> list[FrameInput]:
-    """Return frames of 12 truths of which most are found, packed as a run's are."""
+    """Return frames of 12 truths, most of them found, packed as in a run."""
     n = 12 * some
     x, y, mag = rng.uniform(0, 64, n), rng.uniform(0, 64, n), rng.uniform(15, 22, n)
     seen = rng.random(n) < 0.7
@@ -187,7 +187,7 @@ def tiny(rng: np.random.Generator, first: int, some: int) -> list[FrameInput]:
 
 
 def cut(catalog: Catalog, ends: np.ndarray[Any, Any]) -> list[Catalog]:
-    """Return parts of a catalogue that share its columns."""
+    """Split a catalogue into parts that share its columns."""
     whole = packed(catalog)
     assert isinstance(whole, PackedCatalog)
     return [PackedCatalog(whole._columns, slice(int(a), int(b)), f"frame {a}")
@@ -203,7 +203,7 @@ class Written(CountsWriter):
 
 
 def evaluation(options: argparse.Namespace) -> None:
-    """Evaluate tiny frames: what each costs the runner."""
+    """Evaluate tiny frames, to measure the cost per frame."""
     rng = np.random.default_rng(0)
     before = peak_memory_mib()
     frames: list[FrameInput] = []

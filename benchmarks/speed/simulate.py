@@ -1,12 +1,12 @@
-"""How long a simulated frame takes: ``python benchmarks/speed/simulate.py``.
+"""Measure the time of simulating a frame: ``python benchmarks/speed/simulate.py``.
 
-First proves that what is timed is right (the flux of the stars is in the frame,
-and the same seed gives the same pixels), then prints medians and spreads. The peer is
-the least that any simulator must do: drawing the frame's read and photon noise.
+First verifies the results (the flux of the stars is in the frame, and the same seed gives
+the same pixels), then prints medians and spreads. The reference is the minimum
+of any simulator: drawing the read and photon noise of the frame.
 
-Last come crops as training waits for them, with channels and labels: made one by one on
-the host, and in batches on the device (a GPU where there is one, else this processor); the
-peer is the host's, and the parts that stay on the host in any case have a line of their own.
+Then times training crops with channels and labels: made one by one on the host, and in
+batches on the device (a GPU if there is one, otherwise the CPU). The reference is the host;
+the parts that always run on the host have a separate line.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ REPEATS = 15
 
 
 def timed(call: Callable[[int], object]) -> tuple[float, float, float]:
-    """Return minimum, median and maximum seconds over seeds, after a warm-up."""
+    """Return the minimum, median and maximum seconds over seeds, after a warm-up."""
     call(0)
     seconds = []
     for seed in range(REPEATS):
@@ -97,7 +97,7 @@ def main() -> None:
 
 
 def batches(device: torch.device) -> None:
-    """Print how long a training crop of 256² takes, by where its pixels are made."""
+    """Print the time of a training crop of 256² made on the host and on the device."""
     scenes, crops = DrawnScenes(1, 256, 10_000), SimulatedCrops(1, TRAINING_STREAM, 256, 10_000)
     for here, there in zip(
         range(4), expected_light([scenes[i] for i in range(4)], device)[0], strict=False
@@ -114,7 +114,7 @@ def batches(device: torch.device) -> None:
         return float(batch["image"].sum())  # a GPU is done when it can say this
 
     def numbers(seed: int) -> object:
-        # What of `made` the host does, with profiles that cost nothing.
+        # The part of `made` on the host, without the cost of the profiles.
         out = []
         for s, sky, _ in drawn[seed]:
             zones = Zones((s.ny, s.nx), [_NUMBERS] * s.zones**2)

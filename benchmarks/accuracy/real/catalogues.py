@@ -1,4 +1,4 @@
-"""Real frames beside catalogues deeper than they are."""
+"""Compare detectors on real frames with catalogues that are deeper than the frames."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def stripe82(folder: Path) -> tuple[Frame, Catalog, np.ndarray]:
     coadd : Catalog
         Sources of the coadd, twenty epochs deep; ``mag`` is r.
     own : ndarray, shape (n, 2)
-        Positions in the survey's own list of that single epoch [px].
+        Positions in the survey's catalogue of that single epoch [px].
     """
     frame = read_frame(folder / "frame-r-000094-1-0012.fits.bz2")
     coadd = read_catalog(
@@ -53,7 +53,7 @@ def sdss(data: Path, detectors: dict[str, Detector], figures: Path) -> str:
     faint = coadd.select((coadd["mag"] >= 21) & (coadd["mag"] < 23))
     rows, bins, curves = [], {}, {}
     for name, c in found.items():
-        # As many as the most reticent, as many as the network, and its own number.
+        # The number of the detector with the fewest, the number of the network, and its own.
         for n in sorted({equal, default["neural"], default[name]}):
             if n > len(c):
                 continue
@@ -119,7 +119,7 @@ def lens(data: Path, detectors: dict[str, Detector], figures: Path) -> str:
         t = pd.concat(bins[name]).groupby(["mag_lo", "mag_hi"], as_index=False)[["n", "k"]].sum()
         t["lo"], t["hi"] = wilson(t["k"], t["n"], 0.95)
         summed[name] = t
-        # Every frame is cut at the same share of its equal number: none outweighs another.
+        # Every frame is cut at the same fraction of its equal number, for equal weights.
         r = pd.concat(surest[name]).sort_values("rank", kind="stable")
         recall, false = r["right"].cumsum() / truths, r["false"].cumsum() / mpix
         curves[name] = pd.DataFrame({"recall": recall, "false_per_mpix": false})
@@ -146,7 +146,7 @@ def lens(data: Path, detectors: dict[str, Detector], figures: Path) -> str:
 
 
 def gaia(path: Path, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
-    """Return positions and magnitudes of the reference: G, or VT where Gaia has none."""
+    """Return positions and magnitudes of the reference: G, or VT if Gaia has none."""
     table = pd.read_csv(path)
     mag = table["g_gaia"].fillna(table["vt_tycho2"]).to_numpy()
     xy = table[["x", "y"]].to_numpy()
@@ -157,9 +157,10 @@ def gaia(path: Path, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
 def ranked(
     xy: np.ndarray, mag: np.ndarray, found: np.ndarray, radius: float, n: int
 ) -> pd.DataFrame:
-    """Return which detections, surest first, are right or false; the rest is excused.
+    """Classify detections, highest score first, as right or false; the others are excused.
 
-    The surest has the first choice: what is far down the list must not change the top.
+    The detection of highest score is matched first, so that detections of lower score do not
+    change the result.
     """
     rank = np.arange(len(found))
     right = np.zeros(len(found), dtype=bool)

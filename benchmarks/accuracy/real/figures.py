@@ -123,7 +123,7 @@ def frames(
     labels: np.ndarray | None = None,
     segment: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> None:
-    """One picture a detector, with what it found: points as rings, streaks as lines."""
+    """Draw one image per detector, with its detections: points as rings, streaks as lines."""
     ny, nx = frame.shape
     x0, x1, y0, y1 = box or (0, nx, 0, ny)
     with plot_style():
@@ -161,7 +161,7 @@ def frames(
 def _recall(
     axes: Axes, bins: dict[str, pd.DataFrame], low: str, high: str, log: bool = False
 ) -> None:
-    """Shares found per bin with their intervals; detectors side by side, not on top."""
+    """Draw completeness per bin with intervals; detectors are offset, so as not to overlap."""
     for place, (name, style) in enumerate(detector_styles(bins).items()):
         t = bins[name]
         t = t[t["n"] > 0]

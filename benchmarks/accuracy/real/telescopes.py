@@ -1,4 +1,4 @@
-"""Real frames of small telescopes without a catalogue: artefacts, injection, sign-flip, a trail."""
+"""Compare detectors on real frames without catalogue: artefacts, injection, sign-flip, a trail."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["crops", "satellite"]
 
 
 def artefact_maps(frame: Frame) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Smeared rows, rows beside them, halos (without the stars' cores), and plain sky."""
+    """Return masks of smeared rows, rows next to them, halos (without star cores), and sky."""
     sky = estimate_background(frame)
     z = (frame.data - sky.level) / sky.global_rms
     level = np.median(z, axis=1)
@@ -51,14 +51,14 @@ def on(area: np.ndarray, xy: np.ndarray) -> int:
     return int(area[row.clip(0, ny - 1), column.clip(0, nx - 1)].sum())
 
 
-#: One streak on each crop. The published labels name nine; six lie on smeared rows, one on
-#: nothing that can be seen, and two on the same streak.
+#: One streak on each crop. There are nine published labels; six lie on smeared rows, one on
+#: no visible source, and two on the same streak.
 STREAKS = {"242": (485.0, 63.0), "284": (371.0, 138.0)}
 
 
 @dataclass
 class _Tally:
-    """What is counted of one detector over both crops."""
+    """Counts of one detector over both crops."""
 
     equal: np.ndarray = field(default_factory=lambda: np.zeros(4))
     own: np.ndarray = field(default_factory=lambda: np.zeros(4))
@@ -108,7 +108,7 @@ def crops(data: Path, detectors: dict[str, Detector], figures: Path) -> str:
 
 
 def _on_streak(lines: Catalog, x: float, y: float) -> np.ndarray:
-    """Return which streaks pass a point within 8 px: the clicks miss by 1 to 3 px."""
+    """Return a mask of streaks that pass a point within 8 px: the labels are off by 1 to 3 px."""
     segments = zip(*(lines[k] for k in ("x", "y", "length", "theta")), strict=True)
     at = np.array([x]), np.array([y])
     near = [point_segment_distance(*at, *(float(v) for v in s))[0] < 8 for s in segments]
@@ -123,7 +123,7 @@ def _inject(
     equal: Found,
     tallies: dict[str, _Tally],
 ) -> str:
-    """Inject four times, note who finds what, and return a few words on the PSF."""
+    """Inject four times, count the sources each detector finds, and describe the PSF."""
     measured = measure_psf(frame, found["sep"].xy)
     settings = InjectionSettings(number=60, snr=(2, 60), separation=6)
     xy = np.concatenate([c.xy for c in equal.values()])

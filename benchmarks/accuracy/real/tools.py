@@ -1,4 +1,4 @@
-"""What the sections on real frames share."""
+"""Shared functions of the comparisons on real frames."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Found = dict[str, Catalog]
 
 
 def run(detectors: dict[str, Detector], frame: Frame) -> Found:
-    """Everything each detector returns, surest first."""
+    """Return all detections of each detector, highest score first."""
     out = {}
     for name, detector in detectors.items():
         found = detector(frame)
@@ -45,7 +45,7 @@ def inside(xy: np.ndarray, frame: Frame, margin: float = 10.0) -> np.ndarray:
 def by_magnitude(
     truth: np.ndarray, mag: np.ndarray, found: np.ndarray, radius: float, edges: np.ndarray
 ) -> pd.DataFrame:
-    """Truths and truths found in each bin, bins paired together."""
+    """Return the number of truths and of found truths in each bin, paired in all bins together."""
     got = np.zeros(len(truth), dtype=bool)
     got[pair(truth, found, radius).truth_index] = True
     n, k = (np.histogram(mag[rows], edges)[0] for rows in (np.ones(len(mag), bool), got))
