@@ -13,7 +13,8 @@ from skyduel.cli.console import err
 from skyduel.core import frame_name
 from skyduel.core.errors import BadInputError
 from skyduel.core.io.companions import belongs_to_another
-from skyduel.core.io.dataset import parse_mask_bits
+from skyduel.core.io.dataset import Dataset, parse_mask_bits
+from skyduel.core.io.dataset_listing import list_files, summarize_files
 from skyduel.core.io.images.frame_lists import expand_chips
 from skyduel.core.io.images.image_reader import without_brackets
 from skyduel.core.settings import build_settings, nearest
@@ -39,6 +40,7 @@ __all__ = [
     "detector_specs",
     "expand_frames",
     "mask_bits_from",
+    "print_listing",
     "read_config",
     "rules_from",
     "tuning_from",
@@ -205,6 +207,14 @@ def expand_frames(paths: Sequence[str]) -> list[str]:
         err.print(f"skyduel: not frames, but files of frames: {listed}{more}",
                   markup=False, highlight=False, soft_wrap=True)  # fmt: skip
     return frames
+
+
+def print_listing(dataset: Dataset) -> None:
+    """Print one line on the files of a data set's folder on stderr, if any is not used."""
+    listed = list_files(dataset)
+    if any(not one.use for one in listed):
+        line = summarize_files(dataset, listed)
+        err.print(f"skyduel: {line}", markup=False, highlight=False, soft_wrap=True)
 
 
 def detector_specs(

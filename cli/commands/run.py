@@ -25,6 +25,7 @@ from skyduel.cli.commands.options import (
     With,
     Workers,
     detector_specs,
+    print_listing,
     read_config,
     rules_from,
     tuning_from,
@@ -142,6 +143,8 @@ def command(
     with progress() as bar:
         on_progress = progress_callback(bar)
         frames = open_dataset(dataset) if dataset else builtin_of_run(folder, on_progress)
+        if dataset is not None:
+            print_listing(frames)
         if columns is not None:
             parse_columns(columns)
             entries = tuple(replace(entry, columns=columns) for entry in frames)

@@ -24,6 +24,7 @@ from skyduel.cli.commands.options import (
     With,
     Workers,
     detector_specs,
+    print_listing,
     read_config,
     rules_from,
     tuning_from,
@@ -80,6 +81,7 @@ def command(
     )
     specs = detector_specs(settings, with_, set_, TUNED_DETECTORS)
     frames = open_dataset(dataset)
+    print_listing(frames)
     if out_file.suffix != ".toml":
         raise BadInputError("--out", "a name ending in .toml", repr(str(out_file)))
     with progress() as bar:

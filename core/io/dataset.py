@@ -28,6 +28,7 @@ from skyduel.core.io.images.image_reader import split_brackets, without_brackets
 from skyduel.core.io.tables import read_catalog
 
 __all__ = [
+    "FRAME_FOLDERS",
     "MANIFEST_NAMES",
     "SPLITS",
     "Dataset",
@@ -44,7 +45,8 @@ SPLITS: Final[tuple[Split, ...]] = ("test", "calibration")
 #: Manifests looked for in a folder.
 MANIFEST_NAMES: Final = ("manifest.csv", "manifest.ecsv")
 
-_FRAME_FOLDERS: Final = ("frames", "images", "data")
+#: Folders of frames in the folder of a data set.
+FRAME_FOLDERS: Final = ("frames", "images", "data")
 _COLUMNS: Final = ("name", "frame", "truth", "split", "group")
 _KNOWN: Final = frozenset({*_COLUMNS, "mask", "weight", "mask_bits", "columns"})
 
@@ -214,7 +216,8 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
           ``NAME.weight.fits`` or ``NAME_weight.fits`` (or ``wht``), beside it.
           Folders ``test/``
           and ``calibration/``, where there are any, are the splits; frames beside them
-          belong to the test split;
+          belong to the test split. Calibration frames without a truth table are left out if
+          there are test frames;
         - one image file, a set of one; ``chips.fits[SCI,*]`` is a set of all chips of that
           name, ``chips.fits[*]`` of all images of the sky in a file.
 
@@ -418,20 +421,21 @@ def _below(folder: Path, path: str) -> Path:
 def _from_folder(folder: Path) -> list[Entry]:
     """Return the frames of a folder, by split where it has folders named so.
 
-    Frames beside the folders of splits are those of the test split.
+    Frames beside the folders of splits are those of the test split. Where there are test
+    frames, calibration frames without a truth table are left out: no setting can be chosen
+    on them, and a folder of that name often holds darks and flats.
     """
-    inside = [
-        replace(entry, split=split)
+    inside = {
+        split: [replace(entry, split=split) for entry in _frames_in(folder / split)]
         for split in SPLITS
-        if (folder / split).is_dir()
-        for entry in _frames_in(folder / split)
-    ]
-    return [*_frames_in(folder), *inside]
+    }
+    test = [*_frames_in(folder), *inside["test"]]
+    return [*test, *(e for e in inside["calibration"] if e.truth is not None or not test)]
 
 
 def _frames_in(folder: Path) -> list[Entry]:
     """Return the frames that lie in a folder, or in its folder for frames."""
-    for place in (folder, *(folder / name for name in _FRAME_FOLDERS)):
+    for place in (folder, *(folder / name for name in FRAME_FOLDERS)):
         if not place.is_dir():
             continue
         files = [f for f in sorted(place.iterdir()) if f.is_file() and is_image_name(f)]

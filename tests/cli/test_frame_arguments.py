@@ -116,3 +116,19 @@ def test_every_command_takes_mask_bits(
     said = " ".join(result.output.split()) + str(result.exception)
     assert result.exit_code != 0
     assert message in said
+
+
+def test_run_names_the_files_that_it_does_not_use(tmp_path: Path) -> None:
+    night = tmp_path / "night"
+    (night / "calibration").mkdir(parents=True)
+    fits.writeto(night / "a.fits", image(*STARS))
+    (night / "a.csv").write_text("x,y\n20,30\n60,30\n40,70\n")
+    fits.writeto(night / "calibration" / "dark.fits", image())
+    arguments = ["run", night, "--with", "sep", "--out", tmp_path / "out"]
+    result = RUNNER.invoke(app, [*map(str, arguments)])
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.output.split())
+    assert (
+        "night: 1 test frame, 1 truth table; not used: calibration/dark.fits "
+        "(a calibration frame without a truth table)"
+    ) in said

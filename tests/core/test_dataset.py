@@ -11,6 +11,7 @@ from helpers.paths import DATA, needs_data
 
 from skyduel.core.errors import BadInputError
 from skyduel.core.io.dataset import Dataset, Entry, open_dataset, write_manifest
+from skyduel.core.io.dataset_listing import list_files, summarize_files
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -89,6 +90,86 @@ def test_splits_as_folders(tmp_path: Path) -> None:
         ("b", "calibration/b.csv", "calibration", None),
     ]
     assert [e.name for e in dataset.of_split("calibration")] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (["a.fits", "a.csv", "calibration/b.fits", "calibration/b.csv"],
+         [("a", "a.csv", "test"), ("b", "calibration/b.csv", "calibration")]),
+        # Darks and flats, as observers call a folder of them.
+        (["a.fits", "a.csv", "calibration/dark.fits"], [("a", "a.csv", "test")]),
+        (["a.fits", "calibration/notes.txt"], [("a", None, "test")]),
+        (["frames/a.fits", "calibration/b.fits", "calibration/b.csv"],
+         [("a", None, "test"), ("b", "calibration/b.csv", "calibration")]),
+        (["a.fits", "test/c.fits", "calibration/b.fits", "calibration/b.csv"],
+         [("a", None, "test"), ("b", "calibration/b.csv", "calibration"), ("c", None, "test")]),
+        (["calibration/b.fits"], [("b", None, "calibration")]),
+    ],
+)  # fmt: skip
+def test_frames_beside_the_folders_of_splits(
+    tmp_path: Path, files: list[str], expected: list[tuple[str, str | None, str]]
+) -> None:
+    touch(tmp_path, *files)
+    assert [fact[:3] for fact in facts(open_dataset(tmp_path))] == expected
+
+
+def listing(dataset: Dataset) -> dict[str, str]:
+    return {one.path.as_posix(): one.use or one.reason for one in list_files(dataset)}
+
+
+def test_every_file_of_a_folder_is_listed(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        *("a.fits", "a.csv", "a.ecsv", "a_mask.fits", "a.weight.fits", "a.flag.fits", "b.fits"),
+        *("truth/b.ecsv", "truth/z.csv", "other.csv", "notes.txt", "darks/d.fits", "sky.png"),
+        *("calibration/dark.fits", "calibration/k.fits", "calibration/k.csv", "frames/x.fits"),
+        ".hidden",
+    )
+    column = fits.Column("a", "E", array=np.zeros(2))
+    fits.BinTableHDU.from_columns([column]).writeto(tmp_path / "objects.fits")
+    dataset = open_dataset(tmp_path)
+    assert listing(dataset) == {
+        "a.csv": "another truth table is used",
+        "a.ecsv": "truth table",
+        "a.fits": "test frame",
+        "a.flag.fits": "another file is used in its place",
+        "a.weight.fits": "weight map",
+        "a_mask.fits": "mask",
+        "b.fits": "test frame",
+        "calibration/dark.fits": "a calibration frame without a truth table",
+        "calibration/k.csv": "truth table",
+        "calibration/k.fits": "calibration frame",
+        "darks": "a folder that is not searched",
+        "frames/x.fits": "frames are taken from another folder",
+        "notes.txt": "no frame has this name",
+        "sky.png": "neither an image nor a table",
+        "objects.fits": "a table of no frame",
+        "other.csv": "no frame has this name",
+        "truth/b.ecsv": "truth table",
+        "truth/z.csv": "no frame has this name",
+    }
+    line = summarize_files(dataset, list_files(dataset))
+    assert line.startswith(
+        f"{tmp_path.name}: 1 calibration frame, 1 mask, 1 weight map, 2 test frames, "
+        "3 truth tables; not used: a.csv (another truth table is used), a.flag.fits"
+    )
+    assert line.endswith("and 4 more")
+
+
+def test_files_that_a_manifest_does_not_name_are_listed(tmp_path: Path) -> None:
+    touch(tmp_path, "sub/a.fits", "sub/a.csv", "sub/b.fits", "c.fits", "more/d.fits")
+    (tmp_path / "manifest.csv").write_text("frame,truth\nsub/a.fits,sub/a.csv\n")
+    dataset = open_dataset(tmp_path)
+    assert listing(dataset) == {
+        "c.fits": "not in the manifest",
+        "manifest.csv": "manifest",
+        "more": "a folder that is not searched",
+        "sub/a.csv": "truth table",
+        "sub/a.fits": "test frame",
+        "sub/b.fits": "not in the manifest",
+    }
+    assert list_files(open_dataset(tmp_path / "c.fits")) == ()
 
 
 def test_groups_are_what_numbered_names_share(tmp_path: Path) -> None:

@@ -1,0 +1,140 @@
+"""List the files of a data set's folder: what each is used for, or why it is not used."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from skyduel.core.io.companions import TABLES, TRUTH_FOLDERS, belongs_to_another
+from skyduel.core.io.dataset import FRAME_FOLDERS, SPLITS, Dataset
+from skyduel.core.io.images.image_formats import frame_name, holds_image, is_image_name
+from skyduel.core.io.images.image_reader import without_brackets
+
+__all__ = ["ListedFile", "list_files", "summarize_files"]
+
+_MOST_NAMED: Final = 6
+
+
+@dataclass(frozen=True)
+class ListedFile:
+    """One file or folder of a data set's folder.
+
+    Parameters
+    ----------
+    path : Path
+        Relative to the folder of the data set.
+    use : str
+        ``test frame``, ``calibration frame``, ``truth table``, ``mask``, ``weight map`` or
+        ``manifest``; empty if it is not used.
+    reason : str
+        Why it is not used; empty if it is.
+    """
+
+    path: Path
+    use: str
+    reason: str = ""
+
+
+def list_files(dataset: Dataset) -> tuple[ListedFile, ...]:
+    """Return the files of a data set's folder with their uses, sorted by path.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        As `core.open_dataset` returns it. A set of one file has nothing to list.
+
+    Returns
+    -------
+    tuple of ListedFile
+        Files outside the folder, which a manifest may name, are left out. A folder that is
+        not searched is one entry. Hidden files are left out.
+    """
+    uses = _uses(dataset)
+    if dataset.path.is_dir():
+        folder, manifest = dataset.path, False
+    elif _absolute(dataset.path) in uses and uses[_absolute(dataset.path)] == "manifest":
+        folder, manifest = dataset.path.parent, True
+    else:
+        return ()
+    folder = _absolute(folder)
+    searched = {folder}
+    for file in uses:
+        searched.update(p for p in file.parents if p.is_relative_to(folder))
+    if not manifest:
+        places = (folder, *(folder / split for split in SPLITS))
+        names = (*FRAME_FOLDERS, *TRUTH_FOLDERS)
+        searched.update(p / name for p in places for name in names if (p / name).is_dir())
+        searched.update(place for place in places if place.is_dir())
+    frames = {frame_name(e.frame) for e in dataset}
+    listed = []
+    for place in sorted(searched):
+        for path in sorted(place.iterdir()):
+            if path.name.startswith(".") or path in searched:
+                continue
+            use = uses.get(path, "")
+            reason = "" if use else _reason(path, frames, manifest=manifest)
+            listed.append(ListedFile(path.relative_to(folder), use, reason))
+    return tuple(sorted(listed, key=lambda one: one.path))
+
+
+def summarize_files(dataset: Dataset, listed: Sequence[ListedFile]) -> str:
+    """Return one line with the number of files of each use, and those that are not used."""
+    counts = Counter(one.use for one in listed if one.use)
+    used = [f"{n} {use}{'' if n == 1 else 's'}" for use, n in counts.items() if use != "manifest"]
+    unused = [one for one in listed if not one.use]
+    line = f"{dataset.name}: {', '.join(sorted(used)) or 'no file in its folder'}"
+    if not unused:
+        return line
+    named = [f"{one.path} ({one.reason})" for one in unused[:_MOST_NAMED]]
+    more = f" and {len(unused) - _MOST_NAMED} more" if len(unused) > _MOST_NAMED else ""
+    return f"{line}; not used: {', '.join(named)}{more}"
+
+
+def _uses(dataset: Dataset) -> dict[Path, str]:
+    """Return what the files of a data set are used for, by absolute path."""
+    uses = {}
+    for entry in dataset:
+        frame = without_brackets(entry.frame)
+        if frame == without_brackets(dataset.path):
+            return {}
+        uses[_absolute(frame)] = f"{entry.split} frame"
+        for path, use in ((entry.truth, "truth table"), (entry.mask, "mask"),
+                          (entry.weight, "weight map")):  # fmt: skip
+            if path is not None:
+                uses[_absolute(without_brackets(path))] = use
+    if dataset.path.is_file():
+        uses[_absolute(dataset.path)] = "manifest"
+    return uses
+
+
+def _reason(path: Path, frames: set[str], *, manifest: bool) -> str:
+    """Return why a file or folder is not used."""
+    if path.is_dir():
+        return "a folder that is not searched"
+    if manifest:
+        return "not in the manifest"
+    table = next((end for end in TABLES if path.name.lower().endswith(end)), None)
+    if is_image_name(path):
+        name = frame_name(path)
+        if belongs_to_another(name, frames) or name in frames:
+            return "another file is used in its place"
+        if not holds_image(path):
+            return "a table of no frame"
+        if path.parent.name == "calibration" or path.parent.parent.name == "calibration":
+            return "a calibration frame without a truth table"
+        return "frames are taken from another folder"
+    if table is None:
+        return "neither an image nor a table"
+    name = path.name[: -len(table)]
+    if name in frames or belongs_to_another(name, frames):
+        return "another truth table is used"
+    return "no frame has this name"
+
+
+def _absolute(path: Path) -> Path:
+    """Return an absolute path without ``..``, links kept."""
+    return Path(os.path.abspath(path))
