@@ -124,7 +124,7 @@ def _run(plan: RunPlan, progress: ProgressCallback) -> RunRecord:
     record = replace(
         record,
         dataset=replace(record.dataset, frames=frames),
-        failures=tuple(failures),
+        failures=tuple(dict.fromkeys(failures)),  # a frame may be unreadable for each detector
         detectors=tuple(costs),
         tuning=tuning,
     )
@@ -158,8 +158,9 @@ def _run(plan: RunPlan, progress: ProgressCallback) -> RunRecord:
 
 
 def _failures(outcomes: Mapping[str, Outcome], detector: str | None) -> list[FailureRecord]:
+    """Return the failures of a stage; a frame that cannot be read is no detector's failure."""
     return [
-        FailureRecord(o.frame, detector, o.reason)
+        FailureRecord(o.frame, None if o.about_frame else detector, o.reason)
         for o in outcomes.values()
         if o.reason is not None
     ]

@@ -13,7 +13,7 @@ import pytest
 from skyduel.cli import main as cli
 from skyduel.core import BadInputError, Entry, open_dataset, read_catalog, write_catalog
 from skyduel.evaluation import ScoringRules
-from skyduel.run_folder.record import FrameRecord
+from skyduel.run_folder.record import FailureRecord, FrameRecord
 from skyduel.runner import run as runs
 from skyduel.runner.builtin_dataset import make_builtin, make_frames
 from skyduel.runner.detector_specs import DetectorSpec, parse_specs
@@ -69,6 +69,18 @@ def test_a_new_number_of_a_frame_is_a_fact_and_a_field_of_its_record(monkeypatch
     assert (record.ny, record.nx, record.n_saturated, record.n_truth) == (3, 5, 7, None)
     unread = runs._frame_record(Entry("b", Path("b.fits"), None), Outcome("b", {}, "no such file"))
     assert (unread.name, unread.n_saturated) == ("b", None)
+
+
+def test_an_unreadable_frame_is_no_failure_of_a_detector() -> None:
+    outcomes = {
+        "a": Outcome("a", {}, "a: no such file", about_frame=True),
+        "b": Outcome("b", {}, "b: no answer"),
+        "c": Outcome("c", {"seconds": 1.0}),
+    }
+    assert runs._failures(outcomes, "sep") == [
+        FailureRecord("a", None, "a: no such file"),
+        FailureRecord("b", "sep", "b: no answer"),
+    ]
 
 
 def test_the_folder_holds_what_its_description_lists(finished) -> None:
