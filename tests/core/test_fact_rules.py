@@ -1,0 +1,250 @@
+"""Facts of headers: believable values in the right unit, or unknown and said so."""
+
+from __future__ import annotations
+
+import functools
+import pickle
+import tempfile
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from helpers.paths import ROOT
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skyduel.core import BadInputError, Frame, entry_of, open_large_image, read_frame, write_frame
+from skyduel.core.frame import FactSource
+from skyduel.core.io.check_facts import central_box, star_widths
+from skyduel.core.io.images.fact_rules import FACT_RULES, facts_table
+from skyduel.core.io.images.pixel_units import pixel_unit
+from skyduel.core.sections.large_image import Sectioning
+
+FWHM, SKY = 3.0, 500.0
+
+
+@functools.cache
+def stars(fwhm: float = FWHM, n: int = 36, side: int = 200) -> np.ndarray:
+    """Gaussian stars on a grid with noise, sky 500."""
+    rng = np.random.default_rng(5)
+    image = rng.normal(SKY, 10, (side, side))
+    y, x = np.mgrid[:side, :side]
+    step = side / 6
+    for k in range(n):
+        at = (np.array(divmod(k, 6)) + 0.5) * step + rng.uniform(-2, 2, 2)
+        square = (y - at[0]) ** 2 + (x - at[1]) ** 2
+        image += 3000 * np.exp(-4 * np.log(2) * square / fwhm**2)
+    image = image.astype("f4")
+    image.flags.writeable = False
+    return image
+
+
+def put(path: Path, image: np.ndarray | None = None, **cards: Any) -> Path:
+    hdu = fits.PrimaryHDU(np.array(stars() if image is None else image))
+    for key, value in cards.items():
+        hdu.header[key] = value
+    hdu.writeto(path)
+    return path
+
+
+RIGHT: list[tuple[dict[str, Any], str, float]] = [
+    ({"GAIN": "1.5"}, "gain", 1.5),
+    ({"GAIN": 1.5, "BUNIT": "ADU"}, "gain", 1.5),
+    ({"GAIN": 1.5, "BUNIT": "counts"}, "gain", 1.5),
+    ({"GAIN": (80, "[e-/ADU]"), "BAYERPAT": "GRBG"}, "gain", 80.0),
+    ({"GAIN": 0.25, "BAYERPAT": "GRBG"}, "gain", 0.25),
+    ({"GAIN": (0.5, "ADU per electron")}, "gain", 2.0),
+    ({"GAIN": (110, "Sub Gain"), "EGAIN": 0.25}, "gain", 0.25),
+    ({"EGAIN": 9999, "GAIN": 1.5}, "gain", 1.5),
+    ({"GAIN": 2.3, "BUNIT": "electron"}, "gain", 1.0),
+    ({"GAIN": 80, "BUNIT": "photon"}, "gain", 1.0),
+    ({"BUNIT": "ELECTRONS"}, "gain", 1.0),
+    ({"BUNIT": "ELECTRONS/S", "CCDGAIN": 2.0, "EXPTIME": 1000.0}, "gain", 1000.0),
+    ({"BUNIT": "e-/s", "EXPTIME": 30.0}, "gain", 30.0),
+    ({"BUNIT": "electron s-1", "EXPTIME": 30.0}, "gain", 30.0),
+    ({"BUNIT": ("counts/s", "photoelectrons per second"), "EXPTIME": 30.0}, "gain", 30.0),
+    ({"BUNIT": "DN / s", "GAIN": 2.0, "EXPTIME": 30.0}, "gain", 60.0),
+    ({"BUNIT": "electrons/s", "EXPOSURE": (0.5, "[d] time on source")}, "gain", 43200.0),
+    ({"EXPTIME": (1500, "[ms]")}, "exposure_s", 1.5),
+    ({"EXPTIME": (2, "exposure in minutes")}, "exposure_s", 120.0),
+    ({"EXPTIME": (0.5, "hours")}, "exposure_s", 1800.0),
+    ({"XPOSURE": 0.25, "TIMEUNIT": "d"}, "exposure_s", 21600.0),
+    ({"EXPTIME": -1, "EXPOSURE": 5.0}, "exposure_s", 5.0),
+    ({"FWHM": 3.2}, "fwhm", 3.2),
+    ({"SEEING": (3.0, "[pixel]")}, "fwhm", 3.0),
+    ({"FWHM": (3.0, "[arcsec]"), "PIXSCALE": 1.0}, "fwhm", 3.0),
+    ({"FWHM": 0.0009, "SEEING": 6.0, "SECPIX": 2.0}, "fwhm", 3.0),
+    ({"PIXSCALE": (0.5, "[arcsec/pixel]")}, "pixel_scale_arcsec", 0.5),
+    ({"PIXSCALE": (0.001, "[deg]")}, "pixel_scale_arcsec", 3.6),
+    ({"SATURATE": 6e4}, "saturation", 6e4),
+    ({"SATURATE": 6e6, "BUNIT": "adu/s", "EXPTIME": 100.0}, "saturation", 6e4),
+    ({"SATURATE": 3e4, "BUNIT": "electron", "GAIN": 2.0}, "saturation", 6e4),
+    ({"SATURATE": (3e4, "electrons"), "BUNIT": "electron", "GAIN": 2.0}, "saturation", 3e4),
+    ({"SATURATE": (8e4, "[e-]"), "GAIN": 2.0}, "saturation", 4e4),
+    ({"RDNOISE": (3.0, "[adu]"), "GAIN": 2.0}, "read_noise", 6.0),
+    ({"RDNOISE": (3.0, "[e-]"), "GAIN": 2.0}, "read_noise", 3.0),
+    ({"MAGZERO": 99.99, "ZP": 25.0}, "zero_point", 25.0),
+]
+
+
+@pytest.mark.parametrize(("cards", "fact", "value"), RIGHT)
+def test_right_values(tmp_path: Path, cards: dict[str, Any], fact: str, value: float) -> None:
+    frame = read_frame(put(tmp_path / "f.fits", **cards))
+    assert getattr(frame, fact) == pytest.approx(value)
+    assert isinstance(frame.sources[fact], FactSource)
+
+
+UNKNOWN: list[tuple[dict[str, Any], str, str]] = [
+    ({"GAIN": (110, "Sub Gain")}, "gain", "GAIN = 110: set aside (a camera's setting: Sub Gain)"),
+    ({"GAIN": 80, "BAYERPAT": "GRBG"}, "gain", "beside BAYERPAT"),
+    ({"GAIN": 1, "OFFSET": 30}, "gain", "beside OFFSET"),
+    ({"GAIN": 5, "INSTRUME": "ZWO ASI294MC"}, "gain", "beside ZWO ASI294MC"),
+    ({"GAIN": 139}, "gain", "whole number without a unit"),
+    ({"EGAIN": 1e5}, "gain", "outside 0.001 to 10000 e-/ADU"),
+    ({"GAIN": 2.0, "BUNIT": "MJy/sr"}, "gain", "gain unknown (pixels in MJy/sr"),
+    ({"GAIN": 2.0, "BUNIT": "nanomaggy"}, "gain", "gain unknown (pixels in nanomaggy"),
+    ({"BUNIT": "ELECTRONS/S"}, "gain", "no exposure time"),
+    ({"FWHM": 0.18}, "fwhm", "outside 0.5 to 50 px"),
+    ({"FWHM": 1.2}, "fwhm", "its 36 stars measure 3"),
+    ({"FWHM": 20.0}, "fwhm", "its 36 stars measure 3"),
+    ({"FWHM": 8500.0}, "fwhm", "in an image of 200 x 200 px"),
+    ({"SEEING": 999.0, "SECPIX": 0.3}, "fwhm", "SEEING = 999.0: set aside (sentinel: unknown)"),
+    ({"SATURATE": 400.0}, "saturation", "SATURATE = 400.0: set aside (the frame's median is 50"),
+    ({"PIXSCALE": (9.0, "[um]")}, "pixel_scale_arcsec", "a length on the detector"),
+    ({"EXPTIME": 2e6}, "exposure_s", "outside above 0 to 1e+06 s"),
+    ({"MAGZERO": 60.0}, "zero_point", "outside -10 to 45 mag"),
+    ({"RDNOISE": 5000.0}, "read_noise", "outside 0 to 1000 e-"),
+]
+
+
+@pytest.mark.parametrize(("cards", "fact", "said"), UNKNOWN)
+def test_unbelievable_values(tmp_path: Path, cards: dict[str, Any], fact: str, said: str) -> None:
+    frame = read_frame(put(tmp_path / "f.fits", **cards))
+    assert getattr(frame, fact) is None
+    assert fact not in frame.sources
+    assert any(said in line for line in frame.header["ignored_facts"])
+
+
+@pytest.mark.parametrize("value", [99.0, 99.9, 99.99, 999, 9999, -1, -9, -99, -999, "nan", "n/a"])
+@pytest.mark.parametrize("fact", FACT_RULES)
+def test_sentinels_are_unknown_for_every_fact(tmp_path: Path, fact: str, value: Any) -> None:
+    key = FACT_RULES[fact].keys[0]
+    frame = read_frame(put(tmp_path / "f.fits", **{key: value}))
+    assert getattr(frame, fact) is None
+    assert any(line.startswith(f"{key} = ") for line in frame.header["ignored_facts"])
+
+
+def test_a_width_is_checked_against_the_stars(tmp_path: Path) -> None:
+    frame = read_frame(put(tmp_path / "f.fits", FWHM=3.0))
+    assert frame.sources["fwhm"].card == "FWHM"
+    assert "36 stars" in frame.sources["fwhm"].how
+    few = read_frame(put(tmp_path / "few.fits", stars(n=5), FWHM=9.0))
+    assert few.fwhm == 9.0
+    assert few.sources["fwhm"].how == "not checked: too few stars"
+
+
+@pytest.mark.parametrize("fwhm", [2.0, 3.0, 5.0])
+def test_widths_of_stars(fwhm: float) -> None:
+    image = np.array(stars(fwhm))
+    found = star_widths(image, np.zeros(image.shape, bool))
+    assert found is not None
+    assert found.median == pytest.approx(fwhm, rel=0.15)
+
+
+def test_noise_and_constant_frames_have_no_width() -> None:
+    noise = np.random.default_rng(0).normal(0, 1, (64, 64)).astype("f4")
+    for image in (noise, np.zeros((64, 64), "f4")):
+        assert star_widths(image, np.zeros(image.shape, bool)) is None
+
+
+def test_the_box_is_central_and_bounded() -> None:
+    assert central_box((100, 3000)) == (slice(0, 100), slice(988, 2012))
+
+
+def test_given_values_stand_above_the_stars(tmp_path: Path) -> None:
+    path = put(tmp_path / "f.fits", FWHM=3.0)
+    frame = read_frame(path, fwhm=20.0)
+    assert (frame.fwhm, frame.sources["fwhm"].how) == (20.0, "given")
+    with pytest.raises(BadInputError, match=r"f: required fwhm of 0\.5 to 50 px; got 999"):
+        read_frame(path, fwhm=999.0)
+
+
+def test_sections_check_as_whole_frames_do(tmp_path: Path) -> None:
+    path = put(tmp_path / "f.fits", FWHM=20.0, SATURATE=400.0)
+    image = open_large_image(entry_of(str(path)), Sectioning(section_px=192, overlap_px=64))
+    assert image is not None
+    whole = read_frame(path)
+    assert image.fwhm is whole.fwhm is None
+    assert image.facts["header"]["ignored_facts"] == whole.header["ignored_facts"]
+
+
+def test_sources_travel_and_follow_changes(tmp_path: Path) -> None:
+    frame = read_frame(put(tmp_path / "f.fits", GAIN=1.5, FWHM=3.0))
+    assert pickle.loads(pickle.dumps(frame)).sources == frame.sources
+    assert set(frame.with_(gain=2.0).sources) == {"fwhm"}
+
+
+@pytest.mark.parametrize("unit", ["adu/s", "electron/s", "electron", "ADU"])
+def test_written_frames_keep_gain_and_saturation(tmp_path: Path, unit: str) -> None:
+    cards = {"BUNIT": unit, "GAIN": 2.5, "EXPTIME": 20.0, "SATURATE": 1e6}
+    frame = read_frame(put(tmp_path / "f.fits", **cards))
+    write_frame(frame, tmp_path / "again.fits")
+    again = read_frame(tmp_path / "again.fits")
+    assert (again.gain, again.saturation) == (frame.gain, frame.saturation)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "per_second"),
+    [("", "counts", False), ("ADU", "counts", False), ("DN/sec", "counts", True),
+     ("count s^-1", "counts", True), ("ELECTRONS/S", "electrons", True), ("e", "electrons", False),
+     ("electron/pixel", "electrons", False), ("Jy/beam", "calibrated", False),
+     ("10^-17 erg/s/cm^2", "calibrated", False), ("mag", "calibrated", False)],
+)  # fmt: skip
+def test_pixel_units(text: str, kind: str, per_second: bool) -> None:
+    unit = pixel_unit(text)
+    assert (unit.kind, unit.per_second) == (kind, per_second)
+
+
+def test_the_page_holds_the_rules() -> None:
+    page = (ROOT / "docs" / "frame-facts.md").read_text()
+    assert "\n".join(facts_table()) in page
+    for rule in FACT_RULES.values():
+        assert rule.fact in Frame.__dataclass_fields__
+
+
+_VALUE = st.one_of(
+    st.sampled_from([0, 1, 2.5, 3.0, 20.0, 80, 99.9, 999, 8500.0, 1e30, -1, 1e-9, "", "1.5", "?"]),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.integers(-(2**40), 2**40),
+    st.booleans(),
+)
+_COMMENT = st.sampled_from(["", "[pixel]", "[arcsec]", "e-/ADU", "[d]", "[ms]", "electrons", "[um]",
+                            "ADU per electron", "per second", "[deg]"])  # fmt: skip
+_CARD = st.tuples(
+    st.sampled_from([key for rule in FACT_RULES.values() for key in rule.keys]), _VALUE, _COMMENT
+)
+_UNIT = st.sampled_from(["", "adu", "adu/s", "electron/s", "electron", "MJy/sr", "nonsense", "()"])
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.lists(_CARD, max_size=8), _UNIT)
+def test_any_header_is_a_frame_or_one_line(cards: list[tuple[str, Any, str]], unit: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        named = {k if len(k) <= 8 else f"HIERARCH {k}": (v, c) for k, v, c in cards}
+        path = put(Path(folder) / "f.fits", BUNIT=unit, **named)
+        tracemalloc.start()
+        try:
+            frame = read_frame(path)
+        except BadInputError:
+            return  # one line: `BadInputError` writes no line ends
+        finally:
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+    assert peak < 20 * stars().nbytes  # a few copies of the box, whatever the header says
+    for fact in FACT_RULES:
+        value = getattr(frame, fact)
+        assert value is None or (np.isfinite(value) and value <= 1e13)
+    assert frame.fwhm is None or 0.5 <= frame.fwhm <= 50
