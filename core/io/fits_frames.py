@@ -19,6 +19,7 @@ from astropy.utils.exceptions import AstropyWarning
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
 from skyduel.core.io.atomic_files import atomic_path
+from skyduel.core.io.images.celestial import wcs_header
 from skyduel.core.io.images.fits_metadata import (
     FACT_KEYS,
     IGNORED_KEY,
@@ -113,7 +114,7 @@ def _written_header(frame: Frame) -> fits.Header:
         if value is not None:
             header[key] = (float(value), comment)
     if frame.wcs is not None:
-        header.update(frame.wcs.to_header(relax=True))
+        header.update(wcs_header(frame))
     taken = {key for keys in FACT_KEYS.values() for key in keys}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)

@@ -15,6 +15,7 @@ from astropy.table import MaskedColumn, Table
 from astropy.utils.exceptions import AstropyWarning
 
 from skyduel.core.frame import Plane
+from skyduel.core.io.images.celestial import wcs_header
 from skyduel.core.io.tabular.fits_tables import write_fits_hdus
 
 __all__ = ["sextractor_columns", "write_ascii_head", "write_ldac"]
@@ -158,7 +159,7 @@ def frame_header(frame: Plane) -> fits.Header:
             except (ValueError, TypeError):
                 cards.remove(key, ignore_missing=True)
         if frame.wcs is not None and "CTYPE1" not in cards:
-            cards.extend(frame.wcs.to_header(relax=True), update=True)
+            cards.extend(wcs_header(frame), update=True)
     return cards
 
 

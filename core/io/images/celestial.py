@@ -1,4 +1,4 @@
-"""Read the celestial coordinates (WCS) of a FITS header."""
+"""Read the celestial coordinates (WCS) of a FITS header, and write those of a frame."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from contextlib import contextmanager
 
 import numpy as np
 from astropy import log
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS, DistortionLookupTable
-from astropy.wcs.utils import proj_plane_pixel_scales
+from astropy.wcs.utils import fit_wcs_from_points, proj_plane_pixel_scales
 
-from skyduel.core.errors import one_line
-from skyduel.core.io.images.wcs_cards import SolutionCards, solution_cards
+from skyduel.core.errors import BadInputError, one_line
+from skyduel.core.frame import Plane
+from skyduel.core.io.images.wcs_cards import SolutionCards, has_readable_axes, solution_cards
 from skyduel.core.io.images.wcs_errors import UnusableWcs
+from skyduel.core.wcs import sky_positions
 
-__all__ = ["celestial_wcs"]
+__all__ = ["celestial_wcs", "wcs_header"]
 
 
 def celestial_wcs(header: fits.Header, hdus: fits.HDUList | None = None) -> tuple[WCS | None, str]:
@@ -105,6 +108,54 @@ def _tables(
             raise UnusableWcs(f"the distortion's table {name}, {version} has no usable grid")
         tables[axis - 1] = DistortionLookupTable(np.ascontiguousarray(values), *steps)
     return tables[0], tables[1]
+
+
+def wcs_header(frame: Plane) -> fits.Header:
+    """Return the cards of a frame's WCS as they can be written to a file.
+
+    Parameters
+    ----------
+    frame : Frame or LargeImage
+        Must have a WCS.
+
+    Returns
+    -------
+    astropy.io.fits.Header
+        The solution itself. One that cards cannot hold (lookup tables, a projection
+        that is not read) is replaced by a tangential projection with SIP polynomials
+        fitted to it, in ICRS; WCSFIT then is the largest error of the fit [px].
+
+    Raises
+    ------
+    BadInputError
+        If the WCS cannot be converted to ICRS or fitted.
+    """
+    wcs = frame.wcs
+    if wcs is None:
+        raise BadInputError(frame.name, "a frame with celestial coordinates (WCS)", "none")
+    tables = (wcs.cpdis1, wcs.cpdis2, wcs.det2im1, wcs.det2im2)
+    if has_readable_axes(list(wcs.wcs.ctype)) and all(table is None for table in tables):
+        return wcs.to_header(relax=True)
+    ny, nx = frame.shape
+    x, y = (
+        axis.ravel() for axis in np.meshgrid(np.linspace(0, nx - 1, 24), np.linspace(0, ny - 1, 24))
+    )
+    ra, dec = sky_positions(x, y, frame)
+    known = np.isfinite(ra) & np.isfinite(dec)
+    with _quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            sky = SkyCoord(ra[known], dec[known], unit="deg")
+            fit = fit_wcs_from_points((x[known], y[known]), sky, sip_degree=4)
+            back = np.array(fit.all_pix2world(x[known], y[known], 0))
+            scale = 3600 * float(np.min(proj_plane_pixel_scales(fit)))
+            off = SkyCoord(*back, unit="deg").separation(sky).arcsec.max() / scale
+        except Exception as error:  # scipy and astropy raise what they like
+            got = f"axes {', '.join(wcs.wcs.ctype)}: {one_line(error)}"
+            raise BadInputError(frame.name, "a solution that can be written", got) from error
+        header = fit.to_header(relax=True)
+    header["WCSFIT"] = (float(f"{off:.3g}"), "[px] largest error of this fitted solution")
+    return header
 
 
 @contextmanager

@@ -189,6 +189,8 @@ class _Solution:
             made[f"CUNIT{axis}"] = "deg"
         if "AMDX1" in self.cards and not sip:
             self.notes.append("the photographic plate's own solution (AMDX, AMDY) is not used")
+        if self.lon == 2:
+            made = _longitude_first(made)
         prior, swapped = self._tables("CPDIS", "DP", "prior")
         detector, more = self._tables("D2IMDIS", "D2IM", "detector")
         return SolutionCards(_as_header(made), prior, detector, swapped | more, tuple(self.notes))
@@ -321,7 +323,7 @@ class _Solution:
         made: dict[str, float] = {}
         for letter, order in orders.items():
             whole = isinstance(order, int | float) and not isinstance(order, bool)
-            if not whole or order != int(order) or not 0 <= order <= _MOST_SIP:
+            if order is None or not whole or not 0 <= order <= _MOST_SIP or order % 1:
                 raise UnusableWcs(f"SIP with {letter}_ORDER = {order!r}")
             made[f"{letter}_ORDER"] = int(order)
             for i in range(int(order) + 1):
@@ -329,7 +331,7 @@ class _Solution:
                     key = f"{letter}_{i}_{j}"
                     if key in self.cards:
                         made[key] = self._number(key)
-        if one == "A" and max(int(order) for order in orders.values() if order is not None) < 2:
+        if one == "A" and made["A_ORDER"] < 2 and made["B_ORDER"] < 2:
             return {}  # astropy reads no distortion of the first order either
         return made
 
@@ -380,6 +382,30 @@ class _Solution:
             if numbers[1] != axis:
                 transposed.add(f"{label} {axis}")
         return versions, frozenset(transposed)
+
+
+def _longitude_first(cards: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the cards of a solution of latitude and longitude with the two exchanged.
+
+    The pixels keep their order. wcslib misplaces TPV by pixels if the latitude is first.
+    """
+    matrix = [[cards.get(f"CD{i}_{j}", 0.0) for j in (1, 2)] for i in (1, 2)]
+    if "CDELT1" in cards:
+        steps = [cards["CDELT1"], cards["CDELT2"]]
+        angle = math.radians(cards.get("CROTA1", 0.0))
+        turn = [[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]]
+        for i, j in ((1, 1), (1, 2), (2, 1), (2, 2)):
+            rotated = steps[j - 1] * turn[i - 1][j - 1]
+            by_pc = steps[i - 1] * cards.get(f"PC{i}_{j}", float(i == j))
+            matrix[i - 1][j - 1] = rotated if "CROTA1" in cards else by_pc
+    made = {}
+    for key, value in cards.items():
+        match = re.match(r"^(CTYPE|CUNIT|CRVAL|PV)([12])(_\d+)?$", key)
+        if match is not None:
+            made[f"{match[1]}{3 - int(match[2])}{match[3] or ''}"] = value
+        elif not re.match(r"^(CD|PC)\d_\d$|^(CDELT|CROTA)\d$", key):
+            made[key] = value
+    return made | {f"CD{i}_{j}": matrix[2 - i][j - 1] for i in (1, 2) for j in (1, 2)}
 
 
 def _is_scamp(found: Mapping[tuple[int, int], float], lon: int, lat: int) -> bool:

@@ -108,7 +108,7 @@ def _within(
     if len(table) and not inside.any() and frame.wcs is not None:
         centre = sky_centre(frame)
         ra, dec = (_numbers(table[name]) for name in ("ra", "dec"))
-        away = sky_separation(ra, dec, centre[0], centre[1])
+        away = sky_separation(ra, dec, *(np.asarray(angle) for angle in centre))
         if np.isfinite(away).any():
             placed.meta["nearest_outside_deg"] = float(np.nanmin(away)) / 3600
     return placed
