@@ -1,4 +1,4 @@
-"""Cleaning, SEP after it, and matched-filter peaks."""
+"""Tests of cleaning, of SEP on cleaned frames, and of the matched-filter peaks."""
 
 import numpy as np
 import pytest

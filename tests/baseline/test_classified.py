@@ -1,4 +1,4 @@
-"""The trained classifier of points and streaks."""
+"""Tests of the trained classifier of points and streaks."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""The detector `sep` against the SExtractor program itself, on a frozen scene.
+"""Compare the detector `sep` with the SExtractor program on a stored scene.
 
 To make the table again, with Source Extractor and its shipped `default.*` files
 in the working directory::

@@ -1,4 +1,4 @@
-"""photutils' segmentation behind the call."""
+"""Tests of the detector based on photutils' segmentation."""
 
 from importlib.util import find_spec
 

@@ -1,4 +1,4 @@
-"""SExtractor's files: read as the program reads them, and mapped to the SEP baseline."""
+"""Tests of reading SExtractor's files and of their mapping to the SEP baseline."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""SEP against the SExtractor program on the shared frames, within the bounds that were measured."""
+"""Compare SEP with the SExtractor program on the shared frames, within measured bounds."""
 
 import importlib.util
 import shutil

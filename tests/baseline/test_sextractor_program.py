@@ -1,4 +1,4 @@
-"""The SExtractor program behind the call: the real one where installed, else stand-ins."""
+"""Tests of the SExtractor program as a detector; stand-ins replace it where it is missing."""
 
 import os
 import shutil

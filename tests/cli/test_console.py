@@ -1,4 +1,4 @@
-"""What a person sees: help, examples, completion, colours, rates."""
+"""Tests of help, examples, completion, colours and progress on the terminal."""
 
 import io
 import os

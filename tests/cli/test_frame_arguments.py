@@ -1,4 +1,4 @@
-"""Frames on the command line: chips, planes, masks among them, and the bits of masks."""
+"""Tests of frame arguments: chips, planes, masks and the bits of masks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`skyduel init`: what it writes is what a run has without it."""
+"""`skyduel init` writes the default settings of a run."""
 
 import re
 import tomllib

@@ -1,4 +1,4 @@
-"""The command line: what it prints, what it writes, and how it refuses."""
+"""Tests of the command line: its output, its files and its errors."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Names from files are shown on the terminal, and do nothing there."""
+"""Names from files are printed without acting on the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`skyduel train` and `skyduel finetune` hand on what they are told."""
+"""`skyduel train` and `skyduel finetune` pass their options on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from skyduel.core import write_catalog, write_frame
 from skyduel.detect.model.backbones import ResNetSettings
 from skyduel.detect.model.network import Network, NetworkSettings
 from skyduel.detect.model.weights import Calibration, load_weights, save_weights
-from skyduel.detect.training import tensorboard_log as board
+from skyduel.detect.training import tensorboard_log
 from skyduel.detect.training.train import Progress
 from skyduel.simulation import SceneSettings, simulate
 
@@ -50,7 +50,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     monkeypatch.setattr(
         skyduel.detect.calibration.fit_calibration, "export_weights", lambda *a: seen.append(a)
     )
-    monkeypatch.setattr(board, "available", lambda: False)
+    monkeypatch.setattr(tensorboard_log, "available", lambda: False)
     return seen
 
 

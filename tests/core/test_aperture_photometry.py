@@ -1,4 +1,4 @@
-"""The common aperture: exact, fair to points and streaks, NaN where there is nothing."""
+"""Tests of the common aperture: accuracy, points and streaks, NaN without pixels."""
 
 from __future__ import annotations
 

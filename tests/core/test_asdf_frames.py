@@ -1,4 +1,4 @@
-"""Frames in ASDF files, as JWST and Roman write them, and hostile ones."""
+"""Tests of frames in ASDF files, as of JWST and Roman, and of hostile ones."""
 
 from __future__ import annotations
 

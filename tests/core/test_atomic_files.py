@@ -1,4 +1,4 @@
-"""Files appear whole or not at all; names stay inside their folder."""
+"""Files are written atomically; safe names stay inside their folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The background: agreement with SEP, and the frames SEP has no answer for."""
+"""Compare the background with SEP, and test frames that SEP cannot handle."""
 
 from __future__ import annotations
 

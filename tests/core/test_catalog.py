@@ -1,4 +1,4 @@
-"""One schema for the truth and for every detector."""
+"""Tests of the common schema of truths and detections."""
 
 from __future__ import annotations
 

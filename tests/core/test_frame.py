@@ -1,4 +1,4 @@
-"""A frame is checked once, and nobody can change it for the next."""
+"""A frame is validated at construction and cannot be changed."""
 
 from __future__ import annotations
 

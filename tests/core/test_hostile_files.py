@@ -1,4 +1,4 @@
-"""Files made to harm: each is refused in one printable line, and costs no memory worth mention."""
+"""Malicious files are refused in one printable line without much memory."""
 
 # ruff: noqa: E501 - bytes of files read worse in pieces
 

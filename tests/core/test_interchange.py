@@ -1,4 +1,4 @@
-"""Catalogues in the formats of other programs and back; masks and weights as surveys ship them."""
+"""Tests of catalogues in formats of other programs, and of masks and weights of surveys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One way from fluxes to magnitudes."""
+"""Tests of the conversion of fluxes to magnitudes."""
 
 import numpy as np
 import pytest

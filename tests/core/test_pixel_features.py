@@ -1,4 +1,4 @@
-"""What the pixels say: sharper than a star, or part of a line."""
+"""Tests of the pixel features: sharpness, and lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames read by sections: the same pixels, and one catalogue without seams."""
+"""Frames read by sections have the same pixels, and give one catalogue without seams."""
 
 import gzip
 from pathlib import Path

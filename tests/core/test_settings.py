@@ -1,4 +1,4 @@
-"""Settings as a person writes them: the nearest name, and one line a fault."""
+"""Tests of errors in settings: nearest names, and one line per error."""
 
 from __future__ import annotations
 

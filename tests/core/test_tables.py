@@ -1,4 +1,4 @@
-"""Catalogues from every program's files, and back unchanged."""
+"""Catalogues of many programs are read, and written back unchanged."""
 
 from __future__ import annotations
 

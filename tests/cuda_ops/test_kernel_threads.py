@@ -1,4 +1,4 @@
-"""What the CUDA threads do, done one by one on the CPU, where there is no GPU to ask."""
+"""Run the code of the CUDA threads one by one on the CPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""That the compiled path is what runs, and what is said when it cannot."""
+"""The compiled operators are used; without them there is a clear error."""
 
 from __future__ import annotations
 

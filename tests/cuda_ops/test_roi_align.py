@@ -1,4 +1,4 @@
-"""ROIAlign: against its definition, against torchvision, and against itself."""
+"""Compare ROIAlign with its definition and with torchvision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Another backbone is one file: this one. It is trained, saved, loaded, fused and refused."""
+"""A backbone in one file can be trained, saved, loaded and fused; bad ones are refused."""
 
 from __future__ import annotations
 

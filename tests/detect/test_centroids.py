@@ -1,4 +1,4 @@
-"""Bright points are placed by their pixels, unless all pixels err alike."""
+"""Positions of bright points are refined, and a common shift is subtracted."""
 
 from __future__ import annotations
 

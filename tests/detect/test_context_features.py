@@ -1,4 +1,4 @@
-"""What the frame says of a place: its profile, and what stands around."""
+"""Tests of the context features: the PSF and the surroundings of a position."""
 
 from __future__ import annotations
 

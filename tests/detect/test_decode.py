@@ -1,4 +1,4 @@
-"""From maps to sources: suppression against loops, streaks of every kind."""
+"""Compare the decoding of proposals with loops, and test streaks of many kinds."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def test_a_broken_trail_is_one() -> None:
     assert found[0, 2] == pytest.approx(stop - start, rel=0.05)
     assert turn(found[0, 3], theta) < 1
     assert np.hypot(found[0, 0] - 110 - middle * c, found[0, 1] - 90 - middle * s) < 1.5
-    # Each gap is below 40 px; with less patience they stay apart.
+    # Each gap is below 40 px; with a smaller gap limit the pieces stay separate.
     assert len(find_streaks(streak_maps(truth), StreakRules(gap_px=3))) == 4
 
 

@@ -1,4 +1,4 @@
-"""Training beside others: several processes, a kill in mid-step, and who watches."""
+"""Tests of training in several processes, of interruptions, and of TensorBoard logs."""
 
 from __future__ import annotations
 

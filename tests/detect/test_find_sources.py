@@ -1,4 +1,4 @@
-"""Tiles: every pixel answered for once, and seams that cannot be seen."""
+"""Each pixel belongs to one tile, and there are no seams between tiles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transfer learning: crops and labels stay together, and nothing worse is ever kept."""
+"""Tests of fine-tuning: crops match their labels, and worse weights are not kept."""
 
 from __future__ import annotations
 

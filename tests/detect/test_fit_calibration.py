@@ -1,4 +1,4 @@
-"""Scores that mean something."""
+"""Tests of the calibration of scores."""
 
 from __future__ import annotations
 

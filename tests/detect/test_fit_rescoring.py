@@ -1,4 +1,4 @@
-"""Network and frame weighed together: the perceptron, how it travels and how it is taught."""
+"""Tests of the perceptron that combines network and context features."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fused network says what the network says."""
+"""The fused network gives the same output as the network."""
 
 from __future__ import annotations
 

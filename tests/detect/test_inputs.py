@@ -1,4 +1,4 @@
-"""What the network sees: noise units, marks, and never ADU."""
+"""The input channels are in units of the noise and independent of the unit of the data."""
 
 from __future__ import annotations
 

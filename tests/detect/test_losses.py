@@ -1,4 +1,4 @@
-"""Losses and the labels of regions against loops."""
+"""Compare losses and labels of regions with loops."""
 
 from __future__ import annotations
 

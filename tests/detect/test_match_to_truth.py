@@ -1,4 +1,4 @@
-"""What calibration calls right: as if nothing less sure had been said."""
+"""Matching for calibration does not depend on detections of lower score."""
 
 import numpy as np
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The network: shapes, locality, registration to the frame, folding."""
+"""Tests of the network: shapes, locality, registration to the frame, folding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network behind the suite's call."""
+"""Tests of the neural detector as a detector of the suite."""
 
 from __future__ import annotations
 

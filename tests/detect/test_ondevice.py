@@ -1,4 +1,4 @@
-"""Training frames made on the device: against the host's, which are the oracle."""
+"""Compare training frames made on the device with those made on the host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A smaller network of a trained one: what it keeps, and what it refuses."""
+"""Tests of pruning: the output of the pruned network, and errors."""
 
 from __future__ import annotations
 

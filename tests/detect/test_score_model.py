@@ -1,4 +1,4 @@
-"""Scores from logits: of points and of streaks, from old and new weights."""
+"""Tests of scores of points and of streaks, from old and new weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Streaks fitted to pixels: rough ones become true, hopeless ones stay as they were."""
+"""Streak fits improve rough streaks, and leave hopeless ones unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Soft-NMS of sources against its definition, one box at a time."""
+"""Compare soft-NMS of sources with its definition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels against loops over every cell."""
+"""Compare training targets with loops over every cell."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_a_galaxy_excuses_everything_in_it_but_a_star() -> None:
     assert labels.points[:, 3].tolist() == [6.0, 2.0, 2.0]
 
 
-def test_a_streak_nobody_can_see_is_neither() -> None:
+def test_an_undetectable_streak_is_ignored() -> None:
     truth = catalogue([], [(15.2, 9.1, 12.0, 0.4)])
     for snr, there in ((4.9, 0.0), (5.1, 1.0)):
         maps = make_targets(truth.with_columns(snr=np.array([snr])), SHAPE).maps

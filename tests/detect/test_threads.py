@@ -1,4 +1,4 @@
-"""Work shared among threads."""
+"""Tests of work shared among threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training: repeatable, resumable to the bit, and clear about what it cannot do."""
+"""Training is reproducible, can be resumed to the bit, and has clear errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings tried on one look of the network are those of a call."""
+"""Variants of settings from one run of the network equal separate calls."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Weights files: tensors and text, never code."""
+"""Weights files hold tensors and text, never code."""
 
 from __future__ import annotations
 

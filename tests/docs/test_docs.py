@@ -1,4 +1,4 @@
-"""What the documentation says is so: commands parse, examples give what they show, links lead."""
+"""Commands of the documentation parse, examples give the output shown, links resolve."""
 
 import doctest
 import importlib.util

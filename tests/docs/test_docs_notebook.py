@@ -1,4 +1,4 @@
-"""The example notebook runs from top to bottom, and is kept without outputs."""
+"""The example notebook runs from top to bottom, and is stored without outputs."""
 
 from pathlib import Path
 from typing import Any

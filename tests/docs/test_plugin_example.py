@@ -1,4 +1,4 @@
-"""The plug-in in docs/your-own.md, as a reader would copy it."""
+"""The plug-in of docs/your-own.md works when it is copied by a reader."""
 
 import re
 from importlib.metadata import EntryPoint, EntryPoints

@@ -1,4 +1,4 @@
-"""The pairing rules of other tools, held to naive loops and to the exact sweep."""
+"""Compare the pairing rules of other tools with naive loops and the exact sweep."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_the_sweep_equals_pairing_anew_at_every_threshold(rule: str, require_kin
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_row_order_changes_nothing_and_nobody_is_used_twice(rule: str) -> None:
+def test_row_order_changes_nothing_and_no_source_is_used_twice(rule: str) -> None:
     rules = ScoringRules(pairing=rule)
 
     @given(st.integers(0, 2**32 - 1))

@@ -1,4 +1,4 @@
-"""Average precision: by position against the definition, by boxes against pycocotools."""
+"""Compare average precision with its definition, and that of boxes with pycocotools."""
 
 from __future__ import annotations
 

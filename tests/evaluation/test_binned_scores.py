@@ -1,4 +1,4 @@
-"""Other binnings, migration and measured residuals, against counts made by hand."""
+"""Compare binned scores, migration and residuals with counts by hand."""
 
 from __future__ import annotations
 

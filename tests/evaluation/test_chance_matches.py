@@ -1,4 +1,4 @@
-"""Pairs by chance, measured with shifted catalogues."""
+"""Tests of chance pairs measured with shifted catalogues."""
 
 from __future__ import annotations
 

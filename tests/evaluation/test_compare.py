@@ -395,7 +395,7 @@ def told(deltas: dict[str, tuple[float, float]], quantity: str = "m50", point: s
     return pd.DataFrame(rows)
 
 
-def test_the_sentence_says_who_where_how_much_and_how_sure() -> None:
+def test_the_sentence_names_the_detector_bin_difference_and_interval() -> None:
     table = told({"crowded": (-0.21, 0.03), "field": (0.01, 0.05), "all": (-0.1, 0.06)})
     assert sentence(table, "purity95") == (
         "new finds more than old in crowded (Δm50 = 0.21 mag [0.15, 0.27]); no difference shown "
@@ -462,7 +462,7 @@ def test_a_sentence_is_about_one_pair() -> None:
         headline(table, "default")
 
 
-def test_counts_of_a_standing_are_those_of_its_frames() -> None:
+def test_counts_over_frames_are_those_of_the_frames() -> None:
     scored = [score_frame(frame(k, 0.0), RULES, EDGES) for k in range(2)]
     made = comparison_sample(scored, EDGES, RULES)
     for k, score in enumerate(scored):

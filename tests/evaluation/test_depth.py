@@ -1,4 +1,4 @@
-"""The half-completeness limits on curves whose answer is known."""
+"""Tests of the half-completeness limits on curves with known limits."""
 
 from __future__ import annotations
 

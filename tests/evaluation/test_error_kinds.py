@@ -1,4 +1,4 @@
-"""Kinds of mistake: one each, by order, adding up to the totals."""
+"""Each error has one kind, the first in order, and the kinds add up to the totals."""
 
 from __future__ import annotations
 

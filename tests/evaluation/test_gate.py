@@ -1,4 +1,4 @@
-"""The gate: its verdicts, what it writes, and how often it is right on simulated versions."""
+"""Tests of the gate: verdicts, output, and error rates on simulated versions."""
 
 from __future__ import annotations
 

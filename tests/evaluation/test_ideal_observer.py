@@ -1,4 +1,4 @@
-"""The ideal observer: its formulae against simulated fields, and detectors against it."""
+"""Compare the ideal observer with simulated fields, and detectors with it."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def test_a_loss_is_the_distance_and_a_leak_is_flagged() -> None:
     assert leak["beats"].all()
 
 
-def test_nobody_is_accused_by_chance() -> None:
+def test_no_detector_beats_the_ideal_observer_by_chance() -> None:
     accused = [
         overall(ideal_table(scored(4.0, seed=s, n_frames=3), RULES, EDGES))["beats"].any()
         for s in range(1, 16)

@@ -1,4 +1,4 @@
-"""Intervals cover what they promise, on catalogues whose truth is known.
+"""Intervals have their nominal coverage on catalogues with known truth.
 
 The short tests bound coverage by 95 % and four standard errors of the number of
 experiments; the long ones, by 93 to 97 %. ``docs/measuring.md`` gives their numbers.

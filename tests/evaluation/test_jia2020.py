@@ -1,4 +1,4 @@
-"""The original paper's metric: by hand, and against a plain loop."""
+"""Compare the metric of Jia et al. (2020) with values by hand and with a plain loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pairing against a brute-force oracle, and the invariances it must keep."""
+"""Compare the pairing with a brute-force oracle, and test its invariances."""
 
 from __future__ import annotations
 

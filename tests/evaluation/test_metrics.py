@@ -1,4 +1,4 @@
-"""The table of metrics: definitions, and the places that one more row reaches."""
+"""Tests of the table of metrics, and of the outputs that an additional row reaches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A comparison in which nothing matched says so."""
+"""A comparison without any match is reported as such."""
 
 from __future__ import annotations
 

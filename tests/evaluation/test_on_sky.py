@@ -1,4 +1,4 @@
-"""Pairing on the sky, held to astropy's coordinates and to one dense assignment."""
+"""Compare pairing on the sky with astropy's coordinates and a dense assignment."""
 
 from __future__ import annotations
 

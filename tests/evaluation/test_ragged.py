@@ -1,4 +1,4 @@
-"""What is kept end to end comes back as it was given, and is worked out once."""
+"""Arrays stored end to end are returned unchanged, and computed once."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Blocks of one frame stand for frames in the bootstrap."""
+"""Tests of blocks of one frame as units of the bootstrap."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scoring rules: their errors, the bins, and what they set aside."""
+"""Tests of the scoring rules: errors, bins, and ignored sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reliability of scores, and thresholds chosen beforehand."""
+"""Tests of the reliability of scores, and of thresholds chosen in advance."""
 
 from __future__ import annotations
 

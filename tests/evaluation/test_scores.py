@@ -1,4 +1,4 @@
-"""Scores and their intervals, the coverage of the intervals included."""
+"""Tests of scores and their intervals, including the coverage of the intervals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The exact sweep against pairing anew at every threshold."""
+"""Compare the exact sweep with separate pairings at every threshold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Purity without a truth, held to frames whose truth is known."""
+"""Compare truth-free purity estimates with frames of known truth."""
 
 import numpy as np
 import pytest

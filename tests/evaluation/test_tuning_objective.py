@@ -1,4 +1,4 @@
-"""What settings are chosen for, held to pairing anew at every threshold."""
+"""Compare tuning objectives with separate pairings at every threshold."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""ASDF files written by hand, byte by byte, to make what no library would."""
+"""Write ASDF files byte by byte, with content that libraries do not write."""
 
 from __future__ import annotations
 

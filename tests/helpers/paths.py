@@ -1,4 +1,4 @@
-"""Where the checkout and the shared data are."""
+"""Paths of the checkout and of the shared data."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Figures and tables of a run's analyses: what is drawn and written is what its tables hold."""
+"""Figures and tables of a run's analyses show the values of its tables."""
 
 import numpy as np
 import pandas as pd
@@ -234,7 +234,7 @@ def test_a_figure_returns_the_rows_of_its_table(run, draw, name, n):
         assert ax.get_xlabel() or ax.get_title() or not ax.get_visible()
 
 
-def test_the_points_of_a_facet_are_its_values(run):
+def test_the_points_of_binned_scores_are_their_values(run):
     from skyduel.reports import plot_binned_scores
 
     ax = _axis()

@@ -1,4 +1,4 @@
-"""Figures: what is drawn is what the tables hold, and it is labelled."""
+"""Figures show the values of the tables, and are labelled."""
 
 import io
 import subprocess

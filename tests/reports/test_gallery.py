@@ -1,4 +1,4 @@
-"""The gallery: which mistakes it shows, and that each cut-out is of the place it names."""
+"""The gallery shows the listed errors, each with the cut-out at its position."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""The page, the verdict and the summaries: every number on them is the tables'."""
+"""All numbers of the page, the verdict and the summaries are those of the tables."""
 
 import re
 from dataclasses import asdict

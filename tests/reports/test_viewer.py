@@ -1,4 +1,4 @@
-"""The frame viewer: its data are the run's, and it does in a browser what it says."""
+"""The frame viewer has the data of the run, and works in a browser."""
 
 import base64
 import gzip

@@ -1,4 +1,4 @@
-"""What goes wrong in a long run: it goes on, or stops in one line and can be resumed."""
+"""A long run continues after errors, or stops with one line and can be resumed."""
 
 from __future__ import annotations
 

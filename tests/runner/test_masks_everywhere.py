@@ -1,4 +1,4 @@
-"""Every command uses the masks and weight maps that are named or lie beside a frame."""
+"""Every command uses masks and weight maps that are named or in the folder of a frame."""
 
 from __future__ import annotations
 
@@ -145,7 +145,9 @@ def test_inject_puts_nothing_on_masked_pixels(bare: Path, masked: Path, tmp_path
     assert shares[1] == 0
 
 
-def test_blind_takes_the_mask_beside_a_frame(bare: Path, masked: Path, tmp_path: Path) -> None:
+def test_truth_free_uses_the_mask_in_the_folder_of_a_frame(
+    bare: Path, masked: Path, tmp_path: Path
+) -> None:
     areas, found = [], []
     for k, frame in enumerate((bare, masked)):
         assert skyduel("blind", frame, "--with", "sep", "--out", tmp_path / str(k)) == 0

@@ -1,4 +1,4 @@
-"""The shipped network behind the command line."""
+"""Run the shipped network from the command line."""
 
 import numpy as np
 from helpers.command_line import skyduel

@@ -1,4 +1,4 @@
-"""Processes that die or hang: the innocent finish, the guilty are named."""
+"""If worker processes die or hang, only the calls at fault fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The main job: what a run folder holds, and that it survives what goes wrong."""
+"""Tests of `skyduel run`: the contents of the run folder, and its robustness to errors."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Work beside the main job on frames too large to be read whole."""
+"""Tests of tuning, injection and other work on frames that are too large to read whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Equal tuning: who is chosen on what, that it resumes, and that a run takes it in."""
+"""Tests of tuning: splits, resuming, and its use in a run."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Sources put into frames: their light, their noise, and what is left alone."""
+"""Tests of injected sources: their light, their noise, and unchanged pixels."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What makes simulated frames like real ones: each effect does what it says, and only then."""
+"""Tests of each effect of simulated frames, and of its absence when switched off."""
 
 import hashlib
 

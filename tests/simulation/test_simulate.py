@@ -1,4 +1,4 @@
-"""Simulated frames: flux, position, noise and truth are what they claim to be."""
+"""Simulated frames have the stated flux, positions, noise and truth."""
 
 import numpy as np
 import pytest
