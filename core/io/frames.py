@@ -13,9 +13,10 @@ import numpy.typing as npt
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
 from skyduel.core.io.check_facts import central_box, check_given, checked_facts
+from skyduel.core.io.images.blind_strips import blind_strips
 from skyduel.core.io.images.fits_metadata import FACT_KEYS
 from skyduel.core.io.images.image_formats import frame_name, open_image
-from skyduel.core.io.images.image_reader import Hdu, ImageReader, Pixels, hdu_suffix
+from skyduel.core.io.images.image_reader import NOTES_KEY, Hdu, ImageReader, Pixels, hdu_suffix
 
 __all__ = ["frame_facts", "frame_name", "masked_pixels", "read_frame"]
 
@@ -66,8 +67,10 @@ def read_frame(
     Frame
         Pixels [ADU] scaled by BSCALE and BZERO, asinh pixels (BSOFTEN, BOFFSET) made
         linear. BLANK, NaN and infinite pixels are masked, and those outside DATASEC and
-        TRIMSEC or in BIASSEC. ``header`` holds the primary and the image header's
-        scalar values, under ``ignored_facts`` those values that should
+        TRIMSEC or in BIASSEC, and strips of constant value that see no sky (borders and
+        gaps of mosaics; not in images that are read section by section). ``header`` holds
+        the primary and the image header's scalar values, under ``ignored_facts`` those
+        values that should
         have been a fact and cannot, and under ``notes`` other decisions on the file.
 
     Raises
@@ -94,6 +97,11 @@ def read_frame(
         facts = checked_facts(facts, data[box], boxed, overrides)
         frame = Frame(data=data, mask=unusable, **facts)
     usable = frame.data[~frame.bad]
+    strips = blind_strips(frame.data, frame.bad)
+    if strips is not None:
+        note = f"{frame.name}: {int(strips.sum())} pixels in strips of constant value are masked"
+        notes = (*frame.header.get(NOTES_KEY, ()), note)
+        return frame.with_(mask=frame.bad | strips, header={**frame.header, NOTES_KEY: notes})
     if usable.min() == usable.max():
         raise BadInputError(
             str(path),

@@ -348,3 +348,43 @@ def test_an_overscan_does_not_change_the_sky_beside_it(tmp_path: Path, level: fl
     # The noise of one mesh of 64 x 64 px with the mode's error is about 0.2.
     assert np.abs(background.level[:, 24:40] - 100).max() < 1.0
     assert math.isclose(float(np.median(background.rms[:, 24:40])), 5.0, rel_tol=0.1)
+
+
+@pytest.mark.parametrize("width", [1, 4, 16, 24, 40, 70])
+@pytest.mark.parametrize("value", [0.0, 65535.0])
+@pytest.mark.parametrize("side", ["left", "right", "bottom", "frame"])
+def test_a_constant_border_does_not_change_the_sky_beside_it(
+    tmp_path: Path, width: int, value: float, side: str
+) -> None:
+    image = sky(5, (256, 300))
+    border = np.zeros(image.shape, bool)
+    if side in ("left", "frame"):
+        border[:, :width] = True
+    if side in ("right", "frame"):
+        border[:, -width:] = True
+    if side in ("bottom", "frame"):
+        border[:width] = True
+    image[border] = value
+    frame = read_frame(put(tmp_path / "f.fits", fits.PrimaryHDU(image)))
+    np.testing.assert_array_equal(frame.bad, border)
+    assert (
+        f"{border.sum()} pixels in strips of constant value are masked" in frame.header["notes"][-1]
+    )
+    background = estimate_background(frame)
+    assert np.abs(background.level[~border] - 100).max() < 1.5
+    assert math.isclose(float(np.median(background.rms[~border])), 5.0, rel_tol=0.1)
+
+
+def test_strips_that_are_kept(tmp_path: Path) -> None:
+    # A value of the sky, a bad column inside, and an image that is mostly constant.
+    dark = np.maximum(sky(5, (64, 80)) - 100, 0)
+    dark[:4] = 0
+    column = sky(5, (64, 80))
+    column[:, 30] = 0
+    empty = np.zeros((64, 80), "f4")
+    empty[20:24, 20:24] = 7
+    gap = sky(5, (64, 80))
+    gap[:, 30:40] = 0
+    for name, image, n in (("a", dark, 0), ("b", column, 0), ("c", empty, 0), ("d", gap, 640)):
+        frame = read_frame(put(tmp_path / f"{name}.fits", fits.PrimaryHDU(image)))
+        assert frame.bad.sum() == n, name
