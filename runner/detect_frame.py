@@ -24,6 +24,8 @@ from skyduel.core import (
     write_catalog,
 )
 from skyduel.core.errors import UnwritableError
+from skyduel.core.io.check_facts import used_facts
+from skyduel.core.io.images.fits_metadata import FACT_KEYS, IGNORED_KEY
 from skyduel.core.io.images.image_reader import NOTES_KEY
 from skyduel.core.peak_memory import peak_memory_mib
 from skyduel.evaluation import ScoringRules, apply_ignore, mark_ignored_regions
@@ -44,6 +46,7 @@ from skyduel.runner.large_images import detect_by_sections, measure_by_sections
 __all__ = ["detect_frame", "fingerprint", "prepare_truth"]
 
 _SECTIONING: Final = Sectioning()
+_FIELDS: Final = (*FACT_KEYS, "wcs", "header", "sources")
 
 
 def fingerprint(*paths: Path) -> str:
@@ -93,7 +96,8 @@ def detect_frame(
     -------
     Outcome
         Facts, or the reason of the failure: an error of the frame or of the detector is
-        not raised.
+        not raised. Without a file the facts have ``used``, the facts of the frame in words,
+        and ``set_aside`` besides.
 
     Raises
     ------
@@ -144,6 +148,13 @@ def detect_frame(
     header = frame.header if frame is not None else image.facts["header"] if image else {}
     if NOTES_KEY in header:
         facts["notes"] = list(header[NOTES_KEY])
+    if not facts_file:
+        facts["set_aside"] = list(header.get(IGNORED_KEY, ()))
+        if frame is not None:
+            fields = {name: getattr(frame, name) for name in _FIELDS}
+            facts["used"] = used_facts(fields, int(frame.bad.sum()))
+        elif image is not None:
+            facts["used"] = used_facts(image.facts)
     if facts_file:
         # Only in the file, not in the facts, which the runner keeps in memory for 10⁵ frames.
         known = facts | {

@@ -72,6 +72,9 @@ def command(
     regions: Annotated[
         bool, typer.Option(help="Also write a DS9 region file beside each table.")
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Print the facts of each frame and their sources.")
+    ] = False,
     mask_bits: MaskBits = None,
     set_: Set = None,
     config: Config = None,
@@ -115,6 +118,13 @@ def command(
             for note in outcome.facts.get("notes", ()):
                 err.print(f"skyduel: {note}", markup=False, highlight=False, style="yellow",
                           soft_wrap=True)  # fmt: skip
+            for line in outcome.facts.get("set_aside", ()):
+                err.print(f"skyduel: {outcome.frame}: {line}", markup=False, highlight=False,
+                          style="yellow", soft_wrap=True)  # fmt: skip
+            if verbose:
+                for fact, words in outcome.facts.get("used", {}).items():
+                    err.print(f"{outcome.frame}: {fact}: {words}", markup=False, highlight=False,
+                              soft_wrap=True)  # fmt: skip
             if outcome.reason is None:
                 if regions and target.suffix.lower() != ".reg":
                     from skyduel.core import read_catalog, write_regions

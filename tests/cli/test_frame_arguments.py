@@ -132,3 +132,17 @@ def test_run_names_the_files_that_it_does_not_use(tmp_path: Path) -> None:
         "night: 1 test frame, 1 truth table; not used: calibration/dark.fits "
         "(a calibration frame without a truth table)"
     ) in said
+
+
+def test_detect_says_which_facts_it_used_and_set_aside(tmp_path: Path) -> None:
+    hdu = fits.PrimaryHDU(image(*STARS))
+    hdu.header["EGAIN"], hdu.header["MAGZERO"], hdu.header["FWHM"] = 1.5, 99.99, 8500.0
+    hdu.writeto(tmp_path / "f.fits")
+    said = detect(tmp_path / "f.fits", "-o", tmp_path / "a.ecsv")
+    assert "skyduel: f: MAGZERO = 99.99: set aside (sentinel: unknown)" in said
+    assert "skyduel: f: FWHM = 8500.0: set aside" in said
+    assert "gain" not in said
+    said = detect(tmp_path / "f.fits", "-o", tmp_path / "a.ecsv", "--verbose")
+    assert "f: gain: 1.5 e- per pixel unit (EGAIN = 1.5)" in said
+    assert "f: zero_point: unknown" in said
+    assert "f: mask: 0 px" in said
