@@ -12,7 +12,15 @@ import sep
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
 
-__all__ = ["DITHER_BELOW_STEPS", "MESH_PX", "RMS_FLOOR", "Background", "estimate_background"]
+__all__ = [
+    "DITHER_BELOW_STEPS",
+    "DITHER_VARIANCE",
+    "MESH_PX",
+    "RMS_FLOOR",
+    "Background",
+    "dither_noise",
+    "estimate_background",
+]
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
@@ -28,6 +36,8 @@ RMS_FLOOR = 0.1
 #: Frames whose noise is below this many steps between pixel values are dithered. Above it the
 #: error of the clipped mode, up to half a step, is below 0.05 of the noise.
 DITHER_BELOW_STEPS = 10.0
+#: Variance of `dither_noise`, in units of the squared step.
+DITHER_VARIANCE = 1 / 6
 # The step between pixel values is measured on this many pixels.
 _STEP_SAMPLE = 1 << 16
 _DITHER_SEED = 20261129
@@ -124,9 +134,11 @@ def estimate_background(
     level, rms, global_level, global_rms = estimate(frame.data)
     step = _coarse_step(frame, usable, rms) if dither else None
     if step is not None:
-        level, rms, global_level, global_rms = estimate(_dithered(frame.data, step))
-        rms = np.sqrt(np.maximum(rms**2 - np.float32(step**2 / 6), 0))
-        global_rms = math.sqrt(max(global_rms**2 - step**2 / 6, 0.0))
+        dithered = frame.data + np.float32(step) * dither_noise(frame.shape)
+        level, rms, global_level, global_rms = estimate(dithered)
+        added = DITHER_VARIANCE * step**2
+        rms = np.sqrt(np.maximum(rms**2 - np.float32(added), 0))
+        global_rms = math.sqrt(max(global_rms**2 - added, 0.0))
     # A value that is not finite makes the extremes not finite: no array of flags is needed.
     lowest, highest = float(rms.min()), float(rms.max())
     if not np.isfinite([level.min(), level.max(), lowest, highest, global_level]).all():
@@ -154,13 +166,11 @@ def _coarse_step(frame: Frame, usable: Bools, rms: Floats) -> float | None:
     return step if typical < DITHER_BELOW_STEPS * step else None
 
 
-def _dithered(data: Floats, step: float) -> Floats:
-    """Add triangular noise two steps wide to pixel values, the same in every call."""
+def dither_noise(shape: tuple[int, int]) -> Floats:
+    """Return triangular noise between -1 and 1, the same in every call."""
     rng = np.random.default_rng(_DITHER_SEED)
-    noise = rng.random(data.shape, dtype=np.float32)
-    noise -= rng.random(data.shape, dtype=np.float32)
-    noise *= np.float32(step)
-    noise += data
+    noise = rng.random(shape, dtype=np.float32)
+    noise -= rng.random(shape, dtype=np.float32)
     return noise
 
 

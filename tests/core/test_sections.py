@@ -327,7 +327,7 @@ def test_common_measurements_by_section_are_those_of_the_frame(sky) -> None:
         back = estimate_background(whole)
         one = forced_photometry(whole, catalog, background=back)
         one = pixel_features(whole, one, background=back)
-        seen = measure_by_sections(mosaic, catalog, picture=True)
+        seen = measure_by_sections(mosaic, catalog, preview=True)
         other, error = seen.catalog, one["aper_flux_err"]
         assert np.array_equal(np.isnan(other["aper_flux"]), np.isnan(one["aper_flux"]))
         off = np.abs(other["aper_flux"] - one["aper_flux"]) / error

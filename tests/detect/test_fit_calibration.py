@@ -11,7 +11,7 @@ from scipy import ndimage
 from scipy.special import expit
 
 from skyduel.core import BadInputError, Catalog, Frame
-from skyduel.core.measure.background import estimate_background
+from skyduel.core.measure.background import Background, estimate_background
 from skyduel.detect.calibration import fit_calibration as calibration
 from skyduel.detect.calibration.fit_calibration import (
     calibration_frames,
@@ -167,10 +167,10 @@ def test_frames_to_calibrate_on_hold_every_family_and_repeat() -> None:
     assert not np.array_equal(next(calibration_frames(4)).frame.data, one.frame.data)
 
 
-def peaks(frame: Frame, network: Network, **_: object) -> RawSources:
+def peaks(frame: Frame, background: Background, network: Network, **_: object) -> RawSources:
     """Stands in for a trained network: peaks of the smoothed frame, surer the higher."""
     assert all(module.folded for module in network.modules() if hasattr(module, "folded"))
-    smooth = 4 * frame_channels(frame, estimate_background(frame))[2]
+    smooth = 4 * frame_channels(frame, background)[2]
     top = (smooth == ndimage.maximum_filter(smooth, 3)) & (smooth > 1)
     y, x = np.nonzero(top)
     logit = 1.5 * smooth[y, x] - 4
@@ -245,7 +245,7 @@ def test_proposals_near_faint_truths_count_neither_way(monkeypatch: pytest.Monke
     _, frame, truth = known
     fit_calibration(Network(TINY).fold(), [known])
     logits, right = seen
-    raw = peaks(frame, Network(TINY).fold())
+    raw = peaks(frame, estimate_background(frame), Network(TINY).fold())
     assert 0 < right.sum() <= (truth["snr"] >= 2).sum()
     assert right.sum() < len(right) < len(raw.logit), "some are wrong, some are left out"
     assert logits[right].mean() > logits[~right].mean() + 1

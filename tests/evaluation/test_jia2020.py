@@ -154,7 +154,7 @@ def test_score_speaks_it_when_asked(tmp_path, capsys) -> None:
     assert score("--metric", "jia2020") == 0
     out = capsys.readouterr().out
     assert "2.000" in out  # a recall of two
-    assert "for comparison with that paper alone" in out
+    assert "only for comparison with that paper" in out
     assert score("--metric", "jia2020", "--json") == 0
     report = json.loads(capsys.readouterr().out)
     value = {(r["quantity"], r["bin"]): r["value"] for r in report["scores"]}

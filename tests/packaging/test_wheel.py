@@ -29,9 +29,12 @@ PLUGIN = """
 from pydantic import BaseModel
 from skyduel import Catalog
 
+class Settings(BaseModel):
+    pass
+
 class Middle:
     name = "middle"
-    settings = BaseModel()
+    settings = Settings()
 
     def __call__(self, frame):
         ny, nx = frame.shape

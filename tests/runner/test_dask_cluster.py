@@ -317,7 +317,7 @@ def test_a_worker_killed_during_a_run_is_done_without(sky, undisturbed, tmp_path
 def test_a_lost_scheduler_is_one_line_and_the_run_can_be_resumed(
     sky, undisturbed, tmp_path, monkeypatch, again
 ) -> None:
-    monkeypatch.setattr("skyduel.runner.execution.executors._PATIENCE_S", 12)
+    monkeypatch.setattr("skyduel.runner.execution.executors._CONNECT_TIMEOUT_S", 12)
     one = two_detector_plan(sky, tmp_path / "run")
     with started(tmp_path, 1) as cluster:
         seen: list[str] = []

@@ -204,7 +204,7 @@ def test_a_cluster_gives_the_same_bits(cluster, sky, finished, tmp_path) -> None
 
 def test_no_scheduler_is_one_clear_line(tmp_path, monkeypatch) -> None:
     pytest.importorskip("distributed", reason="Dask is not installed (extra dask)")
-    monkeypatch.setattr("skyduel.runner.execution.executors._PATIENCE_S", 0.5)
+    monkeypatch.setattr("skyduel.runner.execution.executors._CONNECT_TIMEOUT_S", 0.5)
     with (
         pytest.raises(BadInputError, match="a Dask scheduler at tcp:"),
         executor("tcp://127.0.0.1:9", 1, 1),

@@ -11,7 +11,13 @@ from scipy.interpolate import CubicSpline
 from torch import Tensor
 from torch.nn import functional as F
 
-from skyduel.core.measure.background import MESH_PX, RMS_FLOOR
+from skyduel.core.measure.background import (
+    DITHER_BELOW_STEPS,
+    DITHER_VARIANCE,
+    MESH_PX,
+    RMS_FLOOR,
+    dither_noise,
+)
 from skyduel.detect.model.inputs import CLIP_LINEAR, CLIP_LOW, CLIP_SMOOTHED, KERNEL
 from skyduel.detect.training.ondevice.scatter_sums import averaged
 
@@ -30,7 +36,7 @@ def estimate_backgrounds(data: Tensor) -> tuple[Tensor, Tensor]:
     Parameters
     ----------
     data : Tensor of float32, shape (n, ny, nx)
-        Frames whose sides are multiples of `MESH_PX`.
+        Frames of whole numbers whose sides are multiples of `MESH_PX`.
 
     Returns
     -------
@@ -41,12 +47,23 @@ def estimate_backgrounds(data: Tensor) -> tuple[Tensor, Tensor]:
     Clipped mode per mesh, median of 3 × 3 meshes, bicubic spline (Bertin & Arnouts 1996, section
     3), with exact medians where SEP takes them from a histogram. The noise is at least a tenth of
     the frame's median noise, or, if that is zero, at least the noise of rounding to integers.
+    Frames of low noise are dithered, as `core.measure.background.estimate_background` does.
     """
     n, ny, nx = data.shape
     rows, columns = ny // MESH_PX, nx // MESH_PX
-    meshes = data.reshape(n, rows, MESH_PX, columns, MESH_PX).transpose(2, 3)
-    level, rms = _clipped(meshes.reshape(n * rows * columns, MESH_PX**2))
-    grids = _smoothed(torch.stack([level, rms]).reshape(2 * n, rows, columns))
+
+    def measure(frames: Tensor) -> Tensor:
+        meshes = frames.reshape(n, rows, MESH_PX, columns, MESH_PX).transpose(2, 3)
+        level, rms = _clipped(meshes.reshape(n * rows * columns, MESH_PX**2))
+        return torch.stack([level, rms]).reshape(2, n, rows, columns)
+
+    plain = measure(data)
+    dithered = measure(data + torch.from_numpy(dither_noise((ny, nx))).to(data.device))
+    dithered[1] = (dithered[1].square() - DITHER_VARIANCE).clamp_min(0).sqrt()
+    # The choice is made without looking at values, so that nothing waits for the device.
+    coarse = plain[1].flatten(1).median(dim=1).values < DITHER_BELOW_STEPS
+    chosen = torch.where(coarse[None, :, None, None], dithered, plain)
+    grids = _smoothed(chosen.reshape(2 * n, rows, columns))
     down, along = (_spline(k, data.device) for k in (rows, columns))
     maps = (down @ grids @ along.T).reshape(2, n, ny, nx)
     typical = maps[1].flatten(1).median(dim=1).values
