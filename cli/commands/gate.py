@@ -51,11 +51,11 @@ def command(
         typer.Argument(metavar="CANDIDATE", help="Run folder of the new version, or RUN/DETECTOR."),
     ],
     allow: Annotated[
-        str,
+        list[str],
         typer.Option(
             metavar="QUANTITY[@POINT]=LOSS,...",
             help=f"Largest allowed losses of {', '.join(gated())}, or speed. m50 is in mag; "
-            "speed is a fraction.",
+            "speed is a fraction. Repeat the option to add more.",
         ),
     ],
     detector: Detector = None,
@@ -87,7 +87,7 @@ def command(
     allowed. It is worse if the interval lies above the allowed loss, and undecided otherwise.
     Exit status: 0 if all criteria pass, 1 if not, 2 if the runs cannot be compared.
     """
-    allowances = parse_allowances(allow, point)
+    allowances = parse_allowances(",".join(allow), point)
     first, second = select_detectors(reference, candidate, detector, a, b)
     decided = run_gate(first, second, allowances, per_group=per_group, common_frames=common_frames)
     for path, text in ((report, gate_markdown), (junit, gate_junit)):

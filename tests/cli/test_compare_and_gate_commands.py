@@ -229,7 +229,9 @@ def test_a_version_passes_against_itself_and_a_deafer_one_does_not(runs, tmp_pat
     assert skyduel("gate", old, old, "--allow", "f1=0,f2=0,completeness=0,purity=0") == 0
     assert capsys.readouterr().out.startswith("pass:")
     files = ("--report", tmp_path / "r" / "gate.md", "--junit", tmp_path / "r" / "gate.xml")
-    status = skyduel("gate", old, new, "--allow", "completeness=0.01,purity=0.5", *files)
+    # Each repetition of the option adds criteria; none replaces another.
+    allowed = ("--allow", "completeness=0.01", "--allow", "purity=0.5")
+    status = skyduel("gate", old, new, *allowed, *files)
     assert status == 1
     assert capsys.readouterr().out.startswith(("worse:", "undecided:"))
     assert (tmp_path / "r" / "gate.md").read_text().startswith("# Gate: new/sep against old/sep")

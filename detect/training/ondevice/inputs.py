@@ -61,7 +61,8 @@ def estimate_backgrounds(data: Tensor) -> tuple[Tensor, Tensor]:
     dithered = measure(data + torch.from_numpy(dither_noise((ny, nx))).to(data.device))
     dithered[1] = (dithered[1].square() - DITHER_VARIANCE).clamp_min(0).sqrt()
     # The choice is made without looking at values, so that nothing waits for the device.
-    coarse = plain[1].flatten(1).median(dim=1).values < DITHER_BELOW_STEPS
+    noise = plain[1].flatten(1).median(dim=1).values
+    coarse = (noise > 0) & (noise < DITHER_BELOW_STEPS)  # a constant frame has no steps
     chosen = torch.where(coarse[None, :, None, None], dithered, plain)
     grids = _smoothed(chosen.reshape(2 * n, rows, columns))
     down, along = (_spline(k, data.device) for k in (rows, columns))
