@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from skyduel.core import BadInputError, Detector, detector_info
+from skyduel.core.io.atomic_files import is_temporary
 from skyduel.run_folder.layout import CSV, FOLDERS, PARQUET, RunPaths
 from skyduel.run_folder.provenance import PROMISES, git_state, machine, now_utc, versions
 from skyduel.run_folder.record import DatasetRecord, RunRecord, read_record, write_record
@@ -59,7 +60,14 @@ def start_run(plan: RunPlan, detectors: Mapping[str, Detector]) -> RunRecord:
                 "a new folder, or the one of this very run (frames, detectors, rules, versions)",
                 "the folder of another run; choose another --out, or --fresh to replace it",
             )
-    elif plan.folder.exists() and any(p != paths.data for p in plan.folder.iterdir()):
+        # A killed process cannot remove the file that it was writing. The lock is held, so no
+        # other process is writing now.
+        for path in plan.folder.rglob(".*"):
+            if is_temporary(path):
+                path.unlink(missing_ok=True)
+    elif plan.folder.exists() and any(
+        p != paths.data and not is_temporary(p) for p in plan.folder.iterdir()
+    ):
         raise BadInputError(
             str(plan.folder), "a new or empty folder", "a folder with other files in it"
         )

@@ -13,7 +13,10 @@ from pathlib import Path
 
 from skyduel.core.errors import BadInputError, UnwritableError
 
-__all__ = ["atomic_path", "existing_file", "safe_name"]
+__all__ = ["atomic_path", "existing_file", "is_temporary", "safe_name"]
+
+# How `atomic_path` begins the name of an unfinished file.
+_TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.")
 
 # An error of a full disk names no file.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
@@ -73,6 +76,11 @@ def atomic_path(path: str | os.PathLike[str], *, overwrite: bool = True) -> Iter
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def is_temporary(path: Path) -> bool:
+    """Return True if the name is that of an unfinished file of `atomic_path`."""
+    return _TEMPORARY.match(path.name) is not None
 
 
 def existing_file(path: str | os.PathLike[str]) -> Path:

@@ -117,6 +117,22 @@ def test_a_run_killed_at_random_points_ends_with_the_same_tables(
     assert record["failures"] == []
 
 
+def test_unfinished_files_of_a_killed_run_are_removed_when_it_is_completed(
+    sky, undisturbed, tmp_path
+) -> None:
+    whole, _ = undisturbed
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    left = out / "truth" / ".0123456789ab.field_000.parquet"
+    left.write_bytes(b"PAR1")
+    hidden = out / "truth" / ".notes"
+    hidden.write_text("not ours")
+    status, said = finished(sky, out, resume=True)
+    assert status == 0, said
+    assert (left.exists(), hidden.exists()) == (False, True)
+    assert_same_tables(whole, out)
+
+
 def limited(n_bytes: int):
     """Return what lets a process write no file of more bytes, as a full disk would."""
 

@@ -214,7 +214,7 @@ def test_fresh_replaces_a_run_and_only_a_run(sky, tmp_path, capsys) -> None:
 
 def test_what_other_code_found_is_not_mixed_in(sky, tmp_path, monkeypatch) -> None:
     run(plan(sky, tmp_path / "r", names=["sep"]))
-    monkeypatch.setattr("skyduel.runner.run.versions", lambda: {"sep": "0.1"})
+    monkeypatch.setattr("skyduel.runner.start_run.versions", lambda: {"sep": "0.1"})
     with pytest.raises(BadInputError, match="the folder of another run"):
         run(plan(sky, tmp_path / "r", names=["sep"]))
 

@@ -141,7 +141,7 @@ def test_what_is_written_as_it_comes_is_what_would_be_kept(finished, tmp_path) -
         part = evaluate_detector("sep", frames, rules, kept.edges, sink=results)
     assert part.frames == {}
     assert part.counts.empty
-    write_table(tmp_path / "expected", kept.counts)
+    write_table(tmp_path / "expected.parquet", kept.counts)
     wrote = pd.read_parquet(tmp_path / "counts.parquet")
     pd.testing.assert_frame_equal(wrote, pd.read_parquet(tmp_path / "expected.parquet"))
     assert (tmp_path / "counts.csv").read_bytes() == (tmp_path / "expected.csv").read_bytes()

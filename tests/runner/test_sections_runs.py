@@ -178,7 +178,7 @@ def test_more_frames_than_memory_holds_are_refused_at_the_first(tmp_path, monkey
     seen: list[str] = []
     monkeypatch.setattr(
         "skyduel.cli.commands.truth_free.read_region",
-        lambda path, cutout: seen.append(path) or frame,
+        lambda path, cutout, **_: seen.append(path) or frame,
     )
     assert skyduel("truth-free", *names, "--with", "sep") == 2
     assert len(seen) == 1
