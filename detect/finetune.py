@@ -60,7 +60,7 @@ class FinetuneSettings(BaseModel):
 
     steps: int = Field(300, ge=1, description="optimiser steps at most")
     batch: int = Field(6, ge=1, description="crops a step")
-    replay: float = Field(0.34, ge=0, lt=1, description="share of them simulated, lest it forgets")
+    replay: float = Field(0.34, ge=0, lt=1, description="share of simulated crops")
     crop_px: int = Field(256, ge=64, multiple_of=16, description="side of a crop [px]")
     learning_rate: float = Field(3e-4, gt=0, description="of pyramid and heads")
     backbone: float = Field(
