@@ -228,6 +228,10 @@ class Catalog:
             table[name] = values
         return Catalog(table, self.source)
 
+    def with_meta(self, **meta: Any) -> Catalog:
+        """Return a copy whose table has further metadata."""
+        return Catalog(Table(self.table, meta={**self.table.meta, **meta}, copy=False), self.source)
+
     def to_pandas(self) -> pd.DataFrame:
         """Return a pandas frame of the columns; their units stand in ``attrs["units"]``.
 

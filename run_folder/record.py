@@ -46,7 +46,16 @@ _MOST_BINS: Final = 2000
 _STRICT: Final = ConfigDict(extra="ignore", strict=True)
 #: Keys that are not written where they have no value: an older version did not know them.
 _OPTIONAL_KEYS: Final = frozenset(
-    {"tuning", "bins_mag", "truth_source", "description", "provenance"}
+    {
+        "tuning",
+        "bins_mag",
+        "truth_source",
+        "description",
+        "provenance",
+        "facts",
+        "set_aside",
+        "notes",
+    }
 )
 
 
@@ -88,6 +97,21 @@ class FrameRecord:
     ] = None
     fwhm: Annotated[Number | None, Field(description="FWHM of the PSF [px], if it is known")] = None
     n_truth: Annotated[Count | None, Field(description="sources of the truth")] = None
+    facts: Annotated[
+        dict[str, str],
+        Field(
+            description="facts of the frame that were used, in words with their source: `gain`, "
+            "`read_noise`, `saturation`, `exposure_s`, `zero_point`, `fwhm`, "
+            "`pixel_scale_arcsec`, `wcs`, `unit`, `mask`; unknown ones are left out"
+        ),
+    ] = Field(default_factory=dict)
+    set_aside: Annotated[
+        tuple[str, ...], Field(description="facts of the header that were not used, and why")
+    ] = ()
+    notes: Annotated[
+        tuple[str, ...],
+        Field(description="other decisions on the file, such as images that are not read"),
+    ] = ()
 
 
 @dataclass(frozen=True, slots=True, config=_STRICT)

@@ -43,22 +43,23 @@ def catalog_warnings(
         The run folder with its truth, catalogues and counts.
     truths : mapping of str to Outcome
         By frame, with the frames' facts; ``warnings`` are those of
-        `truth_warnings`.
+        `truth_warnings`, ``set_aside`` the facts of headers that are not used.
     rules : ScoringRules
         How truths and detections pair.
 
     Returns
     -------
     list of str
-        First those of truth tables, then those of detectors that matched no
-        truth of a frame although both lie on it. A line names one frame and the
-        number of others with the same fault.
+        First those of truth tables, then those of headers, a line for each card, then those
+        of detectors that matched no truth of a frame although both lie on it. A line names one
+        frame and the number of others with the same fault.
     """
     said = [(name, line) for name, outcome in truths.items()
             for line in outcome.facts.get("warnings", ())]  # fmt: skip
     lines = [f"truth of {said[0][0]}: {said[0][1]}" + _others(len(said) - 1)] if said else []
     noted = [notes[0] for outcome in truths.values() if (notes := outcome.facts.get("notes"))]
     lines += [noted[0] + _others(len(noted) - 1)] if noted else []
+    lines += _set_aside(truths)
     counts = read_counts(paths.table(COUNTS.name))
     if counts is None:
         return lines
@@ -69,6 +70,17 @@ def catalog_warnings(
         names = [str(name) for name in rows["frame"]]
         lines += _of_detector(paths, str(detector), names, truths, rules)
     return lines
+
+
+def _set_aside(truths: Mapping[str, Outcome]) -> list[str]:
+    """Return one line for each card that was set aside, with one frame and the number of others."""
+    found: dict[str, list[str]] = {}
+    for name, outcome in truths.items():
+        for line in outcome.facts.get("set_aside", ()):
+            found.setdefault(line.partition(" = ")[0].partition(":")[0], []).append(
+                f"{name}: {line}"
+            )
+    return [lines[0] + _others(len(lines) - 1) for lines in found.values()]
 
 
 def _of_detector(

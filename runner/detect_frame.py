@@ -24,10 +24,8 @@ from skyduel.core import (
     write_catalog,
 )
 from skyduel.core.errors import UnwritableError
-from skyduel.core.io.check_facts import used_facts
-from skyduel.core.io.images.fits_metadata import FACT_KEYS, IGNORED_KEY
-from skyduel.core.io.images.image_reader import NOTES_KEY
 from skyduel.core.peak_memory import peak_memory_mib
+from skyduel.core.used_facts import used_facts
 from skyduel.evaluation import ScoringRules, apply_ignore, mark_ignored_regions
 from skyduel.run_folder.previews import stretch_of, write_preview
 from skyduel.runner.catalog_warnings import truth_warnings
@@ -46,7 +44,6 @@ from skyduel.runner.large_images import detect_by_sections, measure_by_sections
 __all__ = ["detect_frame", "fingerprint", "prepare_truth"]
 
 _SECTIONING: Final = Sectioning()
-_FIELDS: Final = (*FACT_KEYS, "wcs", "header", "sources")
 
 
 def fingerprint(*paths: Path) -> str:
@@ -97,7 +94,8 @@ def detect_frame(
     Outcome
         Facts, or the reason of the failure: an error of the frame or of the detector is
         not raised. Without a file the facts have ``used``, the facts of the frame in words,
-        and ``set_aside`` besides.
+        and ``set_aside`` besides, and the table's metadata hold both
+        (`skyduel.core.used_facts.UsedFacts.meta`).
 
     Raises
     ------
@@ -120,12 +118,16 @@ def detect_frame(
             seconds = time.perf_counter() - began
             found = _measured(frame, found, rules)
             mpix = frame.data.size / 1e6
+            words = used_facts(frame)
         elif image is not None:
             with time_limit(time_limit_s):
                 found = detect_by_sections(detector, image)
             seconds = time.perf_counter() - began
-            found = _measured_by_sections(image, found, rules)
+            found, n_masked = _measured_by_sections(image, found, rules)
             mpix = image.shape[0] * image.shape[1] / 1e6
+            words = used_facts(image, n_masked)
+        if not facts_file:
+            found = found.with_meta(**words.meta())
         if fingerprint(*entry.images) != was:
             raise BadInputError(entry.name, "a frame that stays as it is", "one changed meanwhile")
         write_catalog(found, target, frame=frame or image)
@@ -145,16 +147,10 @@ def detect_frame(
         "n_found": len(found),
         "peak_memory_mib": peak_memory_mib(children=True),
     }
-    header = frame.header if frame is not None else image.facts["header"] if image else {}
-    if NOTES_KEY in header:
-        facts["notes"] = list(header[NOTES_KEY])
+    if words.notes:
+        facts["notes"] = list(words.notes)
     if not facts_file:
-        facts["set_aside"] = list(header.get(IGNORED_KEY, ()))
-        if frame is not None:
-            fields = {name: getattr(frame, name) for name in _FIELDS}
-            facts["used"] = used_facts(fields, int(frame.bad.sum()))
-        elif image is not None:
-            facts["used"] = used_facts(image.facts)
+        facts["set_aside"], facts["used"] = list(words.set_aside), dict(words.used)
     if facts_file:
         # Only in the file, not in the facts, which the runner keeps in memory for 10⁵ frames.
         known = facts | {
@@ -176,12 +172,16 @@ def _measured(frame: Frame, found: Catalog, rules: ScoringRules | None) -> Catal
     return found if frame.wcs is None else add_sky_positions(frame, found)
 
 
-def _measured_by_sections(image: LargeImage, found: Catalog, rules: ScoringRules | None) -> Catalog:
+def _measured_by_sections(
+    image: LargeImage, found: Catalog, rules: ScoringRules | None
+) -> tuple[Catalog, int]:
+    """Return the catalogue with the common measurements, and the number of masked pixels."""
     measured = measure_by_sections(image, found)
     found = measured.catalog
     if rules is not None:
         found = mark_ignored_regions(found, image.shape, measured.bad, rules)
-    return found if image.wcs is None else add_sky_positions(image, found)
+    n_masked = image.shape[0] * image.shape[1] - round(measured.mpix * 1e6)
+    return (found if image.wcs is None else add_sky_positions(image, found)), n_masked
 
 
 def prepare_truth(
@@ -217,14 +217,14 @@ def prepare_truth(
             picture = stretch_of(frame.data[~frame.bad]).picture(frame.data[::-1])
             shape, fwhm = frame.shape, frame.fwhm
             mpix = usable_mpix(frame)
-            header = frame.header
+            words = used_facts(frame)
         else:
             truth = read_truth(entry, image)
             warnings = truth_warnings(truth, image.shape)
             seen = measure_by_sections(image, truth, preview=True)
             truth = apply_ignore(seen.catalog, image.shape, seen.bad, seen.saturated, rules)
             shape, fwhm, mpix = image.shape, image.fwhm, seen.mpix
-            header = image.facts["header"]
+            words = used_facts(image, shape[0] * shape[1] - round(1e6 * mpix))
             assert seen.preview is not None  # asked for above
             picture = seen.preview
     except SkyduelError as error:
@@ -238,7 +238,9 @@ def prepare_truth(
         "fwhm": fwhm,
         "n_truth": len(truth),
         "warnings": warnings,
-        "notes": list(header.get(NOTES_KEY, ())),
+        "notes": words.notes,
+        "facts": words.known,
+        "set_aside": words.set_aside,
         "fingerprint": fingerprint(*entry.images),
     }
     return Outcome(entry.name, facts)

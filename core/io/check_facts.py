@@ -200,31 +200,3 @@ def star_widths(data: Floats, bad: Bools, saturation: float | None = None) -> St
         return None
     low, median, high = np.percentile(widths, (25, 50, 75))
     return StarWidths(float(low), float(median), float(high), int(widths.size))
-
-
-def used_facts(fields: Mapping[str, Any], n_masked: int | None = None) -> dict[str, str]:
-    """Return the facts that measurements used, with their sources, in words.
-
-    Parameters
-    ----------
-    fields : mapping
-        The fields of `Frame` but its pixels and mask.
-    n_masked : int, optional
-        Masked pixels, if known.
-    """
-    sources, header = fields.get("sources", {}), fields.get("header", {})
-    words: dict[str, str] = {}
-    for fact, rule in FACT_RULES.items():
-        value = fields.get(fact)
-        if value is None:
-            words[fact] = "unknown"
-            continue
-        source = str(sources.get(fact, ""))
-        unit = "e- per pixel unit" if fact == "gain" else rule.unit
-        words[fact] = f"{value:.6g} {unit}" + (f" ({source})" if source else "")
-    wcs = fields.get("wcs")
-    words["wcs"] = "none" if wcs is None else (str(wcs.wcs.radesys).strip() or "no RADESYS")
-    words["unit"] = str(header.get("BUNIT", "")).strip() or "no BUNIT"
-    if n_masked is not None:
-        words["mask"] = f"{n_masked} px"
-    return words

@@ -124,7 +124,7 @@ def write_ldac(table: Table, path: Path, header: fits.Header | None = None) -> N
     header : Header, optional
         The frame's own; without it the header says nothing of the frame.
     """
-    objects = Table()
+    objects = Table(meta=dict(table.meta))
     for name, (values, unit, what) in sextractor_columns(table).items():
         objects[name] = MaskedColumn(values) if np.ma.isMaskedArray(values) else values
         objects[name].unit = unit or None

@@ -125,15 +125,9 @@ def write_catalog(
             ) from error
 
 
-def _write_fits(table: Table, path: Path) -> None:
-    """Write a FITS table; its header holds scalars of the meta only."""
-    plain = {k: v for k, v in table.meta.items() if isinstance(v, bool | int | float | str)}
-    write_fits(Table(table, meta=plain, copy=False), path)
-
-
 _WRITERS: Final[Mapping[str, Callable[[Table, Path], None]]] = {
     "ECSV": lambda table, path: table.write(path, format="ascii.ecsv"),
-    "FITS": _write_fits,
+    "FITS": write_fits,
     "VOTable": lambda table, path: write_votable(table, path, UCDS),
     "CSV": write_csv,
     "Parquet": write_parquet,

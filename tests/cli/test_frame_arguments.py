@@ -146,3 +146,19 @@ def test_detect_says_which_facts_it_used_and_set_aside(tmp_path: Path) -> None:
     assert "f: gain: 1.5 e- per pixel unit (EGAIN = 1.5)" in said
     assert "f: zero_point: unknown" in said
     assert "f: mask: 0 px" in said
+
+
+@pytest.mark.parametrize("ending", ["ecsv", "fits", "vot", "parquet", "ldac"])
+def test_the_table_holds_the_facts_that_were_used(tmp_path: Path, ending: str) -> None:
+    hdu = fits.PrimaryHDU(image(*STARS))
+    hdu.header["EGAIN"], hdu.header["MAGZERO"], hdu.header["BUNIT"] = 1.5, 99.99, "adu/s"
+    hdu.header["EXPTIME"] = 20.0
+    hdu.writeto(tmp_path / "f.fits")
+    detect(tmp_path / "f.fits", "-o", tmp_path / f"a.{ending}")
+    meta = read_catalog(tmp_path / f"a.{ending}").table.meta
+    times = "EGAIN = 1.5, times the exposure of 20 s: pixels in adu/s, per second"
+    assert meta["FR_GAIN"] == f"30 e- per pixel unit ({times})"
+    assert meta["FR_EXPOS"] == "20 s (EXPTIME = 20.0)"
+    assert meta["FR_ASIDE"] == "MAGZERO = 99.99: set aside (sentinel: unknown)"
+    assert (meta["FR_UNIT"], meta["FR_MASK"], meta["FR_WCS"]) == ("adu/s", "0 px", "none")
+    assert meta["FR_FWHM"] == meta["FR_ZEROP"] == "unknown"

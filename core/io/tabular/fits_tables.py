@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,9 @@ __all__ = ["null_value", "read_fits", "write_fits", "write_fits_hdus"]
 _YAML_BEGINS: Final = "--BEGIN-ASTROPY-SERIALIZED-COLUMNS--"
 _YAML_ENDS: Final = "--END-ASTROPY-SERIALIZED-COLUMNS--"
 _OBJECTS: Final = "LDAC_OBJECTS"
+# Most letters of a keyword; with more, keyword and text share the card's 80 letters.
+_KEYWORD: Final = 8
+_LONG_KEY_TEXT: Final = 64
 # Length of an empty primary HDU [bytes].
 _BLOCK: Final = 2880
 # astrometry.net's kinds of file with pixel positions, and what image2xy writes into its header.
@@ -165,7 +169,8 @@ def write_fits(table: Table, path: Path) -> None:
     8-bit signed integers become 16-bit ones, since FITS has none and astropy
     writes them as logicals. A missing integer is ``TNULL`` with a value that
     no row has, a missing logical the null byte (FITS 4.0, section 7.3.3.1), a
-    missing float NaN and a missing word empty.
+    missing float NaN and a missing word empty. The header holds the scalars of
+    the metadata, other letters than those of ASCII escaped.
 
     Parameters
     ----------
@@ -205,7 +210,7 @@ def write_fits_hdus(table: Table, name: str, before: bytes, path: Path) -> None:
 
 def _ready(table: Table) -> tuple[Table, dict[str, npt.NDArray[np.bool_]]]:
     """Return a table that astropy writes without loss, and the masks of its logical columns."""
-    ready = Table(meta=dict(table.meta))
+    ready = Table(meta=_cards(table.meta))
     logicals: dict[str, npt.NDArray[np.bool_]] = {}
     for name in table.colnames:
         column = table[name]
@@ -231,6 +236,23 @@ def _ready(table: Table) -> tuple[Table, dict[str, npt.NDArray[np.bool_]]]:
         ready[name].unit = column.unit
         ready[name].description = column.description
     return ready, logicals
+
+
+def _cards(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of metadata that a FITS header can hold, text under long keys cut."""
+    kept: dict[str, Any] = {}
+    for key, value in meta.items():
+        if isinstance(value, str):
+            value = value.encode("ascii", "backslashreplace").decode()
+            value = value if len(key) <= _KEYWORD else value[: max(0, _LONG_KEY_TEXT - len(key))]
+        elif not (isinstance(value, bool | int | float) and math.isfinite(value)):
+            continue
+        try:
+            str(fits.Card(key if len(key) <= _KEYWORD else f"HIERARCH {key}", value))
+        except ValueError:
+            continue
+        kept[key] = value
+    return kept
 
 
 def _with_nulls(content: bytes, logicals: Mapping[str, npt.NDArray[np.bool_]]) -> bytes:

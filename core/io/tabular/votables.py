@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 from astropy.io.votable import from_table, parse
+from astropy.io.votable.tree import Info, Param
 from astropy.table import MaskedColumn, Table
 
 from skyduel.core.io.tabular.fits_tables import null_value
@@ -20,6 +21,10 @@ __all__ = ["read_votable", "write_votable"]
 _WIDER: Final[Mapping[str, str]] = {"i1": "i2", "u2": "i4", "u4": "i8"}
 # A field of text that holds 64-bit unsigned integers.
 _UNSIGNED_LONG: Final = "skyduel:uint64"
+# Metadata of our own: numbers and logicals as PARAM, text as INFO (astropy 8.0 escapes the text
+# of a PARAM twice).
+_META: Final = "skyduel_meta_"
+_PARAM_TYPES: Final[Mapping[type, str]] = {bool: "boolean", int: "long", float: "double"}
 
 
 def read_votable(
@@ -54,6 +59,11 @@ def read_votable(
             missing = words == ""
             values = np.where(missing, "0", words).astype(np.uint64)
             table[name] = MaskedColumn(values, mask=missing) if missing.any() else values
+    given = tables[index]
+    for one in (*given.params, *given.infos):
+        if str(one.ID).startswith(_META):
+            value = one.value
+            table.meta[str(one.name)] = value.item() if isinstance(value, np.generic) else value
     return GivenTable(table)
 
 
@@ -68,7 +78,7 @@ def _by_id(tables: Sequence[Any], choice: Any) -> Any:
 
 
 def write_votable(table: Table, path: Path, ucds: Mapping[str, str]) -> None:
-    """Write a VOTable whose fields have UCDs.
+    """Write a VOTable whose fields have UCDs, with the scalars of the metadata.
 
     Integers that VOTable lacks become wider ones; 64-bit unsigned integers
     become text of digits, of which the field's ``utype`` says so.
@@ -107,4 +117,13 @@ def write_votable(table: Table, path: Path, ucds: Mapping[str, str]) -> None:
         ready[name].unit = column.unit
         ready[name].description = column.description
         ready[name].meta.update(meta)
-    from_table(ready).to_xml(str(path))
+    made_file = from_table(ready)
+    written = made_file.get_first_table()
+    for name, value in table.meta.items():
+        if isinstance(value, str):
+            written.infos.append(Info(ID=_META + name, name=name, value=value))
+        elif type(value) in _PARAM_TYPES:
+            kind = _PARAM_TYPES[type(value)]
+            one = Param(made_file, ID=_META + name, name=name, value=value, datatype=kind)
+            written.params.append(one)
+    made_file.to_xml(str(path))

@@ -1,0 +1,118 @@
+"""The facts of a frame that measurements used, and those set aside, as every record states them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from skyduel.core.errors import printable
+from skyduel.core.frame import Frame
+from skyduel.core.io.images.fact_rules import FACT_RULES
+from skyduel.core.io.images.fits_metadata import IGNORED_KEY
+from skyduel.core.io.images.image_reader import NOTES_KEY
+from skyduel.core.sections.large_image import LargeImage
+
+__all__ = ["META_KEYS", "UNKNOWN", "UsedFacts", "used_facts"]
+
+#: Of a fact without a value.
+UNKNOWN: Final = "unknown"
+#: Key of each fact in a table's metadata: at most eight letters, so that FITS holds long text.
+META_KEYS: Final[Mapping[str, str]] = {
+    "gain": "FR_GAIN",
+    "read_noise": "FR_NOISE",
+    "saturation": "FR_SATUR",
+    "exposure_s": "FR_EXPOS",
+    "zero_point": "FR_ZEROP",
+    "fwhm": "FR_FWHM",
+    "pixel_scale_arcsec": "FR_SCALE",
+    "wcs": "FR_WCS",
+    "unit": "FR_UNIT",
+    "mask": "FR_MASK",
+}
+_ASIDE_KEY: Final = "FR_ASIDE"
+_NOTES_KEY: Final = "FR_NOTES"
+#: Of each kind; a damaged header may be useless in a thousand ways.
+_MOST_LINES: Final = 40
+
+
+@dataclass(frozen=True)
+class UsedFacts:
+    """What measurements took from a frame, in words.
+
+    Parameters
+    ----------
+    used : mapping of str to str
+        The facts of `META_KEYS` with their sources, `UNKNOWN` where there is none.
+    set_aside : tuple of str
+        What the header says and nobody can use, with the reason, one line each.
+    notes : tuple of str
+        Other decisions on the file, such as images that are not read.
+    """
+
+    used: Mapping[str, str] = field(default_factory=dict)
+    set_aside: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def known(self) -> dict[str, str]:
+        """The facts that have a value."""
+        return {fact: words for fact, words in self.used.items() if words != UNKNOWN}
+
+    def meta(self) -> dict[str, str]:
+        """Return the facts as metadata of a table, by `META_KEYS`.
+
+        What is set aside stands under ``FR_ASIDE`` and the notes under ``FR_NOTES``, the lines
+        separated by semicolons.
+        """
+        made = {META_KEYS[fact]: words for fact, words in self.used.items()}
+        if self.set_aside:
+            made[_ASIDE_KEY] = "; ".join(self.set_aside)
+        if self.notes:
+            made[_NOTES_KEY] = "; ".join(self.notes)
+        return made
+
+
+def used_facts(frame: Frame | LargeImage, n_masked: int | None = None) -> UsedFacts:
+    """Return the facts of a frame that measurements use, with their sources, in words.
+
+    Parameters
+    ----------
+    frame : Frame or LargeImage
+    n_masked : int, optional
+        Masked pixels of an image that is read by sections, if known.
+    """
+    if isinstance(frame, Frame):
+        fields: Mapping[str, Any] = vars(frame)
+        n_masked = int(frame.bad.sum())
+    else:
+        fields = frame.facts
+    header = fields.get("header", {})
+    words = {fact: _words(fact, fields) for fact in FACT_RULES}
+    wcs = fields.get("wcs")
+    words["wcs"] = "none" if wcs is None else (str(wcs.wcs.radesys).strip() or "no RADESYS")
+    words["unit"] = str(header.get("BUNIT", "")).strip() or "no BUNIT"
+    words["mask"] = UNKNOWN if n_masked is None else f"{n_masked} px"
+    return UsedFacts(
+        {fact: printable(text) for fact, text in words.items()},
+        _lines(header.get(IGNORED_KEY, ())),
+        _lines(header.get(NOTES_KEY, ())),
+    )
+
+
+def _words(fact: str, fields: Mapping[str, Any]) -> str:
+    """Return the value of a fact with its unit and source."""
+    value = fields.get(fact)
+    if value is None:
+        return UNKNOWN
+    source = str(fields.get("sources", {}).get(fact, ""))
+    unit = "e- per pixel unit" if fact == "gain" else FACT_RULES[fact].unit
+    return f"{value:.6g} {unit}" + (f" ({source})" if source else "")
+
+
+def _lines(lines: Any) -> tuple[str, ...]:
+    """Return printable lines, the last one counting those beyond the fortieth."""
+    made = [printable(str(line)) for line in lines[:_MOST_LINES]]
+    if len(lines) > _MOST_LINES:
+        made.append(f"and {len(lines) - _MOST_LINES} more")
+    return tuple(made)
