@@ -17,6 +17,7 @@ from scipy.ndimage import maximum_filter
 
 from skyduel.baseline.filters import peak_snr, resolve_fwhm, snr_map
 from skyduel.core.catalog import Catalog
+from skyduel.core.detector import DetectorInfo
 from skyduel.core.frame import Frame
 from skyduel.core.measure.aperture_photometry import forced_photometry
 from skyduel.core.measure.background import estimate_background
@@ -126,6 +127,11 @@ class Daofind:
         found = forced_photometry(frame, found)
         mag = found["aper_mag"] if frame.zero_point is not None else np.full(len(found), np.nan)
         return found.with_columns(flux=found["aper_flux"], flux_err=found["aper_flux_err"], mag=mag)
+
+    @property
+    def info(self) -> DetectorInfo:
+        """States that fluxes are those of an aperture."""
+        return DetectorInfo(flux_kind="aper")
 
     @property
     def tuning_space(self) -> Space:

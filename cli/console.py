@@ -33,6 +33,7 @@ __all__ = [
     "out",
     "progress",
     "progress_callback",
+    "warn",
     "wide_out",
     "without_controls",
 ]
@@ -80,6 +81,11 @@ def _console(**settings: Any) -> Console:
 # off in a pipe, and NO_COLOR is honoured.
 out = _console()
 err = _console(stderr=True)
+
+
+def warn(line: str, style: str = "yellow") -> None:
+    """Print one line on stderr that begins with the program's name."""
+    err.print(f"skyduel: {line}", markup=False, highlight=False, style=style, soft_wrap=True)
 
 
 def wide_out() -> Console:

@@ -24,8 +24,8 @@ from skyduel.cli.commands import (
     truth_free,
     tune,
 )
-from skyduel.cli.commands.examples import epilog
 from skyduel.cli.console import err
+from skyduel.cli.examples import epilog
 from skyduel.core.errors import SkyduelError
 
 __all__ = ["ALIASES", "app", "main"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from inspect import getattr_static
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -13,6 +14,11 @@ from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
 
 __all__ = ["DescribedDetector", "Detector", "DetectorInfo", "detector_info"]
+
+# What settings may call a flux, and SExtractor's word for it.
+_FLUX_KINDS: Final[Mapping[str, str]] = {
+    "auto": "auto", "kron": "auto", "iso": "iso", "segment": "iso", "aper": "aper", "psf": "psf",
+}  # fmt: skip
 
 
 @runtime_checkable
@@ -70,6 +76,12 @@ class DetectorInfo:
         Score of the default operating point. None: the field ``score_threshold`` of the
         settings, if there is one; otherwise every returned row belongs to it. Only a
         threshold that is a settings field can be tuned.
+    score_is_probability : bool
+        True if a score is the probability that the detection is real, calibrated on known
+        sources. The mean score of some rows is then their expected purity.
+    flux_kind : str, optional
+        What the column ``flux`` is, in SExtractor's words: ``auto`` (Kron's ellipse), ``iso``,
+        ``aper`` or ``psf``. None: the field ``flux`` of the settings, if it is one of these.
     """
 
     weights_sha256: str | None = None
@@ -78,6 +90,8 @@ class DetectorInfo:
     needs_pixels: bool = True
     not_reproduced: tuple[str, ...] = ()
     default_threshold: float | None = None
+    score_is_probability: bool = False
+    flux_kind: str | None = None
 
 
 @runtime_checkable
@@ -126,6 +140,7 @@ def detector_info(detector: Detector) -> DetectorInfo:
         default_threshold=(
             getattr(settings, "score_threshold", None) if threshold is None else threshold
         ),
+        flux_kind=info.flux_kind or _FLUX_KINDS.get(str(getattr(settings, "flux", ""))),
     )
 
 

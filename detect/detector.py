@@ -112,7 +112,12 @@ class NeuralDetector:
     @property
     def info(self) -> DetectorInfo:
         """Weights and device, for the run record. The weights are read on first use."""
-        return DetectorInfo(weights_sha256=self.weights_sha256, device=str(self.device))
+        return DetectorInfo(
+            weights_sha256=self.weights_sha256,
+            device=str(self.device),
+            score_is_probability=True,
+            flux_kind="aper",
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         return {"settings": self.settings, "name": self.name, "_loaded": None}

@@ -16,7 +16,7 @@ import typer
 from pydantic import BaseModel
 from typer.cli import get_docs_for_click
 
-from skyduel.cli.commands.examples import EXAMPLES
+from skyduel.cli.examples import EXAMPLES
 from skyduel.cli.main import app as program
 from skyduel.cli.settings_file import allowed_values, field_descriptions, settings_file
 from skyduel.core.registry import available

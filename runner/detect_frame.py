@@ -23,7 +23,10 @@ from skyduel.core import (
     pixel_features,
     write_catalog,
 )
+from skyduel.core.chosen_rows import chosen_rows
 from skyduel.core.errors import UnwritableError
+from skyduel.core.io.images.fits_metadata import FACT_KEYS
+from skyduel.core.operating_point import THRESHOLD_KEY, RowChoice
 from skyduel.core.peak_memory import peak_memory_mib
 from skyduel.core.used_facts import used_facts
 from skyduel.evaluation import ScoringRules, apply_ignore, mark_ignored_regions
@@ -68,6 +71,7 @@ def detect_frame(
     facts_file: bool = True,
     sectioning: Sectioning = _SECTIONING,
     time_limit_s: float | None = None,
+    choice: RowChoice | None = None,
 ) -> Outcome:
     """Run one detector on one frame and write its catalogue.
 
@@ -88,6 +92,10 @@ def detect_frame(
         Which frames are read section by section, and the size of the sections.
     time_limit_s : float, optional
         Time limit of the detector on the frame [s] (`skyduel.runner.execution.time_limit`).
+    choice : RowChoice, optional
+        Which rows are written, with their provenance (`skyduel.core.chosen_rows`). Without it
+        every row above the detector's floor is, as a run wants them. The facts then also have
+        ``n_written``, ``thresh`` and ``missing``, facts of the frame that are unknown.
 
     Returns
     -------
@@ -130,7 +138,12 @@ def detect_frame(
             found = found.with_meta(**words.meta())
         if fingerprint(*entry.images) != was:
             raise BadInputError(entry.name, "a frame that stays as it is", "one changed meanwhile")
-        write_catalog(found, target, frame=frame or image)
+        n_found = len(found)
+        plane = frame or image
+        if choice is not None and plane is not None:
+            label = spec.name if spec.name == spec.use else f"{spec.name} ({spec.use})"
+            found = chosen_rows(found, detector, label, choice, plane)
+        write_catalog(found, target, frame=plane)
     except UnwritableError:
         raise
     except TooLongError:
@@ -144,13 +157,18 @@ def detect_frame(
         "seconds": seconds,
         "mpix": mpix,
         "sections": 1 if image is None else len(image.sections),
-        "n_found": len(found),
+        "n_found": n_found,
         "peak_memory_mib": peak_memory_mib(children=True),
     }
     if words.notes:
         facts["notes"] = list(words.notes)
     if not facts_file:
         facts["set_aside"], facts["used"] = list(words.set_aside), dict(words.used)
+    if choice is not None:
+        facts["n_written"] = len(found)
+        facts["thresh"] = found.table.meta.get(THRESHOLD_KEY)
+        known_facts = image.facts if image else {n: getattr(frame, n) for n in FACT_KEYS}
+        facts["missing"] = [n for n in FACT_KEYS if known_facts.get(n) is None]
     if facts_file:
         # Only in the file, not in the facts, which the runner keeps in memory for 10⁵ frames.
         known = facts | {

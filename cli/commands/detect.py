@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -16,17 +19,23 @@ from skyduel.cli.commands.options import (
     mask_bits_from,
     read_config,
 )
-from skyduel.cli.console import err, out, progress
+from skyduel.cli.console import err, out, progress, warn
+from skyduel.cli.frame_facts import Fwhm, Gain, ZeroPoint, given_facts, missing_lines
 from skyduel.core import (
     TABLE_ENDINGS,
     BadInputError,
+    Catalog,
     detector_info,
     entry_of,
     frame_name,
+    read_catalog,
     safe_name,
+    write_regions,
 )
+from skyduel.core.operating_point import RowChoice
 from skyduel.runner.detect_frame import detect_frame
-from skyduel.runner.detector_specs import DetectorSpec, build
+from skyduel.runner.detector_specs import build
+from skyduel.runner.execution.outcome import Outcome
 
 __all__ = ["NAME", "command"]
 
@@ -53,14 +62,15 @@ def command(
         ),
     ] = "neural",
     out_folder: Annotated[
-        Path,
+        str,
         typer.Option(
             "--out",
             "-o",
+            metavar="PATH",
             help="Folder for the catalogues, one per frame. For a single frame also a file; its "
             "suffix selects the format.",
         ),
-    ] = Path("catalogs"),
+    ] = "catalogs",
     format_: Annotated[
         str,
         typer.Option(
@@ -69,19 +79,46 @@ def command(
             "FITS_LDAC, json is COCO, reg is a DS9 region file.",
         ),
     ] = "ecsv",
+    threshold: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(
+            help="Lowest score of a source. Default: the detector's own operating point "
+            "(neural: 0.5)."
+        ),
+    ] = None,
+    purity: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(
+            help="Keep as many sources as this expected purity allows, e.g. 0.95, by the scores "
+            "themselves. Only for detectors whose scores are probabilities, as neural."
+        ),
+    ] = None,
+    most: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--max", metavar="N", help="At most N sources, of the highest scores."),
+    ] = None,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="Every candidate above the detector's lowest score."),
+    ] = False,
     regions: Annotated[
         bool, typer.Option(help="Also write a DS9 region file beside each table.")
     ] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Print the facts of each frame and their sources.")
     ] = False,
+    zero_point: ZeroPoint = None,
+    fwhm: Fwhm = None,
+    gain: Gain = None,
     mask_bits: MaskBits = None,
     set_: Set = None,
     config: Config = None,
 ) -> None:
-    """Detect sources and write one catalogue per frame, with the score of every detection.
+    """Detect sources and write one catalogue per frame, with the score of every source.
 
-    The catalogue holds every detection above the detector's lowest score. Positions
+    The catalogue holds the sources at or above the detector's default operating point;
+    --threshold, --purity, --max and --all choose others. Its metadata name the program, the
+    detector, its settings and the threshold. Positions
     are 0-based; integers are pixel centres. SExtractor's formats and region files
     count from 1. RA and Dec are added if the frame has a WCS. A mask or weight map beside a frame
     is used. If a frame fails, its error is reported, the other frames are finished, and
@@ -89,19 +126,66 @@ def command(
     """
     if format_ not in _ENDINGS:
         raise BadInputError("--format", f"one of {', '.join(_ENDINGS)}", repr(format_))
+    choice = RowChoice(threshold=threshold, purity=purity, most=most, everything=everything)
     settings = read_config(config)
     bits = mask_bits_from(mask_bits)
+    given = given_facts(zero_point=zero_point, fwhm=fwhm, gain=gain)
     (spec,) = detector_specs(settings, [with_], set_, ())
-    for problem in _not_reproduced(spec):
-        err.print(f"skyduel: {spec.name} does not reproduce a setting of its file: {problem}",
-                  markup=False, highlight=False, style="yellow", soft_wrap=True)  # fmt: skip
-    frames = expand_frames(frames)
-    if out_folder.suffix.lower() in TABLE_ENDINGS and not out_folder.is_dir():
-        if len(frames) > 1:
-            raise BadInputError("--out", "a folder for several frames", f"a file {out_folder}")
-        targets = {frames[0]: out_folder}
+    detector = build(spec)
+    for problem in detector_info(detector).not_reproduced if "config" in spec.settings else ():
+        warn(f"{spec.name} does not reproduce a setting of its file: {problem}")
+    floor = getattr(detector.settings, "floor", None)
+    if threshold is not None and floor is not None and threshold < floor:
+        warn(f"{spec.name} returns no score below {floor:g}; --set {spec.name}.floor=… lowers it")
+    if choice.purity is not None:  # before any work, and once
+        choice.threshold_on(Catalog.empty(), detector_info(detector), spec.name)
+    targets = _targets(expand_frames(frames), out_folder, format_)
+    failures, missing = 0, Counter[str]()
+    with progress() as bar:
+        task = bar.add_task(spec.name, total=len(targets), note="")
+        for name, target in targets.items():
+            entry = entry_of(name, mask_bits=bits, given=given)
+            outcome = detect_frame(spec, entry, None, target, facts_file=False, choice=choice)
+            _print_facts(outcome, verbose)
+            missing.update(outcome.facts.get("missing", ()))
+            if outcome.reason is None:
+                if regions and target.suffix.lower() != ".reg":
+                    write_regions(read_catalog(target), target.with_suffix(".reg"))
+                out.print(f"{target}  {_counted(outcome.facts, choice)}", markup=False,
+                          highlight=False, soft_wrap=True)  # fmt: skip
+            else:
+                failures += 1
+                warn(outcome.reason, style="red")
+            bar.update(task, advance=1)
+    for line in missing_lines(missing, len(targets) - failures):
+        warn(line)
+    if failures:
+        raise typer.Exit(2)
+
+
+def _targets(frames: list[str], out: str, format_: str) -> dict[str, Path]:
+    """Return the file of each frame's catalogue.
+
+    Raises
+    ------
+    BadInputError
+        If a file has an unknown ending or is to hold several catalogues, or two frames have
+        one name.
+    """
+    place = Path(out)
+    is_folder = place.is_dir() or out.endswith(("/", os.sep)) or not place.suffix
+    if is_folder:
+        targets = {f: place / f"{safe_name(frame_name(f))}.{format_}" for f in frames}
+    elif place.suffix.lower() not in TABLE_ENDINGS:
+        raise BadInputError(
+            "--out",
+            f"a file that ends in {', '.join(TABLE_ENDINGS)}, or a folder ({out}/ makes one)",
+            f"the ending {place.suffix!r}",
+        )
+    elif len(frames) > 1:
+        raise BadInputError("--out", "a folder for several frames", f"a file {out}")
     else:
-        targets = {f: out_folder / f"{safe_name(frame_name(f))}.{format_}" for f in frames}
+        targets = {frames[0]: place}
     taken: dict[Path, str] = {}
     for name, target in targets.items():
         if target in taken:
@@ -109,40 +193,32 @@ def command(
                 name, "frames of different names", f"{taken[target]} also makes {target.name}"
             )
         taken[target] = name
-    failures = 0
-    with progress() as bar:
-        task = bar.add_task(spec.name, total=len(targets), note="")
-        for name, target in targets.items():
-            entry = entry_of(name, mask_bits=bits)
-            outcome = detect_frame(spec, entry, None, target, facts_file=False)
-            for note in outcome.facts.get("notes", ()):
-                err.print(f"skyduel: {note}", markup=False, highlight=False, style="yellow",
-                          soft_wrap=True)  # fmt: skip
-            for line in outcome.facts.get("set_aside", ()):
-                err.print(f"skyduel: {outcome.frame}: {line}", markup=False, highlight=False,
-                          style="yellow", soft_wrap=True)  # fmt: skip
-            if verbose:
-                for fact, words in outcome.facts.get("used", {}).items():
-                    err.print(f"{outcome.frame}: {fact}: {words}", markup=False, highlight=False,
-                              soft_wrap=True)  # fmt: skip
-            if outcome.reason is None:
-                if regions and target.suffix.lower() != ".reg":
-                    from skyduel.core import read_catalog, write_regions
-
-                    write_regions(read_catalog(target), target.with_suffix(".reg"))
-                line = f"{target}  {outcome.facts['n_found']} sources"
-                out.print(line, markup=False, highlight=False, soft_wrap=True)
-            else:
-                failures += 1
-                err.print(f"skyduel: {outcome.reason}", markup=False, highlight=False, style="red",
-                          soft_wrap=True)  # fmt: skip
-            bar.update(task, advance=1)
-    if failures:
-        raise typer.Exit(2)
+    return targets
 
 
-def _not_reproduced(spec: DetectorSpec) -> tuple[str, ...]:
-    """Return the settings of a SExtractor file that a detector does not reproduce."""
-    if "config" not in spec.settings:
-        return ()
-    return detector_info(build(spec)).not_reproduced
+def _print_facts(outcome: Outcome, verbose: bool) -> None:
+    """Print what was decided about a frame, and with --verbose every fact of it."""
+    for note in outcome.facts.get("notes", ()):
+        warn(note)
+    for line in outcome.facts.get("set_aside", ()):
+        warn(f"{outcome.frame}: {line}")
+    if verbose:
+        for fact, words in outcome.facts.get("used", {}).items():
+            err.print(f"{outcome.frame}: {fact}: {words}", markup=False, highlight=False,
+                      soft_wrap=True)  # fmt: skip
+
+
+def _counted(facts: Mapping[str, Any], choice: RowChoice) -> str:
+    """Say how many sources a catalogue has, and how many candidates were left out."""
+    written, found, threshold = facts["n_written"], facts["n_found"], facts["thresh"]
+    noun = "candidate" if choice.everything else "source"
+    text = f"{written:,} {noun}{'' if written == 1 else 's'}"
+    if threshold is not None:
+        text += f" (score ≥ {threshold:.4g}"
+        text += f", expected purity {choice.purity:g})" if choice.purity is not None else ")"
+        if choice.everything:
+            text = f"{written:,} candidates (sources: score ≥ {threshold:.4g})"
+    if written < found:
+        more = found - written
+        text += f", {more:,} fainter candidate{'' if more == 1 else 's'} not written"
+    return text

@@ -12,10 +12,11 @@ import typer
 from skyduel.cli.console import err
 from skyduel.core import frame_name
 from skyduel.core.errors import BadInputError
-from skyduel.core.io.companions import belongs_to_another
+from skyduel.core.io.companions import TABLES, belongs_to_another, image_names
 from skyduel.core.io.dataset import Dataset, parse_mask_bits
 from skyduel.core.io.dataset_listing import list_files, summarize_files
 from skyduel.core.io.images.frame_lists import expand_chips
+from skyduel.core.io.images.image_formats import is_image_name
 from skyduel.core.io.images.image_reader import without_brackets
 from skyduel.core.settings import build_settings, nearest
 from skyduel.evaluation import ScoringRules
@@ -189,23 +190,40 @@ def mask_bits_from(text: str | None) -> int | None:
 def expand_frames(paths: Sequence[str]) -> list[str]:
     """Return the frames that arguments name: one for each chip, without masks and weight maps.
 
-    A mask, weight map or truth that lies beside its frame among the arguments, as a shell's
-    pattern gives it, is no frame. One line on stderr names those left out.
+    A mask, weight map or truth whose frame lies in the same folder, as a shell's pattern gives
+    it, is no frame; neither is a table among images. One line on stderr names those left out.
+
+    Raises
+    ------
+    BadInputError
+        If a folder is among the arguments, or no frame is left.
     """
     expanded = [one for path in paths for one in expand_chips(path)]
-    names: dict[Path, set[str]] = {}
+    beside: dict[Path, set[str]] = {}
     for path in expanded:
-        names.setdefault(without_brackets(path).parent, set()).add(frame_name(path))
+        file = without_brackets(path)
+        if file.is_dir():
+            raise BadInputError(
+                str(path), f"image files (for those of a folder: {file}/*.fits*)", "a folder"
+            )
+        if file.parent not in beside:
+            beside[file.parent] = image_names(file.parent)
+        beside[file.parent].add(frame_name(path))
+    images = any(is_image_name(without_brackets(path)) for path in expanded)
     frames: list[str] = []
     others: list[str] = []
     for path in expanded:
-        beside = names[without_brackets(path).parent]
-        (others if belongs_to_another(frame_name(path), beside) else frames).append(path)
+        file = without_brackets(path)
+        table = images and not is_image_name(file) and file.suffix.lower() in TABLES
+        other = table or belongs_to_another(frame_name(path), beside[file.parent])
+        (others if other else frames).append(path)
     if others:
         listed = ", ".join(Path(path).name for path in others[:6])
         more = f" and {len(others) - 6} more" if len(others) > 6 else ""
         err.print(f"skyduel: not frames, but files of frames: {listed}{more}",
                   markup=False, highlight=False, soft_wrap=True)  # fmt: skip
+    if not frames:
+        raise BadInputError("FRAME", "at least one image that is no mask or table", "none")
     return frames
 
 

@@ -24,7 +24,7 @@ from skyduel.cli.commands.options import (
     read_config,
     rules_from,
 )
-from skyduel.cli.console import err, wide_out
+from skyduel.cli.console import warn, wide_out
 from skyduel.core import (
     BadInputError,
     Catalog,
@@ -36,6 +36,7 @@ from skyduel.core import (
 )
 from skyduel.core.io.column_names import parse_columns
 from skyduel.core.io.tables import read_column_names
+from skyduel.core.operating_point import stated_threshold
 from skyduel.core.wcs import plane_positions
 from skyduel.evaluation import (
     ScoreReport,
@@ -67,7 +68,10 @@ def command(
     bins: Bins = None,
     threshold: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(help="Lowest score of a detection. Default: use every row."),
+        typer.Option(
+            help="Lowest score of a detection. Default: the threshold that FOUND states, else "
+            "every row."
+        ),
     ] = None,
     frame: Annotated[
         Optional[str],  # noqa: UP045
@@ -118,6 +122,12 @@ def command(
     on_sky = radius_arcsec is not None
     read = [read_catalog(path, columns=mapping, frame=image, on_sky=on_sky)
             for path, mapping in zip((found, truth), mappings, strict=True)]  # fmt: skip
+    if threshold is None:
+        threshold = stated_threshold(read[0].table.meta)
+        n_below = 0 if threshold is None else int((read[0]["score"] < threshold).sum())
+        if n_below:
+            warn(f"{found}: {n_below:,} rows below the stated threshold {threshold:g} are not "
+                 "used; --threshold -inf uses all")  # fmt: skip
     detections, sources = _prepared(read[0], read[1], image, rules, on_sky)
     report = score_catalogs(
         sources,
@@ -132,7 +142,7 @@ def command(
         radius_arcsec=radius_arcsec,
     )
     for line in _warnings(read[0], read[1], report, None if image is None else image.shape):
-        err.print(f"skyduel: {line}", markup=False, highlight=False, style="yellow", soft_wrap=True)
+        warn(line)
     if metric == "jia2020":
         _print_jia2020(report, json_)
     elif json_:

@@ -17,6 +17,7 @@ from skyduel.core.errors import BadInputError, one_line
 from skyduel.core.io.atomic_files import atomic_path
 from skyduel.core.io.images.image_formats import COMPRESSION_ENDINGS, IMAGE_ENDINGS
 from skyduel.core.io.tabular.column_values import KIND_ALIASES
+from skyduel.core.io.tabular.given_table import plain_meta
 
 __all__ = ["coco_table", "write_coco"]
 
@@ -101,6 +102,7 @@ def write_coco(
         "info": {
             "description": "sources; positions 0-based, integer at the pixel's centre",
             "skyduel_dtypes": dtypes,
+            "skyduel_meta": {n: _finite(plain_meta(c.table)) for n, c in catalogs.items()},
         },
         "images": images,
         "categories": kinds,
@@ -148,8 +150,11 @@ def coco_table(content: bytes, image: str | int | None, file: Path) -> Table:
         chosen = _image_id(images, image, file)
         rows = [a for a in document["annotations"] if a["image_id"] == chosen]
         if rows and all(_OWN in row for row in rows):
-            dtypes = dict(document.get("info", {}).get("skyduel_dtypes", {}))
-            return _own_table([row[_OWN] for row in rows], dtypes)
+            info = document.get("info", {})
+            table = _own_table([r[_OWN] for r in rows], dict(info.get("skyduel_dtypes", {})))
+            name = next(str(i["file_name"]) for i in images if i["id"] == chosen)
+            table.meta.update(dict(info.get("skyduel_meta", {}).get(name, {})))
+            return table
         return _foreign_table(rows, names)
     except BadInputError:
         raise
@@ -206,6 +211,11 @@ def _stem(name: str | int) -> str:
     while Path(stem).suffix.lower() in _ENDINGS:
         stem = Path(stem).stem
     return stem
+
+
+def _finite(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Return metadata without the numbers that JSON does not have."""
+    return {k: v for k, v in meta.items() if not isinstance(v, float) or np.isfinite(v)}
 
 
 def _own_table(rows: list[dict[str, Any]], dtypes: Mapping[str, str]) -> Table:

@@ -177,6 +177,13 @@ _WITH_UNIT: Final = re.compile(r"([^\[(]+?)\s*[\[(]([A-Za-z][^\])]*)[\])]\Z")
 _MOST_VALUES: Final = 64
 # What `write_catalog` writes for SCAMP beside the column XY_ERR.
 _ELLIPSE: Final = ("ERRA_IMAGE", "ERRB_IMAGE", "ERRTHETA_IMAGE")
+# What it writes under SExtractor's names, and columns that tell such a table from SExtractor's.
+_WRITTEN: Final = frozenset({"SCORE", "KIND", "LENGTH"})
+_APERTURE: Final[Mapping[str, str]] = {
+    "aper_flux": "FLUX_APER", "aper_flux_err": "FLUXERR_APER", "aper_mag": "MAG_APER",
+}  # fmt: skip
+_KINDS: Final = ("_AUTO", "_ISO", "_PSF", "_APER")
+_DERIVED: Final = frozenset({"NUMBER", "MAGERR", *(f"MAGERR{kind}" for kind in _KINDS)})
 
 
 def parse_columns(text: str, source: str = "--columns") -> dict[str, str]:
@@ -267,6 +274,9 @@ def rename_columns(
         if match:
             here.setdefault(match[1].strip().lower(), name)
     chosen = _explicit(table, pool, columns, here, source)
+    ours = set(table.colnames) >= _WRITTEN
+    if ours:
+        chosen = _written_flux(pool) | chosen
     for own, choices in _TOGETHER:
         if sum(name in chosen for name in own) == 1 and (partner := _partner(chosen, own, here)):
             chosen |= partner
@@ -281,6 +291,8 @@ def rename_columns(
         present = [here[a] for a in aliases if a in here]
         if name not in chosen and present and present[0] not in chosen.values():
             chosen[name] = present[0]
+    if ours:
+        chosen |= {n: g for n, g in _APERTURE.items() if n not in chosen and g in pool}
     chosen = {n: given for n, given in chosen.items() if is_usable(pool[given], n, _bare(given))}
     if {"x", "y", "ra", "dec"} <= set(chosen) and not {"ra", "dec"} & set(columns):
         sky = [np.ma.asarray(pool[chosen[name]]) for name in ("ra", "dec")]
@@ -296,10 +308,25 @@ def rename_columns(
     used = set(chosen.values())
     if chosen.get("xy_err") == "XY_ERR":
         used.update(_ELLIPSE)
+    if ours:
+        used.update(_DERIVED)
     for given in table.colnames:
         if given not in used or table[given].ndim != 1:
             renamed[f"{given}_given" if given in SCHEMA else given] = table[given]
     return renamed
+
+
+def _written_flux(pool: Mapping[str, Any]) -> dict[str, str]:
+    """Return the columns of a table that `write_catalog` wrote that are the flux and magnitude.
+
+    The common aperture stands beside them, and comes before some of them in `ALIASES`.
+    """
+    for kind in ("", *_KINDS):
+        names = (f"FLUX{kind}", f"FLUXERR{kind}" if kind else "FLUX_ERR", f"MAG{kind}")
+        if names[0] in pool:
+            wanted = zip(("flux", "flux_err", "mag"), names, strict=True)
+            return {name: given for name, given in wanted if given in pool}
+    return {}
 
 
 def pool_names(table: Table) -> list[str]:

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container
 from pathlib import Path
 from typing import Final
 
-from skyduel.core.io.images.image_formats import COMPRESSION_ENDINGS, IMAGE_ENDINGS
+from skyduel.core.io.images.image_formats import (
+    COMPRESSION_ENDINGS,
+    IMAGE_ENDINGS,
+    frame_name,
+    is_image_name,
+)
 from skyduel.core.io.tables import TABLE_ENDINGS
 
-__all__ = ["TABLES", "TRUTH_FOLDERS", "belongs_to_another", "mask_of", "truth_of", "weight_of"]
+__all__ = [
+    "TABLES",
+    "TRUTH_FOLDERS",
+    "belongs_to_another",
+    "image_names",
+    "mask_of",
+    "truth_of",
+    "weight_of",
+]
 
 # Regions hold no catalogue, and JSON beside a frame may be anything.
 TABLES: Final = (
@@ -24,9 +38,24 @@ _WEIGHTS: Final = ("_weight", ".weight", "_wht", ".wht")
 _NOT_FRAMES: Final = ("_truth", "_catalog", "_cat", *_MASKS, *_WEIGHTS)
 
 
+# A mask's name may go on behind the word: a_mask2, a_mask_v3.
+_MASK_NAME: Final = re.compile(r"(.+?)[_.](?:mask|flag)s?(?:[_.-]?\w{0,8})\Z", re.IGNORECASE)
+
+
 def belongs_to_another(name: str, names: Container[str]) -> bool:
     """Return True if a file is the truth, mask or weight map of a frame in the same folder."""
-    return any(name.endswith(end) and name.removesuffix(end) in names for end in _NOT_FRAMES)
+    if any(name.endswith(end) and name.removesuffix(end) in names for end in _NOT_FRAMES):
+        return True
+    mask = _MASK_NAME.match(name)
+    return mask is not None and mask[1] in names
+
+
+def image_names(folder: Path) -> set[str]:
+    """Return the names of the images in a folder, without their endings."""
+    try:
+        return {frame_name(p) for p in folder.iterdir() if is_image_name(p)}
+    except OSError:
+        return set()
 
 
 def mask_of(name: str, folder: Path) -> Path | None:

@@ -8,7 +8,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -74,6 +74,8 @@ class Entry:
         None: any of a mask.
     columns : str
         Columns of the truth under other names, as ``ra=RAJ2000,mag=rmag``.
+    given : mapping of str to float
+        Facts of the frame that stand above those of its header, as for `core.read_frame`.
 
     Raises
     ------
@@ -90,6 +92,7 @@ class Entry:
     weight: Path | None = None
     mask_bits: int | None = None
     columns: str = ""
+    given: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -143,7 +146,11 @@ class Entry:
             As `core.read_frame`.
         """
         return read_frame(
-            self.frame, mask=self.mask, mask_bits=self.mask_bits, weight=self.weight, **overrides
+            self.frame,
+            mask=self.mask,
+            mask_bits=self.mask_bits,
+            weight=self.weight,
+            **{**self.given, **overrides},
         )
 
 
@@ -250,7 +257,12 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
     return _from_manifest(place)
 
 
-def entry_of(path: str | os.PathLike[str], *, mask_bits: int | None = None) -> Entry:
+def entry_of(
+    path: str | os.PathLike[str],
+    *,
+    mask_bits: int | None = None,
+    given: Mapping[str, float] | None = None,
+) -> Entry:
     """Make the entry of a lone frame, with the truth, mask and weight map found beside it.
 
     Every command that takes frames opens them by this, so that a mask counts everywhere.
@@ -261,6 +273,8 @@ def entry_of(path: str | os.PathLike[str], *, mask_bits: int | None = None) -> E
         The frame, as for `core.read_frame`.
     mask_bits : int, optional
         As for `core.read_frame`.
+    given : mapping of str to float, optional
+        Facts that stand above the header's.
 
     Returns
     -------
@@ -279,6 +293,7 @@ def entry_of(path: str | os.PathLike[str], *, mask_bits: int | None = None) -> E
         mask=mask_of(bare, place),
         weight=weight_of(bare, place),
         mask_bits=mask_bits,
+        given=dict(given or {}),
     )
 
 

@@ -24,14 +24,19 @@ __all__ = ["sextractor_columns", "write_ascii_head", "write_ldac"]
 _NAMES: Final[Mapping[str, tuple[str, str, str]]] = {
     "x": ("X_IMAGE", "pixel", "Object position along x"),
     "y": ("Y_IMAGE", "pixel", "Object position along y"),
-    "flux": ("FLUX_AUTO", "count", "Flux above the background"),
-    "flux_err": ("FLUXERR_AUTO", "count", "RMS error of the flux"),
-    "mag": ("MAG_AUTO", "mag", "Magnitude"),
     "theta": ("THETA_IMAGE", "deg", "Position angle (CCW/x)"),
     "flags": ("FLAGS", "", "Extraction flags"),
     "ra": ("ALPHA_J2000", "deg", "Right ascension"),
     "dec": ("DELTA_J2000", "deg", "Declination"),
 }
+# What kind of flux a table states, and SExtractor's word for it.
+_FLUX_KINDS: Final[Mapping[str, tuple[str, str]]] = {
+    "auto": ("AUTO", "within a Kron-like elliptical aperture"),
+    "iso": ("ISO", "above the isophotal threshold"),
+    "aper": ("APER", "within a fixed circular aperture"),
+    "psf": ("PSF", "from PSF-fitting"),
+}
+_APERTURE: Final = ("aper_flux", "aper_flux_err", "aper_mag")
 _UNITS: Final[Mapping[str, str]] = {"length": "pixel", "aper_flux": "count", "aper_mag": "mag"}
 # SExtractor's magnitude where there is none.
 _NO_MAGNITUDE: Final = 99.0
@@ -48,22 +53,28 @@ def sextractor_columns(table: Table) -> dict[str, tuple[Any, str, str]]:
     its own in capitals if it is of the schema, as it is otherwise. The standard
     deviation of a position is there a second time as a circle,
     ``ERRA_IMAGE``, ``ERRB_IMAGE`` and ``ERRTHETA_IMAGE``, which SCAMP wants.
+    Rows are numbered (``NUMBER``), and magnitudes with a flux error have an error.
 
     Parameters
     ----------
     table : astropy.table.Table
-        Columns as in the schema.
+        Columns as in the schema. ``fluxtype`` in its metadata says what ``flux`` is: ``auto``
+        becomes ``FLUX_AUTO``, ``iso`` ``FLUX_ISO``, ``aper`` ``FLUX_APER``; a flux of unknown kind
+        is ``FLUX``. The common aperture is ``FLUX_APER`` unless ``flux`` is another aperture's.
     """
+    names = {**_NAMES, **_flux_names(table)}
     columns: dict[str, tuple[Any, str, str]] = {}
+    if not any(name.upper() == "NUMBER" for name in table.colnames):
+        columns["NUMBER"] = (np.arange(1, len(table) + 1), "", "Running object number")
     for name in table.colnames:
         mask = np.ma.getmaskarray(table[name])
         values: Any = np.asarray(np.ma.getdata(table[name]))
-        upper, unit, what = _NAMES.get(name, (name.upper(), _UNITS.get(name, ""), name))
+        upper, unit, what = names.get(name, (name.upper(), _UNITS.get(name, ""), name))
         if name in {"x", "y"}:
             values = values + 1.0
         elif name == "theta":
             values = np.rad2deg(values)
-        elif name == "mag":
+        elif name in {"mag", "aper_mag"}:
             values = np.where(np.isnan(values), _NO_MAGNITUDE, values)
         if mask.any() and values.dtype.kind == "f":
             values = np.where(mask, np.nan, values)
@@ -74,6 +85,9 @@ def sextractor_columns(table: Table) -> dict[str, tuple[Any, str, str]]:
             values = np.ma.array(values, mask=mask)
         # A column of the program's own, kept from its list, gives way to ours.
         columns.setdefault(upper if name in _OWN else name, (values, unit, what))
+        if name in {"mag", "aper_mag"}:
+            kind = "" if name == "mag" else "aper_"
+            columns.update(_magnitude_errors(table, f"{kind}flux", upper, what))
         if name == "xy_err":
             for axis, which in (("A", "major"), ("B", "minor")):
                 ellipse = f"RMS position error along {which} axis"
@@ -81,6 +95,43 @@ def sextractor_columns(table: Table) -> dict[str, tuple[Any, str, str]]:
             angle = "Error ellipse position angle (CCW/x)"
             columns.setdefault("ERRTHETA_IMAGE", (np.zeros(len(values)), "deg", angle))
     return columns
+
+
+def _flux_names(table: Table) -> dict[str, tuple[str, str, str]]:
+    """Return SExtractor's names of the columns of fluxes and magnitudes."""
+    stated = str(table.meta.get("fluxtype", table.meta.get("FLUXTYPE", "")))
+    word, where = _FLUX_KINDS.get(stated, ("", "above the background"))
+    end = f"_{word}" if word else ""
+    made = {
+        "flux": (f"FLUX{end}", "count", f"Flux {where}"),
+        "flux_err": (f"FLUXERR{end}" if word else "FLUX_ERR", "count", f"RMS error of FLUX{end}"),
+        "mag": (f"MAG{end}", "mag", f"Magnitude {where}"),
+    }
+    shared = set(_APERTURE) <= set(table.colnames)
+    if shared and (word != "APER" or _same(table["flux"], table["aper_flux"])):
+        where = _FLUX_KINDS["aper"][1]
+        made["aper_flux"] = ("FLUX_APER", "count", f"Flux {where}")
+        made["aper_flux_err"] = ("FLUXERR_APER", "count", "RMS error of FLUX_APER")
+        made["aper_mag"] = ("MAG_APER", "mag", f"Magnitude {where}")
+    return made
+
+
+def _same(one: Any, other: Any) -> bool:
+    return bool(np.array_equal(np.asarray(one), np.asarray(other), equal_nan=True))
+
+
+def _magnitude_errors(
+    table: Table, flux: str, name: str, what: str
+) -> dict[str, tuple[Any, str, str]]:
+    """Return the column of a magnitude's errors, from those of the flux; none without these."""
+    if not {flux, f"{flux}_err"} <= set(table.colnames) or not name.startswith("MAG"):
+        return {}
+    values, errors = (np.ma.filled(table[n].astype(float), np.nan) for n in (flux, f"{flux}_err"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        made = 2.5 / np.log(10) * np.asarray(errors) / np.asarray(values)
+    made = np.where(np.isfinite(made) & (np.asarray(values) > 0), made, _NO_MAGNITUDE)
+    text = f"RMS error of {name}"
+    return {name.replace("MAG", "MAGERR", 1): (made, "mag", text)}
 
 
 def write_ascii_head(table: Table, path: Path) -> None:
@@ -219,7 +270,7 @@ def _image_header(header: fits.Header) -> bytes:
 
 _OWN: Final = frozenset(
     (
-        *_NAMES, "xy_err", "score", "kind", "length", "snr", "ignore",
+        *_NAMES, "flux", "flux_err", "mag", "xy_err", "score", "kind", "length", "snr", "ignore",
         "aper_flux", "aper_flux_err", "aper_mag",
     )
 )  # fmt: skip

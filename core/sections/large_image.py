@@ -7,7 +7,7 @@ that meshes are the same pixels as in the whole frame.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -17,9 +17,9 @@ from astropy.wcs import WCS
 
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
-from skyduel.core.io.check_facts import central_box, checked_facts
+from skyduel.core.io.check_facts import central_box, check_given, checked_facts
 from skyduel.core.io.dataset import Entry
-from skyduel.core.io.frames import frame_facts, masked_pixels
+from skyduel.core.io.frames import frame_facts, frame_name, masked_pixels
 from skyduel.core.io.images.image_formats import open_image
 from skyduel.core.io.images.image_reader import ImageReader, split_brackets
 
@@ -311,20 +311,22 @@ def open_large_image(entry: Entry, sectioning: Sectioning) -> LargeImage | None:
             raise BadInputError(
                 str(one.file), f"a {what} of the image's shape {image.shape}", f"{one.shape}"
             )
+    check_given(frame_name(file), entry.given)
     return _checked(
         LargeImage(
-            facts=frame_facts(image),
+            facts=frame_facts(image, entry.given),
             shape=image.shape,
             sections=sectioning.sections(image.shape),
             image=image,
             mask=mask,
             weight=weight,
             mask_bits=bits,
-        )
+        ),
+        entry.given,
     )
 
 
-def _checked(image: LargeImage) -> LargeImage:
+def _checked(image: LargeImage, given: Collection[str]) -> LargeImage:
     """Return an image without those facts that the pixels in its middle contradict."""
     rows, columns = central_box(image.shape)
     spans = (rows.start, rows.stop, columns.start, columns.stop)
@@ -332,4 +334,4 @@ def _checked(image: LargeImage) -> LargeImage:
     box = replace(image, facts=facts).read(Section(*spans, *spans))
     if box is None:
         return image
-    return replace(image, facts=checked_facts(image.facts, box.data, box.bad))
+    return replace(image, facts=checked_facts(image.facts, box.data, box.bad, given))

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from skyduel.cli import console
 from skyduel.cli import main as cli
-from skyduel.cli.commands.examples import EXAMPLES
+from skyduel.cli.examples import EXAMPLES
 
 ALL = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
 COMMANDS = {name: command for name, command in ALL.items() if not command.hidden}

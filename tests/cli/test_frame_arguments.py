@@ -80,6 +80,25 @@ def test_masks_and_weights_of_a_pattern_are_no_frames(tmp_path: Path) -> None:
     assert (found.name, len(read_catalog(found))) == ("a.ecsv", 2)
 
 
+@pytest.mark.parametrize("mask", ["a_mask.fits", "a_mask2.fits", "a.flags.fits", "a_Mask_v3.fits"])
+def test_a_mask_alone_is_no_frame(tmp_path: Path, mask: str) -> None:
+    fits.writeto(tmp_path / "a.fits", image(*STARS))
+    fits.writeto(tmp_path / mask, np.zeros((96, 80), "u1"))
+    (tmp_path / "a.ecsv").write_text("x,y\n1,2\n")
+    said = detect(*sorted(tmp_path.glob("*")), "--out", tmp_path / "out")
+    assert f"not frames, but files of frames: a.ecsv, {mask}" in said or mask in said
+    assert [f.name for f in (tmp_path / "out").iterdir()] == ["a.ecsv"]
+    result = RUNNER.invoke(app, ["detect", str(tmp_path / mask), "--with", "sep"])
+    assert "at least one image that is no mask or table; got none" in str(result.exception)
+
+
+def test_a_folder_is_no_frame(tmp_path: Path) -> None:
+    result = RUNNER.invoke(app, ["detect", str(tmp_path), "--with", "sep"])
+    assert f"required image files (for those of a folder: {tmp_path}/*.fits*)" in str(
+        result.exception
+    )
+
+
 @pytest.mark.parametrize(("bits", "n"), [("1", 2), ("0x4", 1), ("5", 0), ("8", 3)])
 def test_detect_with_mask_bits(tmp_path: Path, bits: str, n: int) -> None:
     dq = np.zeros((96, 80), "i2")
@@ -162,3 +181,72 @@ def test_the_table_holds_the_facts_that_were_used(tmp_path: Path, ending: str) -
     assert meta["FR_ASIDE"] == "MAGZERO = 99.99: set aside (sentinel: unknown)"
     assert (meta["FR_UNIT"], meta["FR_MASK"], meta["FR_WCS"]) == ("adu/s", "0 px", "none")
     assert meta["FR_FWHM"] == meta["FR_ZEROP"] == "unknown"
+
+
+def test_missing_facts_are_named_with_their_keys_and_option(tmp_path: Path) -> None:
+    fits.writeto(tmp_path / "a.fits", image(*STARS))
+    fits.writeto(tmp_path / "b.fits", image(*STARS, seed=2))
+    said = detect(tmp_path / "a.fits", tmp_path / "b.fits", "--out", tmp_path / "o", "--gain", "2")
+    assert (
+        "skyduel: no zero-point in 2 of 2 frames: magnitudes are instrumental, -2.5 log10(flux); "
+        "--zero-point sets it (header: MAGZERO"
+    ) in said
+    assert "no FWHM in 2 of 2 frames" in said
+    assert "no gain" not in said
+    table = read_catalog(tmp_path / "o" / "a.ecsv")
+    assert table["mag"] == pytest.approx(-2.5 * np.log10(table["flux"]))
+    assert table["aper_mag"] == pytest.approx(-2.5 * np.log10(table["aper_flux"]))
+    known = ["--zero-point", "25", "--fwhm", "2.4", "--gain", "2"]
+    said = detect(tmp_path / "a.fits", "-o", tmp_path / "c.ecsv", "--verbose", *known)
+    assert "skyduel: no " not in said
+    assert "a: fwhm: 2.4 px (given)" in said
+    again = read_catalog(tmp_path / "c.ecsv")
+    assert again["mag"] == pytest.approx(25 - 2.5 * np.log10(again["flux"]))
+    result = RUNNER.invoke(app, ["detect", str(tmp_path / "a.fits"), "--gain", "-1"])
+    assert "--gain: required a number above 0; got -1.0" in str(result.exception)
+
+
+def test_detect_keeps_the_sources_and_counts_the_candidates(tmp_path: Path) -> None:
+    fits.writeto(tmp_path / "a.fits", image(*STARS))
+    path = tmp_path / "a.fits"
+    out = tmp_path / "a.ecsv"
+    low = ["--set", "sep.DETECT_THRESH=0.8", "--set", "sep.DETECT_MINAREA=3"]
+    said = detect(path, "-o", out, *low, "--all")
+    n = len(read_catalog(out))
+    assert n > 5
+    assert f"a.ecsv {n} candidates" in said
+    said = detect(path, "-o", out, *low, "--threshold", "20")
+    assert f"3 sources (score ≥ 20), {n - 3} fainter candidates not written" in said
+    assert len(read_catalog(out)) == 3
+    said = detect(path, "-o", out, *low, "--max", "1")
+    assert f"1 source, {n - 1} fainter candidates not written" in said
+    said = detect(path, "-o", out, *low, "--set", "sep.score_threshold=20")
+    assert "3 sources (score ≥ 20)" in said
+
+
+def test_score_cuts_at_the_threshold_that_a_catalogue_states(tmp_path: Path) -> None:
+    fits.writeto(tmp_path / "a.fits", image(*STARS))
+    (tmp_path / "t.csv").write_text("x,y,mag\n20,30,15\n60,30,15\n40,70,15\n")
+    low = ["--set", "sep.DETECT_THRESH=0.8", "--set", "sep.DETECT_MINAREA=3"]
+    for name in ("a.ecsv", "a.fits.cat.fits", "a.vot", "a.parquet", "a.ldac", "a.json"):
+        out = tmp_path / name
+        detect(tmp_path / "a.fits", "-o", out, *low, "--all", "--set", "sep.score_threshold=20")
+        words = ["score", str(out), str(tmp_path / "t.csv"), "--bins", "10:20:10"]
+        said = " ".join(RUNNER.invoke(app, words).output.split())
+        assert "rows below the stated threshold 20 are not used" in said, name
+        assert "3/3" in said
+        said = " ".join(RUNNER.invoke(app, [*words, "--threshold", "-inf"]).output.split())
+        assert "rows below" not in said
+
+
+@pytest.mark.parametrize("ending", ["txt", "ecvs", "jpg"])
+def test_an_unknown_ending_is_refused(tmp_path: Path, ending: str) -> None:
+    fits.writeto(tmp_path / "a.fits", image(*STARS))
+    words = ["detect", str(tmp_path / "a.fits"), "--with", "sep", "-o", f"{tmp_path}/b.{ending}"]
+    result = RUNNER.invoke(app, words)
+    assert "required a file that ends in .ecsv, .fits" in str(result.exception)
+    assert f"got the ending '.{ending}'" in str(result.exception)
+    assert not (tmp_path / f"b.{ending}").exists()
+    words[-1] += "/"
+    assert RUNNER.invoke(app, words).exit_code == 0
+    assert (tmp_path / f"b.{ending}" / "a.ecsv").is_file()

@@ -129,11 +129,67 @@ def test_sextractors_text_says_what_sextractors_would(tmp_path: Path) -> None:
     assert table["X_IMAGE"][1] == 100.0
     assert table["X_IMAGE"].unit == u.pix
     assert table["THETA_IMAGE"][1] == pytest.approx(np.rad2deg(-1.25))
-    assert table["MAG_AUTO"][1] == 99.0
+    assert table["MAG"][1] == 99.0  # of unknown kind: neither Kron's nor an aperture's
+    assert table["MAG_APER"][:3].tolist() == [20.0, 19.0, 18.0]
+    assert table["MAGERR_APER"][0] == pytest.approx(0.1 * 2.5 / np.log(10))
+    assert table["MAGERR_APER"][3] == 99.0
+    assert table["NUMBER"].tolist() == [1, 2, 3, 4]
     assert table["ALPHA_J2000"].unit == u.deg
     lines = (tmp_path / "c.cat").read_text().splitlines()
-    assert lines[0].split()[:3] == ["#", "1", "X_IMAGE"]
-    assert lines[0].endswith("[pixel]")
+    assert lines[1].split()[:3] == ["#", "2", "X_IMAGE"]
+    assert lines[1].endswith("[pixel]")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("auto", "FLUX_AUTO"), ("iso", "FLUX_ISO"), ("psf", "FLUX_PSF")]
+)
+@pytest.mark.parametrize("ending", SEXTRACTOR)
+def test_a_flux_has_the_name_of_its_kind(tmp_path: Path, kind: str, name: str, ending: str) -> None:
+    given_ = catalog()
+    given_.table.meta["fluxtype"] = kind
+    write_catalog(given_, tmp_path / f"c{ending}")
+    where = "LDAC_OBJECTS" if ending == ".ldac" else None
+    table = Table.read(tmp_path / f"c{ending}", **(
+        {"hdu": where} if where else {"format": "ascii.sextractor"}))  # fmt: skip
+    assert np.array_equal(table[name], given_["flux"], equal_nan=True)
+    assert np.array_equal(table["FLUX_APER"], given_["aper_flux"], equal_nan=True)
+    assert {"FLUX_AUTO", "FLUX_ISO", "FLUX_PSF"} & set(table.colnames) == {name}
+    same(read_catalog(tmp_path / f"c{ending}"), given_, SEXTRACTOR[ending])
+
+
+@pytest.mark.parametrize("ending", SEXTRACTOR)
+def test_an_aperture_flux_is_written_once(tmp_path: Path, ending: str) -> None:
+    given_ = catalog()
+    ours = {n: given_[f"aper_{n}"] for n in ("flux", "flux_err", "mag")}
+    given_ = given_.with_columns(**ours)
+    given_.table.meta["fluxtype"] = "aper"
+    write_catalog(given_, tmp_path / f"c{ending}")
+    same(read_catalog(tmp_path / f"c{ending}"), given_, SEXTRACTOR[ending])
+    # Another aperture than the common one: both are kept, under names of their own.
+    other = given_.with_columns(flux=given_["flux"] + 1)
+    other.table.meta["fluxtype"] = "aper"
+    write_catalog(other, tmp_path / f"d{ending}")
+    same(read_catalog(tmp_path / f"d{ending}"), other, SEXTRACTOR[ending])
+
+
+def test_sextractors_own_aperture_is_not_the_common_one(tmp_path: Path) -> None:
+    path = tmp_path / "c.csv"
+    path.write_text("X_IMAGE,Y_IMAGE,FLUX_AUTO,FLUX_APER,NUMBER\n1,2,3,4,5\n")
+    back = read_catalog(path)
+    assert "aper_flux" not in back
+    assert back["flux"].tolist() == [3.0]
+    assert back["NUMBER"].tolist() == [5]
+
+
+@pytest.mark.parametrize("ending", [".ecsv", ".fits", ".vot", ".parquet", ".json"])
+def test_metadata_come_back(tmp_path: Path, ending: str) -> None:
+    given_ = catalog()
+    meta = {"program": "skyduel 9", "thresh": 0.5, "nfainter": 12, "rows": "score >= 0.5"}
+    meta["settings"] = '{"floor": 0.05, "' + "long" * 40 + '": null}'
+    given_.table.meta.update(meta)
+    write_catalog(given_, tmp_path / f"c{ending}")
+    back = {str(k).lower(): v for k, v in read_catalog(tmp_path / f"c{ending}").table.meta.items()}
+    assert {key: back[key] for key in meta} == meta
 
 
 def test_ldac_has_its_two_tables(tmp_path: Path) -> None:

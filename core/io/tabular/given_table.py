@@ -11,7 +11,7 @@ from astropy.table import Column, MaskedColumn, Table
 
 from skyduel.core.errors import BadInputError
 
-__all__ = ["GivenTable", "choose_table", "plain_table"]
+__all__ = ["GivenTable", "choose_table", "plain_meta", "plain_table"]
 
 # An error message names at most this number of tables.
 _MOST_NAMED: Final = 12
@@ -35,6 +35,11 @@ class GivenTable:
     table: Table
     from_one: bool = False
     chips: str = ""
+
+
+def plain_meta(table: Table) -> dict[str, bool | int | float | str]:
+    """Return those metadata of a table that every format can hold: numbers and words."""
+    return {str(k): v for k, v in table.meta.items() if isinstance(v, bool | int | float | str)}
 
 
 def choose_table(

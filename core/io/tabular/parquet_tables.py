@@ -14,7 +14,7 @@ from astropy import units as u
 from astropy.table import Column, MaskedColumn, Table
 
 from skyduel.core.io.size_limits import check_cells, check_unpacked
-from skyduel.core.io.tabular.given_table import GivenTable
+from skyduel.core.io.tabular.given_table import GivenTable, plain_meta
 
 __all__ = ["read_parquet", "write_parquet"]
 
@@ -95,6 +95,5 @@ def write_parquet(table: Table, path: Path) -> None:
             facts["unit"] = column.unit.to_string()
         arrays.append(array)
         fields.append(pa.field(name, array.type, metadata=facts))
-    plain_meta = {k: v for k, v in table.meta.items() if isinstance(v, bool | int | float | str)}
-    schema = pa.schema(fields, metadata={"skyduel_meta": json.dumps(plain_meta)})
+    schema = pa.schema(fields, metadata={"skyduel_meta": json.dumps(plain_meta(table))})
     pq.write_table(pa.Table.from_arrays(arrays, schema=schema), path)

@@ -1,0 +1,155 @@
+"""Which rows of a detector's catalogue are kept, and what the catalogue says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from skyduel.core.catalog import Catalog
+from skyduel.core.detector import DetectorInfo
+from skyduel.core.errors import BadInputError
+
+__all__ = ["THRESHOLD_KEY", "RowChoice", "expected_purity_threshold", "stated_threshold"]
+
+#: Key of a table's metadata: score from which a row is a source. Eight characters, as in FITS.
+THRESHOLD_KEY: Final = "thresh"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowChoice:
+    """Which detections of a frame belong in its catalogue.
+
+    Parameters
+    ----------
+    threshold : float, optional
+        Lowest score. None: the detector's default operating point.
+    purity : float, optional
+        Keep the most rows whose expected purity is at least this; only for scores that are
+        probabilities. Stands in place of ``threshold``.
+    most : int, optional
+        At most this number of rows, those of the highest scores.
+    everything : bool
+        Every row above the detector's own floor. The threshold is stated all the same.
+
+    Raises
+    ------
+    BadInputError
+        If two of ``threshold``, ``purity`` and ``everything`` are given, or a value is
+        impossible.
+    """
+
+    threshold: float | None = None
+    purity: float | None = None
+    most: int | None = None
+    everything: bool = False
+
+    def __post_init__(self) -> None:
+        given = [
+            name
+            for name, there in (
+                ("--threshold", self.threshold is not None),
+                ("--purity", self.purity is not None),
+                ("--all", self.everything),
+            )
+            if there
+        ]
+        if len(given) > 1:
+            raise BadInputError(given[1], "one choice of rows", f"{given[0]} as well")
+        if self.everything and self.most is not None:
+            raise BadInputError("--max", "a choice of rows", "--all as well")
+        if self.threshold is not None and not np.isfinite(self.threshold):
+            raise BadInputError("--threshold", "a finite score", repr(self.threshold))
+        if self.purity is not None and not 0 < self.purity < 1:
+            raise BadInputError("--purity", "a number between 0 and 1", repr(self.purity))
+        if self.most is not None and self.most < 1:
+            raise BadInputError("--max", "a number, 1 or more", repr(self.most))
+
+    def threshold_on(self, found: Catalog, info: DetectorInfo, name: str) -> float | None:
+        """Return the lowest score that counts on a frame, None if every row does.
+
+        Parameters
+        ----------
+        found : Catalog
+            Every detection on the frame.
+        info : DetectorInfo
+            Of the detector.
+        name : str
+            Its name, for messages.
+
+        Raises
+        ------
+        BadInputError
+            If a purity is asked of a detector whose scores are no probabilities.
+        """
+        if self.purity is not None:
+            if not info.score_is_probability:
+                raise BadInputError(
+                    "--purity",
+                    "a detector whose scores are probabilities, as neural",
+                    f"{name}: give --threshold, or run `skyduel run` on frames with a truth, which "
+                    "measures purity",
+                )
+            return expected_purity_threshold(found["score"], self.purity)
+        return info.default_threshold if self.threshold is None else self.threshold
+
+    def rows(self, score: npt.NDArray[np.float64], threshold: float | None) -> npt.NDArray[Any]:
+        """Return which rows are kept, shape (n,) of bool.
+
+        Parameters
+        ----------
+        score : ndarray of float64, shape (n,)
+            Scores. A NaN is below every threshold.
+        threshold : float or None
+            As `threshold_on` returns it.
+        """
+        keep = np.ones(len(score), dtype=bool)
+        if self.everything:
+            return keep
+        if threshold is not None:
+            keep = score >= threshold
+        if self.most is not None and keep.sum() > self.most:
+            order = np.argsort(np.where(keep, -score, np.inf), kind="stable")
+            keep[order[self.most :]] = False
+        return keep
+
+
+def expected_purity_threshold(score: npt.NDArray[np.float64], purity: float) -> float:
+    """Return the lowest threshold above which probabilities promise a purity.
+
+    Parameters
+    ----------
+    score : ndarray of float64, shape (n,)
+        Probability that each detection is real.
+    purity : float
+        Wanted mean of the probabilities of the rows kept.
+
+    Returns
+    -------
+    float
+        A score of the catalogue; 1 if even the surest detection is less sure than that.
+    """
+    ordered = np.sort(score[np.isfinite(score)])[::-1]
+    mean = np.cumsum(ordered) / np.arange(1, len(ordered) + 1)
+    # Rows of equal score are kept or cut together: only the last of them is a threshold.
+    last = np.append(ordered[1:] != ordered[:-1], True) if len(ordered) else np.zeros(0, bool)
+    enough = np.flatnonzero((mean >= purity) & last)
+    return float(ordered[enough[-1]]) if enough.size else 1.0
+
+
+def stated_threshold(meta: Mapping[str, Any]) -> float | None:
+    """Return the score from which a row is a source, as a table's metadata states it.
+
+    Keys count without regard to case, for FITS has capitals only.
+    """
+    for key, value in meta.items():
+        if str(key).lower() == THRESHOLD_KEY:
+            try:
+                number = float(value)
+            except (TypeError, ValueError):
+                return None
+            return number if np.isfinite(number) else None
+    return None
