@@ -33,7 +33,7 @@ ORDER = {
     "detect": ("model", "inference", "training", "calibration"),
     "reports": ("style error_kinds", "figures", "tables", "text", "sections", "page"),
     "runner": ("execution",),
-    "cli": ("console settings_file terminal_summary", "commands"),
+    "cli": ("console frame_facts settings_file terminal_summary", "commands"),
 }  # fmt: skip
 FORBIDDEN_LIBRARIES = {
     "core": {"torch", "torchvision", "matplotlib"},
