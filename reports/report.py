@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
-from skyduel.reports.page.html_page import PageFigure, inline_picture, inline_svg, page_html
+from skyduel.reports.page.html_page import PageFigure, inline_svg, page_html
 from skyduel.reports.page.interactive import interactive
 from skyduel.reports.page.markdown_report import markdown
-from skyduel.reports.page.write_files import figure_files, write_file
+from skyduel.reports.page.write_files import csv_text, png_bytes, write_file
 from skyduel.reports.sections.all_sections import report_figures
-from skyduel.run_folder.read_run import load_run
+from skyduel.reports.svg.backend import as_svg
+from skyduel.reports.svg.figure import Figure
+from skyduel.run_folder.read_run import Run, load_run
 
 __all__ = ["write_report"]
 
 
-def write_report(run_folder: str | Path) -> Path:
+def write_report(run_folder: str | Path, *, png: bool = False) -> Path:
     """Write the report of a run into its folder; return the path of the page.
 
     Parameters
     ----------
     run_folder : str or Path
         A run folder (`docs/run-folder.md`).
+    png : bool
+        Whether each figure is also written as PNG, drawn by matplotlib, which
+        takes several times as long as everything else.
 
     Returns
     -------
     Path
         ``report/index.html``. Beside it stand ``report.md`` and, under
-        ``figures/``, each figure as PNG, SVG and the CSV of what it draws.
-        Every file is replaced as a whole. Writing twice gives the same bytes.
+        ``figures/``, each figure as SVG and the CSV of what it draws.
+        Every file is replaced as a whole; PNG files of an earlier report are
+        removed unless they are written anew. Writing twice gives the same bytes.
 
     Raises
     ------
@@ -38,20 +45,28 @@ def write_report(run_folder: str | Path) -> Path:
     run = load_run(run_folder)
     paths = run.paths
     entries = []
-    for section, spec in report_figures(run):  # one by one, so that only one is in memory
-        files = figure_files(*spec.draw())
-        for ending, content in files.items():
-            write_file(paths.figure(spec.name, ending), content)
-        # A frame's pixels are smaller as a picture; lines and letters are sharper as SVG.
-        picture = (
-            inline_picture(files["png"], spec.alt)
-            if spec.raster
-            else inline_svg(files["svg"], spec.name, spec.alt)
-        )
-        entries.append(PageFigure(spec.name, section.name, spec.title, spec.caption, picture))
+    with as_svg():
+        for section, spec in report_figures(run):
+            drawn, data = spec.draw()
+            svg = cast("Figure", drawn).svg()
+            write_file(paths.figure(spec.name, "svg"), svg)
+            write_file(paths.figure(spec.name, "csv"), csv_text(data))
+            picture = inline_svg(svg, spec.name, spec.alt)
+            entries.append(PageFigure(spec.name, section.name, spec.title, spec.caption, picture))
+    _write_pngs(run, png=png)
     write_file(paths.markdown, markdown(run))
     parts = interactive(run, run.headline_point)
     page = page_html(
-        run, entries, gallery=parts.gallery, viewer=parts.viewer, scripts=parts.scripts
+        run, entries, gallery=parts.gallery, viewer=parts.viewer, scripts=parts.scripts, png=png
     )
     return write_file(paths.page, page)
+
+
+def _write_pngs(run: Run, *, png: bool) -> None:
+    """Write every figure as PNG, or remove those of an earlier report, which may differ."""
+    for _, spec in report_figures(run):
+        path = run.paths.figure(spec.name, "png")
+        if png:
+            write_file(path, png_bytes(spec.draw()[0]))
+        else:
+            path.unlink(missing_ok=True)

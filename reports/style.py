@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final
-
-import matplotlib as mpl
 
 from skyduel.run_folder.schema import (
     CALIBRATED_POINT,
@@ -22,7 +19,6 @@ __all__ = [
     "POINT_NAMES",
     "Style",
     "detector_styles",
-    "plot_style",
     "point_name",
     "shorten",
 ]
@@ -103,34 +99,3 @@ def shorten(name: str, limit: int = 28) -> str:
         clean = f"{clean[:head]}…{clean[len(clean) - (limit - 1 - head) :]}"
     # A legend leaves out labels that begin with an underscore.
     return f" {clean}" if clean.startswith("_") else clean
-
-
-def plot_style() -> AbstractContextManager[None]:
-    """Return a context with fixed matplotlib settings, whatever the user's defaults are."""
-    return mpl.rc_context(
-        {
-            "font.family": "sans-serif",
-            "font.sans-serif": ["DejaVu Sans"],
-            "font.size": 9.0,
-            "axes.titlesize": 10.0,
-            "axes.labelsize": 9.0,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.edgecolor": "#444444",
-            "axes.linewidth": 0.8,
-            "axes.axisbelow": True,
-            "axes.facecolor": "white",
-            "figure.facecolor": "white",
-            "savefig.facecolor": "white",
-            "savefig.bbox": "standard",
-            "grid.color": "#d9d9d9",
-            "grid.linewidth": 0.6,
-            "xtick.color": "#333333",
-            "ytick.color": "#333333",
-            "text.usetex": False,
-            "text.parse_math": False,  # a name may hold a dollar sign
-            "axes.unicode_minus": True,
-            "svg.fonttype": "path",
-            "svg.hashsalt": "skyduel",
-        }
-    )

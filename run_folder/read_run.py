@@ -68,13 +68,13 @@ class Run:
         """Name of the run."""
         return self.path.name if self.record.name is None else self.record.name
 
-    @property
+    @cached_property
     def detectors(self) -> tuple[str, ...]:
         """Names of the detectors in the order of the record, then any that only tables name."""
         named = [d.name for d in self.record.detectors]
         return tuple(dict.fromkeys([*named, *self.scores["detector"].astype(str)]))
 
-    @property
+    @cached_property
     def points(self) -> tuple[str, ...]:
         """Operating points that have scores, in the order of the record."""
         there = [str(p) for p in self.scores["point"].drop_duplicates()]
@@ -87,7 +87,7 @@ class Run:
         preferred = (p for p in (CALIBRATED_POINT, DEFAULT_POINT) if p in there)
         return next(preferred, (*there, DEFAULT_POINT)[0])
 
-    @property
+    @cached_property
     def groups(self) -> tuple[str, ...]:
         """Names of the groups in alphabetical order, without ``all``."""
         return tuple(sorted(set(self.scores["group"].astype(str)) - {ALL_GROUPS}))
@@ -97,7 +97,7 @@ class Run:
         """Frames of the data set, of all splits."""
         return self.record.dataset.frames
 
-    @property
+    @cached_property
     def scored_frames(self) -> tuple[str, ...]:
         """Names of the frames that were counted, in the order of the record."""
         there = dict.fromkeys(self.counts["frame"].drop_duplicates().astype(str))
@@ -108,6 +108,10 @@ class Run:
     def failures(self) -> tuple[FailureRecord, ...]:
         """What failed, on which frame, of which detector (None for the frame itself)."""
         return self.record.failures
+
+    @cached_property
+    def _analyses(self) -> dict[str, pd.DataFrame]:
+        return {}  # filled as they are read
 
     @cached_property
     def _frame_of(self) -> dict[str, FrameRecord]:
@@ -131,10 +135,12 @@ class Run:
 
     def analysis(self, name: str) -> pd.DataFrame:
         """Read the table of an analysis; without rows and columns if the run has none."""
-        table = _optional(self.paths.analysis(name))
-        return pd.DataFrame() if table is None else table
+        if name not in self._analyses:
+            table = _optional(self.paths.analysis(name))
+            self._analyses[name] = pd.DataFrame() if table is None else table
+        return self._analyses[name]
 
-    @property
+    @cached_property
     def comparisons(self) -> pd.DataFrame:
         """Paired comparisons of the detectors; without rows and columns if the run has none."""
         table = _optional(self.paths.table(COMPARISONS.name))

@@ -20,6 +20,10 @@ def command(
         bool,
         typer.Option("--pdf", help="Also print the page to report/report.pdf; needs Chromium."),
     ] = False,
+    png: Annotated[
+        bool,
+        typer.Option("--png", help="Also write each figure as PNG; takes several times as long."),
+    ] = False,
 ) -> None:
     """Write the report of a run again, from the files of its folder.
 
@@ -28,7 +32,7 @@ def command(
     """
     from skyduel.reports import write_pdf, write_report
 
-    page = write_report(folder)
+    page = write_report(folder, png=png)
     out.print(str(page), markup=False, highlight=False, soft_wrap=True)
     if pdf:
         out.print(str(write_pdf(page)), markup=False, highlight=False, soft_wrap=True)

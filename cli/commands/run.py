@@ -167,7 +167,7 @@ def command(
         record = run(plan, on_progress)
         on_progress("report", "", 1)
         from skyduel.cli.terminal_summary import run_summary
-        from skyduel.reports import write_report  # matplotlib loads only now
+        from skyduel.reports import write_report
         from skyduel.run_folder import load_run
 
         page = write_report(folder)

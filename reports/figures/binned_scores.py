@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
 
 from skyduel.evaluation.scoring.metrics import listed, metric
 from skyduel.reports.figures.plot_helpers import (
@@ -25,9 +22,14 @@ from skyduel.reports.figures.plot_helpers import (
     panels,
     styles_of,
 )
-from skyduel.reports.style import Style, plot_style, point_name, shorten
+from skyduel.reports.style import Style, point_name, shorten
+from skyduel.reports.svg.backend import plot_style
 from skyduel.run_folder.read_run import bin_label
 from skyduel.run_folder.schema import ALL_GROUPS, DEFAULT_POINT
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = [
     "FACETS",
@@ -54,6 +56,10 @@ FACETS: Final[tuple[tuple[str, str, str], ...]] = (
 )
 #: A migration matrix with more bins than this has no counts written in it.
 _WRITTEN: Final = 16
+#: The number of sources whose shade would be the palest, and the two ends of the scale.
+_PALEST: Final = 0.7
+_PALE_BLUE: Final = (247, 251, 255)
+_DARK_BLUE: Final = (8, 48, 107)
 
 
 def edge_axis(ax: Axes, rows: pd.DataFrame) -> None:
@@ -265,17 +271,19 @@ def plot_migration(
             return rows
         of_true, of_measured = _named(here, "true"), _named(here, "measured")
         first, last = min(of_true | of_measured), max(of_true | of_measured)
-        shape = (last - first + 1, last - first + 1)
-        grid = np.full(shape, np.nan)
-        grid[rows["true_bin"] - first, rows["measured_bin"] - first] = rows["n"]
-        extent = (first - 0.5, last + 0.5, last + 0.5, first - 0.5)
-        ax.imshow(
-            grid,
-            cmap="Blues",
-            norm=LogNorm(vmin=0.7, vmax=max(float(here["n"].max()), 2.0)),
-            extent=extent,
-            interpolation="nearest",
+        held = rows[rows["n"] > 0]
+        most = np.log(max(float(here["n"].max()), 2.0) / _PALEST)
+        ax.bar(
+            held["measured_bin"],
+            np.ones(len(held)),
+            bottom=held["true_bin"] - 0.5,
+            width=1.0,
+            color=[_shade(np.log(float(n) / _PALEST) / most) for n in held["n"]],
+            linewidth=0,
         )
+        ax.set_xlim(first - 0.5, last + 0.5)
+        ax.set_ylim(last + 0.5, first - 0.5)
+        ax.set_aspect("equal")
         names = of_true | of_measured
         for number in names:
             ax.plot(
@@ -343,6 +351,12 @@ def _bin_axis(ax: Axes, drawn: pd.DataFrame, facet: str, every: Sequence[int]) -
         ticks = [*map(float, ax.get_xticks()), at]
         ax.set_xticks(ticks, [*labels, "unknown"], fontsize=7, rotation=45)
         ax.set_xlim(ax.get_xlim()[0], at + 0.6)
+
+
+def _shade(share: float) -> str:
+    """Return a blue between the palest (0) and the darkest (1)."""
+    ends = zip(_PALE_BLUE, _DARK_BLUE, strict=True)
+    return "#" + "".join(f"{round(a + share * (b - a)):02x}" for a, b in ends)
 
 
 def _trimmed(rows: pd.DataFrame) -> pd.DataFrame:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from skyduel.reports.figures.plot_helpers import (
     LOW_COUNT,
@@ -25,8 +23,13 @@ from skyduel.reports.figures.plot_helpers import (
     shown_groups,
     styles_of,
 )
-from skyduel.reports.style import Style, plot_style, shorten
+from skyduel.reports.style import Style, shorten
+from skyduel.reports.svg.backend import entry, plot_style
 from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["plot_purity_choice", "plot_reliability", "purity_choices", "reliability_diagrams"]
 
@@ -141,7 +144,7 @@ def reliability_diagrams(
             if i + 3 < len(groups):
                 ax.set_xlabel("")
         figure.suptitle("How often a detection of a stated probability is right")
-        diagonal = Line2D([], [], color="#888888", linestyle=":", label="perfectly calibrated")
+        diagonal = entry(color="#888888", linestyle=":", label="perfectly calibrated")
         legend(figure, [diagonal, low_count_handle()])
     columns = (
         "detector group score_is binning score_bin score_lo score_hi predicted right lo hi n k thin"
@@ -229,9 +232,7 @@ def purity_choices(
         there = {k: v for k, v in styles.items() if k in set(choices["detector"].astype(str))}
         used = set(choices["chosen_by"].astype(str))
         how = [
-            Line2D(
-                [],
-                [],
+            entry(
                 color="#555555",
                 marker="o",
                 linestyle="none",
@@ -244,7 +245,7 @@ def purity_choices(
             )
             if by in used
         ]
-        bar = Line2D([], [], color="#222222", linewidth=1.6, label="wanted")
+        bar = entry(color="#222222", linewidth=1.6, label="wanted")
         legend(figure, [*handles(there), *how, bar])
     columns = [
         "detector",

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import StrMethodFormatter
 
 from skyduel.evaluation.scoring.metrics import listed, metric, quantity_named
 from skyduel.reports.figures.plot_helpers import (
@@ -23,14 +19,13 @@ from skyduel.reports.figures.plot_helpers import (
     styles_of,
 )
 from skyduel.reports.figures.score_axes import magnitude_axis
-from skyduel.reports.style import (
-    Style,
-    detector_styles,
-    plot_style,
-    point_name,
-    shorten,
-)
+from skyduel.reports.style import Style, detector_styles, point_name, shorten
+from skyduel.reports.svg.backend import entry, new_figure, plot_style
 from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS, DEFAULT_POINT
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = [
     "ALPHA",
@@ -247,8 +242,7 @@ def plot_forest(
         far = rows["delta"].abs()
         if len(far) and far.max() > _WIDE * max(far.median(), 0.1):
             ax.set_xscale("symlog", linthresh=0.5)
-            ax.set_xticks([-5, -1, 0, 1, 5])
-            ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            ax.set_xticks([-5, -1, 0, 1, 5], ["−5", "−1", "0", "1", "5"])
             ax.set_xlim(-1.3 * far.max() - 0.1, 1.3 * far.max() + 0.1)
         else:
             high = max([abs(x) for x in ax.get_xlim()])
@@ -273,7 +267,7 @@ def differences_by_group(
     quantities = (*_main_scores(), "m50") if quantities is None else quantities
     n_lines = len(pairs_shown(comparisons)) * len(group_order(comparisons["group"]))
     with plot_style():
-        figure = Figure(figsize=(11.5, 1.6 + 0.21 * max(n_lines, 4)), layout="constrained")
+        figure = new_figure(11.5, 1.6 + 0.21 * max(n_lines, 4))
         axes = figure.subplots(1, len(quantities), sharey=True, squeeze=False).ravel()
         drawn = [
             plot_forest(ax, comparisons, q, point=point, styles=styles)
@@ -347,12 +341,10 @@ def _points(
             )
 
 
-def _legend_entries(comparisons: pd.DataFrame, styles: Mapping[str, Style]) -> list[Line2D]:
+def _legend_entries(comparisons: pd.DataFrame, styles: Mapping[str, Style]) -> list[Any]:
     who = list(dict.fromkeys(x for pair in pairs_shown(comparisons) for x in pair))
     entries = [
-        Line2D(
-            [],
-            [],
+        entry(
             color=styles[d].color,
             marker=styles[d].marker,
             markersize=5,
@@ -361,9 +353,7 @@ def _legend_entries(comparisons: pd.DataFrame, styles: Mapping[str, Style]) -> l
         for d in who
     ]
     entries.append(
-        Line2D(
-            [],
-            [],
+        entry(
             color="#555555",
             marker="o",
             markerfacecolor="white",

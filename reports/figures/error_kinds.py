@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from skyduel.reports.error_kinds import ERROR_KINDS, SIDES, error_kind
 from skyduel.reports.figures.plot_helpers import annotate_empty, group_order, group_title, legend
-from skyduel.reports.style import plot_style, point_name, shorten
+from skyduel.reports.style import point_name, shorten
+from skyduel.reports.svg.backend import new_figure, patch, plot_style
 from skyduel.run_folder.read_run import bin_label
 from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS, DEFAULT_POINT
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = [
     "error_kinds_by_group",
@@ -111,7 +115,7 @@ def error_kinds_by_group(
     """Return a figure of the kinds of error per group and detector, and its numbers."""
     n_lines = mistakes.loc[mistakes["point"] == point, ["group", "detector"]].drop_duplicates()
     with plot_style():
-        figure = Figure(figsize=(11, 1.9 + 0.2 * max(len(n_lines), 3)), layout="constrained")
+        figure = new_figure(11, 1.9 + 0.2 * max(len(n_lines), 3))
         axes = figure.subplots(1, 2, sharey=True)
         drawn = [
             plot_error_kinds(ax, mistakes, side, point=point)
@@ -196,7 +200,7 @@ def error_kinds_by_magnitude(
     columns = max(min(4, len(detectors)), 1)
     rows = -(-max(len(detectors), 1) // columns)
     with plot_style():
-        figure = Figure(figsize=(3.1 * columns + 1.0, 5.6 * rows + 1.0), layout="constrained")
+        figure = new_figure(3.1 * columns + 1.0, 5.6 * rows + 1.0)
         axes = figure.subplots(2 * rows, columns, squeeze=False, sharey=False)
         drawn = []
         for s, side in enumerate(SIDES):
@@ -237,16 +241,8 @@ def _ordered(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(_rank=rank).sort_values("_rank", kind="stable").drop(columns="_rank")
 
 
-def _patches(table: pd.DataFrame) -> list[Patch]:
+def _patches(table: pd.DataFrame) -> list[Any]:
     """Return the legend: every kind that is drawn, and no other."""
     there = set(table["kind"].astype(str)) if "kind" in table else set()
     kinds = [k for k in ERROR_KINDS if k in there] + sorted(there - set(ERROR_KINDS))
-    return [
-        Patch(
-            facecolor=error_kind(k).color,
-            hatch=error_kind(k).hatch,
-            edgecolor="white",
-            label=error_kind(k).label,
-        )
-        for k in kinds
-    ]
+    return [patch(error_kind(k).label, error_kind(k).color, error_kind(k).hatch) for k in kinds]

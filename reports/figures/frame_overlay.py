@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from skyduel.core.errors import BadInputError
-from skyduel.reports.style import plot_style, point_name, shorten
+from skyduel.reports.style import point_name, shorten
+from skyduel.reports.svg.backend import entry, new_figure, plot_style
 from skyduel.run_folder.read_run import Run
 from skyduel.run_folder.record import FrameRecord
 from skyduel.run_folder.schema import DEFAULT_POINT
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["CUT_PX", "MOST_MARKS", "frame_figure", "frame_marks", "plot_marks"]
 
@@ -91,15 +92,15 @@ def plot_marks(ax: Axes, marks: pd.DataFrame) -> None:
         streak = (rows["kind"] == "streak").to_numpy(dtype=bool)
         points = rows[~streak]
         if len(points):
-            filled = mark.marker in "x."
-            ax.scatter(
+            ax.plot(
                 points["x"],
                 points["y"],
-                s=mark.size,
+                linestyle="none",
+                color=mark.color,
                 marker=mark.marker,
-                facecolors=mark.color if filled else "none",
-                edgecolors=None if filled else mark.color,
-                linewidths=0.9,
+                markersize=mark.size**0.5,
+                markerfacecolor=mark.color if mark.marker in "x." else "none",
+                markeredgewidth=0.9,
             )
         lines = rows[streak]
         if len(lines):
@@ -107,14 +108,10 @@ def plot_marks(ax: Axes, marks: pd.DataFrame) -> None:
             theta = lines["theta"].to_numpy(dtype=float)
             along = half * np.column_stack([np.cos(theta), np.sin(theta)])
             centre = lines[["x", "y"]].to_numpy(dtype=float)
-            ax.add_collection(
-                LineCollection(
-                    list(np.stack([centre - along, centre + along], axis=1)),
-                    colors=mark.color,
-                    linewidths=1.6,
-                    linestyles=mark.linestyle,
-                ),
-                autolim=False,
+            between = np.full_like(centre, np.nan)  # one line for all, interrupted
+            path = np.stack([centre - along, centre + along, between], axis=1).reshape(-1, 2)
+            ax.plot(
+                path[:, 0], path[:, 1], color=mark.color, linewidth=1.6, linestyle=mark.linestyle
             )
 
 
@@ -155,7 +152,7 @@ def frame_figure(run: Run, frame: str, point: str = DEFAULT_POINT) -> tuple[Figu
     with plot_style():
         aspect = (top - bottom) / (right - left)
         height = min(max(3.6 * aspect, 2.0), 7.0) + 0.6
-        figure = Figure(figsize=(3.9 * columns, height * rows + 0.9), layout="constrained")
+        figure = new_figure(3.9 * columns, height * rows + 0.9)
         axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
         for ax, (name, marks) in zip(axes, panels.items(), strict=False):
             ax.set_facecolor("#1c1c1c")
@@ -303,11 +300,9 @@ def _title(name: str, marks: pd.DataFrame | None) -> str:
     )
 
 
-def _handle(mark: _Mark) -> Line2D:
+def _handle(mark: _Mark) -> Any:
     hollow = mark.marker in "os"
-    return Line2D(
-        [],
-        [],
+    return entry(
         color=mark.color,
         marker=mark.marker,
         markersize=6,

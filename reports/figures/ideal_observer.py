@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from skyduel.evaluation.scoring.metrics import metric
 from skyduel.reports.figures.plot_helpers import (
@@ -28,8 +25,13 @@ from skyduel.reports.figures.plot_helpers import (
 )
 from skyduel.reports.figures.score_axes import STRIP_FLOOR, bin_rows, draw_strip, magnitude_axis
 from skyduel.reports.figures.scores import dots_by_group
-from skyduel.reports.style import Style, plot_style, point_name
+from skyduel.reports.style import Style, point_name
+from skyduel.reports.svg.backend import entry, plot_style
 from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS, DEFAULT_POINT
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = [
     "completeness_and_ideal",
@@ -144,9 +146,7 @@ def completeness_and_ideal(
         figure.suptitle(
             f"Point sources found, and the most that could be, operating point: {point_name(point)}"
         )
-        dashed = Line2D(
-            [], [], color="#555555", linestyle=(0, (5, 2)), label=f"ideal: {_MATCHED[match]}"
-        )
+        dashed = entry(color="#555555", linestyle=(0, (5, 2)), label=f"ideal: {_MATCHED[match]}")
         legend(figure, [*handles(styles), dashed, low_count_handle()])
     keep = "detector point group match bin bin_lo bin_hi mag x found found_lo found_hi n thin ideal"
     columns = [*keep.split(), "threshold"]
@@ -280,7 +280,7 @@ def completeness_curves(
             ax.label_outer()
         figure.suptitle(f"Completeness and its fitted curve, operating point: {point_name(point)}")
         marks = [
-            Line2D([], [], color="#555555", marker="|", markersize=9, linestyle="none", label=label)
+            entry(color="#555555", marker="|", markersize=9, linestyle="none", label=label)
             for label in ("m50 and m90, with intervals",)
         ]
         legend(figure, [*handles(styles), *marks, low_count_handle()])

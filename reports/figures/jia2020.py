@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from skyduel.reports.figures.plot_helpers import (
     annotate_empty,
@@ -19,8 +16,13 @@ from skyduel.reports.figures.plot_helpers import (
     styles_of,
 )
 from skyduel.reports.figures.score_axes import bin_rows
-from skyduel.reports.style import Style, plot_style, point_name
+from skyduel.reports.style import Style, point_name
+from skyduel.reports.svg.backend import entry, new_figure, plot_style
 from skyduel.run_folder.schema import ALL_GROUPS, DEFAULT_POINT
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["FAULTS", "jia2020_layout", "plot_jia2020"]
 
@@ -129,7 +131,7 @@ def jia2020_layout(
     styles = styles_of(jia2020, styles)
     drawn = []
     with plot_style():
-        figure = Figure(figsize=(10.4, 8.4), layout="constrained")
+        figure = new_figure(10.4, 8.4)
         axes = figure.subplots(2, 2)
         for ax, pair in zip(axes[0], _PAIRS, strict=True):
             part = plot_jia2020(ax, jia2020, pair, group=group, point=point, styles=styles)
@@ -155,14 +157,12 @@ def jia2020_layout(
         )
         entries = [
             *handles(styles),
-            Line2D([], [], color="#555555", label="solid: recall, F1"),
-            Line2D([], [], color="#555555", linestyle="--", label="dashed: precision, F2"),
+            entry(color="#555555", label="solid: recall, F1"),
+            entry(color="#555555", linestyle="--", label="dashed: precision, F2"),
         ]
         if jia2020[list(_PUBLISHED)].notna().any(axis=None):
             entries += [
-                Line2D(
-                    [],
-                    [],
+                entry(
                     color="#222222",
                     marker=marker,
                     markersize=8,

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from skyduel.reports.style import Style, detector_styles, shorten
+from skyduel.reports.svg.backend import entry, new_figure
 from skyduel.run_folder.schema import ALL_GROUPS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = [
     "LOW_COUNT",
@@ -44,11 +46,9 @@ PALE: Final = 0.45
 MOST_PANELS: Final = 9
 
 
-def low_count_handle() -> Line2D:
+def low_count_handle() -> Any:
     """Return the legend entry for a bin of a low count."""
-    return Line2D(
-        [],
-        [],
+    return entry(
         color="#777777",
         marker="o",
         markerfacecolor="white",
@@ -165,17 +165,17 @@ def bin_numbers(ax: Axes, drawn: pd.DataFrame) -> None:
         )
 
 
-def handle(style: Style, label: str, **more: Any) -> Line2D:
+def handle(style: Style, label: str, **more: Any) -> Any:
     """Return a legend entry."""
     settings: dict[str, Any] = {
         "color": style.color,
         "marker": style.marker,
         "markersize": 5,
     } | more
-    return Line2D([], [], label=label, **settings)
+    return entry(label=label, **settings)
 
 
-def handles(styles: Mapping[str, Style]) -> list[Line2D]:
+def handles(styles: Mapping[str, Style]) -> list[Any]:
     """Return one legend entry a detector."""
     return [handle(style, shorten(name)) for name, style in styles.items()]
 
@@ -210,9 +210,7 @@ def panels(
     n = max(n, 1)
     columns = min(columns, n)
     rows = -(-n // columns)
-    figure = Figure(
-        figsize=(max(width * columns, 5.4), height * rows + extra), layout="constrained"
-    )
+    figure = new_figure(max(width * columns, 5.4), height * rows + extra)
     axes = list(figure.subplots(rows, columns, squeeze=False, **more).ravel())
     for ax in axes[n:]:
         ax.remove()

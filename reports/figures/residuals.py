@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from skyduel.reports.figures.binned_scores import edge_axis
 from skyduel.reports.figures.plot_helpers import (
@@ -24,8 +22,13 @@ from skyduel.reports.figures.plot_helpers import (
     panels,
     styles_of,
 )
-from skyduel.reports.style import Style, plot_style, point_name
+from skyduel.reports.style import Style, point_name
+from skyduel.reports.svg.backend import plot_style
 from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS, DEFAULT_POINT
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["plot_residuals", "residuals"]
 

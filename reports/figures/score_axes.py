@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 
 from skyduel.evaluation.scoring.metrics import metric
 from skyduel.reports.figures.plot_helpers import (
@@ -19,8 +18,12 @@ from skyduel.reports.figures.plot_helpers import (
     group_order,
     styles_of,
 )
-from skyduel.reports.style import POINT_FILLS, Style, plot_style, shorten
+from skyduel.reports.style import POINT_FILLS, Style, shorten
+from skyduel.reports.svg.backend import plot_style
 from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS, DEFAULT_POINT
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = [
     "STRIP_FLOOR",

@@ -7,13 +7,10 @@ computes a score.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from skyduel.evaluation.scoring.metrics import HEADLINE, listed, metric
 from skyduel.reports.figures.plot_helpers import (
@@ -28,14 +25,12 @@ from skyduel.reports.figures.plot_helpers import (
     styles_of,
 )
 from skyduel.reports.figures.score_axes import plot_groups, plot_precision_recall, plot_score
-from skyduel.reports.style import (
-    POINT_FILLS,
-    Style,
-    plot_style,
-    point_name,
-    shorten,
-)
+from skyduel.reports.style import POINT_FILLS, Style, point_name, shorten
+from skyduel.reports.svg.backend import entry, new_figure, plot_style
 from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS, DEFAULT_POINT
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = [
     "dots_by_group",
@@ -59,7 +54,7 @@ def scores_by_magnitude(
     styles, shown = styles_of(scores, styles), listed("overview")
     with plot_style():
         lines = -(-len(shown) // 2)
-        figure = Figure(figsize=(10, 3.7 * lines), layout="constrained")
+        figure = new_figure(10, 3.7 * lines)
         axes = figure.subplots(lines, 2, sharex=True).ravel()
         drawn = [
             plot_score(ax, scores, m.name, group=group, point=point, styles=styles)
@@ -96,13 +91,11 @@ def precision_recall(
         figure.suptitle("Purity against completeness as the score threshold is swept")
         points = [str(p) for p in scores["point"].drop_duplicates()]
         entries = handles(styles) + [
-            Line2D(
-                [],
-                [],
+            entry(
                 color="#555555",
                 marker="o",
                 markersize=8,
-                fillstyle=POINT_FILLS.get(p, "right"),  # type: ignore[arg-type]
+                fillstyle=POINT_FILLS.get(p, "right"),
                 markerfacecoloralt="white",
                 linestyle="none",
                 label=point_name(p),
@@ -186,7 +179,7 @@ def dots_by_group(
     with plot_style():
         height = 1.7 + n_groups * max(0.45, 0.17 * len(styles))
         panels = max(len(points), 1)
-        figure = Figure(figsize=(3.4 * panels + 1.2, height), layout="constrained")
+        figure = new_figure(3.4 * panels + 1.2, height)
         axes = figure.subplots(1, panels, sharex=True, sharey=True, squeeze=False).ravel()
         for ax, point in zip(axes, points, strict=False):
             plot_groups(ax, table[table["point"] == point], "", styles)
@@ -198,18 +191,20 @@ def dots_by_group(
         if wide and len(shown) and shown.min() > 0 and shown.max() > _WIDE * shown.min():
             # One far value would press all others together.
             axes[0].set_xscale("log")
-            axes[0].xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-            axes[0].xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-            axes[0].xaxis.set_minor_formatter(NullFormatter())
+            tens = range(int(np.floor(np.log10(shown.min()))), int(np.log10(shown.max())) + 1)
+            ticks = [f * 10.0**ten for ten in tens for f in (1, 2, 5)]
+            ticks = [t for t in ticks if 0.8 * shown.min() < t < 1.25 * shown.max()]
+            axes[0].set_xticks(ticks, [f"{t:g}" for t in ticks])
+            axes[0].minorticks_off()
         if zero:
             for ax in axes:
                 ax.axvline(0, color="#444444", linewidth=0.8)
             if len(shown) and np.abs(shown).max() > _WIDE * max(np.median(np.abs(shown)), 0.1):
                 axes[0].set_xscale("symlog", linthresh=1.0)
                 ticks = [x for x in (-4, -2, -1, -0.5, 0, 0.5, 1, 2, 4, 8) if x < shown.max() * 1.6]
-                axes[0].set_xticks([x for x in ticks if x > min(shown.min(), 0) * 1.6 - 0.3])
-                axes[0].set_xticks([], minor=True)
-                axes[0].xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+                ticks = [x for x in ticks if x > min(shown.min(), 0) * 1.6 - 0.3]
+                axes[0].set_xticks(ticks, [f"{t:g}".replace("-", "−") for t in ticks])
+                axes[0].minorticks_off()
         axes[len(axes) // 2].set_xlabel(label)
         figure.suptitle(title)
         legend(figure, handles(styles))

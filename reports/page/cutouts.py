@@ -13,7 +13,7 @@ import pandas as pd
 from markupsafe import Markup
 from PIL import Image
 
-from skyduel.reports.page.preview_images import data_uri
+from skyduel.reports.pictures import data_uri
 from skyduel.reports.style import shorten
 from skyduel.run_folder.match_outcomes import IGNORED, RIGHT, WRONG, column, is_streak, outcomes_of
 from skyduel.run_folder.read_run import Run

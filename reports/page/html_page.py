@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from PIL import Image
 
 from skyduel.core.errors import BadInputError
 from skyduel.reports.sections.all_sections import SECTIONS
@@ -21,7 +19,7 @@ from skyduel.reports.sections.section import Section
 from skyduel.reports.tables.run_tables import Table
 from skyduel.run_folder.read_run import Run
 
-__all__ = ["PageFigure", "inline_picture", "inline_svg", "page_html"]
+__all__ = ["PageFigure", "inline_svg", "page_html"]
 
 
 @dataclass(frozen=True)
@@ -53,9 +51,6 @@ class _ShownSection:
     values: Mapping[str, Any]
 
 
-#: Greatest width of a picture on the page [px]; the files beside the page keep their size.
-_WIDEST: Final = 1100
-
 _ENVIRONMENT: Final = Environment(
     loader=PackageLoader("skyduel.reports"),
     autoescape=True,  # names and reasons come from files
@@ -72,6 +67,7 @@ def page_html(
     gallery: Any = None,
     viewer: Any = None,
     scripts: Sequence[str] = (),
+    png: bool = False,
 ) -> str:
     """Return the page of a run.
 
@@ -88,6 +84,8 @@ def page_html(
         JavaScript of these two sections, written by this package and not read
         from a file of the run. The page allows only scripts with the hashes of
         these.
+    png : bool
+        Whether the figures are there as PNG, too.
 
     Returns
     -------
@@ -105,6 +103,7 @@ def page_html(
         viewer=viewer,
         scripts=[_script(s) for s in scripts],
         script_policy=_script_policy(scripts),
+        endings=("png", "svg", "csv") if png else ("svg", "csv"),
     )
 
 
@@ -133,41 +132,23 @@ def _shown(
     )
 
 
-def inline_svg(svg: bytes, name: str, alt: str) -> Markup:
-    """Return an SVG of `figure_files` as an element of the page.
+def inline_svg(svg: str, name: str, alt: str) -> Markup:
+    """Return an SVG of `skyduel.reports.svg` as an element of the page.
 
-    Prologue, metadata, comments and namespaces are removed, since HTML does not
-    need them. Ids are prefixed with `name`, so that those of two figures differ.
+    Ids are prefixed with `name`, so that those of two figures differ.
     """
-    body = svg.decode("utf-8")
-    body = body[body.index("<svg") :]
-    body = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", body, flags=re.S)
-    body = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", body)
-    body = body.replace("xlink:href=", "href=")
-    body = re.sub(r'\bid="([^"]*)"', rf'id="{name}-\1"', body)
-    body = re.sub(r'href="#([^"]*)"', rf'href="#{name}-\1"', body)
-    body = re.sub(r"url\(#([^)]*)\)", rf"url(#{name}-\1)", body)
-    body = re.sub(r"<defs>\s*</defs>\s*", "", body)
-    # A hundredth of a point is finer than any screen, and a third of the bytes.
-    body = re.sub(r'\bd="[^"]*"', lambda d: re.sub(r"(\.\d\d)\d+", r"\1", d.group(0)), body)
-    head = re.search(r'viewBox="\S+ \S+ (\S+) [^"]*"', body)
-    box = ""
-    if head:  # text has the same size in all figures where there is room
-        box = f'{head.group(0)} style="max-width: {1.5 * float(head.group(1)):.0f}px"'
-    opening = f'<svg {box} role="img" aria-label="{html.escape(alt)}">'
-    return Markup(re.sub(r"<svg[^>]*>", lambda _: opening, body, count=1).strip())
-
-
-def inline_picture(png: bytes, alt: str) -> Markup:
-    """Return a PNG as an element of the page: as WebP, no wider than `_WIDEST`."""
-    smaller = io.BytesIO()
-    with Image.open(io.BytesIO(png)) as opened:
-        picture = opened.convert("RGB")
-        picture.thumbnail((_WIDEST, 10 * _WIDEST))
-        picture.save(smaller, format="WEBP", quality=70, method=4)
-    data = base64.b64encode(smaller.getvalue()).decode("ascii")
-    size = f'width="{picture.width}" height="{picture.height}"'
-    return Markup(f'<img alt="{{}}" {size} src="data:image/webp;base64,{{}}">').format(alt, data)
+    opening, body = re.match(r"<svg[^>]*>", svg), svg
+    assert opening
+    if "<defs>" in svg:
+        body = re.sub(r'\bid="([^"]*)"', rf'id="{name}-\1"', body)
+        body = re.sub(r'href="#([^"]*)"', rf'href="#{name}-\1"', body)
+        body = re.sub(r"url\(#([^)]*)\)", rf"url(#{name}-\1)", body)
+    box = re.search(r'viewBox="\S+ \S+ (\S+) [^"]*"', opening.group())
+    assert box
+    # Text has the same size in all figures where there is room.
+    style = f"max-width: {1.5 * float(box.group(1)):.0f}px"
+    start = f'<svg {box.group()} style="{style}" role="img" aria-label="{html.escape(alt)}">'
+    return Markup(start + body[opening.end() :])
 
 
 def _script(source: str) -> Markup:

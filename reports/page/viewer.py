@@ -15,7 +15,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from skyduel.reports.error_kinds import ERROR_KINDS, SIDES
-from skyduel.reports.page.preview_images import LOSS_NOTE, small_uri
+from skyduel.reports.pictures import LOSS_NOTE, small_uri
 from skyduel.reports.style import point_name
 from skyduel.run_folder.match_outcomes import ABSENT, Outcomes, column, is_streak, outcomes_of
 from skyduel.run_folder.previews import STRETCH, read_preview

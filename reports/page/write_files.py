@@ -5,15 +5,18 @@ from __future__ import annotations
 import io
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from skyduel.core.io.atomic_files import atomic_path
 from skyduel.core.io.safe_csv import without_formulas
-from skyduel.reports.style import plot_style
+from skyduel.reports.svg.backend import plot_style
 
-__all__ = ["csv_text", "figure_files", "write_file"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["csv_text", "png_bytes", "write_file"]
 
 _DPI = 150
 
@@ -40,24 +43,11 @@ def csv_text(table: pd.DataFrame) -> str:
     )
 
 
-def figure_files(figure: Figure, data: pd.DataFrame) -> dict[str, bytes]:
-    """Return a figure as ``png`` (150 dpi), ``svg`` and ``csv`` (the drawn numbers).
-
-    The bytes depend on the figure alone: no date, and ids from a fixed salt.
-    The layout is computed once, for both images.
-    """
-    png, svg = io.BytesIO(), io.BytesIO()
+def png_bytes(figure: Figure) -> bytes:
+    """Return a figure of matplotlib as PNG (150 dpi); the bytes depend on the figure alone."""
+    png = io.BytesIO()
     with plot_style(), warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes; the tables have it.
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
-        engine = figure.get_layout_engine()
-        if engine is not None:
-            engine.execute(figure)
-            figure.set_layout_engine("none")
         figure.savefig(png, format="png", dpi=_DPI, metadata={"Software": "Skyduel"})
-        figure.savefig(svg, format="svg", dpi=_DPI, metadata={"Date": None, "Creator": "Skyduel"})
-    return {
-        "png": png.getvalue(),
-        "svg": svg.getvalue(),
-        "csv": csv_text(data).encode("utf-8"),
-    }
+    return png.getvalue()

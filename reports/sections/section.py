@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from skyduel.reports.style import Style, point_name, shorten
 from skyduel.reports.tables.run_tables import Table
 from skyduel.run_folder.read_run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = [
     "MOST_GROUPS",
@@ -41,8 +43,6 @@ class FigureSpec:
         Description for readers who do not see it.
     draw : callable
         Takes nothing; returns the figure and the table of the drawn numbers.
-    raster : bool
-        Whether the page embeds pixels, as for a frame, instead of SVG.
     """
 
     name: str
@@ -50,7 +50,6 @@ class FigureSpec:
     caption: str
     alt: str
     draw: Callable[[], tuple[Figure, pd.DataFrame]]
-    raster: bool = False
 
 
 def _no_text(run: Run) -> str:

@@ -123,7 +123,7 @@ def test_the_page_needs_nothing_from_outside(reported, page):
             value = attributes.get(name)
             assert value is None or re.match(r"data:image/(png|webp);base64,|#|figures/", value)
     links = [a["href"] for t, a in page.tags if a.get("href", "").startswith("figures/")]
-    assert len(links) == 3 * 12
+    assert len(links) == 2 * 12
     for link in links:
         assert (reported[1].parent / link).is_file()
 
@@ -203,18 +203,31 @@ def test_frames_are_counted_one_by_one(reported, page):
     assert rows[1][at : at + 2] == [str(found), str(wrong)]
 
 
-def test_every_figure_is_on_disk_three_times(reported):
+def test_every_figure_is_on_disk_with_its_numbers(reported):
     run, page = reported
     figures = page.parent / "figures"
     names = {p.stem for p in figures.iterdir()}
     assert len(names) == 12
     for name in names:
-        assert {p.suffix for p in figures.glob(f"{name}.*")} == {".png", ".svg", ".csv"}
+        assert {p.suffix for p in figures.glob(f"{name}.*")} == {".svg", ".csv"}
     drawn = pd.read_csv(figures / "scores_by_magnitude-default.csv")
     row = drawn[(drawn["detector"] == "sep") & (drawn["quantity"] == "f2") & (drawn["bin"] == 5)]
     wanted = _score(run, "f2", "sep", number=5)["value"]
     assert row["value"].iloc[0] == pytest.approx(wanted, rel=1e-9)
     assert not [p for p in page.parent.rglob("*") if p.name.startswith(".")]
+
+
+def test_pictures_of_figures_are_written_when_asked_for_and_else_removed(tmp_path):
+    settings = {"detectors": ("neural",), "groups": ("a",), "points": ("default",)}
+    path = write_run(tmp_path / "r", frames_per_group=1, n_truth=9, **settings)
+    page = write_report(path, png=True)
+    names = {p.stem for p in page.parent.glob("figures/*.svg")}
+    pictures = list(page.parent.glob("figures/*.png"))
+    assert {p.stem for p in pictures} == names
+    assert all(p.read_bytes().startswith(b"\x89PNG") for p in pictures)
+    assert page.read_text(encoding="utf-8").count('.png"') == len(names)
+    assert ".png" not in write_report(path).read_text(encoding="utf-8")
+    assert not list(page.parent.glob("figures/*.png"))
 
 
 def test_drawing_twice_gives_the_same_bytes(tmp_path):

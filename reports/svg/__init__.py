@@ -1,0 +1,1 @@
+"""Figures as small SVG, by the part of matplotlib's interface that the figures use."""

@@ -1,0 +1,199 @@
+"""SVG elements of a figure, in points, with y downwards."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Any, Final
+
+import numpy as np
+
+from skyduel.reports.svg.markers import STROKED, half_path, marker_path, short
+
+__all__ = [
+    "HATCHES",
+    "PICTURE",
+    "attributes",
+    "dashes",
+    "hatch_id",
+    "line",
+    "marks",
+    "polyline",
+    "rect",
+    "text",
+]
+
+#: Id of the picture of a figure.
+PICTURE: Final = "picture"
+#: Pattern of each hatch of `skyduel.reports.error_kinds`.
+HATCHES: Final = {
+    "////": "M-1 1L1-1M0 5L5 0M4 6L6 4",
+    "\\\\\\\\": "M-1 4L1 6M0 0L5 5M4-1L6 1",
+    "----": "M0 1.25h5M0 3.75h5",
+    "....": "M.8 1.2h.9M3.3 3.7h.9",
+}
+_DASHES: Final = {"--": "3.7 1.6", ":": "1 1.65"}
+
+
+def hatch_id(hatch: str) -> str:
+    """Return the id of the pattern of a hatch."""
+    return f"hatch-{list(HATCHES).index(hatch)}"
+
+
+def dashes(style: Any, width: float) -> str:
+    """Return the dashes of a line style of matplotlib, empty for a solid line."""
+    lengths: Iterable[float]
+    if isinstance(style, tuple):
+        lengths = style[1]
+    elif style in _DASHES:
+        lengths = map(float, _DASHES[style].split())
+    else:
+        return ""
+    return " ".join(short(length * width) for length in lengths)
+
+
+def attributes(**values: Any) -> str:
+    """Return attributes of an element; those that are None or empty are left out."""
+    shown = []
+    for name, value in values.items():
+        if value is None or value == "":
+            continue
+        said = f"{value:.4g}" if isinstance(value, float) else escape(str(value))
+        shown.append(f' {name.replace("_", "-")}="{said}"')
+    return "".join(shown)
+
+
+def _opacity(alpha: float | None) -> float | None:
+    return None if alpha is None or alpha >= 1 else alpha
+
+
+def polyline(
+    x: Any, y: Any, color: str, width: float, style: Any = "-", alpha: float | None = None
+) -> str:
+    """Return a line through points; it is interrupted where one is undefined."""
+    parts, before, pen = [], "", False
+    for u, v in zip(np.asarray(x).tolist(), np.asarray(y).tolist(), strict=True):
+        if not (math.isfinite(u) and math.isfinite(v)):
+            pen = False
+            continue
+        place = f"{short(u)} {short(v)}"
+        if pen and place == before:
+            continue
+        parts.append(f"{'L' if pen else 'M'}{place}")
+        before, pen = place, True
+    if not parts:
+        return ""
+    more = attributes(
+        stroke=color,
+        stroke_width=float(width),
+        stroke_dasharray=dashes(style, width),
+        opacity=_opacity(alpha),
+    )
+    return f'<path fill="none"{more} d="{"".join(parts)}"/>'
+
+
+def line(x1: float, y1: float, x2: float, y2: float, color: str, width: float, style: Any) -> str:
+    """Return one straight line."""
+    return polyline([x1, x2], [y1, y2], color, width, style)
+
+
+def marks(
+    x: Sequence[float],
+    y: Sequence[float],
+    marker: str,
+    *,
+    size: float,
+    color: str,
+    face: str | None = None,
+    edge_width: float = 1.0,
+    alpha: float | None = None,
+    fill: str = "full",
+    alternative: str = "white",
+) -> str:
+    """Return markers at places; `fill` is ``full``, ``none``, ``left`` or ``right``."""
+    at = [(u, v) for u, v in zip(x, y, strict=True) if math.isfinite(u) and math.isfinite(v)]
+    if not at:
+        return ""
+    path = "".join(marker_path(marker, u, v, size) for u, v in at)
+    inner = face or color
+    if fill == "none" or marker in STROKED:
+        inner = "none"
+    elif fill in ("left", "right"):
+        inner = alternative
+    out = (
+        f'<path{attributes(fill=inner, stroke=color, stroke_width=float(edge_width))} d="{path}"/>'
+    )
+    if fill in ("left", "right"):
+        half = "".join(half_path(marker, u, v, size, left=fill == "left") for u, v in at)
+        out += f'<path{attributes(fill=color)} d="{half}"/>'
+    alpha = _opacity(alpha)
+    return out if alpha is None else f"<g{attributes(opacity=alpha)}>{out}</g>"
+
+
+def rect(
+    x: float,
+    y: float,
+    width: float,
+    height: float,
+    color: str,
+    *,
+    hatch: str = "",
+    edge: str | None = None,
+    edge_width: float = 0.0,
+    alpha: float | None = None,
+) -> str:
+    """Return a rectangle, hatched over its colour."""
+    place = attributes(x=short(x), y=short(y), width=short(width), height=short(height))
+    drawn = edge if edge_width > 0 else None
+    more = attributes(fill=color, stroke=drawn, stroke_width=edge_width if drawn else None)
+    out = f"<rect{place}{more}{attributes(fill_opacity=_opacity(alpha))}/>"
+    if hatch:
+        out += f'<rect{place} fill="url(#{hatch_id(hatch)})"/>'
+    return out
+
+
+def text(
+    said: str,
+    x: float,
+    y: float,
+    size: float,
+    *,
+    ha: str = "left",
+    va: str = "baseline",
+    color: str = "#000000",
+    rotation: float = 0.0,
+    weight: str = "",
+) -> str:
+    """Return text of one or more lines, placed as matplotlib does."""
+    lines = said.split("\n")
+    step = 1.2 * size
+    rise = (len(lines) - 1) * step
+    upright = rotation % 180 == 90
+    anchor = {"left": "start", "center": "middle", "right": "end"}[ha]
+    first = {"top": 0.8 * size, "center": 0.36 * size - rise / 2, "baseline": -rise}.get(
+        va, -0.22 * size - rise
+    )
+    dx, turn = 0.0, ""
+    if upright:  # the box is aligned, and not the text along its line
+        anchor = {"top": "end", "center": "middle"}.get(va, "start")
+        dx = {"left": 0.8 * size, "center": 0.36 * size}.get(ha, -0.22 * size)
+        first = 0.0
+    out = []
+    for i, one in enumerate(lines):
+        if not one:
+            continue
+        u, v = x + dx, y + first + i * step
+        if rotation:
+            turn = f"rotate({short(-rotation)} {short(u)} {short(v)})"
+        more = attributes(
+            x=short(u),
+            y=short(v),
+            font_size=float(size),
+            text_anchor="" if anchor == "start" else anchor,
+            fill="" if color == "#000000" else color,
+            font_weight=weight,
+            transform=turn,
+        )
+        out.append(f"<text{more}>{escape(one, quote=False)}</text>")
+    return "".join(out)
