@@ -31,11 +31,14 @@ class FactSource:
         Value of the card as it stands.
     how : str
         How the fact follows from it, in words; empty if it is the value itself.
+    unproven : str
+        Why the pixels have to confirm it; empty once they have, or if they need not.
     """
 
     card: str
     raw: float | str | None
     how: str = ""
+    unproven: str = ""
 
     def __str__(self) -> str:
         """Return card, value and way in one line."""

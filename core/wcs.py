@@ -85,7 +85,8 @@ def sky_positions(
     Returns
     -------
     ra, dec : ndarray of float64, shape (n,)
-        NaN for a position that the projection cannot place on the sky.
+        From 0 to 360 and -90 to 90; NaN for a position that the projection cannot place on
+        the sky.
 
     Raises
     ------
@@ -110,7 +111,9 @@ def sky_positions(
     world = wcs.all_pix2world(x, y, 0)
     longitude, latitude = world[wcs.wcs.lng], world[wcs.wcs.lat]
     if isinstance(system, ICRS):
-        return longitude, latitude
+        # wcslib gives negative longitudes where CRVAL is negative.
+        longitude = np.mod(longitude, 360.0)
+        return np.where(longitude == 360.0, 0.0, longitude), latitude
     with np.errstate(invalid="ignore"):  # NaN where the projection has no place on the sky
         sky = SkyCoord(longitude, latitude, unit="deg", frame=system).icrs
     return np.asarray(sky.ra.deg), np.asarray(sky.dec.deg)

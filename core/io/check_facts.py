@@ -15,6 +15,7 @@ from skyduel.core.errors import BadInputError
 from skyduel.core.frame import FactSource
 from skyduel.core.io.images.fact_rules import FACT_RULES, UnusableError
 from skyduel.core.io.images.fits_metadata import IGNORED_KEY
+from skyduel.core.io.images.pixel_units import pixel_unit
 
 __all__ = ["StarWidths", "central_box", "check_given", "checked_facts", "star_widths"]
 
@@ -32,6 +33,21 @@ _THRESHOLD_SIGMA: Final = 5.0
 _BRIGHT_SIGMA: Final = 20.0
 _ROUND: Final = 1.5
 _UNSATURATED: Final = 0.9
+#: Noise is measured on so many rows, on pixels so far apart [px].
+_NOISE_ROWS: Final = 128
+_APART_PX: Final = 8
+_FEWEST_PIXELS: Final = 200
+_SIGMA_OF_MEDIAN: Final = 1.4826
+#: A level of the sky below so many times the noise is that of a subtracted sky.
+_LEAST_SKY_SIGMA: Final = 3.0
+#: Variance over that of the sky's photons: resampling lowers it, read noise raises it.
+_LEAST_PROVEN, _MOST_PROVEN = 0.2, 3.0
+_LEAST_CO_ADDED: Final = 0.02
+#: Below it not even a bias level of thousands explains a noise; of pixels from 0 to 1 sooner.
+_IMPOSSIBLE, _FRACTIONS = 1e-4, 2e-2
+#: Cards with the number of exposures that were added up or averaged.
+_CO_ADDED: Final = ("NCOMBINE", "NCOADD", "NCOADDS", "NIMAGES", "NFRAMES", "STACKCNT", "NSTACK",
+                    "NEXP", "NINPUTS")  # fmt: skip
 #: Narrower ones are cosmic rays and hot pixels [px].
 _NARROWEST_PX: Final = 1.05
 
@@ -92,8 +108,9 @@ def checked_facts(
     Returns
     -------
     dict
-        A saturation level below the median of the pixels, and a width that is not that of the
-        frame's stars, are None; the header lists them under `IGNORED_KEY`.
+        A saturation level below the median of the pixels, a width that is not that of the
+        frame's stars, and a gain that the noise contradicts or does not prove are None; the
+        header lists them under `IGNORED_KEY`.
     """
     kept = dict(facts)
     sources = dict(facts.get("sources", {}))
@@ -103,7 +120,7 @@ def checked_facts(
             sources[fact] = FactSource("", None, "given")
     stated = {
         fact: float(kept[fact])
-        for fact in ("saturation", "fwhm")
+        for fact in ("saturation", "fwhm", "gain")
         if fact not in given and kept.get(fact) is not None
     }
     set_aside: list[str] = []
@@ -114,7 +131,10 @@ def checked_facts(
         if bad is not None and bad.shape == box.shape:
             out |= bad
         box[out] = 0.0
-        for fact, reason in _contradicted(stated, box, out, sources):
+        contradicted = _contradicted(stated, box, out, sources)
+        if "gain" in stated:
+            contradicted += _unlike_gain(stated["gain"], box, out, sources, kept.get("header", {}))
+        for fact, reason in contradicted:
             source = sources.pop(fact, FactSource(fact, stated[fact]))
             label = f"{source.card} = {source.raw if source.raw is not None else stated[fact]!r}"
             set_aside.append(f"{label}: set aside ({reason})")
@@ -151,6 +171,95 @@ def _contradicted(
             return found
     sources["fwhm"] = replace(source, how=", ".join(filter(None, (source.how, words))))
     return found
+
+
+@dataclass(frozen=True)
+class SkyNoise:
+    """Median of a frame's pixels, their noise (standard deviation), and the largest pixel."""
+
+    level: float
+    noise: float
+    largest: float
+
+    def photon_ratio(self, gain: float) -> float:
+        """Return the variance over that of the photons of the sky at a gain [e- per unit]."""
+        return self.noise**2 * gain / self.level
+
+
+def sky_noise(data: Floats, bad: Bools) -> SkyNoise | None:
+    """Measure level and noise of a frame's sky; None of one without noise or usable pixels.
+
+    Parameters
+    ----------
+    data : ndarray of float32, shape (ny, nx)
+    bad : ndarray of bool, shape (ny, nx)
+
+    Notes
+    -----
+    The noise follows from the median absolute difference of pixels eight columns apart: neither
+    gradients of the sky nor the correlation of neighbours in resampled images change it.
+    """
+    step = max(1, data.shape[0] // _NOISE_ROWS)
+    rows, usable = data[::step], ~bad[::step]
+    both = usable[:, _APART_PX:] & usable[:, :-_APART_PX]
+    apart = (rows[:, _APART_PX:] - rows[:, :-_APART_PX])[both]
+    if apart.size < _FEWEST_PIXELS:
+        return None
+    noise = float(np.median(np.abs(apart))) * _SIGMA_OF_MEDIAN / math.sqrt(2.0)
+    values = rows[usable]
+    level, largest = float(np.median(values)), float(values.max())
+    usual = math.isfinite(level) and math.isfinite(noise) and noise > 0
+    return SkyNoise(level, noise, largest) if usual else None
+
+
+def _unlike_gain(
+    gain: float,
+    box: Floats,
+    bad: Bools,
+    sources: dict[str, FactSource],
+    header: Mapping[str, Any],
+) -> list[tuple[str, str]]:
+    """Return why a gain is not that of the pixels; note in the sources what proved it."""
+    source = sources.get("gain", FactSource("gain", gain))
+    if not source.unproven and source.card == "BUNIT":
+        return []
+    sky = sky_noise(box, bad)
+    seen = None if sky is None or sky.level <= _LEAST_SKY_SIGMA * sky.noise else sky
+    if source.unproven:
+        card = next((key for key in _CO_ADDED if _above_one(header.get(key))), None)
+        if seen is None:
+            if card is None:
+                told = "a camera's setting or of many exposures, and the sky's level does not tell"
+                return [("gain", f"{source.unproven}: {told}")]
+            proof = f"of many exposures: {card} = {header[card]}"
+        else:
+            ratio = seen.photon_ratio(gain)
+            if not (_LEAST_CO_ADDED if card else _LEAST_PROVEN) <= ratio <= _MOST_PROVEN:
+                told = (
+                    f"noise {seen.noise:.3g} at sky {seen.level:.4g} is that of {gain / ratio:.3g}"
+                )
+                return [("gain", f"{source.unproven}: a camera's setting; {told}")]
+            proof = f"the noise of {seen.noise:.3g} at sky {seen.level:.4g} agrees"
+        how = ", ".join(filter(None, (source.how, proof)))
+        sources["gain"] = replace(source, how=how, unproven="")
+        return []
+    if seen is None:
+        return []
+    ratio = seen.photon_ratio(gain)
+    fractions = seen.largest <= 1.0 and not pixel_unit(str(header.get("BUNIT", ""))).per_second
+    if ratio < _IMPOSSIBLE or (fractions and ratio < _FRACTIONS):
+        times = 1.0 / math.sqrt(ratio)
+        told = f"the noise of {seen.noise:.3g} is {times:.3g} times below that of the sky's photons"
+        return [("gain", f"pixels in another unit: {told}")]
+    return []
+
+
+def _above_one(value: Any) -> bool:
+    """Return True for a number above 1, also as text."""
+    try:
+        return not isinstance(value, bool) and float(value) > 1
+    except (TypeError, ValueError):
+        return False
 
 
 def star_widths(data: Floats, bad: Bools, saturation: float | None = None) -> StarWidths | None:

@@ -14,6 +14,7 @@ __all__ = [
     "FACT_RULES",
     "SENTINELS",
     "FactRule",
+    "UnprovenError",
     "UnusableError",
     "arcsec_in",
     "electrons_per_count",
@@ -26,6 +27,22 @@ __all__ = [
 
 class UnusableError(ValueError):
     """A header value that cannot be the fact its keyword names; the message is the reason."""
+
+
+class UnprovenError(UnusableError):
+    """A header value that may be the fact, if the pixels agree.
+
+    Parameters
+    ----------
+    reason : str
+        Why it needs proof.
+    number : float
+        The value in the unit of the card.
+    """
+
+    def __init__(self, reason: str, number: float) -> None:
+        super().__init__(reason)
+        self.number = number
 
 
 @dataclass(frozen=True)
@@ -47,6 +64,8 @@ class FactRule:
         and ``zero`` is False.
     zero : bool
         Whether 0 is a value.
+    real : frozenset of float
+        Values of this fact that of others are sentinels.
     more : str
         Units that a comment may name, and what else is checked.
     """
@@ -58,6 +77,7 @@ class FactRule:
     low: float
     high: float
     zero: bool = False
+    real: frozenset[float] = frozenset()
     more: str = ""
 
     def check(self, number: float) -> float:
@@ -90,11 +110,15 @@ FACT_RULES: Final[Mapping[str, FactRule]] = {
             (
                 "EGAIN",
                 "GAIN",
+                "ATODGAIN",
                 "CCDGAIN",
                 "GAIN1",
+                "GAINA",
                 "GAINEFF",
-                "ATODGAIN",
+                "EFFGAIN",
+                "ADCGAIN",
                 "CCDSENS",
+                "CELL.GAIN",
                 "ESO DET OUT1 CONAD",
             ),
             "electrons per unit of a pixel",
@@ -104,8 +128,10 @@ FACT_RULES: Final[Mapping[str, FactRule]] = {
             more="bounds of the card. BUNIT in electrons: 1, the card is not used; a rate: times "
             "the exposure; a calibrated unit (MJy/sr, nanomaggy): unknown. A comment `ADU per "
             "electron` inverts the value. GAIN as a camera's setting is unknown: a comment "
-            "(`Sub Gain`, `gain setting`, dB), a whole number beside BAYERPAT, OFFSET or the name "
-            "of such a camera, or a whole number from 30 on, where no comment names electrons",
+            "(`Sub Gain`, `gain setting`, `EM gain`, dB), or a whole number beside BAYERPAT, "
+            "OFFSET, BLKLEVEL or the name of such a camera, where no comment names electrons. A "
+            "whole number from 30 on, without a unit, must fit the frame's noise. Pixels whose "
+            "noise is far below the photon noise have another unit: unknown",
         ),
         FactRule(
             "read_noise",
@@ -121,6 +147,8 @@ FACT_RULES: Final[Mapping[str, FactRule]] = {
                 "RNOISE",
                 "CCDRON",
                 "ENOISE",
+                "RDNOISEA",
+                "CELL.READNOISE",
                 "ESO DET OUT1 RON",
             ),
             "read noise",
@@ -140,7 +168,9 @@ FACT_RULES: Final[Mapping[str, FactRule]] = {
                 "SATUR",
                 "MAXLIN",
                 "SATADU",
+                "SATURATA",
                 "LINLIMIT",
+                "CELL.SATURATION",
             ),
             "pixel value from which a pixel is saturated",
             "units of a pixel",
@@ -157,7 +187,9 @@ FACT_RULES: Final[Mapping[str, FactRule]] = {
             "s",
             0.0,
             1e6,
-            more="the comment may name ms, us, minutes, hours or days; for XPOSURE also TIMEUNIT",
+            real=frozenset({99.0, 99.9, 99.99, 99.999, 999.0, 999.9, 999.99, 999.999}),
+            more="99 s and 999 s are exposures. The comment may name ms, us, minutes, hours or "
+            "days; for XPOSURE, and for EXPOSURE of TESS and Kepler, also TIMEUNIT",
         ),
         FactRule(
             "zero_point",
@@ -175,12 +207,19 @@ FACT_RULES: Final[Mapping[str, FactRule]] = {
                 "MAGZEROP",
                 "MAG_ZP",
                 "ZP",
+                "L1ZP",
+                "FPA.ZP",
+                "FLUXMAG0",
             ),
             "magnitude of a source of 1 unit of a pixel",
             "mag",
             -10.0,
             45.0,
             zero=True,
+            more="for 1 count or electron per second where the comment says so, for L1ZP, FPA.ZP "
+            "and for MAGZPT of CASU: plus 2.5 log10 of the exposure, unless the pixels are rates. "
+            "For 1 electron where the comment says so: minus 2.5 log10 of the gain. FLUXMAG0 is "
+            "the flux of magnitude 0",
         ),
         FactRule(
             "fwhm",
@@ -194,15 +233,16 @@ FACT_RULES: Final[Mapping[str, FactRule]] = {
                 "AVGFWHM",
                 "SEEING",
                 "SSEEING",
+                "L1FWHM",
             ),
             "full width at half maximum of the point-spread function",
             "px",
             0.5,
             MOST_FWHM_PX,
             more="at most a quarter of the frame's shorter side, and within a factor of 1.7 of "
-            "the widths of the frame's own stars, where it has ten. SEEING and SSEEING are in "
-            "arcsec, the others in px, unless the comment names px or arcsec; arcsec are divided "
-            "by the pixel scale",
+            "the widths of the frame's own stars, where it has ten. SEEING, SSEEING and L1FWHM are "
+            "in arcsec, the others in px, unless the comment names px or arcsec; arcsec are "
+            "divided by the pixel scale",
         ),
         FactRule(
             "pixel_scale_arcsec",
@@ -215,6 +255,7 @@ FACT_RULES: Final[Mapping[str, FactRule]] = {
                 "PIXELSC",
                 "PSCALE",
                 "PIXSCL",
+                "PIXLSIZE",
             ),
             "width of a pixel on the sky",
             "arcsec",
@@ -228,9 +269,12 @@ FACT_RULES: Final[Mapping[str, FactRule]] = {
 
 _NINES: Final = frozenset({99.0, 99.9, 99.99, 99.999, 999.0, 999.9, 999.99, 999.999, 9999.0,
                            9999.9, 9999.99})  # fmt: skip
-#: Values that stand for "unknown", whatever the fact.
+#: Values that stand for "unknown" of every fact, but for those of `FactRule.real`.
 SENTINELS: Final = _NINES | {-one for one in _NINES} | {-1.0, -9.0, -9.9, -9.99, -9.999}
 
+_WITH_UNIT: Final = re.compile(
+    r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*([a-zµ\[(\"].*)\Z", re.IGNORECASE
+)
 _BRACKET: Final = re.compile(r"[\[(]\s*([^\])]*?)\s*[\])]")
 _TIME_UNITS: Final = (
     (1e-3, re.compile(r"\b(ms|msecs?|milli-?\s?sec(ond)?s?)\b", re.IGNORECASE)),
@@ -250,14 +294,24 @@ _ANGLE_UNITS: Final = (
 _PIXELS: Final = re.compile(r"\b(pix(el)?s?|px)\b", re.IGNORECASE)
 
 
-def usable_number(value: Any) -> float:
-    """Return a header value as a number that is no sentinel; text that reads as a number is one.
+def usable_number(value: Any, real: frozenset[float] = frozenset()) -> tuple[float, str]:
+    """Return a header value as a number that is no sentinel, and the unit behind it in a text.
+
+    Parameters
+    ----------
+    value : object
+        Text that reads as a number, with or without a unit (``'1.5 e-/ADU'``), is one.
+    real : frozenset of float
+        Values that are no sentinels of the fact at hand.
 
     Raises
     ------
     UnusableError
         If it is no finite number, or stands for "unknown".
     """
+    unit = ""
+    if isinstance(value, str) and (stated := _WITH_UNIT.match(value)):
+        value, unit = stated[1], stated[2].strip()
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise UnusableError("no number")
     try:
@@ -266,9 +320,9 @@ def usable_number(value: Any) -> float:
         raise UnusableError("no number") from None
     if not math.isfinite(number):
         raise UnusableError("not finite")
-    if number in SENTINELS:
+    if number in SENTINELS and number not in real:
         raise UnusableError("sentinel: unknown")
-    return number
+    return number, unit
 
 
 def seconds_in(comment: str) -> float:
@@ -318,7 +372,8 @@ _ELECTRONS_PER: Final = re.compile(
     re.IGNORECASE,
 )
 _SETTING: Final = re.compile(
-    r"\bsub[ -]?gain|sensor gain|gain setting|camera gain|\bdB\b|\biso\b|analog(ue)? gain",
+    r"\bsub[ -]?gain|sensor gain|gain (setting|index|mode|level|number)|camera gain|\bdB\b"
+    r"|\biso\b|analog(ue)? gain|\bem[ -]?gain|pre-?amp",
     re.IGNORECASE,
 )
 _CAMERA: Final = re.compile(
@@ -326,7 +381,8 @@ _CAMERA: Final = re.compile(
     r"unistellar|vespera|stellina|imx\s?\d)",
     re.IGNORECASE,
 )
-#: From here on a whole number is a camera's setting [0.1 dB or arbitrary].
+_OF_CAMERAS: Final = ("BAYERPAT", "COLORTYP", "OFFSET", "BLKLEVEL")
+#: From here on a whole number is often a camera's setting [0.1 dB or arbitrary].
 _LEAST_SETTING: Final = 30.0
 
 
@@ -339,6 +395,8 @@ def electrons_per_count(
     ------
     UnusableError
         If the card holds the setting of a camera, or the value is outside the bounds.
+    UnprovenError
+        If it may be a setting, or the gain of many exposures: the pixels must tell.
     """
     if _PER_ELECTRON.search(comment):
         if number == 0:
@@ -350,11 +408,11 @@ def electrons_per_count(
         if _SETTING.search(comment):
             raise UnusableError(f"a camera's setting: {comment.strip()[:40]}")
         instrument = str(header.get("INSTRUME", ""))
-        beside = next((k for k in ("BAYERPAT", "COLORTYP", "OFFSET") if k in header), None)
+        beside = next((k for k in _OF_CAMERAS if k in header), None)
         if whole and (beside or _CAMERA.search(instrument)):
             raise UnusableError(f"a camera's setting: beside {beside or instrument[:30]}")
         if whole and number >= _LEAST_SETTING:
-            raise UnusableError("a whole number without a unit: a camera's setting")
+            raise UnprovenError("a whole number without a unit", rule.check(number))
     return rule.check(number)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -42,6 +43,7 @@ from skyduel.core.io.size_limits import unpacked
 
 __all__ = ["FITS", "FitsImage", "LoadedFitsImage", "chips"]
 
+_UNPRINTABLE: Final = re.compile(r"[^ -~]")
 _PACKED: Final = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
 
 
@@ -73,6 +75,7 @@ class _FitsFacts:
     unusable: tuple[str, ...]
     mask_bits: int | None = None
     _choice: FitsChoice
+    _mask_name: str | None = None
     _sections: Sections = NO_SECTIONS
 
     def facts(self, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -94,17 +97,27 @@ class _FitsFacts:
 
     def _mask_hdu(self, bits: int | None) -> Hdu | None:
         """Return the HDU of the mask in the same file, None without one."""
-        extension = self.header.get("MASKEXT")
-        if isinstance(extension, str):
-            return extension
+        if self._mask_name is not None:
+            return self._mask_name
         return self._choice.mask if bits is None else self._choice.bits
 
     def _set_header(self, hdus: fits.HDUList) -> None:
         """Read the header of the chosen image, its coordinates and its sections."""
-        self.header, unreadable = _joined_header(hdus, self._choice.index)
         own = hdus[self._choice.index].header
+        self.header, unreadable = _readable(own)
+        self._sections, outside = sky_sections(self.header, self.shape)
+        if self._choice.index:
+            primary, more = _readable(hdus[0].header)
+            unreadable += more
+            for card in primary.cards:
+                if not (card.keyword in self.header or is_structural(card.keyword)):
+                    self.header.append(card, end=True)
+        named = self.header.get("MASKEXT")
+        if isinstance(named, str) and named.strip() and named in hdus:
+            self._mask_name = named
+        elif named is not None:
+            unreadable += (f"MASKEXT = {named!r}: no such extension",)
         self.wcs, trouble = celestial_wcs(own, hdus)
-        self._sections, outside = sky_sections(own, self.shape)
         self.unusable = (*unreadable, *filter(None, [trouble]), *outside)
 
 
@@ -276,19 +289,20 @@ def _open(file: Path) -> BinaryIO:
     return stream
 
 
-def _joined_header(hdus: fits.HDUList, index: int) -> tuple[fits.Header, tuple[str, ...]]:
-    """Return the image's header over the primary one's, and what of it cannot be read."""
-    joined, unreadable = fits.Header(), []
-    for number in dict.fromkeys((index, 0)):
-        for card in hdus[number].header.cards:
-            try:
-                keyword, value, comment = card.keyword, card.value, card.comment
-            except (fits.VerifyError, ValueError):
-                unreadable.append(f"an unreadable card {card.keyword}")
-                continue
-            if number == index or not (keyword in joined or is_structural(keyword)):
-                joined.append((keyword, value, comment), end=True)
-    return joined, tuple(unreadable)
+def _readable(header: fits.Header) -> tuple[fits.Header, tuple[str, ...]]:
+    """Return a header without the cards that FITS does not allow, and these in words.
+
+    Control characters, such as the tabs of some cameras' programs, become question marks.
+    """
+    readable, unreadable = fits.Header(), []
+    for card in header.cards:
+        try:
+            keyword, value, comment = card.keyword, card.value, _UNPRINTABLE.sub("?", card.comment)
+            value = _UNPRINTABLE.sub("?", value) if isinstance(value, str) else value
+            readable.append((keyword, value, comment), end=True)
+        except (fits.VerifyError, ValueError):
+            unreadable.append(f"an unreadable card {card.keyword}")
+    return readable, tuple(unreadable)
 
 
 def chips(file: Path) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +16,7 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 from skyduel.core.frame import FactSource
 from skyduel.core.io.images.fact_rules import (
     FACT_RULES,
+    UnprovenError,
     UnusableError,
     arcsec_in,
     electrons_per_count,
@@ -53,7 +54,10 @@ IGNORED_KEY: Final = "ignored_facts"
 PIXEL_UNIT: Final = "pixel unit"
 
 # Keywords of a width that is in arcsec unless the comment names px.
-_IN_ARCSEC: Final = ("SEEING", "SSEEING")
+_IN_ARCSEC: Final = ("SEEING", "SSEEING", "L1FWHM")
+# Zero-points of one second: of LCO and Pan-STARRS, and in headers of CASU (UKIRT, VISTA).
+_PER_SECOND: Final = ("L1ZP", "FPA.ZP")
+_CASU: Final = ("CIR_CPM", "CIRMED", "APCOR3", "EXTINCT", "NUMZPT")
 # A card and the coordinates whose pixel scales differ by more than this contradict each other.
 _SCALES_AGREE: Final = 1.2
 # In tiny images a quarter of the shorter side would be too strict [px].
@@ -121,6 +125,7 @@ class _HeaderFacts:
         self.values: dict[str, float] = {}
         self.sources: dict[str, FactSource] = {}
         self.ignored: list[str] = []
+        self.unproven: dict[str, tuple[FactSource, float]] = {}
         if unit is None:
             card = header.get("BUNIT", "")
             comment = str(header.comments["BUNIT"]) if "BUNIT" in header else ""
@@ -142,8 +147,11 @@ class _HeaderFacts:
         if wcs is not None:
             self._scale_of(wcs)
         scale = pixel_scale_arcsec or self.values.get("pixel_scale_arcsec")
-        self._first("zero_point", lambda key, number, comment: (number, ""))
         per_count = self._gain(exposure)
+        self._first(
+            "zero_point",
+            lambda key, number, comment: self._magnitude(key, number, comment, per_count, exposure),
+        )
         self._first(
             "read_noise", lambda key, number, comment: _electrons(number, comment, per_count)
         )
@@ -164,9 +172,13 @@ class _HeaderFacts:
                 continue
             value, comment = self._header[key], str(self._header.comments[key])
             try:
-                number, how = convert(key, usable_number(value), comment)
+                number, stated = usable_number(value, rule.real)
+                number, how = convert(key, number, f"[{stated}] {comment}" if stated else comment)
                 number = rule.check(number)
             except UnusableError as error:
+                if isinstance(error, UnprovenError) and fact not in self.unproven:
+                    self.unproven[fact] = (FactSource(key, value, "", str(error)), error.number)
+                    continue
                 if listed:
                     self.ignored.append(f"{key} = {value!r}: set aside ({error})")
                 continue
@@ -177,9 +189,41 @@ class _HeaderFacts:
     def _seconds(self, key: str, number: float, comment: str) -> tuple[float, str]:
         """Return an exposure time [s]."""
         factor = seconds_in(comment)
-        if key == "XPOSURE" and factor == 1.0:
+        of_timeunit = key == "XPOSURE" or (key == "EXPOSURE" and self._is_photometer())
+        if of_timeunit and factor == 1.0:
             factor = seconds_in(f"[{self._header.get('TIMEUNIT', 's')}]")
         return number * factor, "" if factor == 1.0 else f"times {factor:g} s"
+
+    def _is_photometer(self) -> bool:
+        """Return True for Kepler and TESS, whose times are in days."""
+        return str(self._header.get("TELESCOP", "")).strip().lower() in {"kepler", "tess"}
+
+    def _magnitude(
+        self,
+        key: str,
+        number: float,
+        comment: str,
+        per_count: float | None,
+        exposure: float | None,
+    ) -> tuple[float, str]:
+        """Return the magnitude of a source of 1 unit of a pixel."""
+        unit, how = self._unit, []
+        if key == "FLUXMAG0":
+            if number <= 0:
+                raise UnusableError(f"{number:g} is no flux")
+            return 2.5 * math.log10(number), "the flux of magnitude 0"
+        casu = key == "MAGZPT" and any(card in self._header for card in _CASU)
+        if not unit.per_second and (says_per_second(comment) or key in _PER_SECOND or casu):
+            if exposure is None:
+                raise UnusableError("of one second, and no exposure time")
+            number += 2.5 * math.log10(exposure)
+            how.append(f"of one second, plus 2.5 log10 of the exposure of {exposure:g} s")
+        if unit.kind == "counts" and says_electrons(comment):
+            if per_count is None:
+                raise UnusableError("of one electron, and the gain is unknown")
+            number -= 2.5 * math.log10(per_count)
+            how.append(f"of one electron, minus 2.5 log10 of {per_count:g} e-/ADU")
+        return number, ", ".join(how)
 
     def _scale_of(self, wcs: WCS) -> None:
         """Take the pixel scale of the coordinates where the card's is missing or another."""
@@ -192,8 +236,13 @@ class _HeaderFacts:
             self.ignored.append(
                 f"{card.card} = {card.raw!r}: set aside (the coordinates say {scale:.4g} arcsec)"
             )
-        self.values["pixel_scale_arcsec"] = scale
-        self.sources["pixel_scale_arcsec"] = FactSource("WCS", None)
+        self.values.pop("pixel_scale_arcsec", None)
+        self.sources.pop("pixel_scale_arcsec", None)
+        try:
+            self.values["pixel_scale_arcsec"] = FACT_RULES["pixel_scale_arcsec"].check(scale)
+            self.sources["pixel_scale_arcsec"] = FactSource("WCS", None)
+        except UnusableError as error:
+            self.ignored.append(f"pixel scale of the coordinates: set aside ({error})")
 
     def _gain(self, exposure: float | None) -> float | None:
         """Take the electrons per unit of a pixel; return those per count, None if unknown."""
@@ -205,6 +254,14 @@ class _HeaderFacts:
 
         self._first("gain", per_count, listed=unit.kind == "counts")
         counts, source = self.values.pop("gain", None), self.sources.pop("gain", None)
+        proven = counts
+        if unit.kind == "counts" and "gain" in self.unproven:
+            doubtful, number = self.unproven["gain"]
+            if counts is None:
+                source, counts = doubtful, number
+            elif source is not None:
+                reason = f"{doubtful.unproven}; {source.card} is used"
+                self.ignored.append(f"{doubtful.card} = {doubtful.raw!r}: set aside ({reason})")
         if (
             counts is not None
             and source is not None
@@ -214,7 +271,7 @@ class _HeaderFacts:
             return counts
         if unit.kind == "calibrated":
             self.ignored.append(f"gain unknown (pixels in {unit}, not in counts or electrons)")
-            return counts
+            return proven
         per_unit = 1.0 if unit.kind == "electrons" else counts
         if per_unit is None:
             return None
@@ -225,15 +282,15 @@ class _HeaderFacts:
                 self.ignored.append(
                     f"gain unknown (pixels in {unit}, per second, and no exposure time)"
                 )
-                return counts
+                return proven
             per_unit *= exposure
             assert source is not None  # set with per_unit
             how = f"times the exposure of {exposure:g} s: pixels in {unit}, per second"
-            source = FactSource(source.card, source.raw, how)
+            source = replace(source, how=how)
         self.values["gain"] = per_unit
         if source is not None:
             self.sources["gain"] = source
-        return counts
+        return proven
 
     def _pixel_value(
         self,

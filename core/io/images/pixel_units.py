@@ -25,6 +25,10 @@ _COMMENT_PER_SECOND: Final = re.compile(
     r"(/|per)\s*s(ec(ond)?s?)?\b|\bs\^?-1|count rate", re.IGNORECASE
 )
 
+_COMMENT_ONE_SECOND: Final = re.compile(
+    r"\b(1|1\.0|one|unit)[ -]?s(ec(ond)?s?)?\b|exp(osure|time)? ?(time)? ?= ?1\b", re.IGNORECASE
+)
+
 
 @dataclass(frozen=True)
 class PixelUnit:
@@ -94,5 +98,8 @@ def says_counts(comment: str) -> bool:
 
 
 def says_per_second(comment: str) -> bool:
-    """Return True if a card's comment names a rate."""
-    return _COMMENT_PER_SECOND.search(comment) is not None
+    """Return True if a card's comment names a rate, or one second of exposure."""
+    return (
+        _COMMENT_PER_SECOND.search(comment) is not None
+        or _COMMENT_ONE_SECOND.search(comment) is not None
+    )
