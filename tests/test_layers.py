@@ -31,7 +31,8 @@ ORDER = {
                    "comparison"),
     "baseline": ("errors filters shapes sextractor_files", "sep"),
     "detect": ("model", "inference", "training", "calibration"),
-    "reports": ("style error_kinds pictures", "svg", "figures", "tables", "text", "sections", "page"),
+    "reports": ("style error_kinds pictures", "svg", "figures", "tables", "text", "sections",
+                "page"),
     "runner": ("execution",),
     "cli": ("console frame_facts settings_file terminal_summary", "commands"),
 }  # fmt: skip
