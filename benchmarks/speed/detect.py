@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 import torch
 import torchvision
+from inputs import FRAME_PX, frame_of
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -48,9 +49,6 @@ from skyduel.detect.model.weights import SHIPPED
 from skyduel.detect.training.ondevice.batches import DrawnScenes, made_batches
 from skyduel.detect.training.train import TrainingSettings, compute_losses, weighted_sum
 from skyduel.evaluation import pair
-from skyduel.simulation import draw_settings, simulate
-
-FRAME_PX = 2048
 
 
 def stock_roi_align(
@@ -77,12 +75,6 @@ def stock() -> Iterator[None]:
         yield
     finally:
         skyduel.detect.inference.roi_features.roi_align, skyduel.detect.detector.suppress = ours
-
-
-def frame_of(family: str) -> Frame:
-    rng = np.random.default_rng(2026)
-    frame, _ = simulate(draw_settings(family, rng, ny=FRAME_PX, nx=FRAME_PX), rng, family)
-    return frame
 
 
 def prove(detector: Any, frame: Frame) -> None:
