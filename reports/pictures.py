@@ -13,10 +13,10 @@ __all__ = ["LOSS_NOTE", "data_uri", "small_uri"]
 #: Note of the page on the compression of the viewer's pictures.
 LOSS_NOTE: Final = (
     "The pictures are the run’s 8-bit previews. Their compression changes pixels by about a "
-    "tenth of the background noise. They are for inspection, not for measurement."
+    "third of the background noise. They are for inspection, not for measurement."
 )
-# Noise does not compress: a lossless picture is twice as large, with no visible gain.
-_WEBP_QUALITY: Final = 80
+# Noise does not compress: a lossless picture is four times as large, with no visible gain.
+_WEBP_QUALITY: Final = 20
 
 
 def data_uri(picture: Image.Image) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 from markupsafe import Markup
 from PIL import Image
 
-from skyduel.reports.pictures import data_uri
+from skyduel.reports.pictures import small_uri
 from skyduel.reports.style import shorten
 from skyduel.run_folder.match_outcomes import IGNORED, RIGHT, WRONG, column, is_streak, outcomes_of
 from skyduel.run_folder.read_run import Run
@@ -147,7 +147,7 @@ def sheet(cells: Sequence[Image.Image | None]) -> tuple[int, int, str]:
     for i, cell in enumerate(cells):
         if cell is not None:
             whole.paste(cell, (i % _SHEET_COLUMNS * CUT_PX, i // _SHEET_COLUMNS * CUT_PX))
-    return *size, data_uri(whole)
+    return *size, small_uri(whole)
 
 
 def _number(value: float, digits: int) -> str:
@@ -224,7 +224,7 @@ def _path(name: str, u: float, v: float, du: float, dv: float) -> str:
     if du or dv:
         return f"M{_short(u - du, v - dv)}l{_short(2 * du, 2 * dv)}"
     if name == "found":
-        return f"M{_short(u - 3, v)}a3 3 0 1 0 6 0a3 3 0 1 0-6 0"
+        return f"M{_short(u, v + 3)}a3 3 0 1 1 .1 0z"
     if name == "missed":
         return f"M{_short(u - 2.8, v - 2.8)}h5.6v5.6h-5.6z"
     if name == "false":
@@ -235,4 +235,4 @@ def _path(name: str, u: float, v: float, du: float, dv: float) -> str:
 
 
 def _short(*values: float) -> str:
-    return " ".join(f"{value:.1f}" for value in values)
+    return " ".join(f"{value:.1f}".removesuffix(".0") for value in values)

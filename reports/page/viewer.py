@@ -271,7 +271,8 @@ def _pack(
 
     ``rows`` has the rows of the truth and of each catalogue, ``has`` the pairs
     of detector and point that have outcomes. ``data`` is gzip in base 64 of
-    little-endian arrays, one after the other: of the truth and then of each
+    arrays, one after the other, each as all its lowest bytes, then all its next ones, which
+    compresses better: of the truth and then of each
     catalogue the S/N and the score as 4-byte floats; of each again `x`, `y` in
     steps from the margin, magnitude in 0.001 from −15, length in 0.1 px and
     angle in π/65535, 2-byte integers all; of each of ``has`` the partners of
@@ -298,7 +299,7 @@ def _pack(
     short: list[Ints] = []
     byte: list[npt.NDArray[Any]] = []
     for k, table in enumerate(tables):
-        long += [_snr(table, truth=k == 0), column(table, "score")]
+        long += [_rounded(_snr(table, truth=k == 0)), _rounded(column(table, "score"))]
         short += [_code(column(table, axis) + _MARGIN_PX, step) for axis in "xy"]
         mags = column(table, "mag") if k == 0 else column(table, "aper_mag", "mag")
         short.append(_code(mags + 15, 0.001))
@@ -315,7 +316,7 @@ def _pack(
         short.append(np.where(new < 0, _NOWHERE, new))
         byte += [got.truth[kept[0]], got.found[kept[at[0] + 1]]]
     raw = b"".join(
-        np.asarray(a).astype(kind).tobytes()
+        _planes(np.asarray(a).astype(kind))
         for arrays, kind in ((long, "<f4"), (short, "<u2"), (byte, "u1"))
         for a in arrays
     )
@@ -361,6 +362,17 @@ def _snr(table: pd.DataFrame, *, truth: bool) -> Floats:
         return column(table, "snr")
     with np.errstate(divide="ignore", invalid="ignore"):
         return column(table, "aper_flux") / column(table, "aper_flux_err")
+
+
+def _rounded(values: Floats) -> Floats:
+    """Return values to three digits, ten bits of their fractions, which compress well."""
+    fraction, power = np.frexp(values)
+    return np.asarray(np.ldexp(np.rint(fraction * 1024) / 1024, power))
+
+
+def _planes(array: npt.NDArray[Any]) -> bytes:
+    """Return the bytes of an array: the first byte of every element, then the second, …"""
+    return array.view(np.uint8).reshape(len(array), array.itemsize).T.tobytes()
 
 
 def _code(values: Floats, step: float) -> Ints:

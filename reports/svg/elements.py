@@ -14,6 +14,7 @@ from skyduel.reports.svg.markers import STROKED, half_path, marker_path, short
 __all__ = [
     "HATCHES",
     "PICTURE",
+    "TEXT_SIZE",
     "attributes",
     "dashes",
     "hatch_id",
@@ -26,6 +27,8 @@ __all__ = [
 
 #: Id of the picture of a figure.
 PICTURE: Final = "picture"
+#: Size of text that states no other [pt].
+TEXT_SIZE: Final = 9.0
 #: Pattern of each hatch of `skyduel.reports.error_kinds`.
 HATCHES: Final = {
     "////": "M-1 1L1-1M0 5L5 0M4 6L6 4",
@@ -86,7 +89,7 @@ def polyline(
         return ""
     more = attributes(
         stroke=color,
-        stroke_width=float(width),
+        stroke_width=None if width == 1 else float(width),
         stroke_dasharray=dashes(style, width),
         opacity=_opacity(alpha),
     )
@@ -121,9 +124,8 @@ def marks(
         inner = "none"
     elif fill in ("left", "right"):
         inner = alternative
-    out = (
-        f'<path{attributes(fill=inner, stroke=color, stroke_width=float(edge_width))} d="{path}"/>'
-    )
+    edge = None if edge_width == 1 else float(edge_width)
+    out = f'<path{attributes(fill=inner, stroke=color, stroke_width=edge)} d="{path}"/>'
     if fill in ("left", "right"):
         half = "".join(half_path(marker, u, v, size, left=fill == "left") for u, v in at)
         out += f'<path{attributes(fill=color)} d="{half}"/>'
@@ -189,7 +191,7 @@ def text(
         more = attributes(
             x=short(u),
             y=short(v),
-            font_size=float(size),
+            font_size=None if size == TEXT_SIZE else float(size),
             text_anchor="" if anchor == "start" else anchor,
             fill="" if color == "#000000" else color,
             font_weight=weight,

@@ -115,7 +115,7 @@ class Figure:
         return (
             '<svg xmlns="http://www.w3.org/2000/svg" '
             f'width="{short(self.width)}pt" height="{short(self.height)}pt" '
-            f'viewBox="0 0 {size_pt}" font-family="{FONTS}">'
+            f'viewBox="0 0 {size_pt}" font-family="{FONTS}" font-size="{svg.TEXT_SIZE:g}">'
             f'{self._definitions(body)}<rect width="100%" height="100%" fill="#ffffff"/>'
             f"{body}</svg>"
         )

@@ -131,17 +131,15 @@ def _ticks(
         turn = ax.xaxis.rotation
         ha = "center" if turn % 90 == 0 else "right"
         y = bottom + _TICK_PT + _GAP_PT
-        said.append(
-            svg.text(text, u, y, ax.xaxis.size, ha=ha, va="top", color=_TICK, rotation=turn)
-        )
+        said.append(svg.text(text, u, y, ax.xaxis.size, ha=ha, va="top", rotation=turn))
     for v, text in y_ticks:
         if ax.left_ticks:
             us += [box.x - _TICK_PT, box.x, np.nan]
             vs += [v, v, np.nan]
         if ax.left_labels:
             u = box.x - _TICK_PT - _GAP_PT
-            said.append(svg.text(text, u, v, ax.yaxis.size, ha="right", va="center", color=_TICK))
-    return svg.polyline(us, vs, _TICK, 0.8) + "".join(said)
+            said.append(svg.text(text, u, v, ax.yaxis.size, ha="right", va="center"))
+    return svg.polyline(us, vs, _TICK, 0.8) + f'<g fill="{_TICK}">{"".join(said)}</g>'
 
 
 def _labels(ax: Axes, box: Box) -> str:

@@ -46,10 +46,13 @@
   // The arrays of a frame, as reports/viewer.py lays them one after the other.
   SD.unpack = (buffer, frame, data) => {
     let at = 0;
+    const bytes = new Uint8Array(buffer);
+    // All first bytes of an array come before all second ones.
     const take = (Kind, n) => {
-      const array = new Kind(buffer, at, n);
-      at += array.byteLength;
-      return array;
+      const size = Kind.BYTES_PER_ELEMENT;
+      const out = new Uint8Array(n * size);
+      for (let b = 0; b < size; b++) for (let i = 0; i < n; i++) out[i * size + b] = bytes[at++];
+      return new Kind(out.buffer);
     };
     const real = (codes, step, zero) => {
       const out = new Float64Array(codes.length);

@@ -90,6 +90,7 @@ def test_every_number_in_the_tables_is_one_of_the_runs(reported):
         held |= set((sums["detections"] - sums["detections_right"]).astype(float))
     for detector in run.record.detectors:
         held |= {float(v) for v in asdict(detector).values() if isinstance(v, int | float)}
+    held = {float(f"{value:.10g}") for value in held}  # as many digits as the CSV files have
     finite = [(v, said) for v, said in outline.numbers if np.isfinite(v)]
     assert len(finite) > 600
     for value, said in finite:
