@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from skyduel.cli.whole_tables import WholeTable
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.metrics import listed
 from skyduel.reports import summary_table
@@ -27,9 +28,14 @@ __all__ = ["run_summary"]
 
 def run_summary(run: Run) -> Group:
     """Return the summary tables of a run: overall, per magnitude, and depth per group."""
-    parts: list[Any] = [_overall(run), _per_magnitude(run)]
+    parts: list[Any] = [WholeTable(_overall(run), keys=2)]
+    in_bins = run.scores[(run.scores["bin"] >= 0) & (run.scores["bin_hi"] < float("inf"))]
+    if (in_bins.loc[in_bins["quantity"] == "completeness", "n"] > 0).any():
+        parts.append(WholeTable(_per_magnitude(run), keys=2))
+    else:
+        parts.append(Text("no truth has a magnitude in the bins: no table per magnitude\n"))
     if len(run.limits):
-        parts.append(_depth(run))
+        parts.append(WholeTable(_depth(run)))
     return Group(*parts)
 
 

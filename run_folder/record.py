@@ -293,7 +293,9 @@ def read_record(path: Path) -> RunRecord:
     """
     source = str(path)
     if not path.is_file():
-        raise BadInputError(source, "the record of a run", "no such file")
+        raise BadInputError(
+            str(path.parent), "a run folder, as `skyduel run` makes it", f"no {path.name} in it"
+        )
     try:
         text = path.read_bytes()
         parsed = _any().validate_json(text)

@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from skyduel.core import BadInputError, Detector, Entry, detector_info, pack_catalogs, read_catalog
+from skyduel.core.io.dataset_listing import require_truth
 from skyduel.evaluation import (
     POINTS,
     Evaluation,
@@ -76,8 +77,8 @@ def run(plan: RunPlan, progress: ProgressCallback | None = None) -> RunRecord:
     Raises
     ------
     BadInputError
-        If the folder holds another run, or one that is being written, a detector cannot
-        be built, or no frame could be scored.
+        If no frame has a truth, the folder holds another run, or one that is being written, a
+        detector cannot be built, or no frame could be scored.
 
     Notes
     -----
@@ -87,6 +88,7 @@ def run(plan: RunPlan, progress: ProgressCallback | None = None) -> RunRecord:
     """
     if not plan.specs:
         raise BadInputError("--with", "at least one detector", "none")
+    require_truth(plan.dataset)
     with lock_folder(plan.folder):
         return _run(plan, progress or (lambda stage, item, total: None))
 

@@ -34,7 +34,7 @@ ORDER = {
     "reports": ("style error_kinds pictures", "svg", "figures", "tables", "text", "sections",
                 "page"),
     "runner": ("execution",),
-    "cli": ("console frame_facts settings_file terminal_summary", "commands"),
+    "cli": ("console frame_facts settings_file terminal_summary whole_tables", "commands"),
 }  # fmt: skip
 FORBIDDEN_LIBRARIES = {
     "core": {"torch", "torchvision", "matplotlib"},

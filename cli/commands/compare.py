@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from skyduel.cli.console import wide_out, without_controls
+from skyduel.cli.whole_tables import WholeTable
 from skyduel.core import BadInputError
 from skyduel.evaluation.comparison.headline import sentence
 from skyduel.evaluation.scoring.metrics import LIMITS, listed, quantity_named
@@ -103,7 +104,7 @@ def command(
     console = wide_out()
     console.print(Text(f"{said}."), soft_wrap=True)
     for table in tables:
-        console.print(_rich(*table))
+        console.print(WholeTable(_rich(*table)))
 
 
 def select_detectors(

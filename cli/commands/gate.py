@@ -12,6 +12,7 @@ from rich.text import Text
 
 from skyduel.cli.commands.compare import Common, Detector, NameA, NameB, select_detectors
 from skyduel.cli.console import wide_out
+from skyduel.cli.whole_tables import WholeTable
 from skyduel.core import atomic_path
 from skyduel.evaluation.comparison.gate import (
     SPEED,
@@ -96,7 +97,7 @@ def command(
                 temporary.write_text(text(decided), encoding="utf-8")
     console = wide_out()
     console.print(Text(gate_sentence(decided)), style=_STYLE[decided.verdict], soft_wrap=True)
-    console.print(_table(decided))
+    console.print(WholeTable(_table(decided)))
     for decision in decided.criteria:
         if decision.verdict != "pass":
             console.print(

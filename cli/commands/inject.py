@@ -21,6 +21,7 @@ from skyduel.cli.commands.options import (
     read_config,
 )
 from skyduel.cli.console import err, out, progress, wide_out
+from skyduel.cli.whole_tables import WholeTable
 from skyduel.core import BadInputError, build_settings
 from skyduel.runner.detector_specs import DEFAULT_DETECTORS
 
@@ -130,7 +131,7 @@ def command(
             bar.update(task, advance=1)
 
         inject_frames(plan, show)
-    wide_out().print(_table(done))
+    wide_out().print(WholeTable(_table(done)))
     for result in done:
         placed = result.points + result.streaks
         if placed < result.wanted:

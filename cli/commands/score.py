@@ -25,6 +25,7 @@ from skyduel.cli.commands.options import (
     rules_from,
 )
 from skyduel.cli.console import warn, wide_out
+from skyduel.cli.whole_tables import WholeTable
 from skyduel.core import (
     BadInputError,
     Catalog,
@@ -141,6 +142,8 @@ def command(
         threshold=threshold,
         radius_arcsec=radius_arcsec,
     )
+    if len(sources) and not np.isfinite(sources["mag"]).any():
+        warn(f"{truth}: no magnitudes, so one row for all; --truth-columns mag=NAME names a column")
     for line in _warnings(read[0], read[1], report, None if image is None else image.shape):
         warn(line)
     if metric == "jia2020":
@@ -148,7 +151,7 @@ def command(
     elif json_:
         typer.echo(report.to_json(), nl=False)
     else:
-        wide_out().print(_table(report))
+        wide_out().print(WholeTable(_table(report)))
 
 
 def _print_jia2020(report: ScoreReport, as_json: bool) -> None:
@@ -173,7 +176,7 @@ def _print_jia2020(report: ScoreReport, as_json: bool) -> None:
         values = bin_rows.set_index("quantity")["value"]
         label = Text(f"{first['bin_lo']:g}–{first['bin_hi']:g}")
         table.add_row(label, *(f"{values[name]:.3f}" for name in names))
-    wide_out().print(table)
+    wide_out().print(WholeTable(table))
 
 
 def _mappings(
@@ -273,11 +276,15 @@ def _table(report: ScoreReport) -> Table:
         n_bins + 1: "unmeasured",
     }
     bins: dict[int, dict[str, dict[Any, Any]]] = {}
+    # Without magnitudes the bins are made up.
+    placed = bool((rows[rows["bin"].between(0, n_bins - 1)]["n"] > 0).any())
     for row in rows.to_dict("records"):
         bins.setdefault(int(row["bin"]), {})[str(row["quantity"])] = row
     for number in sorted(bins):
         quantities = bins[number]
         outside = number not in range(n_bins) and number != ALL_BINS
+        if not placed and number != ALL_BINS:
+            continue
         if outside and not any(quantities[q]["n"] > 0 for q in shown):
             continue
         first = quantities[shown[0]]

@@ -23,6 +23,7 @@ from skyduel.cli.commands.options import (
     rules_from,
 )
 from skyduel.cli.console import err, progress, wide_out
+from skyduel.cli.whole_tables import WholeTable
 from skyduel.core import BadInputError, Frame, atomic_path
 from skyduel.core.io.safe_csv import without_formulas
 from skyduel.core.io.size_limits import most_bytes
@@ -97,11 +98,12 @@ def command(
             found=found,
             on_frame=lambda _: bar.update(task, advance=1),
         )
-    wide_out().print(_flip_view(flipped, images[0].name if len(images) == 1 else None))
+    view = _flip_view(flipped, images[0].name if len(images) == 1 else None)
+    wide_out().print(WholeTable(view, keys=2))
     tables = {"flipped": flipped}
     if repeats:
         tables["repeats"] = repeat_table(images, detectors, radius, found=found)
-        wide_out().print(_repeat_view(tables["repeats"], radius))
+        wide_out().print(WholeTable(_repeat_view(tables["repeats"], radius)))
         if images[0].wcs is None:
             line = "skyduel: no WCS: the exposures are assumed to be registered to the pixel"
             err.print(line, markup=False, highlight=False, soft_wrap=True)

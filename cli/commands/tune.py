@@ -32,6 +32,7 @@ from skyduel.cli.commands.options import (
 from skyduel.cli.console import err, out, progress, progress_callback, wide_out
 from skyduel.cli.settings_file import toml_value
 from skyduel.core import BadInputError, atomic_path, open_dataset
+from skyduel.core.io.dataset_listing import require_truth
 from skyduel.core.io.safe_csv import without_formulas
 from skyduel.runner.detector_specs import TUNED_DETECTORS, DetectorSpec
 from skyduel.runner.tune import Part, Tuned, tune
@@ -81,6 +82,7 @@ def command(
     )
     specs = detector_specs(settings, with_, set_, TUNED_DETECTORS)
     frames = open_dataset(dataset)
+    require_truth(frames)
     print_listing(frames)
     if out_file.suffix != ".toml":
         raise BadInputError("--out", "a name ending in .toml", repr(str(out_file)))
@@ -172,8 +174,8 @@ def _show(tuned: Sequence[Tuned], objective: str) -> None:
             group = f", {part.group}" if part.group else ""
             table = Table(title=f"{one.spec.name}{group}", title_justify="left")
             for column in ("trial", objective, "threshold", "completeness", "purity", "F1"):
-                table.add_column(column, justify="right")
-            table.add_column("settings")
+                table.add_column(column, justify="right", no_wrap=True)
+            table.add_column("settings", overflow="fold")
             order = sorted(
                 (k for k, goal in enumerate(part.goals) if goal is not None),
                 key=lambda k: part.goals[k].rank,  # type: ignore[union-attr]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import hashlib
 import os
@@ -83,6 +84,15 @@ def is_temporary(path: Path) -> bool:
     return _TEMPORARY.match(path.name) is not None
 
 
+def _absent(file: Path) -> str:
+    """Say what is there in place of a missing file."""
+    if not file.parent.is_dir():
+        return f"no folder {file.parent}"
+    names = [one.name for one in file.parent.iterdir()]
+    close = difflib.get_close_matches(file.name, names, n=1, cutoff=0.8)
+    return "nothing of that name" + (f"; did you mean {close[0]}?" if close else "")
+
+
 def existing_file(path: str | os.PathLike[str]) -> Path:
     """Return the path if it is a readable file that is not empty.
 
@@ -96,7 +106,7 @@ def existing_file(path: str | os.PathLike[str]) -> Path:
         if file.is_dir():
             raise BadInputError(str(file), "a file", "a folder")
         if not file.exists():
-            raise BadInputError(str(file), "an existing file", "nothing of that name")
+            raise BadInputError(str(file), "an existing file", _absent(file))
         if file.is_file() and file.stat().st_size == 0:
             raise BadInputError(str(file), "a file with content", "an empty file")
     except OSError as error:

@@ -23,7 +23,12 @@ from skyduel.core.io.column_names import parse_columns
 from skyduel.core.io.companions import belongs_to_another, mask_of, truth_of, weight_of
 from skyduel.core.io.frames import read_frame
 from skyduel.core.io.images.frame_lists import expand_chips, names_chips
-from skyduel.core.io.images.image_formats import frame_name, holds_image, is_image_name
+from skyduel.core.io.images.image_formats import (
+    IMAGE_ENDINGS,
+    frame_name,
+    holds_image,
+    is_image_name,
+)
 from skyduel.core.io.images.image_reader import split_brackets, without_brackets
 from skyduel.core.io.tables import read_catalog
 
@@ -245,7 +250,13 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
         for name in MANIFEST_NAMES:
             if (place / name).is_file():
                 return _from_manifest(place / name)
-        return Dataset(_folder_name(place), place, tuple(_with_groups(_from_folder(place))))
+        entries = tuple(_with_groups(_from_folder(place)))
+        if not entries:
+            n = sum(1 for one in place.iterdir() if not one.name.startswith("."))
+            got = f"none among its {n} files and folders" if n else "an empty folder"
+            wanted = f"images ({', '.join(IMAGE_ENDINGS)}); `skyduel simulate` makes some"
+            raise BadInputError(str(place), wanted, got)
+        return Dataset(_folder_name(place), place, entries)
     if is_image_name(without_brackets(place)):
         entries = tuple(entry_of(one) for one in expand_chips(place))
         return Dataset(

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from skyduel.core.errors import BadInputError
 from skyduel.core.io.companions import TABLES, TRUTH_FOLDERS, belongs_to_another
 from skyduel.core.io.dataset import FRAME_FOLDERS, SPLITS, Dataset
 from skyduel.core.io.images.image_formats import frame_name, holds_image, is_image_name
 from skyduel.core.io.images.image_reader import without_brackets
 
-__all__ = ["ListedFile", "list_files", "summarize_files"]
+__all__ = ["ListedFile", "list_files", "require_truth", "summarize_files"]
 
 _MOST_NAMED: Final = 6
 
@@ -138,3 +139,21 @@ def _reason(path: Path, frames: set[str], *, manifest: bool) -> str:
 def _absolute(path: Path) -> Path:
     """Return an absolute path without ``..``, links kept."""
     return Path(os.path.abspath(path))
+
+
+def require_truth(dataset: Dataset) -> None:
+    """Refuse a data set none of whose frames has a truth table.
+
+    Raises
+    ------
+    BadInputError
+        With the name looked for, and the commands that need no truth.
+    """
+    if not any(entry.truth is not None for entry in dataset):
+        name = frame_name(dataset.entries[0].frame)
+        raise BadInputError(
+            str(dataset.path),
+            f"a truth table beside a frame, as {name}.ecsv (no truth: `skyduel detect`, "
+            "`skyduel inject` or `skyduel truth-free`)",
+            "none",
+        )
