@@ -42,4 +42,4 @@ sanitize: $(TOX)
 	PYTHON=$(CURDIR)/.tox/skyduel/bin/python fuzz/sanitize.sh
 
 clean:
-	rm -rf .tox build dist src/*.egg-info cuda_ops/*.so
+	rm -rf .tox build dist src/*.egg-info cuda_ops/*.so core/native/*.so

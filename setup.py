@@ -14,7 +14,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Extension, setup
 
 try:
     import torch
@@ -30,12 +30,14 @@ except ImportError:
 TORCH_TARGET = "0x020a000000000000"
 PYTHON_TARGET = "cp311"
 SOURCES = Path("src") / "skyduel" / "cuda_ops" / "csrc"
+NATIVE = Path("src") / "skyduel" / "core" / "native" / "csrc"
 ARCHITECTURES = "8.0;9.0"
 
 
 def main():
     extensions = [
-        extension(cpp_extension.CppExtension, "skyduel.cuda_ops._C", sorted(SOURCES.glob("*.cpp")))
+        native_extension(),
+        extension(cpp_extension.CppExtension, "skyduel.cuda_ops._C", sorted(SOURCES.glob("*.cpp"))),
     ]
     wanted = os.environ.get("SKYDUEL_CUDA", "auto").lower()
     if wanted not in ("0", "1", "auto"):
@@ -62,8 +64,25 @@ def main():
     )
 
 
+def native_extension():
+    """The kernels of `skyduel.core.native`, which need neither torch nor Python."""
+    # Products and sums are not fused: the results have the digits of SEP's.
+    flags = ["-std=c++17", "-O3", "-fvisibility=hidden", "-ffp-contract=off", "-pthread"]
+    return Extension(
+        "skyduel.core.native._kernels",
+        [str(source) for source in sorted(NATIVE.glob("*.cpp"))],
+        py_limited_api=True,
+        extra_compile_args=[*flags, "-Wall", "-Wextra", *strict_flags()],
+        extra_link_args=["-s", "-pthread"],
+    )
+
+
+def strict_flags():
+    return ["-Werror"] if os.environ.get("SKYDUEL_WERROR") == "1" else []
+
+
 def extension(kind, name, sources, optional=False):
-    strict = ["-Werror"] if os.environ.get("SKYDUEL_WERROR") == "1" else []
+    strict = strict_flags()
     # Fusing a product with a sum changes how an overlap rounds, and a box on
     # the threshold with it; where fusing pays, the kernels ask for it.
     cxx = ["-O3", "-fvisibility=hidden", "-ffp-contract=off", "-Wall", "-Wextra", *strict]

@@ -19,10 +19,14 @@ __all__ = [
     "peak_snr",
     "resolve_fwhm",
     "snr_map",
+    "snr_peaks",
 ]
 
 #: The filter of SExtractor's ``default.conv``, of unit sum.
 DEFAULT_CONV: Final = np.outer([1.0, 2.0, 1.0], [1.0, 2.0, 1.0]).astype(np.float32) / 16.0
+
+#: Places whose pixels are filtered at a time.
+_PLACES: Final = 2048
 
 FWHM_PER_SIGMA: Final = 2.0 * float(np.sqrt(2.0 * np.log(2.0)))
 
@@ -115,6 +119,90 @@ def peak_snr(
     row = np.clip(np.rint(y).astype(np.intp), 0, ny - 1)
     highest = np.asarray(maximum_filter(snr, size=3, mode="nearest"))
     return np.asarray(highest[row, column], dtype=np.float64)
+
+
+def snr_peaks(
+    data: npt.NDArray[np.floating],
+    rms: npt.NDArray[np.floating],
+    bad: npt.NDArray[np.bool_],
+    fwhm_px: float,
+    x: npt.NDArray[np.floating],
+    y: npt.NDArray[np.floating],
+) -> npt.NDArray[np.float64]:
+    """Return `peak_snr` of the `snr_map` at some positions.
+
+    Parameters
+    ----------
+    data, rms, bad, fwhm_px
+        As for `snr_map`, which is computed around the positions only unless they are many.
+    x, y : ndarray, any one shape
+        As for `peak_snr`; the result has their shape.
+    """
+    ny, nx = data.shape
+    column = np.clip(np.rint(x).astype(np.int64), 0, nx - 1)
+    row = np.clip(np.rint(y).astype(np.int64), 0, ny - 1)
+    places, which = np.unique(row * nx + column, return_inverse=True)
+    profile = gaussian_profile(fwhm_px)
+    side = profile.size + 2
+    if places.size * side**2 >= data.size:
+        return peak_snr(snr_map(data, rms, bad, fwhm_px), x, y)
+    peaks = np.empty(places.size)
+    for first in range(0, places.size, _PLACES):
+        part = slice(first, first + _PLACES)
+        peaks[part] = _peaks_at(data, rms, bad, profile, *np.divmod(places[part], nx))
+    return peaks[which.reshape(row.shape)]
+
+
+def _peaks_at(
+    data: npt.NDArray[np.floating],
+    rms: npt.NDArray[np.floating],
+    bad: npt.NDArray[np.bool_],
+    profile: npt.NDArray[np.float64],
+    row: npt.NDArray[np.int64],
+    column: npt.NDArray[np.int64],
+) -> npt.NDArray[np.float64]:
+    """Return the largest value of `snr_map` in the 3 by 3 px around each pixel, shape (n,)."""
+    around = np.arange(profile.size + 2) - (profile.size // 2 + 1)
+    rows, columns = row[:, None] + around, column[:, None] + around
+    row_there, column_there = (
+        (at >= 0) & (at < size) for at, size in zip((rows, columns), data.shape, strict=True)
+    )
+    at = (
+        np.clip(rows, 0, data.shape[0] - 1)[:, :, None],
+        np.clip(columns, 0, data.shape[1] - 1)[:, None, :],
+    )
+    blind = ~(row_there[:, :, None] & column_there[:, None, :]) | bad[at]
+    weight = np.where(blind, 0.0, 1.0 / np.square(rms[at], dtype=np.float64))
+    numerator = _filter_valid(np.where(blind, 0.0, data[at]) * weight, profile)
+    information = _filter_valid(weight, profile**2)
+    # The nine pixels; those beyond the frame are no candidates.
+    nine = slice(profile.size // 2, profile.size // 2 + 3)
+    inside = row_there[:, nine, None] & column_there[:, None, nine]
+    largest = float(np.finfo(np.float32).max)
+    root = np.sqrt(np.where(information > 0, information, 1.0))
+    value = np.clip(np.where(information > 0, numerator / root, 0.0), -largest, largest)
+    value = np.where(inside, value.astype(np.float32), -np.inf)
+    return np.asarray(value.max(axis=(1, 2)), dtype=np.float64)
+
+
+def _filter_valid(
+    stack: npt.NDArray[np.float64], profile: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Filter small images along both axes where the whole filter fits, shape (n, 3, 3).
+
+    The sums have the order of `scipy.ndimage.correlate1d`, and so the same digits.
+    """
+    half = profile.size // 2
+
+    def once(image: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Filter along the last axis."""
+        centre = image[..., half : half + 3] * profile[half]
+        for k in range(half):
+            pair = image[..., k : k + 3] + image[..., 2 * half - k : 2 * half - k + 3]
+            centre += pair * profile[k]
+        return np.asarray(centre)
+
+    return once(once(stack.transpose(0, 2, 1)).transpose(0, 2, 1))
 
 
 def _filter(

@@ -25,7 +25,7 @@ MAY_IMPORT = {
 #: ones. Modules that stand in the package itself are named where sub-packages build on them.
 ORDER = {
     "core": ("errors defaults magnitudes settings catalog frame wcs detector search_space registry "
-             "columnar_catalogs",
+             "columnar_catalogs native",
              "io", "measure", "sections"),
     "evaluation": ("rules table_keys", "statistics", "matching", "scoring", "analyses",
                    "comparison"),

@@ -13,9 +13,8 @@ import sep
 from skyduel.baseline.filters import (
     DEFAULT_CONV,
     gaussian_kernel,
-    peak_snr,
     resolve_fwhm,
-    snr_map,
+    snr_peaks,
 )
 from skyduel.baseline.sep.extraction import Extraction, extract
 from skyduel.baseline.sep.photometry import Photometry, measure, windowed_positions
@@ -43,6 +42,10 @@ FLAGS: Final = {
     "aperture_incomplete": 16,
     "deblend_overflow": 64,
 }
+
+
+#: Units whose inverse single precision holds as a normal number.
+_SMALLEST_UNIT: Final = 2.0**-120
 
 
 @dataclass(frozen=True)
@@ -107,8 +110,7 @@ class SepDetector:
     def variants(self, frame: Frame, changes: Sequence[Mapping[str, Any]]) -> Iterator[Catalog]:
         """Yield the catalogue for each of several changes of settings.
 
-        The background and the signal-to-noise maps of a frame are computed once
-        for all variants that share them.
+        The background of a frame is computed once for all variants that share it.
         """
         stages = _Stages(frame)
         for change in changes:
@@ -135,7 +137,6 @@ class SepDetector:
         if objects.size == 0:
             return Catalog.build(source=self.name, meta=meta, x=np.zeros(0), y=np.zeros(0))
 
-        snr = stages.snr(chosen, fwhm)
         photometry = measure(
             data,
             objects,
@@ -148,7 +149,16 @@ class SepDetector:
             settings=chosen,
         )
         x, y = windowed_positions(data, frame.bad, objects, photometry, own_fwhm)
-        score = np.maximum(peak_snr(snr, x, y), peak_snr(snr, objects["xcpeak"], objects["ycpeak"]))
+        score = np.maximum.reduce(
+            snr_peaks(
+                data,
+                rms,
+                frame.bad,
+                fwhm,
+                np.stack([x, objects["xcpeak"]]),
+                np.stack([y, objects["ycpeak"]]),
+            )
+        )
         flags = _flags(frame, chosen, objects, ids, found.segments, photometry)
 
         a = objects["a"].astype(np.float64)
@@ -208,7 +218,6 @@ class _Stages:
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
         self._skies: dict[tuple[int, int, bool], _Sky] = {}
-        self._maps: dict[tuple[int, int, bool, float], npt.NDArray[np.float32]] = {}
 
     def sky(self, chosen: SepSettings) -> _Sky:
         """Return the frame minus the background with the mesh of these settings."""
@@ -225,14 +234,6 @@ class _Stages:
             rms = _in_units(background.rms, unit)
             self._skies[key] = _Sky(data, rms, background.global_rms / unit, unit)
         return self._skies[key]
-
-    def snr(self, chosen: SepSettings, fwhm: float) -> npt.NDArray[np.float32]:
-        """Return the matched-filter signal-to-noise with the mesh of these settings."""
-        key = (*_mesh(chosen), fwhm)
-        if key not in self._maps:
-            sky = self.sky(chosen)
-            self._maps[key] = snr_map(sky.data, sky.rms, self._frame.bad, fwhm)
-        return self._maps[key]
 
 
 def _extract(
@@ -272,9 +273,16 @@ def _extract(
 
 
 def _in_units(image: npt.NDArray[np.floating], unit: float) -> npt.NDArray[np.float32]:
-    """Divide an image by a unit and clip it to 1e30, so that single precision can sum it."""
-    scaled = np.clip(image.astype(np.float64) / unit, -1e30, 1e30)
-    return np.ascontiguousarray(scaled, dtype=np.float32)
+    """Divide an image by a power of two and clip it to 1e30, so that single precision can sum it.
+
+    The image is float32. A quotient by a power of two is exact, or rounded once.
+    """
+    with np.errstate(over="ignore", under="ignore"):
+        if _SMALLEST_UNIT < unit < 1 / _SMALLEST_UNIT:
+            scaled = image * np.float32(1 / unit)
+        else:
+            scaled = (image.astype(np.float64) / unit).astype(np.float32)
+        return np.clip(scaled, np.float32(-1e30), np.float32(1e30), out=scaled)
 
 
 def _kernel(chosen: SepSettings, fwhm: float) -> npt.NDArray[np.float32] | None:

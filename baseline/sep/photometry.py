@@ -11,6 +11,7 @@ import sep
 
 from skyduel.baseline.filters import FWHM_PER_SIGMA
 from skyduel.baseline.sep.settings import SepSettings
+from skyduel.core.native import half_light_radius, windowed_position
 
 __all__ = ["Photometry", "measure", "windowed_positions"]
 
@@ -138,13 +139,13 @@ def windowed_positions(
     mask = bad.copy() if bad.any() else None
     positive = np.where(photometry.flux > 0, photometry.flux, np.nan)
     reach = _KRON_REACH * objects["a"].astype(np.float64)
-    half_light, _ = sep.flux_radius(data, x, y, reach, 0.5, normflux=positive, mask=mask, subpix=5)
+    half_light = half_light_radius(data, x, y, reach, positive, mask)
     usable = np.isfinite(half_light) & (half_light > 0)
     sigma = np.where(usable, _WINDOW_PER_RADIUS * half_light, fwhm / FWHM_PER_SIGMA)
-    xwin, ywin, flags = sep.winpos(data, x, y, sigma, mask=mask)
+    xwin, ywin, flags = windowed_position(data, x, y, sigma, mask)
     shift = np.hypot(xwin - x, ywin - y)
     failed = sep.APER_TRUNC | sep.APER_ALLMASKED | sep.APER_NONPOSITIVE
-    good = ((np.asarray(flags) & failed) == 0) & (shift <= fwhm)
+    good = ((flags & failed) == 0) & (shift <= fwhm)
     return np.where(good, xwin, x), np.where(good, ywin, y)
 
 

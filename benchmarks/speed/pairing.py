@@ -6,7 +6,9 @@ larger ones, with candidates from scipy and from astropy), and pycocotools' aver
 precision. Then it times, each with the alternatives in the same run:
 
 - pairing and counting a million truths and a million detections in a frame of
-  20,000 x 20,000 px within 2 px (4 in 5 truths detected);
+  20,000 x 20,000 px within 2 px (4 in 5 truths detected), in a process of its own with two
+  threads, and, with ``--old CHECKOUT``, by the code of another checkout, whose pairs must be the
+  same in every digit;
 - pairing at a size that is feasible for scipy's and astropy's candidates with one assignment,
   in pixels and on the sky;
 - COCO's average precision of 5,000 frames.
@@ -18,12 +20,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import io
+import json
+import os
 import platform
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import astropy
@@ -36,6 +43,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from scipy.spatial import KDTree
 
+import skyduel
 from skyduel.core import Catalog
 from skyduel.core.peak_memory import peak_memory_mib
 from skyduel.evaluation import FrameInput, ScoringRules, pair, pair_sky, score_frame
@@ -60,7 +68,9 @@ def field(n: int, density: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def timed(call: Callable[[], Any], repeats: int) -> tuple[Any, float, str]:
     """Return the last result, the median CPU time and all times as text."""
     wall, cpu = [], []
+    result = None
     for _ in range(repeats):
+        result = None  # not kept beside the next one
         start, cpu_start = time.perf_counter(), time.process_time()
         result = call()
         wall.append(time.perf_counter() - start)
@@ -149,7 +159,8 @@ def against_peers(n: int, repeats: int) -> None:
     print(f"  astropy search_around_sky alone (candidates, no pairs): {words}")
 
 
-def pair_and_count(n: int, repeats: int) -> None:
+def large(n: int, repeats: int) -> dict[str, Any]:
+    """Pair and count a large frame; return medians, the peak memory and a hash of all pairs."""
     truth, found = field(n, DENSITY, 0)
     rng = np.random.default_rng(1)
     side = round(np.sqrt(n / DENSITY))
@@ -160,10 +171,42 @@ def pair_and_count(n: int, repeats: int) -> None:
         shape=(side, side),
         mpix=side**2 / 1e6,
     )
-    score, _, words = timed(lambda: score_frame(source, ScoringRules(), EDGES), repeats)
-    peak = peak_memory_mib() / 2**10
+    del truth, found
+    before = peak_memory_mib()
+    score, cpu, words = timed(lambda: score_frame(source, ScoringRules(), EDGES), repeats)
+    pairs = score.pairing.pairs
+    digest = hashlib.sha256()
+    for part in (pairs.truth_index, pairs.found_index, pairs.separation, score.counts.array()):
+        digest.update(np.ascontiguousarray(part).tobytes())
+    return {
+        "cpu": cpu, "words": words, "pairs": len(pairs), "digest": digest.hexdigest(),
+        "before": before, "peak": peak_memory_mib(), "side": side,
+    }  # fmt: skip
+
+
+def in_checkout(checkout: Path, n: int, repeats: int, threads: int) -> dict[str, Any]:
+    """Return what `large` returns in a process of its own with the code of a checkout."""
+    environment = os.environ | {
+        "PYTHONPATH": str(checkout / "src"), "OMP_NUM_THREADS": str(threads),
+    }  # fmt: skip
+    words = [sys.executable, __file__, str(n), "--repeats", str(repeats), "--only-large"]
+    done = subprocess.run(words, check=True, env=environment, stdout=subprocess.PIPE, text=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def pair_and_count(n: int, repeats: int, old: Path | None, threads: int) -> None:
+    here = Path(skyduel.__file__).parents[2]
+    result = in_checkout(here, n, repeats, threads)
+    side = result["side"]
     print(f"\n{n:,} x {n:,} in {side:,} x {side:,} px, paired and counted in bins")
-    print(f"  {words}; peak memory {peak:.2f} GiB; {len(score.pairing.pairs):,} pairs")
+    line = "{words}; peak memory {peak:.0f} MiB, before it {before:.0f} MiB; {pairs:,} pairs"
+    print(f"  {threads} threads: {line.format(**result)}")
+    if old is not None:
+        other = in_checkout(old.resolve(), n, repeats, threads)
+        if other["digest"] != result["digest"]:
+            sys.exit("the other checkout has other pairs, separations or counts")
+        print(f"  the old checkout: {line.format(**other)}")
+        print(f"  the same pairs in every digit; CPU old/new {other['cpu'] / result['cpu']:.2f}")
     for density in (4 * DENSITY, 10 * DENSITY):
         truth, found = field(n, density, 0)
         pairs, _, words = timed(lambda t=truth, f=found: pair(t, f, RADIUS), 1)
@@ -234,13 +277,19 @@ def main() -> None:
     parser.add_argument("--peers", type=int, default=30_000, help="sources where peers are timed")
     parser.add_argument("--frames", type=int, default=5000, help="frames of average precision")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--old", type=Path, help="another checkout, to compare with")
+    parser.add_argument("--threads", type=int, default=2, help="of the large field")
+    parser.add_argument("--only-large", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.only_large:
+        print(json.dumps(large(options.n, options.repeats)))
+        return
     print(
         f"python {platform.python_version()}, numpy {np.__version__}, scipy {scipy.__version__}, "
-        f"astropy {astropy.__version__}, {platform.machine()}, one thread"
+        f"astropy {astropy.__version__}, {platform.machine()}; load {os.getloadavg()[0]:.1f}"
     )
     prove()
-    pair_and_count(options.n, options.repeats)
+    pair_and_count(options.n, options.repeats, options.old, options.threads)
     against_peers(options.peers, options.repeats)
     boxes(options.frames, options.repeats)
 

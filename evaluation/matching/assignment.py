@@ -16,6 +16,11 @@ from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite
 
 __all__ = ["assign", "component_labels"]
 
+#: Nodes with numbers larger than this many times the candidates are sorted, not counted.
+_SPARSE: Final = 64
+#: Totals of two choices that differ by less are compared by the solver. Larger than any rounding.
+_CLEAR: Final = 1e-9
+
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -66,8 +71,7 @@ def assign(
     taken = np.zeros(n, dtype=bool)
     if n == 0:
         return taken
-    left = np.unique(left, return_inverse=True)[1].astype(np.int64, copy=False)
-    right = np.unique(right, return_inverse=True)[1].astype(np.int64, copy=False)
+    left, right = _dense(left), _dense(right)
     cost = separation / scale
     mixed = np.zeros(n, dtype=bool) if unlike is None else unlike
 
@@ -77,6 +81,16 @@ def assign(
     if rest.size:
         taken[rest[_assign_connected(left[rest], right[rest], cost[rest], mixed[rest])]] = True
     return taken
+
+
+def _dense(nodes: Ints) -> Ints:
+    """Return the place of each node among those that appear, int64 of shape (m,)."""
+    highest = int(nodes.max())
+    if highest > _SPARSE * nodes.size:
+        return np.unique(nodes, return_inverse=True)[1].astype(np.int64, copy=False)
+    appears = np.zeros(highest + 1, dtype=bool)
+    appears[nodes] = True
+    return np.asarray((np.cumsum(appears) - 1)[nodes])
 
 
 def component_labels(left: Ints, right: Ints) -> Ints:
@@ -110,7 +124,7 @@ def _local(nodes: Ints, label: Ints) -> tuple[Ints, Ints]:
 def _assign_connected(left: Ints, right: Ints, cost: Floats, unlike: Bools) -> Ints:
     """Return the positions of the taken candidates; no component is a lone pair."""
     label = component_labels(left, right)
-    label = np.unique(label, return_inverse=True)[1].astype(np.int64, copy=False)
+    label = _dense(label)
     order = np.argsort(label, kind="stable")
     left, right, label = left[order], right[order], label[order]
     cost, unlike = cost[order], unlike[order]
@@ -127,12 +141,41 @@ def _assign_connected(left: Ints, right: Ints, cost: Floats, unlike: Bools) -> I
         best = at[np.lexsort((at, cost[at], unlike[at], label[at]))]
         heads = np.concatenate([[True], np.diff(label[best]) != 0])
         chosen.append(best[heads])
-    for c in np.flatnonzero(~star):
+    small = ~star & (n_rows == 2) & (n_columns == 2)
+    if small.any():
+        at = np.flatnonzero(small[label])
+        clear, taken = _solve_twos(
+            _dense(label[at]), row[at], column[at], cost[at], unlike[at], int(small.sum())
+        )
+        chosen.append(at[taken])
+        small[np.flatnonzero(small)[~clear]] = False
+    for c in np.flatnonzero(~star & ~small):
         a, b = int(first[c]), int(first[c + 1])
         shape = (int(n_rows[c]), int(n_columns[c]))
         solve = _solve_dense if shape[0] * shape[1] <= _DENSE_CELLS else _solve_sparse
         chosen.append(a + solve(row[a:b], column[a:b], cost[a:b], unlike[a:b], shape))
     return order[np.concatenate(chosen)] if chosen else np.zeros(0, dtype=np.int64)
+
+
+def _solve_twos(
+    component: Ints, row: Ints, column: Ints, cost: Floats, unlike: Bools, n: int
+) -> tuple[Bools, Bools]:
+    """Solve n components of two nodes against two, all at once.
+
+    Returns
+    -------
+    clear : ndarray of bool, shape (n,)
+        Components in which one of the two choices is clearly the better one.
+    taken : ndarray of bool, shape (m,)
+        Candidates that are taken in these; none of the others.
+    """
+    mixed = np.bincount(component, weights=unlike, minlength=n) > 0
+    plain = np.full((n, 2, 2), 3.0)  # the costs of `_layered` for two pairs
+    plain[mixed] = 12.0
+    plain[component, row, column] = cost + 3.0 * unlike
+    straight, crossed = plain[:, 0, 0] + plain[:, 1, 1], plain[:, 0, 1] + plain[:, 1, 0]
+    clear = np.abs(straight - crossed) > _CLEAR
+    return clear, clear[component] & ((row == column) == (straight < crossed)[component])
 
 
 def _layered(cost: Floats, unlike: Bools, most: int) -> tuple[Floats, float]:

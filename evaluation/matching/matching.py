@@ -292,7 +292,8 @@ def rows_at(found: Catalog, threshold: float | None) -> Bools:
 def pair_candidates(candidates: Candidates, used: Bools) -> Pairing:
     """Return the pairing of the detections in ``used``, bool of shape (n_found,)."""
     c = candidates
-    at = np.flatnonzero(used[c.found_index])
+    # Of all candidates no copies are made.
+    at = slice(None) if used.all() else np.flatnonzero(used[c.found_index])
     i, j = c.truth_index[at], c.found_index[at]
     counted, ignored, absorbed = resolve(
         left=c.truth_rank[at],
@@ -364,15 +365,15 @@ def resolve(
     n = left.size
     taken = np.zeros(n, dtype=bool)
     last = np.zeros(n, dtype=bool)
-    first = np.flatnonzero(~ignored)
 
-    def pick(at: Ints) -> Bools:
+    def pick(at: Ints | slice) -> Bools:
         scores = None if score is None else score[at]
         return take(rule, left[at], right[at], separation[at], radius_px, unlike[at], scores)
 
-    taken[first] = pick(first)
     if not ignored.any():
-        return taken, last, last.copy()
+        return pick(slice(None)), last, last.copy()
+    first = np.flatnonzero(~ignored)
+    taken[first] = pick(first)
     free = ignored & ~np.isin(right, right[taken])
     rest = np.flatnonzero(free)
     last[rest] = pick(rest)

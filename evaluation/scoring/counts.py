@@ -10,10 +10,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.spatial import KDTree
 
 from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError
+from skyduel.core.native import neighbours
 from skyduel.evaluation.matching.matching import Pairing
 
 __all__ = [
@@ -322,10 +322,13 @@ def zero_point_offset(
 def _isolated(
     truth: Catalog, rows: Ints, radius: float, neighbour_mag: float
 ) -> npt.NDArray[np.bool_]:
-    near = KDTree(truth.xy[rows]).sparse_distance_matrix(
-        KDTree(truth.xy), radius, output_type="ndarray"
-    )
-    i, j = rows[near["i"]], near["j"]
+    xy = truth.xy
+    i, j = neighbours(xy[rows], xy, radius)
+    i = rows[i]
+    squared = np.square(xy[i, 0] - xy[j, 0])
+    squared += np.square(xy[i, 1] - xy[j, 1])
+    near = squared <= radius**2
+    i, j = i[near], j[near]
     mag = truth["mag"]
     # A neighbour of unknown magnitude may be bright.
     disturbs = (i != j) & ~(mag[j] >= mag[i] + neighbour_mag)

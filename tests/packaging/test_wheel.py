@@ -12,6 +12,7 @@ import pytest
 from helpers.paths import ROOT
 
 from skyduel import cuda_ops
+from skyduel.core import native
 
 #: What a build, a test or a run leaves in a checkout: anywhere, and at the top.
 LEFTOVERS = shutil.ignore_patterns("*.egg-info", "*.so", "__pycache__", ".*_cache")
@@ -102,6 +103,8 @@ def wheel(tmp_path_factory) -> Path:
     environment = {} if len(compiled) > 1 else {"SKYDUEL_CUDA": "0"}
     python("setup.py", "-q", "build_py", cwd=checkout, **environment)
     (built,) = checkout.glob("build/lib*")
+    for path in Path(native.__file__).parent.glob("_kernels*.so"):
+        shutil.copy(path, built / "skyduel" / "core" / "native")
     for path in compiled:
         shutil.copy(path, built / "skyduel" / "cuda_ops")
         # What an editable install left beside the sources, of this Python and of an older one.
@@ -130,7 +133,10 @@ def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(wheel: Path
     names = {n for n in contents(wheel) if not n.startswith("skyduel-0.1.0.dist-info/")}
     compiled = {n for n in names if n.endswith(".so")}
     here = {p.name for p in Path(cuda_ops.__file__).parent.glob("_C*.so")}
-    assert compiled == {f"skyduel/cuda_ops/{name}" for name in here}
+    kernels = {p.name for p in Path(native.__file__).parent.glob("_kernels*.so")}
+    assert compiled == {f"skyduel/cuda_ops/{name}" for name in here} | {
+        f"skyduel/core/native/{name}" for name in kernels
+    }
     assert names - compiled == expected()
     assert "skyduel/detect/model/shipped/skyduel.safetensors" in names
     assert "skyduel/reports/templates/report.html.j2" in names

@@ -1,0 +1,11 @@
+"""Compiled kernels that need neither torch nor Python's C interface, called by ctypes.
+
+Every kernel has a slow counterpart with the same results, which is used where the library has
+not been built, and with which the tests compare it.
+"""
+
+from skyduel.core.native.close_pairs import neighbours
+from skyduel.core.native.library import is_available
+from skyduel.core.native.windowed import half_light_radius, windowed_position
+
+__all__ = ["half_light_radius", "is_available", "neighbours", "windowed_position"]
