@@ -10,15 +10,18 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from skyduel.core import add_sky_positions, forced_photometry
 from skyduel.core.catalog import Catalog
+from skyduel.core.errors import BadInputError
+from skyduel.core.frame import Frame
 from skyduel.evaluation.matching.on_sky import sky_candidates
-from skyduel.evaluation.rules import ScoringRules, apply_ignore
+from skyduel.evaluation.rules import ScoringRules, apply_ignore, mark_ignored_regions
 from skyduel.evaluation.scoring.counts import Counts
 from skyduel.evaluation.scoring.frame_score import FrameInput, FrameScore, choose_edges, score_frame
 from skyduel.evaluation.scoring.resampling_units import resampling_units
 from skyduel.evaluation.scoring.scores import score_table
 
-__all__ = ["SCHEMA_VERSION", "ScoreReport", "score_catalogs"]
+__all__ = ["SCHEMA_VERSION", "ScoreReport", "measured_alike", "score_catalogs"]
 
 Bools = npt.NDArray[np.bool_]
 
@@ -53,6 +56,39 @@ class ScoreReport:
         """Counts per bin."""
         return self.frame.counts
 
+    def points(
+        self, quantity: str = "completeness"
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return a score by magnitude, as matplotlib's ``errorbar(*report.points())`` takes it.
+
+        Parameters
+        ----------
+        quantity : str
+            A score of ``table``, such as ``completeness``, ``purity`` or ``f1``.
+
+        Returns
+        -------
+        mag, value, error : ndarray of float64, shapes (n,), (n,) and (2, n)
+            Centres of the bins in which the score is defined [mag], the score, and the distances
+            of the interval's lower and upper end from it, none below 0.
+
+        Raises
+        ------
+        BadInputError
+            If there is no such score.
+        """
+        known = list(dict.fromkeys(self.table["quantity"]))
+        if quantity not in known:
+            raise BadInputError("quantity", f"one of {', '.join(known)}", repr(quantity))
+        rows = self.table[(self.table["quantity"] == quantity) & self.table["value"].notna()]
+        rows = rows[rows["bin"].between(0, len(self.counts.edges) - 2)]
+        value = rows["value"].to_numpy(np.float64)
+        ends = rows[["lo", "hi"]].to_numpy(np.float64).T
+        error = np.clip(np.abs(ends - value), 0.0, None)
+        error[(ends - value) * [[-1.0], [1.0]] < 0] = 0.0  # a bootstrap may miss its estimate
+        centre = (rows["bin_lo"] + rows["bin_hi"]).to_numpy(np.float64) / 2
+        return centre, value, error
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, None for what is undefined."""
         zero = self.frame.zero_point
@@ -70,6 +106,37 @@ class ScoreReport:
     def to_json(self) -> str:
         """Return stable JSON: keys sorted, NaN and infinities as null, a ``schema`` number."""
         return json.dumps(self.to_dict(), sort_keys=True, indent=2, allow_nan=False) + "\n"
+
+
+def measured_alike(
+    found: Catalog,
+    truth: Catalog,
+    frame: Frame | None,
+    rules: ScoringRules,
+    *,
+    on_sky: bool = False,
+) -> tuple[Catalog, Catalog]:
+    """Return detections and truth measured and marked on their frame, as in a run.
+
+    Parameters
+    ----------
+    found, truth : Catalog
+        Of one frame.
+    frame : Frame, optional
+        The frame. Without it both come back as they are.
+    rules : ScoringRules
+        They say which regions are ignored.
+    on_sky : bool
+        Whether sky positions are needed; the frame's WCS gives missing ones.
+    """
+    if frame is None:
+        return found, truth
+    if on_sky and frame.wcs is not None:
+        found, truth = (
+            c if "ra" in c and "dec" in c else add_sky_positions(frame, c) for c in (found, truth)
+        )
+    found, truth = forced_photometry(frame, found), forced_photometry(frame, truth)
+    return mark_ignored_regions(found, frame.shape, frame.bad, rules), truth
 
 
 def score_catalogs(

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from skyduel.core import Dataset, open_dataset
-from skyduel.evaluation import ScoringRules
+from skyduel.core import (
+    Catalog,
+    Dataset,
+    Detector,
+    Frame,
+    entry_of,
+    make_detector,
+    open_dataset,
+)
+from skyduel.core.chosen_rows import chosen_rows
+from skyduel.core.operating_point import RowChoice, stated_threshold
+from skyduel.evaluation import ScoreReport, ScoringRules, score_catalogs
+from skyduel.evaluation.score_two_catalogs import measured_alike
 from skyduel.run_folder.read_run import Run, load_run
 from skyduel.runner.builtin_dataset import BUILTIN_SEED, builtin_of_run
+from skyduel.runner.detect_frame import measured_on
 from skyduel.runner.detector_specs import DEFAULT_DETECTORS, DetectorSpec, parse_specs
+from skyduel.runner.frame_steps import checked_catalog, usable_mpix
 from skyduel.runner.plan import ProgressCallback, RunPlan
 from skyduel.runner.run import run
 
-__all__ = ["run_detectors"]
+__all__ = ["find_sources", "read_frame", "run_detectors", "score"]
 
 
 def run_detectors(
@@ -83,3 +97,108 @@ def run_detectors(
     )
     run(plan, progress)
     return load_run(folder)
+
+
+def read_frame(
+    path: str | os.PathLike[str], *, mask_bits: int | None = None, **facts: Any
+) -> Frame:
+    """Read a frame with the mask and the weight map beside it, as every command does.
+
+    Parameters
+    ----------
+    path : path
+        As for `skyduel.core.read_frame`. ``NAME_mask``, ``NAME_weight`` and the like are used.
+    mask_bits : int, optional
+        Which bits of the mask make a pixel unusable.
+    **facts
+        Facts of the frame that stand above its header: ``zero_point``, ``gain``, ``fwhm``, ...
+
+    Raises
+    ------
+    BadInputError
+        As for `skyduel.core.read_frame`.
+    """
+    return entry_of(path, mask_bits=mask_bits).read(**facts)
+
+
+def find_sources(
+    frame: Frame | str | os.PathLike[str],
+    detector: str | Detector = "neural",
+    *,
+    threshold: float | None = None,
+    purity: float | None = None,
+    most: int | None = None,
+    everything: bool = False,
+    **settings: Any,
+) -> Catalog:
+    """Detect the sources of a frame: what ``skyduel detect`` writes.
+
+    Parameters
+    ----------
+    frame : Frame or path
+        A path is read by `read_frame`.
+    detector : str or Detector
+        A registered name, or a detector.
+    threshold, purity, most, everything
+        Which rows, as for `skyduel.core.operating_point.RowChoice`; by default those at or above
+        the detector's own threshold.
+    **settings
+        Settings of a detector given by name.
+
+    Returns
+    -------
+    Catalog
+        Positions 0-based [px], with the common aperture's flux, and RA and Dec if the frame has a
+        WCS. The metadata state where it came from.
+
+    Raises
+    ------
+    BadInputError
+        If the frame, the detector, a setting or the choice cannot be used.
+    """
+    choice = RowChoice(threshold=threshold, purity=purity, most=most, everything=everything)
+    image = frame if isinstance(frame, Frame) else read_frame(frame)
+    made = make_detector(detector, settings) if isinstance(detector, str) else detector
+    found = measured_on(image, checked_catalog(made(image), made), None)
+    return chosen_rows(found, made, made.name, choice, image)
+
+
+def score(
+    truth: Catalog,
+    found: Catalog,
+    *,
+    frame: Frame | None = None,
+    threshold: float | None = None,
+    rules: ScoringRules | None = None,
+) -> ScoreReport:
+    """Score a catalogue against a truth, as ``skyduel score`` does.
+
+    Parameters
+    ----------
+    truth, found : Catalog
+        Of one frame, in its pixels.
+    frame : Frame, optional
+        Their frame: both are measured on it in one aperture, and its mask counts.
+    threshold : float, optional
+        Lowest score of a detection; None: what ``found`` states, else every row.
+    rules : ScoringRules, optional
+        How to match, count and ignore.
+
+    Returns
+    -------
+    ScoreReport
+        ``table`` has every score by magnitude; ``points()`` is for matplotlib.
+    """
+    rules = rules or ScoringRules()
+    cut = stated_threshold(found.table.meta) if threshold is None else threshold
+    detections, sources = measured_alike(found, truth, frame, rules)
+    known: dict[str, Any] = {}
+    if frame is not None:
+        known = {
+            "frame_shape": frame.shape,
+            "mpix": usable_mpix(frame),
+            "fwhm": frame.fwhm,
+            "mask": frame.bad,
+            "saturated": frame.saturated(),
+        }
+    return score_catalogs(sources, detections, rules, threshold=cut, **known)

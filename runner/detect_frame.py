@@ -44,7 +44,7 @@ from skyduel.runner.frame_steps import (
 )
 from skyduel.runner.large_images import detect_by_sections, measure_by_sections
 
-__all__ = ["detect_frame", "fingerprint", "prepare_truth"]
+__all__ = ["detect_frame", "fingerprint", "measured_on", "prepare_truth"]
 
 _SECTIONING: Final = Sectioning()
 
@@ -124,7 +124,7 @@ def detect_frame(
             with time_limit(time_limit_s):
                 found = checked_catalog(detector(frame), detector)
             seconds = time.perf_counter() - began
-            found = _measured(frame, found, rules)
+            found = measured_on(frame, found, rules)
             mpix = frame.data.size / 1e6
             words = used_facts(frame)
         elif image is not None:
@@ -180,7 +180,7 @@ def detect_frame(
     return Outcome(entry.name, facts)
 
 
-def _measured(frame: Frame, found: Catalog, rules: ScoringRules | None) -> Catalog:
+def measured_on(frame: Frame, found: Catalog, rules: ScoringRules | None) -> Catalog:
     """Add the common measurements to a catalogue, the same for every detector."""
     background = estimate_background(frame)
     found = forced_photometry(frame, found, background=background)

@@ -29,10 +29,7 @@ from skyduel.cli.whole_tables import WholeTable
 from skyduel.core import (
     BadInputError,
     Catalog,
-    Frame,
-    add_sky_positions,
     entry_of,
-    forced_photometry,
     read_catalog,
 )
 from skyduel.core.io.column_names import parse_columns
@@ -41,12 +38,11 @@ from skyduel.core.operating_point import stated_threshold
 from skyduel.core.wcs import plane_positions
 from skyduel.evaluation import (
     ScoreReport,
-    ScoringRules,
-    mark_ignored_regions,
     score_catalogs,
 )
 from skyduel.evaluation.analyses.jia2020 import jia2020_table
 from skyduel.evaluation.matching.no_matches import frame_warning, match_warning
+from skyduel.evaluation.score_two_catalogs import measured_alike
 from skyduel.evaluation.scoring.metrics import listed, metric
 from skyduel.evaluation.table_keys import ALL_BINS
 
@@ -129,7 +125,7 @@ def command(
         if n_below:
             warn(f"{found}: {n_below:,} rows below the stated threshold {threshold:g} are not "
                  "used; --threshold -inf uses all")  # fmt: skip
-    detections, sources = _prepared(read[0], read[1], image, rules, on_sky)
+    detections, sources = measured_alike(read[0], read[1], image, rules, on_sky=on_sky)
     report = score_catalogs(
         sources,
         detections,
@@ -234,22 +230,6 @@ def _on_one_plane(*catalogs: Catalog) -> list[npt.NDArray[np.float64]]:
     ra, dec = (np.concatenate([c[name] for c in catalogs]) for name in ("ra", "dec"))
     plane = np.column_stack(plane_positions(ra, dec))
     return np.split(plane, np.cumsum([len(c) for c in catalogs])[:-1])
-
-
-def _prepared(
-    detections: Catalog, sources: Catalog, image: Frame | None, rules: ScoringRules, on_sky: bool
-) -> tuple[Catalog, Catalog]:
-    """Measure and mark the sources of both catalogues as in a run, if there is a frame."""
-    if on_sky and image is not None and image.wcs is not None:
-        detections, sources = (
-            c if "ra" in c and "dec" in c else add_sky_positions(image, c)
-            for c in (detections, sources)
-        )
-    if image is not None:
-        detections = forced_photometry(image, detections)
-        sources = forced_photometry(image, sources)
-        detections = mark_ignored_regions(detections, image.shape, image.bad, rules)
-    return detections, sources
 
 
 def _table(report: ScoreReport) -> Table:

@@ -43,6 +43,8 @@ def proportion(
 ) -> tuple[Floats, Floats]:
     """Return the named interval of k out of n, two arrays of their shape; NaN where n is 0.
 
+    It contains k / n, exactly.
+
     Raises
     ------
     BadInputError
@@ -57,7 +59,10 @@ def proportion(
         lo[some], hi[some] = binom_conf_interval(
             k[some], n[some], confidence_level=confidence, interval=interval
         )
-    return np.clip(lo, 0.0, 1.0), np.clip(hi, 0.0, 1.0)
+    # In floating point the end at 0 of n or n of n misses 0 or 1 by a rounding, and an interval
+    # without its own point estimate is no error bar.
+    estimate = np.divide(k, n, out=np.full(k.shape, np.nan), where=some)
+    return np.clip(np.fmin(lo, estimate), 0.0, 1.0), np.clip(np.fmax(hi, estimate), 0.0, 1.0)
 
 
 def wilson(k: npt.ArrayLike, n: npt.ArrayLike, confidence: float) -> tuple[Floats, Floats]:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from skyduel.core.catalog import Catalog
     from skyduel.core.frame import Frame
-    from skyduel.core.io.frames import read_frame
     from skyduel.core.io.tables import read_catalog
     from skyduel.core.registry import make_detector
     from skyduel.evaluation.score_two_catalogs import score_catalogs
+    from skyduel.reports.figures.completeness import plot_completeness
     from skyduel.reports.report import write_report
     from skyduel.run_folder.compare_runs import compare_runs as compare
     from skyduel.run_folder.read_run import load_run
+    from skyduel.runner.api import find_sources, read_frame, score
     from skyduel.runner.api import run_detectors as run
     from skyduel.simulation.scene import simulate
 
@@ -28,7 +29,10 @@ _HOME = {
     "load_run": "run_folder.read_run",
     "make_detector": "core.registry",
     "read_catalog": "core.io.tables",
-    "read_frame": "core.io.frames",
+    "find_sources": "runner.api",
+    "plot_completeness": "reports.figures.completeness",
+    "read_frame": "runner.api",
+    "score": "runner.api",
     "run": "runner.api:run_detectors",
     "score_catalogs": "evaluation.score_two_catalogs",
     "simulate": "simulation.scene",
@@ -39,11 +43,14 @@ __all__ = [
     "Catalog",
     "Frame",
     "compare",
+    "find_sources",
     "load_run",
     "make_detector",
+    "plot_completeness",
     "read_catalog",
     "read_frame",
     "run",
+    "score",
     "score_catalogs",
     "simulate",
     "write_report",

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.paths import ROOT
+from helpers.paths import DATA, ROOT, needs_data
 
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
@@ -47,3 +47,21 @@ def test_the_first_duel_runs(monkeypatch) -> None:
     # completeness: the network finds more than single bright pixels do
     assert float(rows["neural"][0]) > float(rows["peaks"][0]) > 0.1
     assert not any(o.output_type == "stream" for c in notebook.cells for o in c.get("outputs", ()))
+
+
+@needs_data
+def test_the_notebook_on_a_real_frame_runs(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
+    monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    (tmp_path / "night").symlink_to(DATA / "sbig_tres1")
+    notebook = read(ROOT / "docs" / "notebooks" / "real_frame.ipynb")
+    nbclient.NotebookClient(
+        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+    ).execute()
+    assert pictures(notebook) == 1
+    first = next(c for c in notebook.cells if c.cell_type == "code")
+    assert "% masked" in first.outputs[0].text
+    last = [c for c in notebook.cells if c.cell_type == "code"][-1]
+    n, n_purer, threshold = eval(text_of(last))
+    assert 0 < n_purer < n
+    assert threshold > 0.5

@@ -222,3 +222,15 @@ def test_limits_cover_93_to_97_percent(n_frames: int) -> None:
 if __name__ == "__main__":  # the table of docs/measuring.md
     for n in map(int, os.environ.get("FRAMES", "5,10,20,40").split(",")):
         print(n, f_coverage(n, 2000, 1000, seed=10), limits_coverage(n, 400, 300, seed=20))
+
+
+@pytest.mark.parametrize("interval", ["wilson", "jeffreys"])
+def test_an_interval_holds_its_estimate_exactly(interval: str) -> None:
+    n = np.repeat(np.arange(1, 121), 121)
+    k = np.tile(np.arange(121), 120)
+    k, n = k[k <= n], n[k <= n]
+    lo, hi = proportion(k, n, 0.95, interval)
+    assert (lo <= k / n).all()
+    assert (hi >= k / n).all()
+    assert (hi[k == n] == 1.0).all()
+    assert (lo[k == 0] == 0.0).all()
