@@ -24,6 +24,7 @@ from skyduel.core.io.sextractor_tables import (
     write_ascii_head,
     write_ldac,
 )
+from skyduel.core.io.tabular.ecsv_tables import write_ecsv
 from skyduel.core.io.tabular.fits_tables import write_fits
 from skyduel.core.io.tabular.parquet_tables import write_parquet
 from skyduel.core.io.tabular.text_tables import write_csv
@@ -126,7 +127,7 @@ def write_catalog(
 
 
 _WRITERS: Final[Mapping[str, Callable[[Table, Path], None]]] = {
-    "ECSV": lambda table, path: table.write(path, format="ascii.ecsv"),
+    "ECSV": write_ecsv,
     "FITS": write_fits,
     "VOTable": lambda table, path: write_votable(table, path, UCDS),
     "CSV": write_csv,

@@ -1,0 +1,92 @@
+"""ECSV written in a fast way: read back as astropy's own file is, value by value."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.table import Column, MaskedColumn, Table
+
+from skyduel.core.io.tabular import ecsv_tables
+from skyduel.core.io.tabular.ecsv_tables import write_ecsv
+
+ODD = [
+    0.0, -0.0, 1.0, -1.5, 1e-5, 9.9e-5, 1e-4, 0.1, 1 / 3, 1e15, 1e16, 123456789012345680.0, 1e22,
+    5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, np.inf, -np.inf, np.nan, 2**53 + 2.0,
+]  # fmt: skip
+
+
+def numbers() -> Table:
+    rng = np.random.default_rng(1)
+    n = len(ODD)
+    bits = rng.integers(0, 2**63, n, dtype=np.uint64)
+    table = Table(meta={"detector": "sep", "list": [1, 2], "text": "a: b # c"})
+    table["odd"] = Column(ODD, unit="pix", description='position, "0-based"')
+    table["any"] = bits.view(np.float64)
+    table["single"] = rng.normal(0, 1e-3, n).astype(np.float32)
+    table["big_endian"] = rng.normal(0, 1e3, n).astype(">f8")
+    table["int8"] = rng.integers(-128, 128, n).astype(np.int8)
+    table["uint64"] = bits * np.uint64(2)
+    table["int64"] = np.array([-(2**63), 2**63 - 1] * (n // 2))
+    table["flag"] = rng.random(n) < 0.5
+    table["kind"] = np.where(rng.random(n) < 0.5, "streak", "point")
+    return table
+
+
+def same(table: Table, folder: Path) -> None:
+    """Compare what is read from our file with what is read from astropy's."""
+    write_ecsv(table, folder / "ours.ecsv")
+    table.write(folder / "theirs.ecsv", format="ascii.ecsv", overwrite=True)
+    ours, theirs = (Table.read(folder / f"{name}.ecsv") for name in ("ours", "theirs"))
+    assert ours.colnames == theirs.colnames
+    assert ours.meta == theirs.meta
+    for name in theirs.colnames:
+        one, other = ours[name], theirs[name]
+        assert (one.dtype, one.unit, one.description) == (other.dtype, other.unit,
+                                                          other.description)  # fmt: skip
+        if one.dtype.kind == "f":  # also the sign of zero
+            bits = f"u{one.dtype.itemsize}"
+            a, b = (np.ascontiguousarray(c, c.dtype.newbyteorder("=")) for c in (one, other))
+            assert np.array_equal(np.isnan(a), np.isnan(b))
+            keep = ~np.isnan(a)
+            np.testing.assert_array_equal(a[keep].view(bits), b[keep].view(bits))
+        else:
+            np.testing.assert_array_equal(one, other)
+
+
+def test_numbers_and_words_come_back_as_from_astropys_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ecsv_tables, "_ROWS", 7)  # several parts, the last one shorter
+    table = numbers()
+    assert ecsv_tables._is_plain(table)
+    same(table, tmp_path)
+    head = [(tmp_path / f"{n}.ecsv").read_text().split("\nodd any")[0] for n in ("ours", "theirs")]
+    assert head[0] == head[1]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        Column(["a b", "c", "d"]),
+        Column(["", "c", "d"]),
+        Column(['say "no"', "c", "d"]),
+        Column(["#a", "c", "d"]),
+        Column(["é", "c", "d"]),
+        MaskedColumn([1.0, 2.0, 3.0], mask=[True, False, False]),
+        Column([[1, 2], [3, 4], [5, 6]]),
+        Column([None, {"a": 1}, [1]], dtype=object),
+        Column(np.array([1, 2, 3], dtype=np.float16)),
+    ],
+    ids=lambda c: f"{c.dtype}-{np.ravel(c)[0]}",
+)
+def test_other_columns_are_left_to_astropy(column: Column, tmp_path: Path) -> None:
+    table = Table({"x": [1.0, 2.0, 3.0], "other": column})
+    assert not ecsv_tables._is_plain(table)
+    write_ecsv(table, tmp_path / "ours.ecsv")
+    table.write(tmp_path / "theirs.ecsv", format="ascii.ecsv")
+    assert (tmp_path / "ours.ecsv").read_bytes() == (tmp_path / "theirs.ecsv").read_bytes()
+
+
+def test_a_table_without_rows_has_its_header(tmp_path: Path) -> None:
+    write_ecsv(numbers()[:0], tmp_path / "none.ecsv")
+    assert Table.read(tmp_path / "none.ecsv").colnames == numbers().colnames
