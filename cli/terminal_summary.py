@@ -14,6 +14,7 @@ from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.metrics import listed
 from skyduel.reports import summary_table
 from skyduel.reports.tables.run_tables import and_list
+from skyduel.reports.text.headline import headline
 from skyduel.run_folder import Run
 from skyduel.run_folder.schema import (
     ALL_GROUPS,
@@ -27,8 +28,9 @@ __all__ = ["run_summary"]
 
 
 def run_summary(run: Run) -> Group:
-    """Return the summary tables of a run: overall, per magnitude, and depth per group."""
-    parts: list[Any] = [WholeTable(_overall(run), keys=2)]
+    """Return the headline of a run and its tables: overall, per magnitude, depth per group."""
+    parts: list[Any] = [Text(headline(run), style="bold"), Text()]
+    parts.append(WholeTable(_overall(run), keys=2))
     in_bins = run.scores[(run.scores["bin"] >= 0) & (run.scores["bin_hi"] < float("inf"))]
     if (in_bins.loc[in_bins["quantity"] == "completeness", "n"] > 0).any():
         parts.append(WholeTable(_per_magnitude(run), keys=2))

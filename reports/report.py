@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import cast
 
 from skyduel.reports.page.html_page import PageFigure, inline_svg, page_html
-from skyduel.reports.page.interactive import interactive
+from skyduel.reports.page.interactive import interactive, page_scripts
 from skyduel.reports.page.markdown_report import markdown
 from skyduel.reports.page.write_files import csv_text, png_bytes, write_file
 from skyduel.reports.sections.all_sections import report_figures
@@ -57,7 +57,12 @@ def write_report(run_folder: str | Path, *, png: bool = False) -> Path:
     write_file(paths.markdown, markdown(run))
     parts = interactive(run, run.headline_point)
     page = page_html(
-        run, entries, gallery=parts.gallery, viewer=parts.viewer, scripts=parts.scripts, png=png
+        run,
+        entries,
+        gallery=parts.gallery,
+        viewer=parts.viewer,
+        scripts=(*page_scripts(), *parts.scripts),
+        png=png,
     )
     return write_file(paths.page, page)
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "completeness_and_purity",
     "dots_by_group",
     "limits_by_group",
     "precision_recall",
@@ -71,6 +72,25 @@ def scores_by_magnitude(
             f"Scores by magnitude: {which}, operating point: {point_name(point)}, "
             f"{count_frames(n_frames)}"
         )
+        legend(figure, [*handles(styles), low_count_handle()])
+    return figure, pd.concat(drawn, ignore_index=True)
+
+
+def completeness_and_purity(
+    scores: pd.DataFrame,
+    *,
+    group: str = ALL_GROUPS,
+    point: str = DEFAULT_POINT,
+    styles: Mapping[str, Style] | None = None,
+) -> tuple[Figure, pd.DataFrame]:
+    """Return a figure of completeness and purity against magnitude, and its numbers."""
+    styles = styles_of(scores, styles)
+    with plot_style():
+        figure, axes = panels(2, columns=2, width=4.7, height=2.7, extra=0.35)
+        drawn = [
+            plot_score(ax, scores, quantity, group=group, point=point, styles=styles)
+            for ax, quantity in zip(axes, ("completeness", "purity"), strict=True)
+        ]
         legend(figure, [*handles(styles), low_count_handle()])
     return figure, pd.concat(drawn, ignore_index=True)
 

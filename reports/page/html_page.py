@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from skyduel.core.errors import BadInputError
+from skyduel.reports.page.viewer import safe_json
 from skyduel.reports.sections.all_sections import SECTIONS
 from skyduel.reports.sections.section import Section
 from skyduel.reports.tables.run_tables import Table
@@ -58,6 +59,7 @@ _ENVIRONMENT: Final = Environment(
     trim_blocks=False,
     keep_trailing_newline=True,
 )
+_ENVIRONMENT.filters["safe_json"] = safe_json
 
 
 def page_html(

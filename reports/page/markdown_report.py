@@ -7,6 +7,7 @@ import re
 
 from skyduel.reports.sections.all_sections import SECTIONS
 from skyduel.reports.tables.run_tables import Table
+from skyduel.reports.text.headline import headline
 from skyduel.reports.text.verdict import cautions, confidence, verdict
 from skyduel.run_folder.read_run import Run
 
@@ -14,11 +15,11 @@ __all__ = ["markdown", "markdown_cell"]
 
 
 def markdown(run: Run) -> str:
-    """Return the verdict and the main tables as Markdown; text from files is escaped.
+    """Return the headline, the verdict and the main tables as Markdown; text from files is escaped.
 
     The tables are the `summary` of each section, in the order of the page.
     """
-    lines = [f"# {markdown_cell(run.name)}", ""]
+    lines = [f"# {markdown_cell(run.name)}", "", f"**{markdown_cell(headline(run))}**", ""]
     for part in verdict(run):
         lines += [f"## {markdown_cell(part.title)}", ""]
         lines += [f"- {markdown_cell(s)}" for s in part.sentences] + [""]

@@ -17,6 +17,7 @@ from skyduel.reports.sections.analyses.ideal_observer import IDEAL_OBSERVER
 from skyduel.reports.sections.analyses.jia2020 import JIA2020
 from skyduel.reports.sections.analyses.residuals import RESIDUALS
 from skyduel.reports.sections.analyses.snr_limit import SNR_LIMIT
+from skyduel.reports.sections.answer import ANSWER
 from skyduel.reports.sections.depth import DEPTH
 from skyduel.reports.sections.differences import DIFFERENCES
 from skyduel.reports.sections.interactive import GALLERY, VIEWER
@@ -32,6 +33,7 @@ __all__ = ["SECTIONS", "report_figures"]
 
 #: All sections, in the order of the page.
 SECTIONS: Final[tuple[Section, ...]] = (
+    ANSWER,
     VERDICT,
     CAUTIONS,
     FAILURES,

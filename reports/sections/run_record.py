@@ -162,7 +162,6 @@ FRAMES = Section(
 HOW_IT_WAS_MADE = Section(
     name="made",
     title="How it was made",
-    opened=False,
     template="how_it_was_made.html.j2",
     values=_how_it_was_made,
 )

@@ -114,7 +114,7 @@ class Section:
     note: Callable[[Run], str] = _no_text
     summary: Callable[[Run], Sequence[Table]] = _no_tables
     folded_tables: bool = True
-    opened: bool = True
+    opened: bool = False
     shown_when_empty: bool = False
     css_class: str = ""
     template: str = ""

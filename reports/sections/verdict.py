@@ -37,5 +37,6 @@ FAILURES = Section(
     title="Failures",
     first_tables=_failures,
     summary=_failures,
+    opened=True,
     css_class="wrap",
 )

@@ -152,6 +152,7 @@
   const follow = () => {
     if (!location.hash.startsWith("#view&")) return false;
     const there = go(location.hash.slice(6));
+    by("viewer").querySelector("details.fold").open = true;
     by("viewer").scrollIntoView();
     canvas.focus({ preventScroll: true });
     return there;

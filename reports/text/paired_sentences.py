@@ -11,8 +11,10 @@ from skyduel.evaluation.scoring.metrics import quantities
 from skyduel.reports.figures.differences import ALPHA, overall_rows, pairs_shown
 from skyduel.reports.style import point_name, shorten
 from skyduel.reports.tables.run_tables import Cell, Table, format_number, text
+from skyduel.reports.text.headline import pair_statement
+from skyduel.reports.text.pitfalls import sliver
 from skyduel.run_folder.read_run import Run
-from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS
+from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS, EQUAL_PURITY_POINT
 
 __all__ = ["PAIRED_RULE", "differences_table", "paired_sentences"]
 
@@ -59,6 +61,10 @@ def paired_sentences(run: Run, point: str, leaders: Sequence[str] = ()) -> tuple
         rows = table[(table["detector_a"] == a) & (table["detector_b"] == b)]
         if ((rows["bin"] == ALL_BINS) & (rows["group"] == ALL_GROUPS)).any():
             named = rows.assign(detector_a=shorten(a), detector_b=shorten(b))
+            if point == EQUAL_PURITY_POINT and sliver(run, point, ALL_GROUPS, (a, b)):
+                # The limit of a few bright sources is no statement on the frames together.
+                sentences.append(pair_statement(run, a, b, point, "m50"))
+                continue
             words = sentence(named, point, confidence=confidence)
             sentences.append(
                 f"{words[0].upper() if words.startswith('no') else words[0]}{words[1:]}."

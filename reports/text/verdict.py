@@ -17,6 +17,7 @@ from skyduel.evaluation.scoring.metrics import HEADLINE, Metric, listed
 from skyduel.reports.style import point_name, shorten
 from skyduel.reports.tables.run_tables import Cell, Table, format_number, text
 from skyduel.reports.text.paired_sentences import PAIRED_RULE, paired_sentences
+from skyduel.reports.text.pitfalls import pitfall_sentences
 from skyduel.run_folder.read_run import Run
 from skyduel.run_folder.schema import (
     ALL_BINS,
@@ -238,6 +239,7 @@ def cautions(run: Run) -> tuple[str, ...]:
             f"{n} failure{'' if n == 1 else 's'} happened (listed below). A detector that failed "
             "on a frame was scored without that frame."
         )
+    sentences += pitfall_sentences(run)
     sentences += [f"{line}." for line in run.record.warnings]
     overall = run.scores[(run.scores["bin"] == ALL_BINS) & (run.scores["group"] == ALL_GROUPS)]
     overall = overall[

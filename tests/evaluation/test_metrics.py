@@ -197,7 +197,7 @@ def test_one_row_more_reaches_the_page_and_the_terminal() -> None:
     assert HALF.glossary in glossary()
     assert HALF in listed("overview")
     for printed, there in ((run, False), (newer, True)):
-        heads = [c.header for c in run_summary(printed).renderables[0].columns]
+        heads = [c.header for c in run_summary(printed).renderables[2].columns]
         assert ("F0.5" in heads) is there
 
     f1 = run.comparisons[run.comparisons["quantity"] == "f1"].assign(quantity="f_half")

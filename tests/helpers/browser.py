@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from skyduel.reports.page.html_page import page_html
-from skyduel.reports.page.interactive import interactive
+from skyduel.reports.page.interactive import interactive, page_scripts
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -64,6 +64,7 @@ DRIVER = """
     const data = context.getImageData(0, 0, copy.width, copy.height).data;
     return data.reduce((sum, value) => (sum * 31 + value) % 1000000007, 0);
   };
+  for (const id of ["gallery", "viewer"]) if (by(id)) by(id).querySelector("details").open = true;
   await wait(1000);
   try { await (async () => { ACTS })(); } catch (error) { out.errors.push(String(error.stack)); }
   const pre = document.createElement("pre");
@@ -77,7 +78,7 @@ DRIVER = """
 def act(run, acts, tmp_path, hash_="", point="default"):
     """Open the run's page in a browser, act, and return what came of it."""
     parts = interactive(run, point)
-    scripts = [*parts.scripts, DRIVER.replace("ACTS", acts)]
+    scripts = [*page_scripts(), *parts.scripts, DRIVER.replace("ACTS", acts)]
     source = page_html(run, [], gallery=parts.gallery, viewer=parts.viewer, scripts=scripts)
     page = tmp_path / "page.html"
     page.write_text(source, encoding="utf-8")

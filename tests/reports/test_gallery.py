@@ -236,7 +236,7 @@ def test_filters_and_the_way_into_the_viewer(run, tmp_path):
     root.querySelector(`button[data-set=${set}][value="${value}"]`).click();
     await wait(50);
   };
-  const kinds = () => [...root.querySelectorAll("details")].filter((e) => !e.hidden);
+  const kinds = () => [...root.querySelectorAll("details.g-kind")].filter((e) => !e.hidden);
   const rows = () => kinds().flatMap((k) => [...k.querySelectorAll(".g-row:not([hidden])")]);
   const seen = () => ({
     detectors: [...new Set(rows().map((e) => e.dataset.detector))],

@@ -123,7 +123,7 @@ def test_the_page_needs_nothing_from_outside(reported, page):
             value = attributes.get(name)
             assert value is None or re.match(r"data:image/(png|webp);base64,|#|figures/", value)
     links = [a["href"] for t, a in page.tags if a.get("href", "").startswith("figures/")]
-    assert len(links) == 2 * 12
+    assert len(links) == 2 * 13
     for link in links:
         assert (reported[1].parent / link).is_file()
 
@@ -144,7 +144,7 @@ def test_the_page_is_well_formed_and_accessible(page):
             assert attributes["role"] == "img"
             assert len(attributes["aria-label"]) > 20
     figures = [a for t, a in page.tags if t == "figure" and a.get("id", "").startswith("figure-")]
-    assert len(figures) == 2 + 3 + 3 + 1 + 3
+    assert len(figures) == 1 + 2 + 3 + 3 + 1 + 3
 
 
 def test_every_number_on_the_page_is_one_of_the_tables(reported, page):
@@ -208,7 +208,7 @@ def test_every_figure_is_on_disk_with_its_numbers(reported):
     run, page = reported
     figures = page.parent / "figures"
     names = {p.stem for p in figures.iterdir()}
-    assert len(names) == 12
+    assert len(names) == 13
     for name in names:
         assert {p.suffix for p in figures.glob(f"{name}.*")} == {".svg", ".csv"}
     drawn = pd.read_csv(figures / "scores_by_magnitude-default.csv")

@@ -381,7 +381,7 @@ def test_hostile_names_are_only_text_in_the_browser(tmp_path):
         tmp_path,
     )
     name = run.scored_frames[0]
-    assert out["scripts"] == len(interactive(run, "default").scripts) + 2
+    assert out["scripts"] == len(interactive(run, "default").scripts) + 2 + 3  # and the page's
     assert out["frames"] == [name]
     assert EVIL in name
     assert out["detectors"] == list(detectors)

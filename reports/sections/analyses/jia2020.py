@@ -35,4 +35,4 @@ def _figures(run: Run, styles: Mapping[str, Style]) -> Iterator[FigureSpec]:
     )
 
 
-JIA2020 = Section(name="paper", title="The original paper’s figure", figures=_figures, opened=False)
+JIA2020 = Section(name="paper", title="The original paper’s figure", figures=_figures)
