@@ -135,10 +135,9 @@ def _with_hot_pixels(path, truth_too):
             )
             pd.concat([pairs, more[list(pairs)]], ignore_index=True).to_parquet(file)
             if truth_too:
-                ours = (pairs["outcome"] == "found") & (pairs["truth_index"] < 100)
-                index = pairs.loc[ours, "truth_index"].to_numpy(dtype=int) % len(first)
+                ours = pairs["outcome"] == "found"
                 rows = pairs.loc[ours, "found_index"].to_numpy(dtype=int)
-                found.loc[rows, ["x", "y"]] = first.loc[index, ["x", "y"]].to_numpy()
+                found.loc[rows, ["x", "y"]] = first[["x", "y"]].to_numpy()[: len(rows)]
         pd.concat([found, hot], ignore_index=True).to_parquet(at)
     return load_run(path)
 
