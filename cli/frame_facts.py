@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Final, Optional
 
 import typer
@@ -11,7 +11,7 @@ from skyduel.core.errors import BadInputError
 from skyduel.core.io.check_facts import check_given
 from skyduel.core.io.images.fact_rules import FACT_RULES
 
-__all__ = ["Fwhm", "Gain", "ZeroPoint", "given_facts", "missing_lines"]
+__all__ = ["Fwhm", "Gain", "ZeroPoint", "decision_lines", "given_facts", "missing_lines"]
 
 ZeroPoint = Annotated[
     Optional[float],  # noqa: UP045 - typer reads the annotation at run time
@@ -51,6 +51,14 @@ def given_facts(**values: float | None) -> dict[str, float]:
             raise BadInputError(f"--{name}", "a number above 0", repr(value))
     check_given("--fwhm", given)
     return given
+
+
+def decision_lines(
+    name: str, notes: Iterable[str] = (), set_aside: Iterable[str] = ()
+) -> Iterator[str]:
+    """Yield one line for each decision on a frame's file, then for each fact set aside."""
+    yield from notes
+    yield from (f"{name}: {line}" for line in set_aside)
 
 
 def missing_lines(missing: Mapping[str, int], n_frames: int) -> Iterator[str]:

@@ -26,6 +26,7 @@ from skyduel.core import (
 from skyduel.core.chosen_rows import chosen_rows
 from skyduel.core.errors import UnwritableError
 from skyduel.core.io.images.fits_metadata import FACT_KEYS
+from skyduel.core.io.images.image_reader import without_brackets
 from skyduel.core.operating_point import THRESHOLD_KEY, RowChoice
 from skyduel.core.peak_memory import peak_memory_mib
 from skyduel.core.used_facts import used_facts
@@ -44,9 +45,15 @@ from skyduel.runner.frame_steps import (
 )
 from skyduel.runner.large_images import detect_by_sections, measure_by_sections
 
-__all__ = ["detect_frame", "fingerprint", "measured_on", "prepare_truth"]
+__all__ = ["detect_frame", "fingerprint", "frame_fingerprint", "measured_on", "prepare_truth"]
 
 _SECTIONING: Final = Sectioning()
+
+
+def frame_fingerprint(entry: Entry) -> str:
+    """Return the fingerprint of a frame's files, with the bits of its mask that count."""
+    bits = "" if entry.mask_bits is None else f" bits {entry.mask_bits}"
+    return fingerprint(*entry.images) + bits
 
 
 def fingerprint(*paths: Path) -> str:
@@ -54,7 +61,7 @@ def fingerprint(*paths: Path) -> str:
     parts = []
     for path in paths:
         try:
-            status = path.stat()
+            status = without_brackets(path).stat()
         except OSError:
             parts.append("missing")
         else:
@@ -113,7 +120,7 @@ def detect_frame(
     """
     detector = process_detector(spec, warm_up=True, limit_s=time_limit_s)
     began = time.perf_counter()
-    was = fingerprint(*entry.images)
+    was = frame_fingerprint(entry)
     try:
         image = open_large_image(entry, sectioning)
         frame = entry.read() if image is None else None
@@ -136,7 +143,7 @@ def detect_frame(
             words = used_facts(image, n_masked)
         if not facts_file:
             found = found.with_meta(**words.meta())
-        if fingerprint(*entry.images) != was:
+        if frame_fingerprint(entry) != was:
             raise BadInputError(entry.name, "a frame that stays as it is", "one changed meanwhile")
         n_found = len(found)
         plane = frame or image
@@ -259,6 +266,6 @@ def prepare_truth(
         "notes": words.notes,
         "facts": words.known,
         "set_aside": words.set_aside,
-        "fingerprint": fingerprint(*entry.images),
+        "fingerprint": frame_fingerprint(entry),
     }
     return Outcome(entry.name, facts)

@@ -24,6 +24,7 @@ from skyduel.core import (
     write_frame,
     write_manifest,
 )
+from skyduel.core.used_facts import UsedFacts, used_facts
 from skyduel.runner.detector_specs import DetectorSpec, build
 from skyduel.runner.read_region import read_region
 from skyduel.simulation import (
@@ -94,6 +95,7 @@ class InjectedFrame:
     points: int
     streaks: int
     wanted: int
+    facts: UsedFacts
 
 
 def at_default(detector: Detector, found: Catalog) -> Catalog:
@@ -178,6 +180,7 @@ def inject_frames(
                     points,
                     streaks,
                     plan.copies * (plan.settings.number + plan.settings.streaks),
+                    used_facts(frame),
                 )
             )
     dataset = Dataset(name=plan.folder.name, path=plan.folder, entries=tuple(entries))

@@ -47,7 +47,7 @@ from skyduel.run_folder.schema import (
 )
 from skyduel.run_folder.write_tables import CountsWriter, write_table
 from skyduel.runner.catalog_warnings import catalog_warnings
-from skyduel.runner.detect_frame import detect_frame, fingerprint, prepare_truth
+from skyduel.runner.detect_frame import detect_frame, frame_fingerprint, prepare_truth
 from skyduel.runner.detector_specs import DetectorSpec, build
 from skyduel.runner.execution.executors import Job, executor, gather
 from skyduel.runner.execution.outcome import Outcome
@@ -170,7 +170,7 @@ def _failures(outcomes: Mapping[str, Outcome], detector: str | None) -> list[Fai
 
 def _changed(entry: Entry, truth: Outcome) -> bool:
     """Return True if the files of a frame changed after its truth was prepared."""
-    return bool(truth.facts["fingerprint"] != fingerprint(*entry.images))
+    return bool(truth.facts["fingerprint"] != frame_fingerprint(entry))
 
 
 def _truth_stage(
@@ -263,7 +263,7 @@ def _finished(entry: Entry, target: Path, spec: DetectorSpec) -> dict[str, Any] 
         facts = json.loads(target.with_suffix(".json").read_text())
     except (OSError, ValueError):
         return None
-    same = isinstance(facts, dict) and facts.get("fingerprint") == fingerprint(*entry.images)
+    same = isinstance(facts, dict) and facts.get("fingerprint") == frame_fingerprint(entry)
     same = same and facts.get("settings") == settings
     if not (same and target.exists()):
         return None

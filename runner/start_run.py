@@ -111,6 +111,7 @@ def _configuration_sha256(
         "dataset": str(Path(plan.dataset.path).resolve()),
         "frames": [[e.name, e.split, e.group] for e in plan.dataset.entries],
         "columns": [e.columns for e in plan.dataset.entries],
+        "mask_bits": [e.mask_bits for e in plan.dataset.entries],
         "contestants": [spec.model_dump(mode="json") for spec in plan.specs],
         "rules": plan.rules.model_dump(mode="json"),
         "sections": asdict(plan.sectioning),

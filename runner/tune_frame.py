@@ -32,7 +32,7 @@ from skyduel.core.sections.large_image import PackedMask
 from skyduel.evaluation import FrameInput, ScoringRules, apply_ignore, mark_ignored_regions
 from skyduel.evaluation.scoring.tuning_objective import TrialCounts, trial_counts
 from skyduel.run_folder.provenance import git_state, versions
-from skyduel.runner.detect_frame import fingerprint
+from skyduel.runner.detect_frame import fingerprint, frame_fingerprint
 from skyduel.runner.detector_specs import DetectorSpec, build
 from skyduel.runner.frame_steps import (
     SectionMasks,
@@ -86,7 +86,7 @@ def trials_digest(
         "trials": list(trials),
         "rules": rules.model_dump(mode="json"),
         "sections": asdict(sectioning),
-        "frame": fingerprint(*entry.images),
+        "frame": frame_fingerprint(entry),
         "truth": None if entry.truth is None else fingerprint(Path(entry.truth)),
         "columns": entry.columns,
         "versions": versions(),

@@ -20,7 +20,14 @@ from skyduel.cli.commands.options import (
     read_config,
 )
 from skyduel.cli.console import err, out, progress, warn
-from skyduel.cli.frame_facts import Fwhm, Gain, ZeroPoint, given_facts, missing_lines
+from skyduel.cli.frame_facts import (
+    Fwhm,
+    Gain,
+    ZeroPoint,
+    decision_lines,
+    given_facts,
+    missing_lines,
+)
 from skyduel.core import (
     TABLE_ENDINGS,
     BadInputError,
@@ -198,10 +205,9 @@ def _targets(frames: list[str], out: str, format_: str) -> dict[str, Path]:
 
 def _print_facts(outcome: Outcome, verbose: bool) -> None:
     """Print what was decided about a frame, and with --verbose every fact of it."""
-    for note in outcome.facts.get("notes", ()):
-        warn(note)
-    for line in outcome.facts.get("set_aside", ()):
-        warn(f"{outcome.frame}: {line}")
+    said = (outcome.facts.get(key, ()) for key in ("notes", "set_aside"))
+    for line in decision_lines(outcome.frame, *said):
+        warn(line)
     if verbose:
         for fact, words in outcome.facts.get("used", {}).items():
             err.print(f"{outcome.frame}: {fact}: {words}", markup=False, highlight=False,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
-from skyduel.cli.commands.options import MaskBits, mask_bits_from
+from skyduel.cli.commands.options import MaskBits, with_mask_bits
 from skyduel.cli.console import err, out, progress
 
 __all__ = ["NAME", "command"]
@@ -91,10 +90,7 @@ def command(
     }
     settings = FinetuneSettings(**{k: v for k, v in given.items() if v is not None})
     begin = start or SHIPPED
-    bits = mask_bits_from(mask_bits)
-    entries = [
-        entry if bits is None else replace(entry, mask_bits=bits) for entry in open_dataset(dataset)
-    ]
+    entries = with_mask_bits(open_dataset(dataset), mask_bits).entries
     detector = neural(weights=begin)
     frames = []
     for entry in entries:

@@ -21,6 +21,7 @@ from skyduel.cli.commands.options import (
     read_config,
 )
 from skyduel.cli.console import err, out, progress, wide_out
+from skyduel.cli.frame_facts import decision_lines
 from skyduel.cli.whole_tables import WholeTable
 from skyduel.core import BadInputError, build_settings
 from skyduel.runner.detector_specs import DEFAULT_DETECTORS
@@ -133,6 +134,8 @@ def command(
         inject_frames(plan, show)
     wide_out().print(WholeTable(_table(done)))
     for result in done:
+        for line in decision_lines(result.name, result.facts.notes, result.facts.set_aside):
+            _note(line)
         placed = result.points + result.streaks
         if placed < result.wanted:
             _note(f"{result.name}: placed {placed} of {result.wanted} sources, no space for more")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -45,6 +46,7 @@ __all__ = [
     "read_config",
     "rules_from",
     "tuning_from",
+    "with_mask_bits",
 ]
 
 
@@ -185,6 +187,14 @@ def read_config(path: Path | None) -> dict[str, Any]:
 def mask_bits_from(text: str | None) -> int | None:
     """Return the bits of the option --mask-bits, None without it."""
     return None if text is None else parse_mask_bits(text.strip() or "none", "--mask-bits")
+
+
+def with_mask_bits(dataset: Dataset, text: str | None) -> Dataset:
+    """Return a data set whose frames have the bits of --mask-bits; as it is without the option."""
+    bits = mask_bits_from(text)
+    if bits is None:
+        return dataset
+    return replace(dataset, entries=tuple(replace(entry, mask_bits=bits) for entry in dataset))
 
 
 def expand_frames(paths: Sequence[str]) -> list[str]:

@@ -15,6 +15,7 @@ from skyduel.cli.commands.options import (
     Bins,
     Columns,
     Config,
+    MaskBits,
     Objective,
     Pairing,
     PerGroup,
@@ -29,6 +30,7 @@ from skyduel.cli.commands.options import (
     read_config,
     rules_from,
     tuning_from,
+    with_mask_bits,
 )
 from skyduel.cli.console import err, out, progress, progress_callback, wide_out
 from skyduel.core import BadInputError, Sectioning, open_dataset
@@ -63,6 +65,7 @@ def command(
     pairing: Pairing = None,
     bins: Bins = None,
     columns: Columns = None,
+    mask_bits: MaskBits = None,
     config: Config = None,
     workers: Workers = None,
     tune: Annotated[
@@ -145,6 +148,7 @@ def command(
         frames = open_dataset(dataset) if dataset else builtin_of_run(folder, on_progress)
         if dataset is not None:
             print_listing(frames)
+        frames = with_mask_bits(frames, mask_bits)
         if columns is not None:
             parse_columns(columns)
             entries = tuple(replace(entry, columns=columns) for entry in frames)

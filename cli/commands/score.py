@@ -25,6 +25,7 @@ from skyduel.cli.commands.options import (
     rules_from,
 )
 from skyduel.cli.console import warn, wide_out
+from skyduel.cli.frame_facts import decision_lines
 from skyduel.cli.whole_tables import WholeTable
 from skyduel.core import (
     BadInputError,
@@ -35,6 +36,7 @@ from skyduel.core import (
 from skyduel.core.io.column_names import parse_columns
 from skyduel.core.io.tables import read_column_names
 from skyduel.core.operating_point import stated_threshold
+from skyduel.core.used_facts import used_facts
 from skyduel.core.wcs import plane_positions
 from skyduel.evaluation import (
     ScoreReport,
@@ -140,6 +142,10 @@ def command(
     )
     if len(sources) and not np.isfinite(sources["mag"]).any():
         warn(f"{truth}: no magnitudes, so one row for all; --truth-columns mag=NAME names a column")
+    if image is not None:
+        facts = used_facts(image)
+        for line in decision_lines(image.name, facts.notes, facts.set_aside):
+            warn(line)
     for line in _warnings(read[0], read[1], report, None if image is None else image.shape):
         warn(line)
     if metric == "jia2020":

@@ -22,11 +22,13 @@ from skyduel.cli.commands.options import (
     read_config,
     rules_from,
 )
-from skyduel.cli.console import err, progress, wide_out
+from skyduel.cli.console import err, progress, warn, wide_out
+from skyduel.cli.frame_facts import decision_lines
 from skyduel.cli.whole_tables import WholeTable
 from skyduel.core import BadInputError, Frame, atomic_path
 from skyduel.core.io.safe_csv import without_formulas
 from skyduel.core.io.size_limits import most_bytes
+from skyduel.core.used_facts import used_facts
 from skyduel.runner.detector_specs import DEFAULT_DETECTORS, build
 from skyduel.runner.read_region import read_region
 
@@ -81,6 +83,10 @@ def command(
     if len(set(names)) < len(names):
         # Exposures often have the same name in different folders.
         images = [image.with_(name=path) for image, path in zip(images, frames, strict=True)]
+    for image in images:
+        facts = used_facts(image)
+        for line in decision_lines(image.name, facts.notes, facts.set_aside):
+            warn(line)
     detectors = {spec.name: build(spec) for spec in specs}
     found = {}
     with progress() as bar:

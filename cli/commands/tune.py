@@ -14,6 +14,7 @@ from rich.table import Table
 from skyduel.cli.commands.options import (
     Bins,
     Config,
+    MaskBits,
     Objective,
     Pairing,
     PerGroup,
@@ -28,6 +29,7 @@ from skyduel.cli.commands.options import (
     read_config,
     rules_from,
     tuning_from,
+    with_mask_bits,
 )
 from skyduel.cli.console import err, out, progress, progress_callback, wide_out
 from skyduel.cli.settings_file import toml_value
@@ -66,6 +68,7 @@ def command(
     radius_px: RadiusPx = None,
     pairing: Pairing = None,
     bins: Bins = None,
+    mask_bits: MaskBits = None,
     config: Config = None,
     workers: Workers = None,
 ) -> None:
@@ -81,7 +84,7 @@ def command(
         settings, trials=trials, objective=objective, per_group=per_group, seed=tuning_seed
     )
     specs = detector_specs(settings, with_, set_, TUNED_DETECTORS)
-    frames = open_dataset(dataset)
+    frames = with_mask_bits(open_dataset(dataset), mask_bits)
     require_truth(frames)
     print_listing(frames)
     if out_file.suffix != ".toml":

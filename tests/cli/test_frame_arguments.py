@@ -10,8 +10,13 @@ from astropy.io import fits
 from typer.testing import CliRunner
 
 from skyduel.cli.main import app
-from skyduel.core import open_dataset, read_catalog
+from skyduel.core import Dataset, entry_of, open_dataset, read_catalog
 from skyduel.core.errors import BadInputError
+from skyduel.evaluation import ScoringRules
+from skyduel.runner.detect_frame import frame_fingerprint
+from skyduel.runner.detector_specs import parse_specs
+from skyduel.runner.plan import RunPlan
+from skyduel.runner.start_run import start_run
 
 RUNNER = CliRunner()
 STARS = ((20.0, 30.0), (60.0, 30.0), (40.0, 70.0))
@@ -114,7 +119,8 @@ def test_detect_with_mask_bits(tmp_path: Path, bits: str, n: int) -> None:
 @pytest.mark.parametrize(
     "command",
     [("detect", "a.fits"), ("inject", "a.fits", "--out", "o"), ("truth-free", "a.fits"),
-     ("score", "a.csv", "a.csv", "--frame", "a.fits"), ("finetune", "a.fits")],
+     ("score", "a.csv", "a.csv", "--frame", "a.fits"), ("finetune", "a.fits"),
+     ("run", "a.fits", "--out", "o"), ("tune", "a.fits", "--out", "t.toml", "--trials", "1")],
 )  # fmt: skip
 @pytest.mark.parametrize(
     ("bits", "message"),
@@ -135,6 +141,29 @@ def test_every_command_takes_mask_bits(
     said = " ".join(result.output.split()) + str(result.exception)
     assert result.exit_code != 0
     assert message in said
+
+
+def test_runs_of_other_mask_bits_are_other_runs(tmp_path: Path) -> None:
+    fits.writeto(tmp_path / "a.fits", image(*STARS))
+    plans = []
+    for bits in (None, 1, 4):
+        entry = entry_of(str(tmp_path / "a.fits"), mask_bits=bits)
+        dataset = Dataset("a", tmp_path / "a.fits", (entry,))
+        plans.append(RunPlan(dataset, parse_specs(["sep"]), ScoringRules(), tmp_path / "run"))
+    start_run(plans[1], {})
+    start_run(plans[1], {})
+    for plan in (plans[0], plans[2]):
+        with pytest.raises(BadInputError, match="the folder of another run"):
+            start_run(plan, {})
+    assert len({frame_fingerprint(plan.dataset.entries[0]) for plan in plans}) == 3
+
+
+def test_a_chip_has_the_fingerprint_of_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.fits"
+    fits.writeto(path, image(*STARS))
+    whole, chip = (frame_fingerprint(entry_of(name)) for name in (str(path), f"{path}[0]"))
+    assert whole == chip
+    assert "missing" not in chip
 
 
 def test_run_names_the_files_that_it_does_not_use(tmp_path: Path) -> None:
@@ -250,3 +279,24 @@ def test_an_unknown_ending_is_refused(tmp_path: Path, ending: str) -> None:
     words[-1] += "/"
     assert RUNNER.invoke(app, words).exit_code == 0
     assert (tmp_path / f"b.{ending}" / "a.ecsv").is_file()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("inject", "f.fits", "--out", "o", "--number", "1", "--psf", "moffat:3,3"),
+     ("truth-free", "f.fits"), ("score", "f.csv", "f.csv", "--frame", "f.fits")],
+)  # fmt: skip
+def test_facts_set_aside_are_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    hdu = fits.PrimaryHDU(image(*STARS))
+    hdu.header["MAGZERO"], hdu.header["GAIN"] = 99.99, (110, "Sub Gain")
+    hdu.writeto("f.fits")
+    Path("f.csv").write_text("x,y\n20,30\n")
+    with_ = [] if command[0] == "score" else ["--with", "sep", "--with", "sep-matched"]
+    result = RUNNER.invoke(app, [*command, *with_])
+    assert result.exit_code == 0, result.output
+    for line in ("f: MAGZERO = 99.99: set aside (sentinel: unknown)",
+                 "f: GAIN = 110: set aside (a camera's setting: Sub Gain)"):  # fmt: skip
+        assert result.stderr.count(f"skyduel: {line}") == 1
