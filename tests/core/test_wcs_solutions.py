@@ -243,7 +243,8 @@ def tnx_cards(kind: int, cross: int, rng: np.random.Generator) -> tuple[dict[str
     for axis, name in ((1, "lngcor"), (2, "latcor")):
         values = rng.normal(0, 1e-3, len(pairs))
         numbers = [f"{kind}.", "3.", "4.", f"{cross}.", *[repr(low), repr(high)] * 2]
-        text = f'wtype=tnx {name} = "{" ".join([*numbers, *map(repr, map(float, values))])}"'
+        # IRAF ends the list with a blank; without it xy2sky drops the last number.
+        text = f'wtype=tnx {name} = "{" ".join([*numbers, *map(repr, map(float, values))])} "'
         for start in range(0, len(text), 68):
             cards[f"WAT{axis}_{start // 68 + 1:03d}"] = text[start : start + 68]
         surfaces.append(
@@ -275,6 +276,17 @@ def test_tnx_distortions_are_honoured(kind: int, cross: int, swapped: bool, tmp_
     np.testing.assert_allclose([ra, dec], expected, atol=1e-9)
     assert np.abs(ra - gnomonic(X, Y, 150.0, 2.0)[0]).max() > 1e-4  # not the plain projection
     np.testing.assert_allclose(pixel_positions(ra, dec, frame), [X, Y], atol=1e-3)
+
+
+def test_parameters_of_zpn_as_older_files_state_them(tmp_path: Path) -> None:
+    places = []
+    for i, (one, three) in enumerate((("PV2_1", "PV2_3"), ("PROJP1", "PROJP3"))):
+        cards = header(("RA---ZPN", "DEC--ZPN"), **{one: 1.0, three: 4e4})
+        frame = frame_of(cards, tmp_path / f"{i}.fits")
+        assert ignored(frame) == ""
+        places.append(sky_positions(X, Y, frame))
+    np.testing.assert_array_equal(places[0], places[1])
+    assert np.abs(places[0][0] - gnomonic(X, Y, 150.0, 2.0)[0]).max() > 1e-4
 
 
 def plate() -> fits.Header:
@@ -384,7 +396,9 @@ DIFFERENT = {
                   "CD1_2": SCALE, "CD2_1": -SCALE, "CD2_2": 0.0},
     "sine": {"ctype": ("RA---SIN", "DEC--SIN")},
     "arc": {"ctype": ("RA---ARC", "DEC--ARC")},
-    "TNX": {"ctype": ("RA---TNX", "DEC--TNX")} | tnx_cards(3, 1, np.random.default_rng(1))[0],
+    **{f"TNX {kind} {cross}": {"ctype": ("RA---TNX", "DEC--TNX")}
+       | tnx_cards(kind, cross, np.random.default_rng(kind + 10 * cross))[0]
+       for kind in (1, 2, 3) for cross in (0, 1, 2)},
     "SIP": {"ctype": ("RA---TAN-SIP", "DEC--TAN-SIP"), "A_ORDER": 2, "B_ORDER": 2,
             "A_2_0": 1e-4, "B_1_1": -2e-4},
     "plate": plate(),

@@ -53,7 +53,7 @@ _WCS_CARD: Final = re.compile(
     r"""^(WCSAXES|WCSNAME|C(TYPE|RVAL|RPIX|DELT|UNIT|ROTA|RDER|SYER|NAME)\d+|(CD|PC|PV|PS)\d+_\d+
     |LONPOLE|LATPOLE|RADESYS|EQUINOX)[A-Z]?$
     |^(RADECSYS|PC\d{6}|CD\d{6}|[AB]P?_(ORDER|DMAX|\d+_\d+)|MJDREF[IF]?
-    |WAT\d+_\d+|WCSDIM|AMD[XY]\d+|PPO\d+|PLTRA[HMS]|PLTDEC(SN|[DMS])
+    |WAT\d+_\d+|WCSDIM|PROJP\d+|AMD[XY]\d+|PPO\d+|PLTRA[HMS]|PLTDEC(SN|[DMS])
     |(CPDIS|CQDIS|CPERR|CQERR|DVERR|D2IMDIS|D2IMERR)\d*[A-Z]?|(DP|DQ|D2IM)\d+[A-Z]?(\..*)?
     |D2IMARR|D2IMEXT|AXISCORR|NPOLEXT)$""",
     re.VERBOSE,
@@ -276,6 +276,11 @@ class _Solution:
             if match is None:
                 raise UnusableWcs(f"{key} has no meaning in any projection")
             found[int(match[1]), int(match[2])] = self._number(key)
+        if self.projection == "ZPN" and not any(axis == self.lat for axis, _ in found):
+            # The parameters of UKIRT's older files, before PVi_m was agreed on.
+            for m in range(_PARAMETERS["ZPN"] + 1):
+                if f"PROJP{m}" in self.cards:
+                    found[self.lat, m] = self._number(f"PROJP{m}")
         return found
 
     def _checked_parameters(self, found: Mapping[tuple[int, int], float]) -> dict[str, float]:
