@@ -44,6 +44,7 @@ _SLOW_S = 10.0
 _HUNG_S = 600.0
 _NOISE_BYTES = 16 * 2**20
 _EACH_DETECTED = 100
+_EACH_SAID = 5000
 _BLOCK = 2880
 
 Image = tuple[bytes, int, tuple[int, int]]
@@ -290,6 +291,8 @@ def main() -> int:
                 step()
                 needs[number, name] = memory.of(step)
         for case in range(chosen.first, chosen.first + chosen.cases):
+            if case % _EACH_SAID == 0 and case > chosen.first:
+                print(f"case {case}", file=sys.stderr, flush=True)
             rng = random.Random(f"{chosen.seed}-{case}")
             number = rng.randrange(len(seeds))
             content = file_of(seeds[number], random_cards(rng))

@@ -68,7 +68,7 @@ def read_frame(
         Pixels [ADU] scaled by BSCALE and BZERO, asinh pixels (BSOFTEN, BOFFSET) made
         linear. BLANK, NaN and infinite pixels are masked, and those outside DATASEC and
         TRIMSEC or in BIASSEC, and strips of constant value that see no sky (borders and
-        gaps of mosaics; not in images that are read section by section). ``header`` holds
+        gaps of mosaics). ``header`` holds
         the primary and the image header's scalar values, under ``ignored_facts`` those
         values that should
         have been a fact and cannot, and under ``notes`` other decisions on the file.
@@ -97,11 +97,11 @@ def read_frame(
         facts = checked_facts(facts, data[box], boxed, overrides)
         frame = Frame(data=data, mask=unusable, **facts)
     usable = frame.data[~frame.bad]
-    strips = blind_strips(frame.data, frame.bad)
+    strips = blind_strips(frame.shape, lambda: [(0, frame.data, ~frame.bad)])
     if strips is not None:
-        note = f"{frame.name}: {int(strips.sum())} pixels in strips of constant value are masked"
-        notes = (*frame.header.get(NOTES_KEY, ()), note)
-        return frame.with_(mask=frame.bad | strips, header={**frame.header, NOTES_KEY: notes})
+        notes = (*frame.header.get(NOTES_KEY, ()), f"{frame.name}: {strips.note}")
+        mask = frame.bad | strips.within(slice(None), slice(None))
+        return frame.with_(mask=mask, header={**frame.header, NOTES_KEY: notes})
     if usable.min() == usable.max():
         raise BadInputError(
             str(path),

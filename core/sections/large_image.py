@@ -20,13 +20,18 @@ from skyduel.core.frame import Frame
 from skyduel.core.io.check_facts import central_box, check_given, checked_facts
 from skyduel.core.io.dataset import Entry
 from skyduel.core.io.frames import frame_facts, frame_name, masked_pixels
+from skyduel.core.io.images.blind_strips import Band, BlindStrips, blind_strips
 from skyduel.core.io.images.image_formats import open_image
-from skyduel.core.io.images.image_reader import ImageReader, split_brackets
+from skyduel.core.io.images.image_reader import NOTES_KEY, ImageReader, split_brackets
 
 __all__ = ["LargeImage", "PackedMask", "Section", "Sectioning", "open_large_image"]
 
 #: Starts of sections are multiples of this: SExtractor's usual background mesh [px].
 _ALIGNED_PX: Final = 64
+#: Rows and columns that are looked at first for strips of constant value.
+_PROBED: Final = 24
+#: Pixels in memory where the whole image is looked through.
+_BAND_PX: Final = 1 << 21
 # Largest number of pixels of a real image per byte of its file, for any compression.
 _PX_PER_BYTE: Final = 16
 
@@ -182,6 +187,8 @@ class LargeImage:
         Readers of images of the same shape, used as by `skyduel.core.read_frame`.
     mask_bits : int, optional
         Which bits of the mask make a pixel unusable.
+    blind : BlindStrips, optional
+        Strips of constant value, which are masked.
     """
 
     facts: dict[str, Any]
@@ -191,6 +198,7 @@ class LargeImage:
     mask: ImageReader | None = None
     weight: ImageReader | None = None
     mask_bits: int | None = None
+    blind: BlindStrips | None = None
 
     @property
     def name(self) -> str:
@@ -224,6 +232,16 @@ class LargeImage:
             If this part of the file is damaged.
         """
         rows, columns = slice(section.y0, section.y1), slice(section.x0, section.x1)
+        pixels, bad = self._box(rows, columns)
+        if bad.all():
+            return None
+        facts = self.facts
+        if self.wcs is not None:
+            facts = facts | {"wcs": self.wcs.slice((rows, columns))}
+        return Frame(data=pixels, mask=bad, **facts)
+
+    def _box(self, rows: slice, columns: slice) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+        """Return pixels and mask of a box."""
         pixels = self.image.read_box(rows, columns)
         bad = ~np.isfinite(pixels)
         if self.mask is not None:
@@ -231,12 +249,16 @@ class LargeImage:
             bad |= masked_pixels(self.mask.read_box(rows, columns), self.mask_bits, source)
         if self.weight is not None:
             bad |= ~(self.weight.read_box(rows, columns) > 0)
-        if bad.all():
-            return None
-        facts = self.facts
-        if self.wcs is not None:
-            facts = facts | {"wcs": self.wcs.slice((rows, columns))}
-        return Frame(data=pixels, mask=bad, **facts)
+        if self.blind is not None:
+            bad |= self.blind.within(rows, columns)
+        return pixels, bad
+
+    def band(self, rows: slice, columns: slice) -> Band:
+        """Return a box as `blind_strips` wants whole rows: float32 as in frames."""
+        pixels, bad = self._box(rows, columns)
+        with np.errstate(over="ignore"):
+            data = np.asarray(pixels, dtype=np.float32)
+        return rows.start, data, ~bad & np.isfinite(data)
 
     def frames(self) -> Iterator[tuple[Section, Frame]]:
         """Yield every section that has a usable pixel, one in memory at a time.
@@ -312,7 +334,7 @@ def open_large_image(entry: Entry, sectioning: Sectioning) -> LargeImage | None:
                 str(one.file), f"a {what} of the image's shape {image.shape}", f"{one.shape}"
             )
     check_given(frame_name(file), entry.given)
-    return _checked(
+    opened = _checked(
         LargeImage(
             facts=frame_facts(image, entry.given),
             shape=image.shape,
@@ -324,6 +346,7 @@ def open_large_image(entry: Entry, sectioning: Sectioning) -> LargeImage | None:
         ),
         entry.given,
     )
+    return _without_strips(opened)
 
 
 def _checked(image: LargeImage, given: Collection[str]) -> LargeImage:
@@ -335,3 +358,41 @@ def _checked(image: LargeImage, given: Collection[str]) -> LargeImage:
     if box is None:
         return image
     return replace(image, facts=checked_facts(image.facts, box.data, box.bad, given))
+
+
+def _without_strips(image: LargeImage) -> LargeImage:
+    """Return an image whose strips of constant value are masked, with a note."""
+
+    def bands() -> Iterator[Band]:
+        ny, nx = image.shape
+        n_rows = max(1, _BAND_PX // nx)
+        for first in range(0, ny, n_rows):
+            yield image.band(slice(first, min(first + n_rows, ny)), slice(0, nx))
+
+    strips = blind_strips(image.shape, bands) if _may_have_strips(image) else None
+    if strips is None:
+        return image
+    header = dict(image.facts.get("header", {}))
+    notes = (*header.get(NOTES_KEY, ()), f"{image.name}: {strips.note}")
+    return replace(image, facts=image.facts | {"header": header | {NOTES_KEY: notes}}, blind=strips)
+
+
+def _may_have_strips(image: LargeImage) -> bool:
+    """Return False if a few rows and columns rule out constant ones; the whole takes longer."""
+    ny, nx = image.shape
+    rows = np.unique(np.linspace(0, ny - 1, _PROBED).astype(int)).tolist()
+    along = [image.band(slice(row, row + 1), slice(0, nx)) for row in rows]
+    if _often_equal(*(np.concatenate(part) for part in list(zip(*along, strict=True))[1:])):
+        return True
+    first = max(0, (nx - _PROBED) // 2)
+    _, data, usable = image.band(slice(0, ny), slice(first, min(nx, first + _PROBED)))
+    return _often_equal(data.T, usable.T)
+
+
+def _often_equal(data: npt.NDArray[np.float32], usable: npt.NDArray[np.bool_]) -> bool:
+    """Return True if half of the usable values of any column, or two of a few, are equal."""
+    ordered = np.sort(np.where(usable, data, np.nan), axis=0)
+    half = max(1, len(ordered) // 2 - 1)
+    many = (ordered[half:] == ordered[:-half]).any(axis=0)
+    few = (ordered[1:] == ordered[:-1]).any(axis=0) & (usable.sum(axis=0) < len(ordered))
+    return bool((many | few | (usable.sum(axis=0) == 1)).any())

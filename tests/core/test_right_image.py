@@ -12,12 +12,13 @@ import pytest
 from astropy.io import fits
 from astropy.nddata import CCDData
 
-from skyduel.core import entry_of, estimate_background
+from skyduel.core import Sectioning, entry_of, estimate_background, open_large_image
 from skyduel.core.errors import BadInputError
 from skyduel.core.io.fits_frames import write_frame
 from skyduel.core.io.frames import frame_name, masked_pixels, read_frame
 from skyduel.core.io.images.image_formats import open_image
-from skyduel.core.io.images.image_reader import CubePlane
+from skyduel.core.io.images.image_reader import NOTES_KEY, CubePlane
+from skyduel.core.sections import large_image
 
 NY, NX = 30, 47
 
@@ -57,7 +58,9 @@ def read_by_boxes(path: str | Path, mask_bits: int | None = None) -> np.ndarray:
     [
         ("APERTURE", "i4"), ("WHT", "f4"), ("CTX", "i4"), ("VARIANCE", "f4"), ("VAR_POISSON", "f4"),
         ("ERR", "f4"), ("ERR1", "f4"), ("DQ", "i2"), ("PIXELDQ", "i4"), ("AREA", "f4"),
-        ("EXPMAP", "f4"), ("EXP", "f4"), ("MASK", "u1"), ("im_mask", "u1"), ("MSK", "i2"),
+        ("EXPMAP", "f4"), ("EXP", "f4"), ("chi2", "f4"), ("maskbits", "i4"),
+        ("ERRDATA", "f4"), ("QUALDATA", "i4"), ("galdepth", "f4"), ("SNR", "f4"), ("rrhr", "f4"),
+         ("MASK", "u1"), ("im_mask", "u1"), ("MSK", "i2"),
         ("WGT", "f4"), ("CCDID 1-1.RMS", "f4"), ("CAMERA.CCD 1.1 uncert", "f4"), ("UNCERT", "f4"),
         ("IVAR", "f4"), ("STAT", "f4"), ("SEGMENTATION", "i4"), ("BACKGROUND", "f4"),
         ("SAMP", "i2"), ("TIME", "f4"), ("weight_map", "f4"),
@@ -388,3 +391,49 @@ def test_strips_that_are_kept(tmp_path: Path) -> None:
     for name, image, n in (("a", dark, 0), ("b", column, 0), ("c", empty, 0), ("d", gap, 640)):
         frame = read_frame(put(tmp_path / f"{name}.fits", fits.PrimaryHDU(image)))
         assert frame.bad.sum() == n, name
+
+
+def striped(name: str) -> np.ndarray:
+    """Return sky of 150 x 200 pixels with strips of several kinds."""
+    image = sky(5, (150, 200))
+    if name == "border":
+        image[:, -40:], image[:7] = 0.0, -1.0
+    elif name == "gap":
+        image[60:75], image[:, 90:98] = 0.0, 5.0
+    elif name == "of the sky":
+        image[:, -20:] = float(np.median(image))
+    elif name == "mostly":
+        image[:, 40:] = 0.0
+    elif name == "not a number":
+        image[:, :12], image[20:40] = np.nan, 0.0
+    return image
+
+
+@pytest.mark.parametrize("name", ["none", "border", "gap", "of the sky", "mostly", "not a number"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_strips_of_sections_are_those_of_the_whole(
+    tmp_path: Path, name: str, masked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(large_image, "_BAND_PX", 2000)
+    path = put(tmp_path / "a.fits", fits.PrimaryHDU(striped(name)))
+    if masked:
+        mask = np.zeros((150, 200), "u1")
+        mask[30:50, 100:], mask[::7, ::5] = 1, 1
+        put(tmp_path / "a_mask.fits", fits.PrimaryHDU(mask))
+    entry = entry_of(str(path))
+    whole = entry.read()
+    image = open_large_image(entry, Sectioning(section_px=128, overlap_px=0))
+    assert image is not None
+    bad = np.ones(image.shape, dtype=bool)
+    for section in image.sections:
+        box = slice(section.y0, section.y1), slice(section.x0, section.x1)
+        frame = image.read(section)
+        if frame is not None:
+            bad[box] = frame.bad
+            good = ~frame.bad
+            np.testing.assert_array_equal(frame.data[good], whole.data[box][good])
+    np.testing.assert_array_equal(bad, whole.bad)
+    assert image.facts["header"].get(NOTES_KEY) == whole.header.get(NOTES_KEY)
+    n = {"none": 0, "border": 40 * 150 + 7 * 160, "gap": 15 * 200 + 8 * 135}.get(name)
+    if n is not None and not masked:
+        assert whole.bad.sum() == n

@@ -26,14 +26,15 @@ _NOT_SKY_WORDS: Final = frozenset(
     """mask masks msk datamask dqmask pixelmask bpm bpmask badpix badpixel dq pixeldq groupdq
     quality qual flg flags aperture ctx context wht wt weight weights wgt wtmap wmap weightmap
     confmap variance varmap ivar invvar err error errors uncert uncertainty unc sigma rms rmsmap
-    stddev expmap exposuremap expomap coverage ncov nexp seg segm segmap segmentation psf
-    psfimage""".split()  # noqa: SIM905
+    stddev expmap exposuremap expomap coverage ncov nexp nobs seg segm segmap segmentation psf
+    psfimage psfdepth psfsize galdepth maskbits wgt errdata qualdata""".split()  # noqa: SIM905
 )
 #: Words that mean this only as the whole name.
 _NOT_SKY_NAMES: Final = frozenset(
     """area con conf confidence cov exp expo exposure flag hits model noise samp sky skymodel bkg
     bck background back stat std stdev time timemap var var_poisson var_rnoise var_flat nimages
-    numim pixarea bias dark flat""".split()  # noqa: SIM905
+    numim pixarea bias dark flat chi2 depth snr std-m n-m std-u n-u rrhr skybg
+    sensitivity""".split()  # noqa: SIM905
 )
 #: Cards beside EXTNAME that state what an image is: LSST, ESO and OGIP, DECam.
 _KIND_CARDS: Final = ("EXTTYPE", "HDUCLAS2", "HDUCLAS3", "PRODTYPE")
