@@ -31,6 +31,26 @@ def test_damaged_files_are_read_or_refused(tmp_path) -> None:
     assert done.stdout.count(" 0 findings") == len(SHORT)
 
 
+def header_campaign(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, ROOT / "fuzz" / "header_facts.py", "--keep", tmp_path / "kept", *words],
+        capture_output=True, text=True, timeout=3000, check=False,
+    )  # fmt: skip
+
+
+def test_random_headers_are_read_or_refused(tmp_path: Path) -> None:
+    done = header_campaign(tmp_path, "--cases", "300", "--detectors", "sep")
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    assert "300 headers" in done.stdout
+    assert " 0 findings" in done.stdout
+
+
+@pytest.mark.slow
+def test_many_random_headers(tmp_path: Path) -> None:
+    done = header_campaign(tmp_path, "--cases", "20000", "--seed", "7")
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+
+
 @pytest.mark.slow
 def test_every_reader_with_many_cases(tmp_path) -> None:
     done = campaign(tmp_path, "--cases", "1000", "--seed", "1")
