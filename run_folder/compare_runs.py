@@ -82,6 +82,8 @@ class PairedComparison:
         Scoring rules of both; the intervals are by those of A.
     frames : tuple of str
         Names of the test frames compared.
+    identical : bool
+        Whether both made the very same catalogues of them.
     """
 
     a: RunDetector
@@ -91,6 +93,7 @@ class PairedComparison:
     table: pd.DataFrame
     rules: ScoringRules
     frames: tuple[str, ...]
+    identical: bool = False
 
 
 def run_detector(place: str | Path, detector: str | None = None) -> RunDetector:
@@ -210,7 +213,23 @@ def compare_detectors(
         for (point, group), scored in _scores(one, inputs, rules, edges, points, partial).items():
             comparison_samples[name, point, group] = comparison_sample(scored, edges, rules)
     return PairedComparison(
-        a, b, name_a, name_b, compare_all(comparison_samples, rules), rules, frames
+        a, b, name_a, name_b, compare_all(comparison_samples, rules), rules, frames,
+        identical=_identical(*sources),
+    )  # fmt: skip
+
+
+def _identical(a: Sequence[FrameInput], b: Sequence[FrameInput]) -> bool:
+    """Return True if two detectors made the very same catalogues, and not all of them empty."""
+    pairs = [(one.found, other.found) for one, other in zip(a, b, strict=True)]
+    if not any(len(one) for one, _ in pairs):
+        return False
+    return all(
+        len(one) == len(other)
+        and all(
+            np.array_equal(one[name], other[name], equal_nan=one[name].dtype.kind == "f")
+            for name in ("x", "y", "score", "kind", "length", "theta")
+        )
+        for one, other in pairs
     )
 
 

@@ -17,7 +17,7 @@ from skyduel.cli.whole_tables import WholeTable
 from skyduel.core import BadInputError
 from skyduel.evaluation.comparison.headline import sentence
 from skyduel.evaluation.scoring.metrics import LIMITS, listed, quantity_named
-from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS, EQUAL_PURITY_POINT
+from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS, DEFAULT_POINT, EQUAL_PURITY_POINT
 
 __all__ = ["NAME", "Common", "Detector", "NameA", "NameB", "command", "select_detectors"]
 
@@ -76,8 +76,10 @@ def command(
     if json_ and markdown:
         raise BadInputError("output", "--json or --markdown", "both")
     first, second = select_detectors(run_a, run_b, detector, a, b)
-    made = compare_detectors(first, second, [point], common_frames=common_frames)
+    points = list(dict.fromkeys((point, DEFAULT_POINT)))
+    made = compare_detectors(first, second, points, common_frames=common_frames)
     said = sentence(made.table, point, confidence=made.rules.confidence)
+    shown = made.table[made.table["point"] == point]
     if json_:
         document = {
             "schema": SCHEMA,
@@ -88,14 +90,14 @@ def command(
             "confidence": made.rules.confidence,
             "frames": list(made.frames),
             "rows": [
-                {str(k): _plain(v) for k, v in row.items()} for row in made.table.to_dict("records")
+                {str(k): _plain(v) for k, v in row.items()} for row in shown.to_dict("records")
             ],
         }
         typer.echo(json.dumps(document, sort_keys=True, indent=2, allow_nan=False))
         return
     alpha = 1 - made.rules.confidence
     names = (made.name_a, made.name_b)
-    tables = [_groups(made.table, names, alpha), _bins(made.table, alpha)]
+    tables = [_groups(shown, names, alpha), _bins(shown, alpha)]
     if markdown:
         typer.echo(
             without_controls(f"{said}.\n" + "".join(f"\n{_markdown(*t)}" for t in tables)), nl=False

@@ -25,6 +25,7 @@ from skyduel.evaluation.comparison.gate import (
     parse_allowances,
 )
 from skyduel.evaluation.comparison.gate_report import (
+    MORE_NOTE,
     gate_junit,
     gate_markdown,
     gate_sentence,
@@ -40,6 +41,12 @@ NAME = "gate"
 _STYLE: Final = {
     "pass": "green", "worse": "red", "undecided": "yellow", "not comparable": "dim",
 }  # fmt: skip
+
+
+_AGAIN: Final = (
+    "After adding frames ask again with --more: without it every further look adds to the chance "
+    "of a wrong pass."
+)
 
 
 def command(
@@ -73,6 +80,14 @@ def command(
         bool, typer.Option("--per-group", help="Also judge every group of frames separately.")
     ] = False,
     common_frames: Common = False,
+    more: Annotated[
+        bool,
+        typer.Option(
+            "--more",
+            help="These frames include those of an earlier look that was undecided: wider intervals, "
+            "which hold however often the gate is asked.",
+        ),
+    ] = False,
     report: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(metavar="FILE.md", help="Write the decision as Markdown."),
@@ -90,7 +105,9 @@ def command(
     """
     allowances = parse_allowances(",".join(allow), point)
     first, second = select_detectors(reference, candidate, detector, a, b)
-    decided = run_gate(first, second, allowances, per_group=per_group, common_frames=common_frames)
+    decided = run_gate(
+        first, second, allowances, per_group=per_group, common_frames=common_frames, more=more
+    )
     for path, text in ((report, gate_markdown), (junit, gate_junit)):
         if path is not None:
             with atomic_path(path) as temporary:
@@ -103,6 +120,10 @@ def command(
             console.print(
                 Text(f"{decision.name}: {decision.verdict}: {decision.reason}"), soft_wrap=True
             )
+    if more:
+        console.print(Text(MORE_NOTE), soft_wrap=True)
+    elif decided.verdict == "undecided":
+        console.print(Text(_AGAIN), soft_wrap=True)
     if not decided.passed:
         raise typer.Exit(1)
 
@@ -114,6 +135,7 @@ def run_gate(
     *,
     per_group: bool = False,
     common_frames: bool = False,
+    more: bool = False,
 ) -> GateReport:
     """Decide the gate for two detectors of finished runs.
 
@@ -123,7 +145,7 @@ def run_gate(
         The old version and the new version.
     allowances : tuple of Allowance
         The criteria: quantity, operating point and largest allowed loss.
-    per_group, common_frames : bool
+    per_group, common_frames, more : bool
         As the options of the command.
 
     Raises
@@ -133,17 +155,24 @@ def run_gate(
     """
     from skyduel.run_folder.compare_runs import compare_detectors
 
-    points = list(dict.fromkeys(a.point for a in allowances if a.quantity != SPEED))
+    # The default point is compared, too: it tells whether another point keeps a sliver.
+    points = [a.point for a in allowances if a.quantity != SPEED] + [DEFAULT_POINT]
     decisions: list[CriterionDecision] = []
     made = compare_detectors(
-        reference, candidate, points or [DEFAULT_POINT], common_frames=common_frames
+        reference, candidate, list(dict.fromkeys(points)), common_frames=common_frames
     )
+    how: dict[str, Any] = {
+        "per_group": per_group,
+        "identical": made.identical,
+        "more": more,
+        "confidence": made.rules.confidence,
+    }
     for allowance in allowances:
         if allowance.quantity == SPEED:
             decisions.append(decide_speed(reference.speed, candidate.speed, allowance))
         else:
-            decisions += decide(made.table, [allowance], per_group=per_group)
-    return GateReport(made.name_a, made.name_b, tuple(decisions), made.rules.confidence)
+            decisions += decide(made.table, [allowance], **how)
+    return GateReport(made.name_a, made.name_b, tuple(decisions), made.rules.confidence, more)
 
 
 def _table(report: GateReport) -> Table:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import pandas as pd
@@ -19,6 +19,7 @@ import pandas as pd
 from skyduel.core.errors import BadInputError
 from skyduel.core.settings import nearest
 from skyduel.evaluation.scoring.metrics import LIMITS, quantities
+from skyduel.evaluation.statistics.anytime import anytime_radius, widening
 from skyduel.evaluation.table_keys import ALL_BINS, ALL_GROUPS, DEFAULT_POINT, EQUAL_PURITY_POINT
 
 __all__ = [
@@ -35,6 +36,11 @@ __all__ = [
 
 Verdict = Literal["pass", "worse", "undecided", "not comparable"]
 
+#: With fewer frames that tell nothing passes: two agree too easily by chance.
+_FEWEST_FRAMES: Final = 3
+_MOST_FRAMES: Final = 10**7
+#: A point that finds a smaller fraction of what the default point does is a sliver.
+_SLIVER: Final = 0.1
 #: Gated by itself, by the ratio of two speeds.
 SPEED: Final = "speed"
 
@@ -172,12 +178,15 @@ class GateReport:
         All of them, in the order asked.
     confidence : float
         Of the intervals.
+    more : bool
+        Whether the intervals hold however often the gate is asked.
     """
 
     reference: str
     candidate: str
     criteria: tuple[CriterionDecision, ...]
     confidence: float
+    more: bool = False
 
     @property
     def verdict(self) -> Verdict:
@@ -194,7 +203,13 @@ class GateReport:
 
 
 def decide(
-    table: pd.DataFrame, allowances: Sequence[Allowance], *, per_group: bool = False
+    table: pd.DataFrame,
+    allowances: Sequence[Allowance],
+    *,
+    per_group: bool = False,
+    identical: bool = False,
+    more: bool = False,
+    confidence: float = 0.95,
 ) -> tuple[CriterionDecision, ...]:
     """Return the verdict on each criterion, except on the speed.
 
@@ -207,9 +222,22 @@ def decide(
         What to decide; ``speed`` is left out.
     per_group : bool
         Decide for every group too, each by the same allowance.
+    identical : bool
+        Whether both versions made the very same catalogues: then there is no loss. Otherwise an
+        interval without a width tells nothing, and is undecided.
+    more : bool
+        Widen the intervals so that the gate may be asked again after more frames were added
+        (`skyduel.evaluation.statistics.anytime`).
+    confidence : float
+        Level of the table's intervals.
 
     Notes
     -----
+    A criterion never passes with fewer than three frames that tell, at a point at which less
+    than a tenth of the sources found at the default point are found, or by an interval of no
+    width, unless the catalogues are identical. Where the table has the default point, too, the
+    reason names it.
+
     All intervals are over frames, so that completeness too speaks of other
     frames than these. Of an undecided criterion ``n_needed`` follows from the
     width of its interval, which falls as one over the square root of the
@@ -232,11 +260,37 @@ def decide(
                 raise BadInputError(
                     "gate", f"{allowance.quantity} at {allowance.point} in {group}", "no such row"
                 )
-            out.append(_decide_row(here.iloc[0].to_dict(), allowance, str(group)))
+            row = here.iloc[0].to_dict()
+            if more:
+                row = _widened(row, confidence)
+            level = confidence if more else None
+            found = Found.at(table, allowance.point, str(group))
+            decided = _decide_row(row, allowance, str(group), found, level)
+            out.append(_identical(decided) if identical else decided)
     return tuple(out)
 
 
-def _decide_row(row: dict[Any, Any], allowance: Allowance, group: str) -> CriterionDecision:
+def _identical(decision: CriterionDecision) -> CriterionDecision:
+    """Return the decision on two versions with the same catalogues."""
+    if decision.loss != 0 or decision.n_frames < _FEWEST_FRAMES:
+        return decision
+    return replace(decision, verdict="pass", reason="both made the very same catalogues")
+
+
+def _widened(row: dict[Any, Any], confidence: float) -> dict[Any, Any]:
+    """Return a row whose interval holds at every number of frames at once."""
+    n, delta = int(row["n_frames"]), float(row["delta"])
+    known = row["interval"] == "bootstrap" and n >= 2
+    times = widening(n, confidence) if known else math.inf
+    if not math.isfinite(times):
+        return row | {"lo": math.nan, "hi": math.nan}
+    return row | {key: delta + times * (float(row[key]) - delta) for key in ("lo", "hi")}
+
+
+def _decide_row(
+    row: dict[Any, Any], allowance: Allowance, group: str, found: Found, level: float | None
+) -> CriterionDecision:
+    """Return the verdict of a row; ``level`` is that of a widened interval."""
     sign, margin = gated()[allowance.quantity], allowance.margin
     ends = (sign * float(row["lo"]), sign * float(row["hi"]))
     lo, hi = min(ends), max(ends)
@@ -253,12 +307,19 @@ def _decide_row(row: dict[Any, Any], allowance: Allowance, group: str) -> Criter
         reason = f"no interval from {few} that tell; at least two are needed"
         if n >= 2:
             reason = "no interval: too few sources in too few frames"
+    elif hi <= margin and found.sliver:
+        reason = f"{found.words}: too few to tell{found.hint}"
+    elif lo == hi:
+        reason = f"the interval has no width, for every resample gives the same: {found.words}"
+        reason += f", which tells nothing of other frames{found.hint}"
+    elif hi <= margin and n < _FEWEST_FRAMES and row["interval"] == "bootstrap":
+        reason = f"{n} frames that tell are too few to pass; {_FEWEST_FRAMES} at least"
     elif hi <= margin:
         verdict, reason = "pass", f"a loss of more than {margin:g} is excluded"
     elif lo > margin:
         verdict, reason = "worse", f"a loss of more than {margin:g} is shown"
     else:
-        needed = _frames_needed(loss, lo, hi, margin, n)
+        needed = _frames_needed(loss, lo, hi, margin, n, level)
         reason = f"not enough frames to tell: the interval reaches both sides of {margin:g}"
         if lo > 0:
             reason += "; some loss is shown"
@@ -270,6 +331,76 @@ def _decide_row(row: dict[Any, Any], allowance: Allowance, group: str) -> Criter
     )
 
 
+@dataclass(frozen=True)
+class Found:
+    """How many truths a point keeps, and how many the default point does.
+
+    Parameters
+    ----------
+    point : str
+        The operating point.
+    n, n_truths : int
+        Truths found by either version there, and all truths; 0 if unknown.
+    n_default : int or None
+        Found by either at the default point, where that is another and known.
+    same : bool
+        Whether both found the very same truths.
+    """
+
+    point: str
+    n: int = 0
+    n_truths: int = 0
+    n_default: int | None = None
+    same: bool = False
+
+    @classmethod
+    def at(cls, table: pd.DataFrame, point: str, group: str) -> Found:
+        """Return what a comparison says of a point and a group."""
+        here = _outcomes_at(table, point, group)
+        if here is None:
+            return cls(point)
+        other = None if point == DEFAULT_POINT else _outcomes_at(table, DEFAULT_POINT, group)
+        return cls(
+            point,
+            n=sum(here[:3]),
+            n_truths=sum(here),
+            n_default=None if other is None else sum(other[:3]),
+            same=here[1] == here[2] == 0,
+        )
+
+    @property
+    def sliver(self) -> bool:
+        """True if less than a tenth of what the default point finds is found."""
+        return self.n_default is not None and self.n < _SLIVER * self.n_default
+
+    @property
+    def words(self) -> str:
+        """How many truths were found, in words."""
+        if not self.n_truths:
+            return "the versions do not differ"
+        who = "both find the same" if self.same else "either finds"
+        return f"at {self.point} {who} {self.n:,} of {self.n_truths:,} truths"
+
+    @property
+    def hint(self) -> str:
+        """The point that can tell, as the end of a sentence; empty if there is none."""
+        if not self.n_default or self.n_default <= self.n:
+            return ""
+        return f"; @{DEFAULT_POINT} can tell more, with {self.n_default:,} found"
+
+
+def _outcomes_at(table: pd.DataFrame, point: str, group: str) -> tuple[int, ...] | None:
+    """Return truths found by both, by one, by the other and by none at a point."""
+    rows = table[
+        (table["bin"] == ALL_BINS) & (table["interval"] == "newcombe")
+        & (table["point"] == point) & (table["group"] == group)
+    ]  # fmt: skip
+    if len(rows) != 1:
+        return None
+    row = rows.iloc[0]
+    return tuple(int(row[k]) for k in ("n_both", "n_a_only", "n_b_only", "n_neither"))
+
+
 def _undefined(allowance: Allowance, reference: float, candidate: float, n: int) -> str:
     who = [w for w, v in (("reference", reference), ("candidate", candidate)) if math.isnan(v)]
     if not who:
@@ -279,12 +410,23 @@ def _undefined(allowance: Allowance, reference: float, candidate: float, n: int)
     return f"{allowance.quantity} of the {named} is undefined{why}"
 
 
-def _frames_needed(loss: float, lo: float, hi: float, margin: float, n: int) -> int | None:
+def _frames_needed(
+    loss: float, lo: float, hi: float, margin: float, n: int, level: float | None
+) -> int | None:
     """Return about how many frames would take the margin out of the interval, None if none."""
     half, room = (hi - loss, margin - loss) if loss < margin else (loss - lo, loss - margin)
     if half >= 1e3 * room:  # as good as at the margin: no number of frames will do
         return None
-    return max(n + 1, math.ceil(n * (half / room) ** 2))
+    enough = max(n + 1, math.ceil(n * (half / room) ** 2))
+    if level is None:
+        return enough
+    # A widened interval shrinks more slowly than one over the root of the number.
+    scale = half * math.sqrt(n) / float(anytime_radius(n, level))
+    while enough < _MOST_FRAMES and scale * float(anytime_radius(enough, level)) > room * math.sqrt(
+        enough
+    ):
+        enough = math.ceil(1.02 * enough)
+    return enough
 
 
 @dataclass(frozen=True)

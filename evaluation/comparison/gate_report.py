@@ -10,11 +10,18 @@ from xml.etree import ElementTree
 from skyduel.evaluation.comparison.compare import FEW_FRAMES
 from skyduel.evaluation.comparison.gate import CriterionDecision, GateReport
 
-__all__ = ["gate_junit", "gate_markdown", "gate_sentence"]
+__all__ = ["COMMENT_MARK", "gate_junit", "gate_markdown", "gate_sentence"]
 
 _WORD: Final = {
     "pass": "pass", "worse": "**worse**", "undecided": "**undecided**", "not comparable": "–",
 }  # fmt: skip
+#: Of intervals that were widened.
+MORE_NOTE: Final = (
+    "The intervals hold however often the gate is asked after more frames were added "
+    "(anytime-valid t-test)."
+)
+#: First line of the Markdown, by which a pull request's comment is found and replaced.
+COMMENT_MARK: Final = "<!-- skyduel gate -->"
 #: What XML 1.0 cannot hold, not even escaped.
 _UNFIT: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -27,7 +34,7 @@ def gate_sentence(report: GateReport) -> str:
     head = {
         "pass": f"pass: {new} is no worse than {old} by more than allowed",
         "worse": f"worse: {new} loses more than allowed against {old}",
-        "undecided": f"undecided: too few frames to tell whether {new} loses more than allowed "
+        "undecided": f"undecided: these frames cannot tell whether {new} loses more than allowed "
         f"against {old}",
     }[report.verdict]
     return f"{head} ({told})"
@@ -37,6 +44,7 @@ def gate_markdown(report: GateReport) -> str:
     """Return the decision as a Markdown document: one line, then a row per criterion."""
     level = f"{report.confidence:.0%}"
     lines = [
+        COMMENT_MARK,
         f"# Gate: {_cell(report.candidate)} against {_cell(report.reference)}",
         "",
         f"**{_cell(gate_sentence(report))}**",
@@ -56,6 +64,8 @@ def gate_markdown(report: GateReport) -> str:
         "",
         "A loss is positive where the candidate is worse; its interval is over frames, in pairs.",
     ]
+    if report.more:
+        lines += ["", MORE_NOTE]
     few = min((j.n_frames for j in report.criteria if j.n_frames), default=FEW_FRAMES)
     if few < FEW_FRAMES:
         lines += ["", f"Fewer than {FEW_FRAMES} frames ({few}): the intervals are rough."]

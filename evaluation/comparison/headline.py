@@ -8,6 +8,7 @@ import pandas as pd
 
 from skyduel.core.errors import BadInputError
 from skyduel.evaluation.comparison.compare import FEW_FRAMES
+from skyduel.evaluation.comparison.gate import Found
 from skyduel.evaluation.scoring.metrics import HEADLINE, quantity_named
 from skyduel.evaluation.table_keys import (
     ALL_BINS,
@@ -109,7 +110,7 @@ def sentence(table: pd.DataFrame, point: str, *, confidence: float = 0.95) -> st
             "but in no single group is it shown"
         )
     elif not clauses:
-        clauses.append(_nothing(name_a, name_b, overall))
+        clauses.append(_nothing(name_a, name_b, overall, Found.at(table, point, ALL_GROUPS)))
     elif len(groups) > 1 and len(shown) + len(untold) < len(many):
         clauses.append("no difference shown elsewhere")
     if untold and len(untold) < len(many):
@@ -129,10 +130,13 @@ def _amount(row: Any, sign: float, *, name: bool = True) -> str:
     return text if lo != lo else f"{text} [{lo:.{of.digits}f}, {hi:.{of.digits}f}]"
 
 
-def _nothing(name_a: str, name_b: str, overall: Any) -> str:
+def _nothing(name_a: str, name_b: str, overall: Any, found: Found) -> str:
     between = f"between {name_a} and {name_b}"
     if overall["delta"] != overall["delta"]:
         return f"no comparison {between}: {overall['quantity']} is undefined for one of them"
     if overall["p"] != overall["p"]:
         return f"no telling {between}: {_amount(overall, 1.0)} without an interval"
+    if overall["lo"] == overall["hi"] or found.sliver:
+        hint = found.hint.replace(f"@{DEFAULT_POINT}", f"--point {DEFAULT_POINT}")
+        return f"undecided {between}: {found.words}{hint}"
     return f"no difference shown {between}: {_amount(overall, 1.0)}"
