@@ -84,8 +84,8 @@ def command(
         bool,
         typer.Option(
             "--more",
-            help="These frames include those of an earlier look that was undecided: wider intervals, "
-            "which hold however often the gate is asked.",
+            help="These frames include those of an earlier look that was undecided: wider "
+            "intervals, which hold however often the gate is asked.",
         ),
     ] = False,
     report: Annotated[

@@ -234,7 +234,9 @@ def test_a_version_passes_against_itself_and_a_deafer_one_does_not(runs, tmp_pat
     status = skyduel("gate", old, new, *allowed, *files)
     assert status == 1
     assert capsys.readouterr().out.startswith(("worse:", "undecided:"))
-    assert (tmp_path / "r" / "gate.md").read_text().startswith("# Gate: new/sep against old/sep")
+    mark, title = (tmp_path / "r" / "gate.md").read_text().splitlines()[:2]
+    assert mark == "<!-- skyduel gate -->"
+    assert title == "# Gate: new/sep against old/sep"
     suite = ElementTree.parse(tmp_path / "r" / "gate.xml").getroot()[0]
     assert suite.get("tests") == "2"
     assert int(suite.get("failures")) + int(suite.get("errors")) >= 1
