@@ -97,6 +97,8 @@ RIGHT: list[tuple[dict[str, Any], str, float]] = [
     ({"EXPTIME": 99.0}, "exposure_s", 99.0),
     ({"EXPTIME": 999}, "exposure_s", 999.0),
     ({"BUNIT": "electron/s", "EXPTIME": 99}, "gain", 99.0),
+    ({"ITIME": 30.0, "COADDS": 4}, "exposure_s", 120.0),
+    ({"EXPTIME": 30.0, "COADDS": 4}, "exposure_s", 30.0),
     ({"EXPOSURE": 0.25, "TIMEUNIT": "d", "TELESCOP": "TESS"}, "exposure_s", 21600.0),
     ({"EXPOSURE": 0.25, "TIMEUNIT": "d", "TELESCOP": "other"}, "exposure_s", 0.25),
     # Zero-points of one second, of one electron, and of rates.
@@ -289,7 +291,12 @@ def test_written_frames_keep_gain_and_saturation(tmp_path: Path, unit: str) -> N
 
 @pytest.mark.parametrize(
     ("text", "kind", "per_second"),
-    [("", "counts", False), ("ADU", "counts", False), ("DN/sec", "counts", True),
+    [("electron / (pix s)", "electrons", True), ("electron / (s pix)", "electrons", True),
+     ("count s^-1 pix^-1", "counts", True), ("DN pix-1 s-1", "counts", True),
+     ("cps", "counts", True),
+     ("electron(s)", "electrons", False), ("ADU/exposure", "counts", False),
+     ("Digital Numbers", "counts", False), ("photons/s/cm2", "calibrated", False),
+     ("", "counts", False), ("ADU", "counts", False), ("DN/sec", "counts", True),
      ("count s^-1", "counts", True), ("ELECTRONS/S", "electrons", True), ("e", "electrons", False),
      ("electron/pixel", "electrons", False), ("Jy/beam", "calibrated", False),
      ("10^-17 erg/s/cm^2", "calibrated", False), ("mag", "calibrated", False)],

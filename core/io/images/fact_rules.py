@@ -189,7 +189,8 @@ FACT_RULES: Final[Mapping[str, FactRule]] = {
             1e6,
             real=frozenset({99.0, 99.9, 99.99, 99.999, 999.0, 999.9, 999.99, 999.999}),
             more="99 s and 999 s are exposures. The comment may name ms, us, minutes, hours or "
-            "days; for XPOSURE, and for EXPOSURE of TESS and Kepler, also TIMEUNIT",
+            "days; for XPOSURE, and for EXPOSURE of TESS and Kepler, also TIMEUNIT. ITIME is times "
+            "COADDS",
         ),
         FactRule(
             "zero_point",

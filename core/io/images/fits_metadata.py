@@ -58,6 +58,7 @@ _IN_ARCSEC: Final = ("SEEING", "SSEEING", "L1FWHM")
 # Zero-points of one second: of LCO and Pan-STARRS, and in headers of CASU (UKIRT, VISTA).
 _PER_SECOND: Final = ("L1ZP", "FPA.ZP")
 _CASU: Final = ("CIR_CPM", "CIRMED", "APCOR3", "EXTINCT", "NUMZPT")
+_MOST_COADDS: Final = 100_000
 # A card and the coordinates whose pixel scales differ by more than this contradict each other.
 _SCALES_AGREE: Final = 1.2
 # In tiny images a quarter of the shorter side would be too strict [px].
@@ -192,7 +193,13 @@ class _HeaderFacts:
         of_timeunit = key == "XPOSURE" or (key == "EXPOSURE" and self._is_photometer())
         if of_timeunit and factor == 1.0:
             factor = seconds_in(f"[{self._header.get('TIMEUNIT', 's')}]")
-        return number * factor, "" if factor == 1.0 else f"times {factor:g} s"
+        how = "" if factor == 1.0 else f"times {factor:g} s"
+        if key == "ITIME":  # of one of the exposures that were added up
+            for card in ("COADDS", "CO_ADDS"):
+                n = self._header.get(card)
+                if isinstance(n, int | float) and 1 < n < _MOST_COADDS:
+                    return number * factor * n, f"{how} times {card} = {n:g}".strip()
+        return number * factor, how
 
     def _is_photometer(self) -> bool:
         """Return True for Kepler and TESS, whose times are in days."""

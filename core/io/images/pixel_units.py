@@ -10,6 +10,15 @@ __all__ = ["PixelUnit", "pixel_unit", "says_counts", "says_electrons", "says_per
 
 Kind = Literal["counts", "electrons", "calibrated"]
 
+#: Other ways to write a unit: astropy's fractions, exponents of pixels, plurals in brackets.
+_OTHER_WAYS: Final = (
+    (re.compile(r"/\s*\(\s*(pix(el)?[\s*.]+s(ec)?|s(ec)?[\s*.]+pix(el)?)\s*\)"), "/s"),
+    (re.compile(r"[\s.*]+pix(el)?s?\s*(\^|\*\*)?\s*\(?-1\)?"), ""),
+    (re.compile(r"\bcps\b"), "counts/s"),
+    (re.compile(r"(?<=[a-z])\(s\)"), ""),
+    (re.compile(r"(/|\bper)\s*exp(osure)?s?\b"), ""),
+    (re.compile(r"digital\s+(numbers?|units?)"), "dn"),
+)
 _PER_PIXEL: Final = re.compile(r"(/|per)pix(el)?s?$")
 _PER_SECOND: Final = re.compile(
     r"(/|per)s(ec(ond)?s?)?$|s(ec(ond)?)?(\^|\*\*)?\(?-1\)?$|[.*]s(ec)?(\^|\*\*)?\(?-1\)?$"
@@ -65,7 +74,10 @@ def pixel_unit(text: str, comment: str = "") -> PixelUnit:
         Comment of the card: counts that it calls photoelectrons are electrons.
     """
     stated = text.strip()
-    short = re.sub(r"[\s\[\]]", "", stated.lower())
+    short = stated.lower()
+    for pattern, plain in _OTHER_WAYS:
+        short = pattern.sub(plain, short)
+    short = re.sub(r"[\s\[\]]", "", short)
     short = _PER_PIXEL.sub("", short)
     base = _PER_SECOND.sub("", short)
     rate = base != short
