@@ -1,11 +1,31 @@
-"""Examples of each command, shown below its help and in the reference."""
+"""Summary and examples of each command, so that the list of commands imports none of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["EXAMPLES", "epilog"]
+__all__ = ["EXAMPLES", "SUMMARIES", "epilog"]
+
+#: First sentence of every command's help, in the order of the list.
+SUMMARIES: Final[Mapping[str, str]] = {
+    "run": "Run every detector on every frame, score them, and write the report.",
+    "init": "Write a commented TOML file with every setting of a run, for --config.",
+    "simulate": "Simulate frames with known truth: FITS images, ECSV tables and a manifest.",
+    "inject": "Inject sources into real frames, with the frame's own PSF and noise, "
+    "for `skyduel run`.",
+    "detect": "Detect sources and write one catalogue per frame, with the score of every source.",
+    "score": "Match two catalogues and print completeness, purity and other scores per "
+    "magnitude bin.",
+    "tune": "Choose the settings of every detector with the same number of trials.",
+    "truth-free": "Estimate each detector's purity on frames without truth, at its "
+    "default threshold.",
+    "compare": "Compare two detectors, or two versions of one, on the same frames and truths.",
+    "gate": "Test whether a new version loses no more than allowed against the old version.",
+    "report": "Write the report of a run again, from the files of its folder.",
+    "train": "Train the neural detector on simulated frames that never repeat, and calibrate it.",
+    "finetune": "Adapt the neural detector to a telescope with a few of its frames.",
+}
 
 #: Command lines per command, without the leading `skyduel`.
 EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {

@@ -8,8 +8,6 @@ from typing import Annotated, Final, Optional
 import typer
 
 from skyduel.core.errors import BadInputError
-from skyduel.core.io.check_facts import check_given
-from skyduel.core.io.images.fact_rules import FACT_RULES
 
 __all__ = ["Fwhm", "Gain", "ZeroPoint", "decision_lines", "given_facts", "missing_lines"]
 
@@ -45,6 +43,8 @@ def given_facts(**values: float | None) -> dict[str, float]:
     BadInputError
         If a gain or a width is not positive, or a width is too large for any frame.
     """
+    from skyduel.core.io.check_facts import check_given
+
     given = {name: value for name, value in values.items() if value is not None}
     for name, value in given.items():
         if name != "zero_point" and not value > 0:
@@ -71,6 +71,8 @@ def missing_lines(missing: Mapping[str, int], n_frames: int) -> Iterator[str]:
     n_frames : int
         How many there are.
     """
+    from skyduel.core.io.images.fact_rules import FACT_RULES
+
     for fact, (consequence, option) in _WITHOUT.items():
         n = missing.get(fact, 0)
         if not n:

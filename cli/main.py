@@ -2,36 +2,109 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from typing import Any, Final
 
 import typer
+from typer.core import TyperGroup
 
-from skyduel.cli.commands import (
-    compare,
-    detect,
-    finetune,
-    gate,
-    init,
-    inject,
-    report,
-    run,
-    score,
-    simulate,
-    train,
-    truth_free,
-    tune,
-)
-from skyduel.cli.console import err
-from skyduel.cli.examples import epilog
+from skyduel.cli.examples import SUMMARIES, epilog
 from skyduel.core.errors import SkyduelError
+from skyduel.core.extras import missing_extra
 
 __all__ = ["ALIASES", "app", "main"]
 
+#: Old names of commands that still work, hidden from the help.
+ALIASES: Final[Mapping[str, str]] = {"blind": "truth-free"}
+
+
+def _say(text: str, style: str) -> None:
+    from skyduel.cli.console import warn
+
+    warn(text, style=style)
+
+
+def _alias(old: str, name: str, function: Callable[..., None]) -> Callable[..., None]:
+    """Return a command that says its new name on stderr and then runs."""
+
+    @functools.wraps(function)
+    def renamed(*args: Any, **options: Any) -> None:
+        _say(f"`{old}` is an old name; the command is now `{name}`", "yellow")
+        function(*args, **options)
+
+    return renamed
+
+
+def _made(name: str, function: Callable[..., None], **settings: Any) -> Any:
+    """Return a command of the library from a function."""
+    single = typer.Typer(add_completion=False)
+    single.command(name, **settings)(function)
+    return typer.main.get_command(single)
+
+
+class _Loaded(Mapping[str, Any]):
+    """The commands by name; a command's module is imported when it is looked up."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            known = ALIASES.get(name, name)
+            if known not in SUMMARIES:
+                raise KeyError(name)
+            module = import_module(f"skyduel.cli.commands.{known.replace('-', '_')}")
+            function = module.command if known == name else _alias(name, known, module.command)
+            self._made[name] = _made(name, function, hidden=known != name, epilog=epilog(known))
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([*SUMMARIES, *ALIASES])
+
+    def __len__(self) -> int:
+        return len(SUMMARIES) + len(ALIASES)
+
+
+def _listed(summary: str) -> Callable[[], None]:
+    def shown() -> None: ...
+
+    shown.__doc__ = summary
+    return shown
+
+
+class _Commands(TyperGroup):
+    """The subcommands. Only the one that runs, or whose help is asked for, is imported."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands: Any = _Loaded()
+
+    def _list(self) -> Any:
+        """Return this group with commands that have a name and a summary, nothing else."""
+        group = copy.copy(self)
+        group.commands = {name: _made(name, _listed(text)) for name, text in SUMMARIES.items()}
+        return group
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names in the order of the help."""
+        return list(self.commands)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help, with the list of commands."""
+        super(_Commands, self._list()).format_help(ctx, formatter)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """Return the commands and options that complete a word."""
+        return super(_Commands, self._list()).shell_complete(ctx, incomplete)
+
+
 app = typer.Typer(
     name="skyduel",
+    cls=_Commands,
     help="Does a neural detector find more real sources than SExtractor? Run both on the same "
     "frames, match their detections to the truth, and compare completeness (recall), purity "
     "(precision), F1 and F2 per magnitude.",
@@ -41,29 +114,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (
-    run, init, simulate, inject, detect, score, tune, truth_free, compare, gate, report, train,
-    finetune,
-):  # fmt: skip
-    app.command(module.NAME, epilog=epilog(module.NAME))(module.command)
-
-
-def _alias(old: str, module: Any) -> Callable[..., None]:
-    """Return a command that says its new name on stderr and then runs."""
-
-    @functools.wraps(module.command)
-    def renamed(*args: Any, **options: Any) -> None:
-        line = f"skyduel: `{old}` is an old name; the command is now `{module.NAME}`"
-        err.print(line, markup=False, highlight=False, style="yellow", soft_wrap=True)
-        module.command(*args, **options)
-
-    return renamed
-
-
-#: Old names of commands that still work, hidden from the help.
-ALIASES = {"blind": truth_free}
-for _old, _module in ALIASES.items():
-    app.command(_old, hidden=True, epilog=epilog(_module.NAME))(_alias(_old, _module))
 
 
 @app.callback(invoke_without_command=True)
@@ -82,5 +132,11 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         app(args=arguments)
     except SkyduelError as error:
-        err.print(f"skyduel: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        _say(f"{error}", "red")
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        lacking = missing_extra("this command", error)
+        if lacking is None:
+            raise
+        _say(f"{lacking}", "red")
         sys.exit(2)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from skyduel.core.detector import Detector
 from skyduel.core.errors import BadInputError, one_line
+from skyduel.core.extras import missing_extra
 from skyduel.core.settings import nearest
 
 __all__ = ["GROUP", "available", "make_detector"]
@@ -54,8 +55,8 @@ def make_detector(spec: str, overrides: Mapping[str, Any] | None = None) -> Dete
     ------
     BadInputError
         If the name is unknown (the nearest is suggested), the plug-in cannot
-        be imported, a setting is unknown or not allowed, or the factory does not
-        return a detector.
+        be imported (a missing extra: with the command that installs it), a setting is
+        unknown or not allowed, or the factory does not return a detector.
     """
     known = available()
     source = f"detector {spec!r}"
@@ -68,6 +69,9 @@ def make_detector(spec: str, overrides: Mapping[str, Any] | None = None) -> Dete
     try:
         factory = entry.load()
     except Exception as error:  # importing a plug-in may raise anything
+        lacking = missing_extra(source, error) if isinstance(error, ImportError) else None
+        if lacking is not None:
+            raise lacking from error
         raise BadInputError(
             source, f"an importable {entry.value}", f"{type(error).__name__}: {one_line(error)}"
         ) from error

@@ -21,56 +21,7 @@ in separate processes, with `choose_edges`, `evaluate_detector` and `merge`.
 The scores themselves are the rows of `METRICS`. Everything else is imported from its module.
 """
 
-from skyduel.evaluation.comparison.compare import compare_all
-from skyduel.evaluation.comparison.gate import Allowance, GateReport, decide, parse_allowances
-from skyduel.evaluation.evaluate_detectors import Evaluation, evaluate, evaluate_detector, merge
-from skyduel.evaluation.matching.matching import Pairing, Pairs, pair, pair_catalogs
-from skyduel.evaluation.matching.on_sky import pair_sky
-from skyduel.evaluation.rules import ScoringRules, apply_ignore, mark_ignored_regions
-from skyduel.evaluation.score_two_catalogs import ScoreReport, score_catalogs
-from skyduel.evaluation.scoring.frame_score import FrameInput, FrameScore, choose_edges, score_frame
-from skyduel.evaluation.scoring.metrics import METRICS, Metric
-from skyduel.evaluation.scoring.scores import score_table
-from skyduel.evaluation.statistics.intervals import wilson
-from skyduel.evaluation.table_keys import POINTS
-from skyduel.evaluation.truth_free import (
-    FlipEstimate,
-    RepeatEstimate,
-    flip_estimate,
-    repeat_estimate,
-)
+import lazy_loader
 
-__all__ = [
-    "METRICS",
-    "POINTS",
-    "Allowance",
-    "Evaluation",
-    "FlipEstimate",
-    "FrameInput",
-    "FrameScore",
-    "GateReport",
-    "Metric",
-    "Pairing",
-    "Pairs",
-    "RepeatEstimate",
-    "ScoreReport",
-    "ScoringRules",
-    "apply_ignore",
-    "choose_edges",
-    "compare_all",
-    "decide",
-    "evaluate",
-    "evaluate_detector",
-    "flip_estimate",
-    "mark_ignored_regions",
-    "merge",
-    "pair",
-    "pair_catalogs",
-    "pair_sky",
-    "parse_allowances",
-    "repeat_estimate",
-    "score_catalogs",
-    "score_frame",
-    "score_table",
-    "wilson",
-]
+# The names, and the module of each, are in `__init__.pyi`; a module is loaded with its first name.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

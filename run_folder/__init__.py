@@ -1,5 +1,6 @@
 """The run folder: its format, and the only code that reads and writes it."""
 
-from skyduel.run_folder.read_run import Run, load_run
+import lazy_loader
 
-__all__ = ["Run", "load_run"]
+# The names, and the module of each, are in `__init__.pyi`; a module is loaded with its first name.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

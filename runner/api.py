@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from skyduel.evaluation.score_two_catalogs import measured_alike
 from skyduel.run_folder.read_run import Run, load_run
 from skyduel.runner.builtin_dataset import BUILTIN_SEED, builtin_of_run
 from skyduel.runner.detect_frame import measured_on
-from skyduel.runner.detector_specs import DEFAULT_DETECTORS, DetectorSpec, parse_specs
+from skyduel.runner.detector_specs import DetectorSpec, installed_defaults, parse_specs
 from skyduel.runner.frame_steps import checked_catalog, usable_mpix
 from skyduel.runner.plan import ProgressCallback, RunPlan
 from skyduel.runner.run import run
@@ -33,7 +34,7 @@ __all__ = ["find_sources", "read_frame", "run_detectors", "score"]
 
 def run_detectors(
     dataset: str | Path | Dataset | None = None,
-    detectors: Iterable[str | DetectorSpec] = DEFAULT_DETECTORS,
+    detectors: Iterable[str | DetectorSpec] | None = None,
     out: str | Path | None = None,
     *,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
@@ -52,7 +53,8 @@ def run_detectors(
         A folder of frames with truth tables, a manifest, or a data set; by default the
         built-in set, which is simulated into the run folder.
     detectors : iterable of str or DetectorSpec
-        Names such as ``neural``, or ``LABEL=NAME``, or detectors with their settings.
+        Names such as ``neural``, or ``LABEL=NAME``, or detectors with their settings; by
+        default neural, sep and sep-matched, as far as they are installed.
     out : str or Path, optional
         The run folder; by default ``runs/NAME-OF-THE-SET``. An interrupted run in it is
         completed.
@@ -76,6 +78,10 @@ def run_detectors(
         If the data set, a detector or a setting is wrong, the folder holds another run, or
         no frame could be scored.
     """
+    if detectors is None:
+        detectors, line = installed_defaults()
+        if line:
+            warnings.warn(line, stacklevel=2)
     given = list(detectors)
     parsed = parse_specs([d for d in given if isinstance(d, str)], tables=settings)
     by_name = iter(parsed)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
 from skyduel.core import BadInputError, Detector
+from skyduel.core.extras import is_installed, pip_command
 from skyduel.core.settings import nearest
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "TUNED_DETECTORS",
     "DetectorSpec",
     "build",
+    "installed_defaults",
     "parse_specs",
 ]
 
@@ -23,6 +25,26 @@ __all__ = [
 DEFAULT_DETECTORS: Final = ("neural", "sep", "sep-matched")
 #: Detectors of a tuned run by default, with two more classical ones.
 TUNED_DETECTORS: Final = (*DEFAULT_DETECTORS, "sep-cleaned", "daofind")
+
+
+#: Library that a detector of the default needs, if it is one of an extra.
+_NEEDS: Final[Mapping[str, str]] = {"neural": "torch"}
+
+
+def installed_defaults(names: Sequence[str] = DEFAULT_DETECTORS) -> tuple[tuple[str, ...], str]:
+    """Return the detectors of a default that can run here, and one line on the others.
+
+    The line is empty if all can run.
+    """
+    lacking = [name for name in names if name in _NEEDS and not is_installed(_NEEDS[name])]
+    if not lacking:
+        return tuple(names), ""
+    kept = tuple(name for name in names if name not in lacking)
+    command = pip_command(_NEEDS[lacking[0]])
+    return kept, (
+        f"{' and '.join(lacking)} left out, not installed ({command}); "
+        f"the default here is {', '.join(kept)}"
+    )
 
 
 class DetectorSpec(BaseModel):

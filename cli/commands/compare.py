@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Final, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Final, Optional
 
-import pandas as pd
 import typer
 from rich import box
 from rich.table import Table
@@ -15,9 +14,10 @@ from rich.text import Text
 from skyduel.cli.console import wide_out, without_controls
 from skyduel.cli.whole_tables import WholeTable
 from skyduel.core import BadInputError
-from skyduel.evaluation.comparison.headline import sentence
-from skyduel.evaluation.scoring.metrics import LIMITS, listed, quantity_named
-from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS, DEFAULT_POINT, EQUAL_PURITY_POINT
+from skyduel.evaluation.table_keys import ALL_BINS, ALL_GROUPS, DEFAULT_POINT, EQUAL_PURITY_POINT
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["NAME", "Common", "Detector", "NameA", "NameB", "command", "select_detectors"]
 
@@ -71,6 +71,7 @@ def command(
     much, with the interval. Tables of the differences per group and per magnitude follow. The
     runs must have the same frames, truth and scoring rules.
     """
+    from skyduel.evaluation.comparison.headline import sentence
     from skyduel.run_folder.compare_runs import compare_detectors
 
     if json_ and markdown:
@@ -126,6 +127,8 @@ def select_detectors(
 
 def _shown() -> list[str]:
     """Return the names of the quantities shown: limits, scores that join both, the others."""
+    from skyduel.evaluation.scoring.metrics import LIMITS, listed
+
     metrics = [m for m in listed("terminal") if "compared" in m.uses]
     metrics.sort(key=lambda m: m.axis != "joined")
     return [q.name for q in (*LIMITS, *metrics)]
@@ -155,6 +158,8 @@ def _groups(table: pd.DataFrame, names: tuple[str, str], alpha: float) -> Grid:
 
 def _bins(table: pd.DataFrame, alpha: float) -> Grid:
     """Return the outcomes per truth and the differences, one row a bin."""
+    from skyduel.evaluation.scoring.metrics import listed
+
     rows = table[table["group"] == ALL_GROUPS]
     shown = [m for m in listed("brief") if m.name != "completeness"]
     out = []
@@ -195,6 +200,8 @@ def _bin_name(row: dict[Any, Any]) -> str:
 
 
 def _difference(row: dict[Any, Any], alpha: float) -> str:
+    from skyduel.evaluation.scoring.metrics import quantity_named
+
     if row["delta"] != row["delta"]:
         return "–"
     digits = quantity_named(str(row["quantity"])).digits

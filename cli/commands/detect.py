@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -28,21 +28,11 @@ from skyduel.cli.frame_facts import (
     given_facts,
     missing_lines,
 )
-from skyduel.core import (
-    TABLE_ENDINGS,
-    BadInputError,
-    Catalog,
-    detector_info,
-    entry_of,
-    frame_name,
-    read_catalog,
-    safe_name,
-    write_regions,
-)
-from skyduel.core.operating_point import RowChoice
-from skyduel.runner.detect_frame import detect_frame
-from skyduel.runner.detector_specs import build
-from skyduel.runner.execution.outcome import Outcome
+from skyduel.core import BadInputError
+
+if TYPE_CHECKING:
+    from skyduel.core.operating_point import RowChoice
+    from skyduel.runner.execution.outcome import Outcome
 
 __all__ = ["NAME", "command"]
 
@@ -131,6 +121,11 @@ def command(
     is used. If a frame fails, its error is reported, the other frames are finished, and
     the exit status is 2.
     """
+    from skyduel.core import Catalog, detector_info, entry_of, read_catalog, write_regions
+    from skyduel.core.operating_point import RowChoice
+    from skyduel.runner.detect_frame import detect_frame
+    from skyduel.runner.detector_specs import build
+
     if format_ not in _ENDINGS:
         raise BadInputError("--format", f"one of {', '.join(_ENDINGS)}", repr(format_))
     choice = RowChoice(threshold=threshold, purity=purity, most=most, everything=everything)
@@ -179,6 +174,8 @@ def _targets(frames: list[str], out: str, format_: str) -> dict[str, Path]:
         If a file has an unknown ending or is to hold several catalogues, or two frames have
         one name.
     """
+    from skyduel.core import TABLE_ENDINGS, frame_name, safe_name
+
     place = Path(out)
     is_folder = place.is_dir() or out.endswith(("/", os.sep)) or not place.suffix
     if is_folder:

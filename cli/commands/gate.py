@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Final, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Final, Optional
 
 import typer
 from rich import box
@@ -13,26 +13,11 @@ from rich.text import Text
 from skyduel.cli.commands.compare import Common, Detector, NameA, NameB, select_detectors
 from skyduel.cli.console import wide_out
 from skyduel.cli.whole_tables import WholeTable
-from skyduel.core import atomic_path
-from skyduel.evaluation.comparison.gate import (
-    SPEED,
-    Allowance,
-    CriterionDecision,
-    GateReport,
-    decide,
-    decide_speed,
-    gated,
-    parse_allowances,
-)
-from skyduel.evaluation.comparison.gate_report import (
-    MORE_NOTE,
-    gate_junit,
-    gate_markdown,
-    gate_sentence,
-    loss_text,
-    number,
-)
-from skyduel.run_folder.schema import DEFAULT_POINT
+from skyduel.evaluation.comparison.gate import gated
+from skyduel.evaluation.table_keys import DEFAULT_POINT
+
+if TYPE_CHECKING:
+    from skyduel.evaluation.comparison.gate import Allowance, CriterionDecision, GateReport
 
 __all__ = ["NAME", "command", "run_gate"]
 
@@ -103,6 +88,15 @@ def command(
     allowed. It is worse if the interval lies above the allowed loss, and undecided otherwise.
     Exit status: 0 if all criteria pass, 1 if not, 2 if the runs cannot be compared.
     """
+    from skyduel.core import atomic_path
+    from skyduel.evaluation.comparison.gate import parse_allowances
+    from skyduel.evaluation.comparison.gate_report import (
+        MORE_NOTE,
+        gate_junit,
+        gate_markdown,
+        gate_sentence,
+    )
+
     allowances = parse_allowances(",".join(allow), point)
     first, second = select_detectors(reference, candidate, detector, a, b)
     decided = run_gate(
@@ -153,6 +147,7 @@ def run_gate(
     BadInputError
         If the two detectors cannot be compared.
     """
+    from skyduel.evaluation.comparison.gate import SPEED, GateReport, decide, decide_speed
     from skyduel.run_folder.compare_runs import compare_detectors
 
     # The default point is compared, too: it tells whether another point keeps a sliver.
@@ -176,6 +171,8 @@ def run_gate(
 
 
 def _table(report: GateReport) -> Table:
+    from skyduel.evaluation.comparison.gate_report import loss_text, number
+
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in ("criterion", "frames", "reference", "candidate"):
         table.add_column(name, justify="left" if name == "criterion" else "right", no_wrap=True)

@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from skyduel.cli.commands.options import With
+from skyduel.cli.commands.options import With, installed
 from skyduel.cli.console import out
-from skyduel.core import BadInputError, atomic_path
-from skyduel.runner.detector_specs import DEFAULT_DETECTORS
+from skyduel.core import BadInputError
 
 __all__ = ["NAME", "command"]
 
@@ -31,13 +30,15 @@ def command(
     named with --with run.
     """
     from skyduel.cli.settings_file import settings_file
+    from skyduel.core import atomic_path
     from skyduel.core.registry import available
+    from skyduel.runner.detector_specs import DEFAULT_DETECTORS
 
     if file.suffix != ".toml":
         raise BadInputError("FILE", "a name ending in .toml", repr(str(file)))
     if file.exists() and not force:
         raise BadInputError(str(file), "a new file, or --force", "one that exists")
-    text = settings_file(with_ or DEFAULT_DETECTORS, available())
+    text = settings_file(with_ or installed(DEFAULT_DETECTORS), available())
     with atomic_path(file) as temporary:
         temporary.write_text(text, encoding="utf-8")
     out.print(str(file), markup=False, highlight=False, soft_wrap=True)

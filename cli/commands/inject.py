@@ -23,8 +23,7 @@ from skyduel.cli.commands.options import (
 from skyduel.cli.console import err, out, progress, wide_out
 from skyduel.cli.frame_facts import decision_lines
 from skyduel.cli.whole_tables import WholeTable
-from skyduel.core import BadInputError, build_settings
-from skyduel.runner.detector_specs import DEFAULT_DETECTORS
+from skyduel.core import BadInputError
 
 __all__ = ["NAME", "command"]
 
@@ -95,6 +94,8 @@ def command(
     measures completeness. Its purity counts only false detections caused by the injection;
     `skyduel truth-free` estimates those from noise.
     """
+    from skyduel.core import build_settings
+    from skyduel.runner.detector_specs import DEFAULT_DETECTORS
     from skyduel.runner.inject import InjectedFrame, InjectionPlan, inject_frames
     from skyduel.simulation import InjectionSettings
 

@@ -6,23 +6,18 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from skyduel.cli.console import err
-from skyduel.core import frame_name
+from skyduel.cli.console import err, warn
 from skyduel.core.errors import BadInputError
-from skyduel.core.io.companions import TABLES, belongs_to_another, image_names
-from skyduel.core.io.dataset import Dataset, parse_mask_bits
-from skyduel.core.io.dataset_listing import list_files, summarize_files
-from skyduel.core.io.images.frame_lists import expand_chips
-from skyduel.core.io.images.image_formats import is_image_name
-from skyduel.core.io.images.image_reader import without_brackets
-from skyduel.core.settings import build_settings, nearest
-from skyduel.evaluation import ScoringRules
-from skyduel.runner.detector_specs import DetectorSpec, parse_specs
-from skyduel.runner.tune import TuningRules
+
+if TYPE_CHECKING:
+    from skyduel.core.io.dataset import Dataset
+    from skyduel.evaluation import ScoringRules
+    from skyduel.runner.detector_specs import DetectorSpec
+    from skyduel.runner.tune import TuningRules
 
 __all__ = [
     "Bins",
@@ -41,6 +36,7 @@ __all__ = [
     "Workers",
     "detector_specs",
     "expand_frames",
+    "installed",
     "mask_bits_from",
     "print_listing",
     "read_config",
@@ -155,6 +151,8 @@ _TOP = ("detectors", "detector", "rules", "tuning", "workers")
 
 def read_config(path: Path | None) -> dict[str, Any]:
     """Read a TOML configuration; {} without a file. An unknown key is an error."""
+    from skyduel.core.settings import nearest
+
     if path is None:
         return {}
     try:
@@ -186,6 +184,8 @@ def read_config(path: Path | None) -> dict[str, Any]:
 
 def mask_bits_from(text: str | None) -> int | None:
     """Return the bits of the option --mask-bits, None without it."""
+    from skyduel.core.io.dataset import parse_mask_bits
+
     return None if text is None else parse_mask_bits(text.strip() or "none", "--mask-bits")
 
 
@@ -208,6 +208,12 @@ def expand_frames(paths: Sequence[str]) -> list[str]:
     BadInputError
         If a folder is among the arguments, or no frame is left.
     """
+    from skyduel.core import frame_name
+    from skyduel.core.io.companions import TABLES, belongs_to_another, image_names
+    from skyduel.core.io.images.frame_lists import expand_chips
+    from skyduel.core.io.images.image_formats import is_image_name
+    from skyduel.core.io.images.image_reader import without_brackets
+
     expanded = [one for path in paths for one in expand_chips(path)]
     beside: dict[Path, set[str]] = {}
     for path in expanded:
@@ -239,6 +245,8 @@ def expand_frames(paths: Sequence[str]) -> list[str]:
 
 def print_listing(dataset: Dataset) -> None:
     """Print one line on the files of a data set's folder on stderr, if any is not used."""
+    from skyduel.core.io.dataset_listing import list_files, summarize_files
+
     listed = list_files(dataset)
     if any(not one.use for one in listed):
         line = summarize_files(dataset, listed)
@@ -251,11 +259,25 @@ def detector_specs(
     set_: list[str] | None,
     default: Sequence[str],
 ) -> list[DetectorSpec]:
-    """Return the detectors to run: from the options, else from the file, else the default."""
+    """Return the detectors to run: from the options, else from the file, else the default.
+
+    Detectors of the default that are not installed are left out, with one line on stderr.
+    """
+    from skyduel.runner.detector_specs import parse_specs
+
     listed = config.get("detectors") or ()
-    return parse_specs(
-        with_ or listed or default, set_ or (), config.get("detector"), listed=listed
-    )
+    names = with_ or listed or installed(default)
+    return parse_specs(names, set_ or (), config.get("detector"), listed=listed)
+
+
+def installed(default: Sequence[str]) -> Sequence[str]:
+    """Return the installed detectors of a default; one line on stderr names the others."""
+    from skyduel.runner.detector_specs import installed_defaults
+
+    names, line = installed_defaults(default)
+    if line:
+        warn(line)
+    return names
 
 
 def rules_from(
@@ -266,6 +288,8 @@ def rules_from(
     pairing: str | None = None,
 ) -> ScoringRules:
     """Return the scoring rules of a configuration, overridden by options."""
+    from skyduel.evaluation import ScoringRules
+
     given = {"radius_px": radius_px, "bins": bins, "pairing": pairing}
     return ScoringRules(
         **{**config.get("rules", {}), **{k: v for k, v in given.items() if v is not None}}
@@ -281,6 +305,9 @@ def tuning_from(
     seed: int | None = None,
 ) -> TuningRules:
     """Return the tuning rules of a configuration, overridden by options."""
+    from skyduel.core.settings import build_settings
+    from skyduel.runner.tune import TuningRules
+
     given = {"trials": trials, "objective": objective, "per_group": per_group or None, "seed": seed}
     chosen = {key: value for key, value in given.items() if value is not None}
     return build_settings(TuningRules, "tuning", {**config.get("tuning", {}), **chosen})

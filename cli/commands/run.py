@@ -33,12 +33,7 @@ from skyduel.cli.commands.options import (
     with_mask_bits,
 )
 from skyduel.cli.console import err, out, progress, progress_callback, wide_out
-from skyduel.core import BadInputError, Sectioning, open_dataset
-from skyduel.core.io.column_names import parse_columns
-from skyduel.run_folder.layout import RunPaths
-from skyduel.runner.builtin_dataset import BUILTIN_SEED, builtin_of_run
-from skyduel.runner.detector_specs import DEFAULT_DETECTORS, TUNED_DETECTORS
-from skyduel.runner.run import RunPlan, run
+from skyduel.core import BadInputError
 
 __all__ = ["NAME", "command"]
 
@@ -122,6 +117,13 @@ def command(
     and daofind. The same command completes an interrupted run. If a frame
     fails, its error is recorded, the other frames are finished, and the exit status is 2.
     """
+    from skyduel.core import Sectioning, open_dataset
+    from skyduel.core.io.column_names import parse_columns
+    from skyduel.run_folder.layout import RunPaths
+    from skyduel.runner.builtin_dataset import BUILTIN_SEED, builtin_of_run
+    from skyduel.runner.detector_specs import DEFAULT_DETECTORS, TUNED_DETECTORS
+    from skyduel.runner.run import RunPlan, run
+
     began = time.monotonic()
     settings = read_config(config)
     folder = out_folder or Path("runs") / (dataset.resolve().name if dataset else "builtin")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Final, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Final, Optional
 
-import numpy as np
-import numpy.typing as npt
 import typer
 from rich import box
 from rich.table import Table
@@ -27,26 +25,15 @@ from skyduel.cli.commands.options import (
 from skyduel.cli.console import warn, wide_out
 from skyduel.cli.frame_facts import decision_lines
 from skyduel.cli.whole_tables import WholeTable
-from skyduel.core import (
-    BadInputError,
-    Catalog,
-    entry_of,
-    read_catalog,
-)
-from skyduel.core.io.column_names import parse_columns
-from skyduel.core.io.tables import read_column_names
-from skyduel.core.operating_point import stated_threshold
-from skyduel.core.used_facts import used_facts
-from skyduel.core.wcs import plane_positions
-from skyduel.evaluation import (
-    ScoreReport,
-    score_catalogs,
-)
-from skyduel.evaluation.analyses.jia2020 import jia2020_table
-from skyduel.evaluation.matching.no_matches import frame_warning, match_warning
-from skyduel.evaluation.score_two_catalogs import measured_alike
-from skyduel.evaluation.scoring.metrics import listed, metric
+from skyduel.core import BadInputError
 from skyduel.evaluation.table_keys import ALL_BINS
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from skyduel.core import Catalog
+    from skyduel.evaluation import ScoreReport
 
 __all__ = ["NAME", "command"]
 
@@ -106,6 +93,14 @@ def command(
     FITS_LDAC. Positions are 0-based px; integers are pixel centres (SExtractor's
     positions are converted). With --radius-arcsec, positions are RA and Dec.
     """
+    import numpy as np
+
+    from skyduel.core import entry_of, read_catalog
+    from skyduel.core.operating_point import stated_threshold
+    from skyduel.core.used_facts import used_facts
+    from skyduel.evaluation import score_catalogs
+    from skyduel.evaluation.score_two_catalogs import measured_alike
+
     if radius_px is not None and radius_arcsec is not None:
         raise BadInputError("--radius-arcsec", "one radius", "--radius-px as well")
     if metric not in _METRICS:
@@ -157,6 +152,8 @@ def command(
 
 
 def _print_jia2020(report: ScoreReport, as_json: bool) -> None:
+    from skyduel.evaluation.analyses.jia2020 import jia2020_table
+
     rows = jia2020_table([report.frame], report.rules, report.counts.edges)
     if as_json:
         shown = rows[["bin", "bin_lo", "bin_hi", "mag_plotted", "quantity", "value", "truths"]]
@@ -193,6 +190,9 @@ def _mappings(
     BadInputError
         If a column of --columns is in neither, with the columns of both.
     """
+    from skyduel.core.io.column_names import parse_columns
+    from skyduel.core.io.tables import read_column_names
+
     own = [
         {} if text is None else parse_columns(text, option)
         for text, option in ((of_found, "--found-columns"), (of_truth, "--truth-columns"))
@@ -217,6 +217,8 @@ def _warnings(
     found: Catalog, truth: Catalog, report: ScoreReport, shape: tuple[int, int] | None
 ) -> list[str]:
     """Return the warnings of a comparison: decisions about the files, and no match at all."""
+    from skyduel.evaluation.matching.no_matches import frame_warning, match_warning
+
     lines = [f"{c.source}: {n}" for c in (found, truth) for n in c.table.meta.get("notes", ())]
     apart = [frame_warning(truth, "truth rows", shape), frame_warning(found, "detections", shape)]
     if any(apart):
@@ -233,12 +235,18 @@ def _warnings(
 
 def _on_one_plane(*catalogs: Catalog) -> list[npt.NDArray[np.float64]]:
     """Return the sky positions of catalogues on one plane [arcsec], x to the west."""
+    import numpy as np
+
+    from skyduel.core.wcs import plane_positions
+
     ra, dec = (np.concatenate([c[name] for c in catalogs]) for name in ("ra", "dec"))
     plane = np.column_stack(plane_positions(ra, dec))
     return np.split(plane, np.cumsum([len(c) for c in catalogs])[:-1])
 
 
 def _table(report: ScoreReport) -> Table:
+    from skyduel.evaluation.scoring.metrics import listed
+
     rows = report.table
     table = Table(
         title="completeness (recall) by true, purity (precision) by measured magnitude",
@@ -281,6 +289,8 @@ def _table(report: ScoreReport) -> Table:
 
 def _cell(row: dict[Any, Any]) -> Text:
     """Format ``value [lo–hi] k/n``; undefined parts are left out."""
+    from skyduel.evaluation.scoring.metrics import metric
+
     if row["value"] != row["value"]:
         return Text("–")
     text = f"{row['value']:.3f}"

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from skyduel.cli.console import out, progress
-from skyduel.core import BadInputError, Split
-from skyduel.runner.builtin_dataset import make_frames
+from skyduel.core import BadInputError
 from skyduel.simulation import FAMILIES
+
+if TYPE_CHECKING:
+    from skyduel.core import Split
 
 __all__ = ["NAME", "command"]
 
@@ -40,6 +42,8 @@ def command(
 
     The truth lists every rendered source with its ideal S/N.
     """
+    from skyduel.runner.builtin_dataset import make_frames
+
     families = list(dict.fromkeys(family or FAMILIES))
     unknown = [f for f in families if f not in FAMILIES]
     if unknown:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 from rich.table import Table
@@ -25,12 +25,10 @@ from skyduel.cli.commands.options import (
 from skyduel.cli.console import err, progress, warn, wide_out
 from skyduel.cli.frame_facts import decision_lines
 from skyduel.cli.whole_tables import WholeTable
-from skyduel.core import BadInputError, Frame, atomic_path
-from skyduel.core.io.safe_csv import without_formulas
-from skyduel.core.io.size_limits import most_bytes
-from skyduel.core.used_facts import used_facts
-from skyduel.runner.detector_specs import DEFAULT_DETECTORS, build
-from skyduel.runner.read_region import read_region
+from skyduel.core import BadInputError
+
+if TYPE_CHECKING:
+    from skyduel.core import Frame
 
 __all__ = ["NAME", "command"]
 
@@ -67,6 +65,11 @@ def command(
     With --repeats: a detection in only one exposure is suspect. The purity from this count is
     a lower limit, except that false detections which recur (hot pixels, spikes) count as real.
     """
+    from skyduel.core import atomic_path
+    from skyduel.core.io.safe_csv import without_formulas
+    from skyduel.core.used_facts import used_facts
+    from skyduel.runner.detector_specs import DEFAULT_DETECTORS, build
+    from skyduel.runner.read_region import read_region
     from skyduel.runner.truth_free import flip_table, repeat_table
 
     frames, bits = expand_frames(frames), mask_bits_from(mask_bits)
@@ -121,6 +124,8 @@ def command(
 
 def _check_memory(images: list[Frame], total: int) -> None:
     """Refuse more frames than fit in memory together with their sign-flipped copies."""
+    from skyduel.core.io.size_limits import most_bytes
+
     each = sum(image.data.nbytes + image.bad.nbytes for image in images) / len(images)
     most = int(most_bytes() / (2 * each))
     if total > most:

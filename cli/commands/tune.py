@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
-import pandas as pd
 import typer
 from rich.table import Table
 
@@ -32,12 +31,11 @@ from skyduel.cli.commands.options import (
     with_mask_bits,
 )
 from skyduel.cli.console import err, out, progress, progress_callback, wide_out
-from skyduel.cli.settings_file import toml_value
-from skyduel.core import BadInputError, atomic_path, open_dataset
-from skyduel.core.io.dataset_listing import require_truth
-from skyduel.core.io.safe_csv import without_formulas
-from skyduel.runner.detector_specs import TUNED_DETECTORS, DetectorSpec
-from skyduel.runner.tune import Part, Tuned, tune
+from skyduel.core import BadInputError
+
+if TYPE_CHECKING:
+    from skyduel.runner.detector_specs import DetectorSpec
+    from skyduel.runner.tune import Part, Tuned
 
 __all__ = ["NAME", "as_toml", "command"]
 
@@ -78,6 +76,14 @@ def command(
     with the outcomes of the trials (.trials). From that folder the same command resumes
     an interrupted search, and chooses again for another --objective without running detectors.
     """
+    import pandas as pd
+
+    from skyduel.core import atomic_path, open_dataset
+    from skyduel.core.io.dataset_listing import require_truth
+    from skyduel.core.io.safe_csv import without_formulas
+    from skyduel.runner.detector_specs import TUNED_DETECTORS
+    from skyduel.runner.tune import tune
+
     settings = read_config(config)
     rules = rules_from(settings, radius_px=radius_px, bins=bins, pairing=pairing)
     tuning = tuning_from(
@@ -141,6 +147,8 @@ def as_toml(tuned: Sequence[Tuned], comment: str) -> str:
     comment : str
         First line of the file.
     """
+    from skyduel.cli.settings_file import toml_value
+
     specs: list[DetectorSpec] = []
     for one in tuned:
         specs.append(one.spec)
@@ -161,6 +169,8 @@ def as_toml(tuned: Sequence[Tuned], comment: str) -> str:
 
 
 def _tuned(one: Tuned, part: Part) -> DetectorSpec:
+    from skyduel.runner.detector_specs import DetectorSpec
+
     base = one.spec
     name = f"{base.name}-tuned" + (f"-{part.group}" if part.group else "")
     return DetectorSpec(name=name, use=base.use, settings={**base.settings, **one.settings(part)})

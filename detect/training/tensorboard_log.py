@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from skyduel.core.errors import BadInputError
+from skyduel.core.extras import is_installed, pip_command
 
 __all__ = ["TensorBoardLog", "available", "require"]
 
 
 def available() -> bool:
     """Return True if TensorBoard is installed."""
-    return importlib.util.find_spec("tensorboard") is not None
+    return is_installed("tensorboard")
 
 
 def require() -> None:
     """Raise BadInputError if TensorBoard is not installed."""
     if not available():
         raise BadInputError(
-            "tensorboard", "the package tensorboard (pip install skyduel[train])", "none"
+            "--tensorboard", f"tensorboard ({pip_command('tensorboard')})", "no tensorboard"
         )
 
 

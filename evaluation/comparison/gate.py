@@ -12,15 +12,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from skyduel.core.errors import BadInputError
 from skyduel.core.settings import nearest
 from skyduel.evaluation.scoring.metrics import LIMITS, quantities
 from skyduel.evaluation.statistics.anytime import anytime_radius, widening
 from skyduel.evaluation.table_keys import ALL_BINS, ALL_GROUPS, DEFAULT_POINT, EQUAL_PURITY_POINT
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "SPEED",

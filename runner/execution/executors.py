@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from skyduel.core import BadInputError
 from skyduel.core.errors import one_line
+from skyduel.core.extras import missing_extra
 from skyduel.runner.execution.child_process import Place, call_in_child
 from skyduel.runner.execution.outcome import Outcome
 from skyduel.runner.execution.process_pool import process_pool
@@ -189,10 +190,7 @@ def executor(
     try:
         from distributed import Client
     except ImportError as error:
-        raise BadInputError(
-            "--scheduler", "Dask on this machine and its workers: pip install 'skyduel[dask]'",
-            f"no {error.name}",
-        ) from error  # fmt: skip
+        raise missing_extra("--scheduler", error) or error from error
     place = {"scheduler_file": scheduler} if scheduler.endswith(".json") else {"address": scheduler}
     try:
         client: Any = Client(**place, timeout=_CONNECT_TIMEOUT_S, set_as_default=False)  # type: ignore[no-untyped-call]

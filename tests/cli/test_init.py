@@ -102,8 +102,6 @@ def test_options_stand_above_the_file(tmp_path) -> None:
 
 
 def test_a_run_with_the_file_is_the_run_without(tmp_path, capsys, monkeypatch) -> None:
-    from skyduel.cli.commands import run
-
     assert skyduel("simulate", "--out", tmp_path / "sky", "--family", "sparse", "--count", 1,
                    "--ny", 64, "--nx", 72) == 0  # fmt: skip
     assert skyduel("init", tmp_path / "duel.toml") == 0
@@ -113,7 +111,7 @@ def test_a_run_with_the_file_is_the_run_without(tmp_path, capsys, monkeypatch) -
         plans.append(plan)
         raise BadInputError("test", "the plan alone", "it")
 
-    monkeypatch.setattr(run, "run", planned)
+    monkeypatch.setattr("skyduel.runner.run.run", planned)
     words = ["run", tmp_path / "sky", "--tune", "--out", tmp_path / "a"]
     assert skyduel(*words, *(w for n in DEFAULT_DETECTORS for w in ("--with", n))) == 2
     assert skyduel(*words, "--config", tmp_path / "duel.toml") == 2

@@ -1,8 +1,6 @@
 """Tests of the command line: its output, its files and its errors."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -58,14 +56,6 @@ def test_an_old_command_name_works_and_says_its_new_name(capsys) -> None:
 def test_version(capsys) -> None:
     assert skyduel("--version") == 0
     assert capsys.readouterr().out.startswith("skyduel ")
-
-
-def test_the_command_line_starts_without_torch() -> None:
-    code = (
-        "import sys, skyduel.cli.main; "
-        "sys.exit('torch' in sys.modules or 'matplotlib' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_simulate_writes_frames_truth_and_manifest(tmp_path, capsys) -> None:

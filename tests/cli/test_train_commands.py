@@ -76,7 +76,7 @@ def test_tensorboard_that_is_not_there_is_an_error_only_if_asked_for(
 ) -> None:
     assert invoke("train", "--out", str(tmp_path), "--no-tensorboard").exit_code == 0
     result = invoke("train", "--out", str(tmp_path), "--tensorboard")
-    assert "pip install skyduel[train]" in str(result.exception)
+    assert "pip install 'skyduel[train]'" in str(result.exception)
     assert len(calls) == 2
 
 

@@ -220,11 +220,11 @@ def test_without_the_package_one_line_says_what_to_install(
 
     def absent(name: str, *rest: Any) -> Any:
         if name == "asdf":
-            raise ImportError(name)
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", absent)
-    with pytest.raises(BadInputError, match=r"pip install skyduel\[asdf\]"):
+    with pytest.raises(BadInputError, match=r"pip install 'skyduel\[asdf\]'"):
         read_frame(path)
 
 

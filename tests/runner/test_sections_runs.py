@@ -173,11 +173,11 @@ def test_more_frames_than_memory_holds_are_refused_at_the_first(tmp_path, monkey
     names = [tmp_path / f"{k}.fits" for k in range(4)]
     for name in names:
         write_frame(frame, name)
-    monkeypatch.setattr("skyduel.cli.commands.truth_free.most_bytes", lambda: 3 * 2 * 60 * 80 * 5)
+    monkeypatch.setattr("skyduel.core.io.size_limits.most_bytes", lambda: 3 * 2 * 60 * 80 * 5)
     assert skyduel("truth-free", *names[:3], "--with", "sep") == 0
     seen: list[str] = []
     monkeypatch.setattr(
-        "skyduel.cli.commands.truth_free.read_region",
+        "skyduel.runner.read_region.read_region",
         lambda path, cutout, **_: seen.append(path) or frame,
     )
     assert skyduel("truth-free", *names, "--with", "sep") == 2

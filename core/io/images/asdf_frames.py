@@ -22,6 +22,7 @@ from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
 
 from skyduel.core.errors import BadInputError, one_line
+from skyduel.core.extras import missing_extra
 from skyduel.core.frame import FactSource
 from skyduel.core.io.images.celestial import celestial_wcs
 from skyduel.core.io.images.fits_metadata import (
@@ -224,9 +225,7 @@ def _package(file: Path) -> ModuleType:
     try:
         import asdf
     except ImportError as error:
-        raise BadInputError(
-            str(file), "the package asdf (pip install skyduel[asdf])", "an ASDF file without it"
-        ) from error
+        raise missing_extra(str(file), error) or error from error
     return asdf  # type: ignore[no-any-return,unused-ignore]
 
 

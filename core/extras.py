@@ -1,0 +1,52 @@
+"""Libraries that only a part of the package needs, and how each is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Final
+
+from skyduel.core.errors import BadInputError
+
+__all__ = ["EXTRAS", "is_installed", "missing_extra", "pip_command"]
+
+#: Extra of `setup.cfg` that installs a library, by the name that is imported.
+EXTRAS: Final[Mapping[str, str]] = {
+    "torch": "neural",
+    "safetensors": "neural",
+    "tensorboard": "train",
+    "dask": "cluster",
+    "distributed": "cluster",
+    "asdf": "asdf",
+}
+
+
+def is_installed(library: str) -> bool:
+    """Return True if a library can be found; it is not imported."""
+    return find_spec(library) is not None
+
+
+def pip_command(library: str) -> str:
+    """Return the command that installs a library of an extra."""
+    return f"pip install 'skyduel[{EXTRAS[library]}]'"
+
+
+def missing_extra(source: str, error: ImportError) -> BadInputError | None:
+    """Return the error for an import that failed because an extra is not installed.
+
+    Parameters
+    ----------
+    source : str
+        What needs the library.
+    error : ImportError
+        The failed import.
+
+    Returns
+    -------
+    BadInputError or None
+        None if the library belongs to no extra, or is installed and broken.
+    """
+    library = (error.name or "").partition(".")[0]
+    if library not in EXTRAS or not isinstance(error, ModuleNotFoundError):
+        return None
+    return BadInputError(source, f"{library} ({pip_command(library)})", f"no {library}")

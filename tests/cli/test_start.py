@@ -1,0 +1,75 @@
+"""What the program imports before it knows what to do."""
+
+import subprocess
+import sys
+
+import pytest
+import typer
+from helpers.paths import ROOT
+
+from skyduel.cli import main as cli
+from skyduel.cli.examples import SUMMARIES
+
+#: typer with what it needs, and what starts with the interpreter.
+LIGHT = {
+    *("typer", "click", "rich", "pygments", "markdown_it", "mdurl", "shellingham"),
+    *("pydantic", "pydantic_core", "annotated_types", "annotated_doc", "typing_inspection"),
+    *("typing_extensions", "attr", "attrs", "lazy_loader", "_distutils_hack", "sphinxcontrib"),
+}
+START = {"", ".cli", ".cli.main", ".cli.examples"}
+START |= {".core", ".core.errors", ".core.extras"}
+SCORE = {".cli.commands", ".cli.commands.score", ".cli.commands.options", ".cli.console"}
+SCORE |= {".evaluation", ".evaluation.table_keys"}
+CODE = """
+import sys
+from skyduel.cli.main import main
+try:
+    main(sys.argv[1:])
+except SystemExit:
+    pass
+print("LOADED", *sorted(sys.modules))
+"""
+
+
+def loaded(*words: str, **environment: str) -> tuple[set[str], set[str]]:
+    """Return our modules, without ``skyduel``, and the other packages that a call imports."""
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, *words], check=True, capture_output=True, text=True,
+        env={"PYTHONPATH": str(ROOT / "src"), **environment},
+    )  # fmt: skip
+    names = done.stdout.rpartition("LOADED")[2].split()
+    ours = {name.removeprefix("skyduel") for name in names if name.partition(".")[0] == "skyduel"}
+    others = {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names)
+    return ours, {n for n in others if not n.startswith(("_sysconfigdata", "__"))} - {"skyduel"}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [(["--version"], START), (["--help"], START), (["score", "--help"], START | SCORE)],
+    ids=["version", "help", "score"],
+)
+def test_only_what_the_help_needs_is_imported(words: list[str], expected: set[str]) -> None:
+    ours, others = loaded(*words)
+    assert ours == expected
+    assert others <= LIGHT
+
+
+@pytest.mark.parametrize("name", sorted(set(SUMMARIES) - {"gate", "simulate"}))
+def test_no_library_of_numbers_is_imported_for_the_help_of_a_command(name: str) -> None:
+    # Those of gate and simulate list the scores and the kinds of frames, which need numpy.
+    assert loaded(name, "--help")[1] <= LIGHT
+
+
+def test_the_shell_completes_commands_without_importing_them() -> None:
+    ours, others = loaded(
+        _SKYDUEL_COMPLETE="complete_bash", _TYPER_COMPLETE="complete_bash",
+        COMP_WORDS="skyduel sc", COMP_CWORD="1",
+    )  # fmt: skip
+    assert ours == START
+    assert others <= LIGHT
+
+
+def test_the_list_says_what_each_command_says() -> None:
+    commands = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
+    shown = {name: one.help.partition("\n")[0] for name, one in commands.items() if not one.hidden}
+    assert shown == dict(SUMMARIES)
