@@ -10,7 +10,7 @@ TOX := .tox/boot/bin/tox
 help:
 	@echo "make duel     set up, run the detectors on the built-in frames, write the report"
 	@echo "make test     set up, check style and types, run the tests"
-	@echo "make nightly  also run the slow tests"
+	@echo "make nightly  also run the slow tests, and the tests without torch"
 	@echo "make docs     set up, build the documentation into build/docs"
 	@echo "make sanitize run the compiled operators under address and undefined-behaviour sanitizers"
 	@echo "make lint     check style only   make types   check types only"
@@ -28,7 +28,7 @@ test: $(TOX)
 	@$(TOX) run -e skyduel,lint,types,tests
 
 nightly: $(TOX)
-	@$(TOX) run -e skyduel,nightly
+	@$(TOX) run -e skyduel,nightly,no-torch
 
 docs: $(TOX)
 	@$(TOX) run -q -e skyduel,docs

@@ -1,8 +1,11 @@
 """Build of the compiled operators; everything else about the package is in setup.cfg.
 
-`SKYDUEL_CUDA` says whether CUDA kernels are compiled: `auto` (the default: when
-there is an nvcc that matches the installed torch, and a failure only leaves
-them out), `1` (they must build) or `0`. No GPU is ever looked for.
+`SKYDUEL_OPERATORS=0` leaves the operators of the network out: the build then needs no
+torch, the network cannot run, and the small kernels of `skyduel.core.native` are built
+where there is a compiler. `SKYDUEL_CUDA` says whether
+CUDA kernels are compiled: `auto` (the default: when there is an nvcc that matches the
+installed torch, and a failure only leaves them out), `1` (they must build) or `0`. No GPU
+is ever looked for.
 `TORCH_CUDA_ARCH_LIST` names the architectures, "8.0;9.0" when unset.
 `SKYDUEL_WERROR=1` makes warnings errors, for CI.
 """
@@ -15,15 +18,24 @@ import warnings
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 
-try:
-    import torch
-    from torch.utils import cpp_extension
-except ImportError:
-    sys.exit(
-        "skyduel compiles against the torch that is installed, and none is: "
-        "install torch first, then skyduel with --no-build-isolation."
-    )
+sys.path.insert(0, str(Path(__file__).resolve().parent / "distribution"))
+from sbom import NAME, bill_of_materials
+
+OPERATORS = os.environ.get("SKYDUEL_OPERATORS", "1")
+if OPERATORS not in ("0", "1"):
+    sys.exit(f"SKYDUEL_OPERATORS: required 0 or 1; got {OPERATORS!r}")
+if OPERATORS == "1":
+    try:
+        import torch
+        from torch.utils import cpp_extension
+    except ImportError:
+        sys.exit(
+            "skyduel's operators are compiled against torch, and none is installed: build with "
+            "isolation, or install torch and ninja first, or leave the operators out with "
+            "SKYDUEL_OPERATORS=0."
+        )
 
 # The oldest torch whose stable ABI has all that the sources use (2.10), and
 # the oldest Python; one binary serves these and all later ones.
@@ -35,6 +47,13 @@ ARCHITECTURES = "8.0;9.0"
 
 
 def main():
+    if OPERATORS == "0":
+        setup(
+            ext_modules=[native_extension(optional=True)],
+            cmdclass={"bdist_wheel": Wheel},
+            options={"bdist_wheel": {"py_limited_api": PYTHON_TARGET}},
+        )
+        return
     extensions = [
         native_extension(),
         extension(cpp_extension.CppExtension, "skyduel.cuda_ops._C", sorted(SOURCES.glob("*.cpp"))),
@@ -59,12 +78,12 @@ def main():
         print(f"skyduel: no CUDA kernels ({obstacle})", file=sys.stderr)
     setup(
         ext_modules=extensions,
-        cmdclass={"build_ext": BuildExtension},
+        cmdclass={"build_ext": build_extension_class(), "bdist_wheel": Wheel},
         options={"bdist_wheel": {"py_limited_api": PYTHON_TARGET}},
     )
 
 
-def native_extension():
+def native_extension(optional=False):
     """The kernels of `skyduel.core.native`, which need neither torch nor Python."""
     # Products and sums are not fused: the results have the digits of SEP's.
     flags = ["-std=c++17", "-O3", "-fvisibility=hidden", "-ffp-contract=off", "-pthread"]
@@ -72,6 +91,7 @@ def native_extension():
         "skyduel.core.native._kernels",
         [str(source) for source in sorted(NATIVE.glob("*.cpp"))],
         py_limited_api=True,
+        optional=optional,
         extra_compile_args=[*flags, "-Wall", "-Wextra", *strict_flags()],
         extra_link_args=["-s", "-pthread"],
     )
@@ -86,8 +106,11 @@ def extension(kind, name, sources, optional=False):
     # Fusing a product with a sum changes how an overlap rounds, and a box on
     # the threshold with it; where fusing pays, the kernels ask for it.
     cxx = ["-O3", "-fvisibility=hidden", "-ffp-contract=off", "-Wall", "-Wextra", *strict]
+    # Messages name the headers' files: without the folder of one machine, or of one build.
+    prefix = f"-ffile-prefix-map={Path(torch.__file__).parent}=torch"
+    cxx.append(prefix)
     architectures = os.environ.get("TORCH_CUDA_ARCH_LIST", "")
-    host = ",".join(["-fvisibility=hidden", "-Wall", "-Wextra", *strict])
+    host = ",".join(["-fvisibility=hidden", "-Wall", "-Wextra", prefix, *strict])
     # torch's own headers warn under these flags.
     system = [word for path in cpp_extension.include_paths() for word in ("-isystem", path)]
     built = kind(
@@ -114,16 +137,31 @@ def extension(kind, name, sources, optional=False):
     return built
 
 
-class BuildExtension(cpp_extension.BuildExtension):
-    """torch's, where an optional extension that fails to compile is left out."""
+def build_extension_class():
+    class BuildExtension(cpp_extension.BuildExtension):
+        """torch's, where an optional extension that fails to compile is left out."""
 
-    def build_extension(self, ext):
-        try:
-            super().build_extension(ext)
-        except Exception as error:
-            if not ext.optional:
-                raise
-            warnings.warn(f"skyduel: {ext.name} left out: {error}", stacklevel=1)
+        def build_extension(self, ext):
+            try:
+                super().build_extension(ext)
+            except Exception as error:
+                if not ext.optional:
+                    raise
+                warnings.warn(f"skyduel: {ext.name} left out: {error}", stacklevel=1)
+
+    return BuildExtension
+
+
+class Wheel(bdist_wheel):
+    """A wheel with a bill of materials in its metadata."""
+
+    def egg2dist(self, egginfo_path, distinfo_path):
+        super().egg2dist(egginfo_path, distinfo_path)
+        folder = Path(distinfo_path)
+        compiled = {"torch": torch.__version__} if OPERATORS == "1" else {}
+        bill = bill_of_materials(folder.parent, (folder / "METADATA").read_text(), compiled)
+        (folder / "sboms").mkdir()
+        (folder / "sboms" / NAME).write_text(bill, encoding="utf-8")
 
 
 def cuda_obstacle():

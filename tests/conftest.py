@@ -1,11 +1,29 @@
-"""Fixtures that several packages' tests share."""
+"""Fixtures that several packages' tests share, and what happens to tests without torch."""
 
-from collections.abc import Callable, Iterable
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from importlib.abc import MetaPathFinder
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from skyduel.runner.builtin_dataset import make_frames
+
+
+class _SkipWhatNeedsTorch(MetaPathFinder):
+    """Skip a test, or a module of tests, where it imports torch and there is none."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> None:
+        if name in ("torch", "torchvision", "safetensors"):
+            pytest.skip(f"needs {name}, which is not installed", allow_module_level=True)
+
+
+if importlib.util.find_spec("torch") is None:
+    sys.meta_path.append(_SkipWhatNeedsTorch())
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """The wheel and the source distribution, built from a copy of the checkout and installed."""
 
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -25,6 +27,7 @@ OTHER = (
     "detect==2019.3.22"
     " --hash=sha256:bfd425fc703218d0aac22474a6864ccaaec7357ed9ba053e9f1d9640f40c3df4\n"
 )
+METADATA = "skyduel-0.1.0.dist-info/"
 INSTALL = ("install", "-q", "--no-deps", "--no-index", "--no-compile")
 PLUGIN = """
 from pydantic import BaseModel
@@ -130,7 +133,7 @@ def expected() -> set[str]:
 
 
 def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(wheel: Path) -> None:
-    names = {n for n in contents(wheel) if not n.startswith("skyduel-0.1.0.dist-info/")}
+    names = {n for n in contents(wheel) if not n.startswith(METADATA)}
     compiled = {n for n in names if n.endswith(".so")}
     here = {p.name for p in Path(cuda_ops.__file__).parent.glob("_C*.so")}
     kernels = {p.name for p in Path(native.__file__).parent.glob("_kernels*.so")}
@@ -142,6 +145,24 @@ def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(wheel: Path
     assert "skyduel/reports/templates/report.html.j2" in names
     assert "skyduel/baseline/sep/shape_classifier.json" in names
     assert "skyduel/cuda_ops/csrc/cuda/nms.cu" in names
+
+
+def test_the_bill_of_materials_has_the_hashes_of_the_wheel(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        bill = json.loads(archive.read(f"{METADATA}sboms/skyduel.cdx.json"))
+        record = archive.read(f"{METADATA}RECORD").decode()
+        parts = {one["name"]: one for one in bill["components"]}
+        files = {n for n in archive.namelist() if n.endswith((".so", ".safetensors"))}
+        assert files == {n for n, one in parts.items() if one["bom-ref"].startswith("file:")}
+        for name in files:
+            digest = hashlib.sha256(archive.read(name)).hexdigest()
+            assert parts[name]["hashes"] == [{"alg": "SHA-256", "content": digest}]
+    assert f"{METADATA}sboms/skyduel.cdx.json," in record
+    assert bill["metadata"]["component"]["version"] == "0.1.0"
+    assert parts["numpy"]["scope"] == "required"
+    assert parts["torch"]["scope"] == "optional"
+    assert {"name": "skyduel:requires", "value": ">=2.10"} in parts["torch"]["properties"]
+    assert set(bill["dependencies"][0]["dependsOn"]) == {p["bom-ref"] for p in parts.values()}
 
 
 def test_one_wheel_serves_every_python_from_the_oldest_on(wheel: Path) -> None:
