@@ -18,7 +18,13 @@ LIGHT = {
 }
 START = {"", ".cli", ".cli.main", ".cli.examples"}
 START |= {".core", ".core.errors", ".core.extras"}
-SCORE = {".cli.commands", ".cli.commands.score", ".cli.commands.options", ".cli.console"}
+SCORE = {
+    ".cli.commands",
+    ".cli.commands.score",
+    ".cli.commands.options",
+    ".cli.console",
+    ".cli.whole_tables",
+}
 SCORE |= {".evaluation", ".evaluation.table_keys"}
 CODE = """
 import sys
