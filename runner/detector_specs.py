@@ -9,7 +9,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict
 
 from skyduel.core import BadInputError, Detector
-from skyduel.core.extras import is_installed, pip_command
+from skyduel.core.extras import is_installed, missing_extra, pip_command
 from skyduel.core.settings import nearest
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "build",
     "installed_defaults",
     "parse_specs",
+    "require_installed",
 ]
 
 #: Detectors of a run by default: the network, SExtractor's defaults, and SEP with a matched filter.
@@ -45,6 +46,15 @@ def installed_defaults(names: Sequence[str] = DEFAULT_DETECTORS) -> tuple[tuple[
         f"{' and '.join(lacking)} left out, not installed ({command}); "
         f"the default here is {', '.join(kept)}"
     )
+
+
+def require_installed(specs: Iterable[DetectorSpec]) -> None:
+    """Raise BadInputError, before any work, if a detector needs an extra that is missing."""
+    for spec in specs:
+        library = _NEEDS.get(spec.use)
+        if library is not None and not is_installed(library):
+            absent = ModuleNotFoundError(f"No module named {library!r}", name=library)
+            raise missing_extra(f"detector {spec.use!r}", absent) or absent
 
 
 class DetectorSpec(BaseModel):

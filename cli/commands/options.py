@@ -263,11 +263,13 @@ def detector_specs(
 
     Detectors of the default that are not installed are left out, with one line on stderr.
     """
-    from skyduel.runner.detector_specs import parse_specs
+    from skyduel.runner.detector_specs import parse_specs, require_installed
 
     listed = config.get("detectors") or ()
     names = with_ or listed or installed(default)
-    return parse_specs(names, set_ or (), config.get("detector"), listed=listed)
+    specs = parse_specs(names, set_ or (), config.get("detector"), listed=listed)
+    require_installed(specs)
+    return specs
 
 
 def installed(default: Sequence[str]) -> Sequence[str]:

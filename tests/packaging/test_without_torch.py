@@ -82,4 +82,5 @@ def test_what_needs_the_network_says_how_to_install_it(folder: Path) -> None:
     ):
         done = skyduel(folder, line)
         wanted = f"skyduel: {source}: required torch (pip install 'skyduel[neural]'); got no torch"
+        # Nothing is simulated, read or run before.
         assert done.stderr.splitlines() == [wanted, f"{line}: 2"]
