@@ -23,6 +23,7 @@ SCORE = {
     ".cli.commands.score",
     ".cli.commands.options",
     ".cli.console",
+    ".cli.frame_facts",
     ".cli.whole_tables",
 }
 SCORE |= {".evaluation", ".evaluation.table_keys"}
