@@ -15,6 +15,7 @@ SUMMARIES: Final[Mapping[str, str]] = {
     "inject": "Inject sources into real frames, with the frame's own PSF and noise, "
     "for `skyduel run`.",
     "detect": "Detect sources and write one catalogue per frame, with the score of every source.",
+    "diff": "Show which sources two catalogues share, which only one has, and where these lie.",
     "score": "Match two catalogues and print completeness, purity and other scores per "
     "magnitude bin.",
     "tune": "Choose the settings of every detector with the same number of trials.",
@@ -51,6 +52,11 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "detect night/a.fits night/b.fits --out catalogs",
         "detect a.fits --with sep-matched -o a.vot",
         "detect a.fits --with sep --set sep.config=mine.sex -o a.cat",
+    ),
+    "diff": (
+        "diff old.ecsv new.ecsv --frame a.fits --out diff",
+        "diff neural sep --frame a.fits",
+        "diff runs/old/neural new.fits --frame a.fits --radius-px 1.5",
     ),
     "score": (
         "score found.ecsv truth.ecsv --radius-px 2 --bins 15:24:1",
