@@ -11,6 +11,7 @@ from skyduel.core.frame import Frame
 from skyduel.core.io.images.fact_rules import FACT_RULES
 from skyduel.core.io.images.fits_metadata import IGNORED_KEY
 from skyduel.core.io.images.image_reader import NOTES_KEY
+from skyduel.core.measure.star_shape import star_shape_note
 from skyduel.core.sections.large_image import LargeImage
 
 __all__ = ["META_KEYS", "UNKNOWN", "UsedFacts", "used_facts"]
@@ -48,11 +49,14 @@ class UsedFacts:
         What the header says and nobody can use, with the reason, one line each.
     notes : tuple of str
         Other decisions on the file, such as images that are not read.
+    stars : tuple of str
+        One line if the stars are outside the range of the network.
     """
 
     used: Mapping[str, str] = field(default_factory=dict)
     set_aside: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    stars: tuple[str, ...] = ()
 
     @property
     def known(self) -> dict[str, str]:
@@ -68,8 +72,8 @@ class UsedFacts:
         made = {META_KEYS[fact]: words for fact, words in self.used.items()}
         if self.set_aside:
             made[_ASIDE_KEY] = "; ".join(self.set_aside)
-        if self.notes:
-            made[_NOTES_KEY] = "; ".join(self.notes)
+        if self.notes or self.stars:
+            made[_NOTES_KEY] = "; ".join((*self.notes, *self.stars))
         return made
 
 
@@ -97,7 +101,15 @@ def used_facts(frame: Frame | LargeImage, n_masked: int | None = None) -> UsedFa
         {fact: printable(text) for fact, text in words.items()},
         _lines(header.get(IGNORED_KEY, ())),
         _lines(header.get(NOTES_KEY, ())),
+        _stars(frame),
     )
+
+
+def _stars(frame: Frame | LargeImage) -> tuple[str, ...]:
+    """Return one line if the stars, of a large image those in its middle, are out of range."""
+    seen = frame if isinstance(frame, Frame) else frame.middle()
+    note = None if seen is None else star_shape_note(seen)
+    return () if note is None else (printable(f"{frame.name}: {note}"),)
 
 
 def _words(fact: str, fields: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -16,16 +16,19 @@ from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
 from skyduel.core.measure.aperture_photometry import forced_photometry
 from skyduel.core.measure.background import Background, estimate_background
+from skyduel.core.measure.star_shape import StarShape, measure_star_shape
 from skyduel.core.search_space import Range, Space
 from skyduel.core.settings import build_settings
 from skyduel.detect.inference.centroids import refine_points, window_sigma
+from skyduel.detect.inference.compact_frame import CoarseGrid, compact_frame
+from skyduel.detect.inference.compact_rows import OUT_OF_RANGE, measure_compact_rows
 from skyduel.detect.inference.context_features import width_and_snr
 from skyduel.detect.inference.find_sources import RawSources, Tiling, find_sources
 from skyduel.detect.inference.memory import keep_freed_memory
 from skyduel.detect.inference.suppression import DEFAULT_SIGMA, suppress
 from skyduel.detect.model.weights import SHIPPED, Calibration, LoadedWeights, load_weights
 
-__all__ = ["NeuralDetector", "NeuralSettings", "neural"]
+__all__ = ["OUT_OF_RANGE", "NeuralDetector", "NeuralSettings", "neural"]
 
 
 #: Lowest presence probability of a proposal, unless the floor of the settings is lower.
@@ -136,11 +139,19 @@ class NeuralDetector:
             ``score`` is the calibrated probability of a source after soft-NMS; ``flux``,
             ``flux_err`` and ``mag`` are those of the common forced aperture; ``xy_err`` is the
             standard deviation of a point's x, and of its y [px], NaN where unknown.
+
+        Notes
+        -----
+        If the frame's stars are more elongated or wider than those of the training
+        (`StarShape.out_of_range`), the network looks at the frame on a coarser grid that makes
+        them compact. The rows then have the bit `OUT_OF_RANGE` in ``flags``. Their positions, S/N
+        and ``flux`` (in the circle that holds nine tenths of a star's light) are measured on the
+        frame itself; ``score`` is at most the probability of that S/N.
         """
-        background = estimate_background(frame)
-        raw = self._raw(frame, background, self.settings)
+        look = _look(frame)
+        raw = self._raw(look, self.settings)
         calibration = self.loaded.calibration
-        return _measure(frame, background, assemble(raw, calibration, self.settings), calibration)
+        return _measure(look, assemble(raw, calibration, self.settings), calibration, self.settings)
 
     @property
     def tuning_space(self) -> Space:
@@ -152,7 +163,7 @@ class NeuralDetector:
 
         The network runs once for all changes that do not affect its output.
         """
-        background = estimate_background(frame)
+        look = _look(frame)
         seen: dict[str, tuple[RawSources, Calibration]] = {}
         for change in changes:
             s = build_settings(NeuralSettings, "detector neural", change, self.settings)
@@ -161,17 +172,16 @@ class NeuralDetector:
             if key not in seen:
                 same = (s.weights, s.device) == (self.settings.weights, self.settings.device)
                 own = self if same else NeuralDetector(s, self.name)
-                seen[key] = own._raw(frame, background, s), own.loaded.calibration
-            yield _measure(frame, background, assemble(*seen[key], s), seen[key][1])
+                seen[key] = own._raw(look, s), own.loaded.calibration
+            yield _measure(look, assemble(*seen[key], s), seen[key][1], s)
 
-    def _raw(self, frame: Frame, background: Background, s: NeuralSettings) -> RawSources:
+    def _raw(self, look: _Look, s: NeuralSettings) -> RawSources:
         """Run the network on one frame."""
         loaded = self.loaded
         if s.threads is not None:
             torch.set_num_threads(s.threads)
         return find_sources(
-            frame,
-            background,
+            *look.seen,
             loaded.network,
             # Proposals below the floor may still rise above it in the second stage.
             floor=min(_PROPOSED, s.floor),
@@ -180,6 +190,30 @@ class NeuralDetector:
             bf16=_bf16(self.device) if s.bf16 is None else s.bf16,
             tiling=Tiling(size_px=s.tile_px),
         )
+
+
+class _Look(NamedTuple):
+    """A frame and its background, and both as the network sees them.
+
+    ``stars`` and ``grid`` are None for a frame whose stars are in the range of the training; the
+    network then sees the frame itself.
+    """
+
+    frame: Frame
+    background: Background
+    seen: tuple[Frame, Background]
+    stars: StarShape | None = None
+    grid: CoarseGrid | None = None
+
+
+def _look(frame: Frame) -> _Look:
+    """Estimate the background, and bring stars outside the range of the training into it."""
+    background = estimate_background(frame)
+    stars = measure_star_shape(frame, background)
+    if stars is None or not stars.out_of_range:
+        return _Look(frame, background, (frame, background))
+    grid = CoarseGrid.of(stars, frame.shape)
+    return _Look(frame, background, compact_frame(frame, background, grid), stars, grid)
 
 
 def _on_good(frame: Frame, found: Catalog) -> Catalog:
@@ -192,9 +226,13 @@ def _on_good(frame: Frame, found: Catalog) -> Catalog:
 
 
 def _measure(
-    frame: Frame, background: Background, found: Catalog, calibration: Calibration
+    look: _Look, found: Catalog, calibration: Calibration, settings: NeuralSettings
 ) -> Catalog:
     """Refine the positions of the detections on usable pixels and measure their aperture fluxes."""
+    frame, background = look.frame, look.background
+    if look.stars is not None and look.grid is not None:
+        found = _on_good(look.seen[0], found)
+        return measure_compact_rows(frame, background, look.stars, look.grid, found, settings.floor)
     found = forced_photometry(frame, _on_good(frame, found), background=background)
     found = _refine_positions(frame, background, found, calibration)
     mag = found["aper_mag"] if frame.zero_point is not None else np.full(len(found), np.nan)

@@ -57,8 +57,9 @@ def catalog_warnings(
     said = [(name, line) for name, outcome in truths.items()
             for line in outcome.facts.get("warnings", ())]  # fmt: skip
     lines = [f"truth of {said[0][0]}: {said[0][1]}" + _others(len(said) - 1)] if said else []
-    noted = [notes[0] for outcome in truths.values() if (notes := outcome.facts.get("notes"))]
-    lines += [noted[0] + _others(len(noted) - 1)] if noted else []
+    for kind in ("notes", "star_notes"):
+        noted = [notes[0] for outcome in truths.values() if (notes := outcome.facts.get(kind))]
+        lines += [noted[0] + _others(len(noted) - 1)] if noted else []
     lines += _set_aside(truths)
     counts = read_counts(paths.table(COUNTS.name))
     if counts is None:

@@ -167,8 +167,8 @@ def detect_frame(
         "n_found": n_found,
         "peak_memory_mib": peak_memory_mib(children=True),
     }
-    if words.notes:
-        facts["notes"] = list(words.notes)
+    if words.notes or words.stars:
+        facts["notes"] = [*words.notes, *words.stars]
     if not facts_file:
         facts["set_aside"], facts["used"] = list(words.set_aside), dict(words.used)
     if choice is not None:
@@ -264,6 +264,7 @@ def prepare_truth(
         "n_truth": len(truth),
         "warnings": warnings,
         "notes": words.notes,
+        "star_notes": words.stars,
         "facts": words.known,
         "set_aside": words.set_aside,
         "fingerprint": frame_fingerprint(entry),

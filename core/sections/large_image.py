@@ -260,6 +260,12 @@ class LargeImage:
             data = np.asarray(pixels, dtype=np.float32)
         return rows.start, data, ~bad & np.isfinite(data)
 
+    def middle(self) -> Frame | None:
+        """Read the box in the image's middle that facts are checked on; None if it is masked."""
+        rows, columns = central_box(self.shape)
+        spans = (rows.start, rows.stop, columns.start, columns.stop)
+        return self.read(Section(*spans, *spans))
+
     def frames(self) -> Iterator[tuple[Section, Frame]]:
         """Yield every section that has a usable pixel, one in memory at a time.
 
@@ -351,10 +357,8 @@ def open_large_image(entry: Entry, sectioning: Sectioning) -> LargeImage | None:
 
 def _checked(image: LargeImage, given: Collection[str]) -> LargeImage:
     """Return an image without those facts that the pixels in its middle contradict."""
-    rows, columns = central_box(image.shape)
-    spans = (rows.start, rows.stop, columns.start, columns.stop)
     facts: dict[str, Any] = {"name": image.name, "wcs": image.wcs}
-    box = replace(image, facts=facts).read(Section(*spans, *spans))
+    box = replace(image, facts=facts).middle()
     if box is None:
         return image
     return replace(image, facts=checked_facts(image.facts, box.data, box.bad, given))
