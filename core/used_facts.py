@@ -18,6 +18,8 @@ __all__ = ["META_KEYS", "UNKNOWN", "UsedFacts", "used_facts"]
 
 #: Of a fact without a value.
 UNKNOWN: Final = "unknown"
+#: What follows from an unknown gain.
+_SKY_ONLY: Final = "flux errors hold the noise of the sky, not the photon noise of the source"
 #: Key of each fact in a table's metadata: at most eight letters, so that FITS holds long text.
 META_KEYS: Final[Mapping[str, str]] = {
     "gain": "FR_GAIN",
@@ -44,7 +46,8 @@ class UsedFacts:
     Parameters
     ----------
     used : mapping of str to str
-        The facts of `META_KEYS` with their sources, `UNKNOWN` where there is none.
+        The facts of `META_KEYS` with their sources, `UNKNOWN` where there is none (of the
+        gain with what follows from it).
     set_aside : tuple of str
         What the header says and nobody can use, with the reason, one line each.
     notes : tuple of str
@@ -61,7 +64,7 @@ class UsedFacts:
     @property
     def known(self) -> dict[str, str]:
         """The facts that have a value."""
-        return {fact: words for fact, words in self.used.items() if words != UNKNOWN}
+        return {k: words for k, words in self.used.items() if not words.startswith(UNKNOWN)}
 
     def meta(self) -> dict[str, str]:
         """Return the facts as metadata of a table, by `META_KEYS`.
@@ -97,9 +100,12 @@ def used_facts(frame: Frame | LargeImage, n_masked: int | None = None) -> UsedFa
     words["wcs"] = "none" if wcs is None else (str(wcs.wcs.radesys).strip() or "no RADESYS")
     words["unit"] = str(header.get("BUNIT", "")).strip() or "no BUNIT"
     words["mask"] = UNKNOWN if n_masked is None else f"{n_masked} px"
+    set_aside = [str(line) for line in header.get(IGNORED_KEY, ())]
+    if fields.get("gain") is None and any("gain" in line.lower() for line in set_aside):
+        set_aside.append(f"gain unknown: {_SKY_ONLY}")
     return UsedFacts(
         {fact: printable(text) for fact, text in words.items()},
-        _lines(header.get(IGNORED_KEY, ())),
+        _lines(set_aside),
         _lines(header.get(NOTES_KEY, ())),
         _stars(frame),
     )
@@ -116,7 +122,7 @@ def _words(fact: str, fields: Mapping[str, Any]) -> str:
     """Return the value of a fact with its unit and source."""
     value = fields.get(fact)
     if value is None:
-        return UNKNOWN
+        return f"{UNKNOWN}: {_SKY_ONLY}" if fact == "gain" else UNKNOWN
     source = str(fields.get("sources", {}).get(fact, ""))
     unit = "e- per pixel unit" if fact == "gain" else FACT_RULES[fact].unit
     return f"{value:.6g} {unit}" + (f" ({source})" if source else "")
