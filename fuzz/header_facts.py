@@ -5,7 +5,7 @@
 
 The property: a frame is read, or refused with one short printable line. What is read has facts
 within their bounds; a fact that a header states and the frame has not is said to be set aside;
-the coordinates give finite positions. Of every hundredth frame `detect_frame` makes a catalogue
+the coordinates give finite positions. Of every hundredth frame (`--each`) `detect_frame` makes a catalogue
 with `sep` and with `neural`, or says why not in one line. Another exception, a warning that
 reaches the user, a case of more than ten seconds of processor time, or one that takes more than
 twice the memory of the same frame with an empty header (and 16 MiB for the noise of the
@@ -43,7 +43,6 @@ from skyduel.runner.detector_specs import DetectorSpec
 _SLOW_S = 10.0
 _HUNG_S = 600.0
 _NOISE_BYTES = 16 * 2**20
-_EACH_DETECTED = 100
 _BLOCK = 2880
 
 Image = tuple[bytes, int, tuple[int, int]]
@@ -119,13 +118,13 @@ SOLUTION = (
 )
 
 
-def images() -> list[Image]:
+def images(side: int) -> list[Image]:
     """Return pixels as in a file, BITPIX and shape: stars, integers, noise, few pixels."""
     rng = np.random.default_rng(0)
-    ny, nx = 48, 64
+    ny, nx = 3 * side // 4, side
     yy, xx = np.mgrid[:ny, :nx]
     stars = rng.normal(500, 10, (ny, nx))
-    for x, y in rng.uniform(6, 42, (14, 2)):
+    for x, y in rng.uniform(6, (nx - 6, ny - 6), (14, 2)):
         stars += 4000 * np.exp(-4 * math.log(2) * ((xx - x) ** 2 + (yy - y) ** 2) / 9)
     made = [
         (stars, ">f4", -32),
@@ -273,11 +272,13 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=math.inf, help="end after this time")
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--side", type=int, default=64, help="width of the frames [px]")
+    parser.add_argument("--each", type=int, default=100, help="detect on every so-many-th frame")
     parser.add_argument("--detectors", default="sep,neural", help="names, or empty for none")
     parser.add_argument("--keep", type=Path, default=Path("fuzz-findings"))
     chosen = parser.parse_args()
     names = [name for name in chosen.detectors.split(",") if name]
-    seeds, memory = images(), Memory()
+    seeds, memory = images(chosen.side), Memory()
     tally = dict.fromkeys(("refused", "detected"), 0)
     found: dict[str, str] = {}
     began, until, done = time.process_time(), time.monotonic() + 60 * chosen.minutes, 0
@@ -300,7 +301,7 @@ def main() -> int:
             path.write_bytes(content)
             wrong, refused = judge(lambda: checked(path), needs[number, ""], memory)
             tally["refused"] += refused
-            if wrong is None and not refused and case % _EACH_DETECTED == 0:
+            if wrong is None and not refused and case % chosen.each == 0:
                 for name in names:
                     step = lambda n=name: detected(path, n)  # noqa: E731
                     wrong = wrong or judge(step, needs[number, name], memory)[0]
