@@ -152,7 +152,7 @@ def _contradicted(
     found: list[tuple[str, str]] = []
     saturation = stated.get("saturation")
     if saturation is not None and not bad.all():
-        median = float(np.median(box[~bad]))
+        median = float(np.median(box[~bad].astype(np.float64)))
         if saturation <= median:
             found.append(("saturation", f"the frame's median is {median:.6g}"))
             saturation = None
@@ -200,7 +200,7 @@ def sky_noise(data: Floats, bad: Bools) -> SkyNoise | None:
     gradients of the sky nor the correlation of neighbours in resampled images change it.
     """
     step = max(1, data.shape[0] // _NOISE_ROWS)
-    rows, usable = data[::step], ~bad[::step]
+    rows, usable = data[::step].astype(np.float64), ~bad[::step]
     both = usable[:, _APART_PX:] & usable[:, :-_APART_PX]
     apart = (rows[:, _APART_PX:] - rows[:, :-_APART_PX])[both]
     if apart.size < _FEWEST_PIXELS:

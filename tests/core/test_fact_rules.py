@@ -224,6 +224,15 @@ def test_the_noise_tells_a_gain_from_a_setting(tmp_path: Path, name: str) -> Non
     assert sections.facts.get("gain") == frame.gain
 
 
+def test_pixels_near_the_largest_number_have_facts(tmp_path: Path) -> None:
+    """A header may scale pixels to the end of float32, where sums of two overflow."""
+    counts = np.rint(stars()).astype("i2")
+    cards = {"BZERO": 3e38, "BSCALE": 1e34, "SATURATE": 1e5, "GAIN": 2.0, "FWHM": 3.0}
+    frame = read_frame(put(tmp_path / "f.fits", counts, **cards))
+    assert frame.saturation is None
+    assert "the frame's median is 3" in " ".join(frame.header["ignored_facts"])
+
+
 def test_a_setting_beside_a_gain_is_said(tmp_path: Path) -> None:
     frame = read_frame(put(tmp_path / "f.fits", GAIN=45, CCDGAIN=1.5))
     said = "GAIN = 45: set aside (a whole number without a unit; CCDGAIN is used)"
