@@ -13,6 +13,7 @@ from astropy import units as u
 from astropy.table import Table
 
 from skyduel.core.errors import BadInputError
+from skyduel.core.html_tables import html_table
 
 __all__ = ["KINDS", "SCHEMA", "Catalog", "Column", "measured_magnitudes"]
 
@@ -20,6 +21,8 @@ __all__ = ["KINDS", "SCHEMA", "Catalog", "Column", "measured_magnitudes"]
 # mark what was not measured (SExtractor, Pan-STARRS, IRAF, SDSS), and so does 37.5 (DES).
 _MAGNITUDES: Final = (-30.0, 40.0)
 _NO_MAGNITUDE: Final = 37.5
+# A notebook shows so many rows.
+_SHOWN_ROWS: Final = 10
 
 
 @dataclass(frozen=True)
@@ -271,6 +274,16 @@ class Catalog:
             if name in table.colnames:
                 table[name].unit = u.Unit(unit, parse_strict="silent")
         return cls(table, source)
+
+    def _repr_html_(self) -> str:
+        """Return the first rows as a table, for notebooks."""
+        shown = [n for n in self.table.colnames if self.table[n].ndim == 1]
+        rows = zip(*(self[n][:_SHOWN_ROWS].tolist() for n in shown), strict=True)
+        n = len(self)
+        caption = f"{self.source}: {n:,} row{'' if n == 1 else 's'}"
+        if n > _SHOWN_ROWS:
+            caption += f", the first {_SHOWN_ROWS}"
+        return html_table(caption, shown, rows)
 
     def __repr__(self) -> str:
         return (

@@ -14,17 +14,20 @@ from skyduel.core import add_sky_positions, forced_photometry
 from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
+from skyduel.core.html_tables import html_table
 from skyduel.evaluation.matching.on_sky import sky_candidates
 from skyduel.evaluation.rules import ScoringRules, apply_ignore, mark_ignored_regions
 from skyduel.evaluation.scoring.counts import Counts
 from skyduel.evaluation.scoring.frame_score import FrameInput, FrameScore, choose_edges, score_frame
 from skyduel.evaluation.scoring.resampling_units import resampling_units
 from skyduel.evaluation.scoring.scores import score_table
+from skyduel.evaluation.table_keys import ALL_BINS
 
 __all__ = ["SCHEMA_VERSION", "ScoreReport", "measured_alike", "score_catalogs"]
 
 Bools = npt.NDArray[np.bool_]
 
+_UNDEFINED: Final = "–"
 #: Of the JSON; raised whenever a field changes its meaning.
 SCHEMA_VERSION: Final = 1
 
@@ -88,6 +91,21 @@ class ScoreReport:
         error[(ends - value) * [[-1.0], [1.0]] < 0] = 0.0  # a bootstrap may miss its estimate
         centre = (rows["bin_lo"] + rows["bin_hi"]).to_numpy(np.float64) / 2
         return centre, value, error
+
+    def _repr_html_(self) -> str:
+        """Return completeness and purity by magnitude as a table, for notebooks."""
+        names = ("completeness", "purity")
+        bins: dict[str, dict[str, str]] = {}
+        for row in self.table.to_dict("records"):
+            if row["quantity"] in names:
+                bins.setdefault(_bin_name(row), {})[str(row["quantity"])] = _told(row)
+        rows = [
+            (label, *(cells[name] for name in names))
+            for label, cells in bins.items()
+            if any(cells[name] != _UNDEFINED for name in names)
+        ]
+        caption = f"value [{self.rules.confidence:.0%} interval] k/n"
+        return html_table(caption, ("mag", *names), rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, None for what is undefined."""
@@ -198,6 +216,26 @@ def score_catalogs(
     blocks = resampling_units([frame], rules).counts if radius_arcsec is None else None
     table = score_table([frame.counts], [mpix], edges, rules, blocks=blocks)
     return ScoreReport(table, frame, rules, radius_arcsec)
+
+
+def _bin_name(row: dict[Any, Any]) -> str:
+    """Return the magnitudes of a bin in words."""
+    low, high = float(row["bin_lo"]), float(row["bin_hi"])
+    if row["bin"] == ALL_BINS:
+        return "all"
+    if low != low:
+        return "unmeasured"
+    if np.isfinite(low) and np.isfinite(high):
+        return f"{low:g}–{high:g}"
+    return f"≥ {low:g}" if np.isfinite(low) else f"< {high:g}"
+
+
+def _told(row: dict[Any, Any]) -> str:
+    """Return a proportion with its interval and counts."""
+    if row["value"] != row["value"]:
+        return _UNDEFINED
+    interval = f" [{row['lo']:.3f}, {row['hi']:.3f}]"
+    return f"{row['value']:.3f}{interval} {int(row['k'])}/{int(row['n'])}"
 
 
 def _plain(value: Any) -> Any:

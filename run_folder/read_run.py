@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from skyduel.core.errors import BadInputError
+from skyduel.core.html_tables import html_table
 from skyduel.run_folder.layout import RunPaths
 from skyduel.run_folder.previews import read_preview
 from skyduel.run_folder.read_counts import check_kinds, read_counts
@@ -57,6 +58,16 @@ class Run:
     sweep: pd.DataFrame
     limits: pd.DataFrame
     missing: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        """Return the scores of all magnitudes as a table, for notebooks."""
+        rows = self.scores[(self.scores["bin"] == ALL_BINS) & (self.scores["group"] == ALL_GROUPS)]
+        names = ("completeness", "purity", "f1")
+        value = rows.set_index(["detector", "point", "quantity"])["value"].to_dict()
+        keys = list(dict.fromkeys(zip(rows["detector"], rows["point"], strict=True)))
+        cells = [(*key, *(value.get((*key, name), float("nan")) for name in names)) for key in keys]
+        caption = f"{self.name}: {len(self.scored_frames)} test frames, all magnitudes"
+        return html_table(caption, ("detector", "point", *names), cells)
 
     @property
     def paths(self) -> RunPaths:

@@ -17,8 +17,7 @@ from skyduel.core import (
     make_detector,
     open_dataset,
 )
-from skyduel.core.chosen_rows import chosen_rows
-from skyduel.core.operating_point import RowChoice, stated_threshold
+from skyduel.core.operating_point import RowChoice, chosen_rows, stated_threshold
 from skyduel.evaluation import ScoreReport, ScoringRules, score_catalogs
 from skyduel.evaluation.score_two_catalogs import measured_alike
 from skyduel.run_folder.read_run import Run, load_run

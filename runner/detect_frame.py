@@ -23,11 +23,10 @@ from skyduel.core import (
     pixel_features,
     write_catalog,
 )
-from skyduel.core.chosen_rows import chosen_rows
 from skyduel.core.errors import UnwritableError
 from skyduel.core.io.images.fits_metadata import FACT_KEYS
 from skyduel.core.io.images.image_reader import without_brackets
-from skyduel.core.operating_point import THRESHOLD_KEY, RowChoice
+from skyduel.core.operating_point import THRESHOLD_KEY, RowChoice, chosen_rows
 from skyduel.core.peak_memory import peak_memory_mib
 from skyduel.core.used_facts import used_facts
 from skyduel.evaluation import ScoringRules, apply_ignore, mark_ignored_regions
@@ -100,7 +99,7 @@ def detect_frame(
     time_limit_s : float, optional
         Time limit of the detector on the frame [s] (`skyduel.runner.execution.time_limit`).
     choice : RowChoice, optional
-        Which rows are written, with their provenance (`skyduel.core.chosen_rows`). Without it
+        Which rows are written, with their provenance (`skyduel.core.operating_point`). Without it
         every row above the detector's floor is, as a run wants them. The facts then also have
         ``n_written``, ``thresh`` and ``missing``, facts of the frame that are unknown.
 

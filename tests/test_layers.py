@@ -24,8 +24,8 @@ MAY_IMPORT = {
 #: The order of the sub-packages inside a package, lowest first: each imports only from earlier
 #: ones. Modules that stand in the package itself are named where sub-packages build on them.
 ORDER = {
-    "core": ("errors defaults extras magnitudes settings catalog frame wcs detector search_space "
-             "registry columnar_catalogs native",
+    "core": ("errors html_tables defaults extras magnitudes settings catalog frame wcs detector "
+             "search_space registry columnar_catalogs native",
              "io", "measure", "sections"),
     "evaluation": ("rules table_keys", "statistics", "matching", "scoring", "analyses",
                    "comparison"),

@@ -9,8 +9,12 @@ import pytest
 from pydantic import BaseModel
 
 from skyduel.core import BadInputError, Catalog, DetectorInfo, Frame
-from skyduel.core.chosen_rows import chosen_rows
-from skyduel.core.operating_point import RowChoice, expected_purity_threshold, stated_threshold
+from skyduel.core.operating_point import (
+    RowChoice,
+    chosen_rows,
+    expected_purity_threshold,
+    stated_threshold,
+)
 
 SCORES = np.array([0.99, 0.97, 0.9, 0.6, 0.6, 0.3, np.nan])
 
