@@ -73,7 +73,6 @@ LIMITS_COLUMNS: Final = (
     "width_mag", "width_mag_lo", "width_mag_hi", "floor", "ceiling",
 )  # fmt: skip
 
-
 _ANALYSIS_COLUMNS: Final = {a.name: (*KEYS, *a.columns) for a in ANALYSES} | {
     s.name: (*STUDY_KEYS, *s.columns) for s in STUDIES
 }
@@ -232,9 +231,8 @@ def evaluate_detector(
     Frames with ``cuts`` of their own are cut there at ``default`` and
     ``calibrated``; where these differ, ``limits`` has no threshold.
     """
-    keep = _Kept() if sink is None else sink
+    keep, kept = _Kept() if sink is None else sink, tuple(map(float, edges))
     _check_unique(name, frames)
-    kept = tuple(map(float, edges))
     calibration, test = (
         candidate_frames([f for f in frames if f.split == split], rules)
         for split in (CALIBRATION, TEST)
@@ -259,7 +257,7 @@ def evaluate_detector(
         sweep(c, grid(c, rules.n_thresholds)).assign(detector=name, group=group)
         for group, c in curves.items()
     ]
-    tables = {a.name: [p.analyses[a.name] for p in parts] for a in ANALYSES} | studies
+    tables = {a.name: _labelled(parts, a.name, name) for a in ANALYSES} | studies
     return Evaluation(
         counts=_stack(keep.tables if isinstance(keep, _Kept) else [], COUNTS_COLUMNS),
         scores=_stack([p.scores for p in parts], SCORES_COLUMNS),
@@ -291,7 +289,7 @@ class _TestSet:
 
 @dataclass(frozen=True, eq=False)
 class _PointTables:
-    """The tables of one detector at one operating point and group."""
+    """The tables of one detector at one operating point and group; ``analyses`` without keys."""
 
     point: str
     group: str
@@ -388,16 +386,14 @@ def _point_tables(
     """Return the tables of some scored frames at one operating point and group."""
     labels = {"detector": data.detector, "point": point, "group": group}
     fitted = completeness_limits(members, data.rules)
-    limits = _limit_row(members, n_frames, fitted, point, group, threshold)
+    limits = _limit_row(members, n_frames, fitted, threshold)
     return _PointTables(
         point,
         group,
         scores=_frame_scores(members, data.edges, data.rules).assign(**labels),
         limits=limits.assign(**fit_limits(members, data.rules).columns(), **labels),
         sample=comparison_sample(members, data.edges, data.rules, limits=fitted[:2]),
-        analyses={
-            a.name: a.compute(members, data.rules, data.edges).assign(**labels) for a in ANALYSES
-        },
+        analyses={a.name: a.compute(members, data.rules, data.edges) for a in ANALYSES},
     )
 
 
@@ -461,8 +457,6 @@ def _limit_row(
     frames: Sequence[FrameScore],
     n_frames: int,
     limits: tuple[Limit, Limit, int],
-    point: str,
-    group: str,
     threshold: float | None,
 ) -> pd.DataFrame:
     sums = dict.fromkeys(COUNT_COLUMNS, 0)
@@ -472,8 +466,6 @@ def _limit_row(
     area = float(sum(f.source.mpix for f in frames))
     snr, mag, n = limits
     row = {
-        "point": point,
-        "group": group,
         "threshold": np.nan if threshold is None else float(threshold),
         "purity": float(ratio(sums["detections_right"], sums["detections"])),
         "completeness": float(ratio(sums["truths_found"], sums["truths"])),
@@ -484,6 +476,21 @@ def _limit_row(
         "n_frames": n_frames,
     }  # fmt: skip
     return pd.DataFrame([row])
+
+
+def _labelled(parts: Sequence[_PointTables], name: str, detector: str) -> list[pd.DataFrame]:
+    """Return the tables of an analysis as one with its `KEYS`, in a list; none without rows."""
+    filled = [(p, p.analyses[name]) for p in parts if len(p.analyses[name])]
+    if not filled:
+        return []
+    sizes = [len(table) for _, table in filled]
+    words = zip(*((detector, p.point, p.group) for p, _ in filled), strict=True)
+    keys = {
+        key: np.repeat(np.array(word, dtype=object), sizes)
+        for key, word in zip(KEYS, words, strict=True)
+    }
+    rows = pd.concat([table for _, table in filled], ignore_index=True)
+    return [pd.concat([pd.DataFrame(keys), rows], axis=1)]
 
 
 def _stack(parts: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:

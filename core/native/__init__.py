@@ -6,6 +6,7 @@ not been built, and with which the tests compare it.
 
 from skyduel.core.native.close_pairs import neighbours
 from skyduel.core.native.library import is_available
+from skyduel.core.native.logistic import fit_logistic
 from skyduel.core.native.windowed import half_light_radius, windowed_position
 
-__all__ = ["half_light_radius", "is_available", "neighbours", "windowed_position"]
+__all__ = ["fit_logistic", "half_light_radius", "is_available", "neighbours", "windowed_position"]

@@ -31,6 +31,21 @@ _SIGNATURES: Final[dict[str, tuple[Any, list[Any]]]] = {
         c_void_p,
         [_DOUBLES, c_int64, _DOUBLES, c_int64, c_double, c_int64, POINTER(c_int64)],
     ),
+    "skyduel_fit_logistic": (
+        c_int64,
+        [
+            _DOUBLES,
+            c_int64,
+            _DOUBLES,
+            _DOUBLES,
+            c_int64,
+            _DOUBLES,
+            _DOUBLES,
+            c_double,
+            c_int64,
+            _DOUBLES,
+        ],
+    ),
     "skyduel_take_neighbours": (None, [c_void_p, POINTER(c_int64), POINTER(c_int64)]),
 }
 

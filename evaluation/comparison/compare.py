@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 Floats = npt.NDArray[np.float64]
+_Columns = dict[str, npt.NDArray[Any]]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
@@ -43,6 +44,8 @@ COMPARISON_COLUMNS: Final = (
     "p", "p_holm", "interval", "n_frames",
 )  # fmt: skip
 
+#: The row for all bins together, which is the last.
+_LAST: Final = slice(-1, None)
 _PAIRS: Final = ("n_both", "n_a_only", "n_b_only", "n_neither")
 
 
@@ -181,19 +184,21 @@ def compare_all(
     together it is over the groups, and that of the group ``all`` is ``p`` itself.
     """
     parts: list[pd.DataFrame] = []
+    labels: list[tuple[str, str, str, str]] = []
     places = dict.fromkeys((point, group) for _, point, group in comparison_samples)
     for point, group in places:
         here = {d: s for (d, p, g), s in comparison_samples.items() if (p, g) == (point, group)}
         n = max((len(s.counts) for s in here.values()), default=0)
         samples = {d: _samples(s, n, rules) for d, s in here.items()}
         for (name_a, a), (name_b, b) in combinations(here.items(), 2):
-            table = _compare(a, b, samples[name_a], samples[name_b], rules)
-            parts.append(
-                table.assign(detector_a=name_a, detector_b=name_b, point=point, group=group)
-            )
+            parts.append(_compare(a, b, samples[name_a], samples[name_b], rules))
+            labels.append((name_a, name_b, point, group))
     if not parts:
         return pd.DataFrame({c: pd.Series(dtype="float64") for c in COMPARISON_COLUMNS})
-    out = pd.concat(parts, ignore_index=True)[list(COMPARISON_COLUMNS)]
+    keys = pd.DataFrame(labels, columns=["detector_a", "detector_b", "point", "group"])
+    keys = keys.loc[np.repeat(np.arange(len(parts)), [len(p) for p in parts])]
+    table = pd.concat(parts, ignore_index=True)
+    out = pd.concat([keys.reset_index(drop=True), table], axis=1)[list(COMPARISON_COLUMNS)]
     return _holm_over_groups(out)
 
 
@@ -230,9 +235,10 @@ def _compare(
         _check_same(a, b)
     elif a.edges != b.edges:
         raise BadInputError("comparison", f"bin edges {a.edges}", f"bin edges {b.edges}")
-    overall = pd.DataFrame({"bin": [ALL_BINS], "bin_lo": [np.nan], "bin_hi": [np.nan]})
-    bins = pd.concat([bin_table(a.edges), overall], ignore_index=True)
-    n_bins = len(bins)
+    entries = bin_table(a.edges)
+    ends = {"bin": ALL_BINS, "bin_lo": np.nan, "bin_hi": np.nan}
+    bins: _Columns = {name: np.append(entries[name], end) for name, end in ends.items()}
+    n_bins = len(bins["bin"])
     value_a, value_b = (_quantities(s.counts.sum(axis=0)) for s in (a, b))
     pairs = _outcomes(a, b) if both_there else np.zeros((4, n_bins), dtype=np.int64)
     units = _contributing(a, b) if both_there else np.zeros(n_bins, dtype=np.int64)
@@ -257,9 +263,9 @@ def _compare(
     else:
         limits = np.full((3, len(names), n_bins), np.nan)
     for k, name in enumerate(names):
-        part = slice(-1, None) if name == "completeness" else slice(None)
+        part = _LAST if name == "completeness" else slice(None)
         parts.append(
-            _rows(bins[part], name, value_a[k, part], value_b[k, part], limits[:, k, part],
+            _rows(_part(bins, part), name, value_a[k, part], value_b[k, part], limits[:, k, part],
                   frames[part], resampled)
         )  # fmt: skip
     for name in (limit.name for limit in LIMITS):
@@ -270,9 +276,18 @@ def _compare(
             samples = (one.samples - other.samples)[:, None]
         told_by = frame_interval(difference, samples, units[-1:], rules.confidence)
         parts.append(
-            _rows(bins[-1:], name, [one.value], [other.value], told_by, frames[-1:], resampled)
+            _rows(
+                _part(bins, _LAST),
+                name,
+                [one.value],
+                [other.value],
+                told_by,
+                frames[-1:],
+                resampled,
+            )
         )
-    out = pd.concat(parts, ignore_index=True)
+    # One table of whole columns: tables of single quantities take twenty times as long.
+    out = pd.DataFrame({name: np.concatenate([p[name] for p in parts]) for name in parts[0]})
     if not both_there:
         out = out[out["bin"] == ALL_BINS].reset_index(drop=True)
         out["delta"] = np.nan
@@ -305,8 +320,13 @@ def _contributing(a: ComparisonSample, b: ComparisonSample) -> Ints:
     return n.astype(np.int64)
 
 
+def _part(bins: _Columns, part: slice) -> _Columns:
+    """Return some rows of columns."""
+    return {name: values[part] for name, values in bins.items()}
+
+
 def _rows(
-    bins: pd.DataFrame,
+    bins: _Columns,
     quantity: str,
     value_a: npt.ArrayLike,
     value_b: npt.ArrayLike,
@@ -314,26 +334,28 @@ def _rows(
     n_frames: Ints,
     interval: str,
     pairs: Ints | None = None,
-) -> pd.DataFrame:
+) -> _Columns:
+    """Return the columns of one quantity's rows."""
     one, other = np.asarray(value_a, dtype=np.float64), np.asarray(value_b, dtype=np.float64)
     lo, hi, p = told
     corrected = np.array(p, dtype=np.float64)
-    inner = (bins["bin"] != ALL_BINS).to_numpy()
+    inner = bins["bin"] != ALL_BINS
     corrected[inner] = holm(corrected[inner])
     blank = np.full(one.shape, np.nan)
     numbers = dict.fromkeys(_PAIRS, blank)
     if pairs is not None:
         numbers = {k: row.astype(np.float64) for k, row in zip(_PAIRS, pairs, strict=True)}
-    return bins.assign(
-        quantity=quantity,
-        value_a=one,
-        value_b=other,
-        delta=one - other,
-        lo=lo,
-        hi=hi,
+    return {
+        **bins,
+        "quantity": np.full(one.shape, quantity, dtype=object),
+        "value_a": one,
+        "value_b": other,
+        "delta": one - other,
+        "lo": np.asarray(lo),
+        "hi": np.asarray(hi),
         **numbers,
-        p=p,
-        p_holm=corrected,
-        interval=interval,
-        n_frames=n_frames,
-    )
+        "p": np.asarray(p),
+        "p_holm": corrected,
+        "interval": np.full(one.shape, interval, dtype=object),
+        "n_frames": n_frames,
+    }

@@ -13,10 +13,23 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ceiling_of", "crossing", "floor_of", "maximise", "probability", "start", "width_of"]
+from skyduel.core.native import fit_logistic
+
+__all__ = [
+    "ceiling_of",
+    "crossing",
+    "floor_of",
+    "maximise",
+    "maximise_together",
+    "probability",
+    "start",
+    "width_of",
+]
 
 Floats = npt.NDArray[np.float64]
 
+#: From so many rows on the fits are compiled.
+_MANY: Final = 64
 #: Bounds of the logits of ceiling and floor: a ceiling of 1 and a floor of 0 would run
 #: away, and a floor above 0.3 is no matter of chance pairs.
 _CEILING: Final = (-6.0, 7.0)
@@ -112,11 +125,29 @@ def maximise(x: Floats, k: Floats, n: Floats, theta: Floats, gain_enough: float 
 
     Notes
     -----
-    Fisher scoring with Levenberg damping, all rows at once, inside generous bounds.
+    Fisher scoring with Levenberg damping inside generous bounds. Many rows (resamples) are
+    fitted by the compiled `skyduel.core.native.fit_logistic`, which differs by rounding from
+    `maximise_together`, few rows and all rows without the library by the latter.
     """
     spread = float(np.ptp(x))
     low = np.array([x.min() - spread, np.log(1e-3 * spread), _CEILING[0], _FLOOR[0]])
     high = np.array([x.max() + spread, np.log(2 * spread), _CEILING[1], _FLOOR[1]])
+    fitted = None
+    if len(theta) >= _MANY:
+        fitted = fit_logistic(x, k, n, theta, (low, high), gain_enough)
+    return maximise_together(x, k, n, theta, (low, high), gain_enough) if fitted is None else fitted
+
+
+def maximise_together(
+    x: Floats,
+    k: Floats,
+    n: Floats,
+    theta: Floats,
+    bounds: tuple[Floats, Floats],
+    gain_enough: float,
+) -> Floats:
+    """Return what `maximise` does, with arrays that hold a step of all rows."""
+    low, high = bounds
     theta = np.clip(theta, low, high)
     parts = _parts(x, theta)
     best = _log_likelihood(parts[0], k, n)
