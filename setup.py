@@ -106,11 +106,13 @@ def extension(kind, name, sources, optional=False):
     # Fusing a product with a sum changes how an overlap rounds, and a box on
     # the threshold with it; where fusing pays, the kernels ask for it.
     cxx = ["-O3", "-fvisibility=hidden", "-ffp-contract=off", "-Wall", "-Wextra", *strict]
-    # Messages name the headers' files: without the folder of one machine, or of one build.
-    prefix = f"-ffile-prefix-map={Path(torch.__file__).parent}=torch"
-    cxx.append(prefix)
+    # Messages name source files: without the folder of one machine, or of one build.
+    here = Path(__file__).resolve().parent
+    prefixes = [f"-ffile-prefix-map={Path(torch.__file__).parent}=torch"]
+    prefixes.append(f"-ffile-prefix-map={here}=skyduel")
+    cxx += prefixes
     architectures = os.environ.get("TORCH_CUDA_ARCH_LIST", "")
-    host = ",".join(["-fvisibility=hidden", "-Wall", "-Wextra", prefix, *strict])
+    host = ",".join(["-fvisibility=hidden", "-Wall", "-Wextra", *prefixes, *strict])
     # torch's own headers warn under these flags.
     system = [word for path in cpp_extension.include_paths() for word in ("-isystem", path)]
     built = kind(

@@ -4,8 +4,8 @@
 #
 #   distribution/build_wheel.sh            PYTHON=python3.12 names another Python
 #
-# Two builds of one revision with the same compiler and torch give the same bytes. CUDA kernels are
-# required with SKYDUEL_CUDA=1 and left out with SKYDUEL_CUDA=0.
+# Times in the archives are those of the commit. CUDA kernels are required with SKYDUEL_CUDA=1 and
+# left out with SKYDUEL_CUDA=0.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
