@@ -12,11 +12,11 @@ __all__ = ["LOSS_NOTE", "data_uri", "small_uri"]
 
 #: Note of the page on the compression of the viewer's pictures.
 LOSS_NOTE: Final = (
-    "The pictures are the run’s 8-bit previews. Their compression changes pixels by about a "
-    "third of the background noise. They are for inspection, not for measurement."
+    "The pictures are the run’s 8-bit previews. Their compression changes pixels by about "
+    "two fifths of the background noise. They are for inspection, not for measurement."
 )
-# Noise does not compress: a lossless picture is four times as large, with no visible gain.
-_WEBP_QUALITY: Final = 20
+# Noise does not compress: a lossless picture is five times as large, with no visible gain.
+_WEBP_QUALITY: Final = 15
 
 
 def data_uri(picture: Image.Image) -> str:

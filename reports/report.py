@@ -45,17 +45,20 @@ def write_report(run_folder: str | Path, *, png: bool = False) -> Path:
     run = load_run(run_folder)
     paths = run.paths
     entries = []
+    parts = interactive(run, run.headline_point)
+    held = {p.frame: p.id for p in parts.viewer.pictures} if parts.viewer else {}
     with as_svg():
         for section, spec in report_figures(run):
             drawn, data = spec.draw()
-            svg = cast("Figure", drawn).svg()
+            figure = cast("Figure", drawn)
+            on_page = figure.svg(held[spec.frame]) if spec.frame in held else ""
+            svg = figure.svg()
             write_file(paths.figure(spec.name, "svg"), svg)
             write_file(paths.figure(spec.name, "csv"), csv_text(data))
-            picture = inline_svg(svg, spec.name, spec.alt)
+            picture = inline_svg(on_page or svg, spec.name, spec.alt)
             entries.append(PageFigure(spec.name, section.name, spec.title, spec.caption, picture))
     _write_pngs(run, png=png)
     write_file(paths.markdown, markdown(run))
-    parts = interactive(run, run.headline_point)
     page = page_html(
         run,
         entries,

@@ -184,8 +184,12 @@ class Marks:
         return float(2 * np.hypot(*table[row, 2:])) if 0 <= row < len(table) else 0.0
 
     def svg(self, left: int, bottom: int, coarse: int, corner: tuple[int, int]) -> Markup:
-        """Return one path for each outcome, in the units of the sheet."""
-        paths = []
+        """Return the marks of each outcome, in the units of the sheet.
+
+        Points are the vertices of one line, whose markers are drawn and itself not; streaks
+        are paths.
+        """
+        drawn = []
         for name, rows in self._rows:
             shift = np.array([left, bottom, 0.0, 0.0]) - [0.5, 0.5, 0.0, 0.0]
             at = (rows - shift) / coarse
@@ -193,10 +197,15 @@ class Marks:
             at[:, 3] *= -1  # the frame's y runs up, the page's down
             slack = 3.0 + np.abs(at[:, 2:]).max(axis=1, initial=0.0, keepdims=True)
             inside = ((at[:, :2] > -slack) & (at[:, :2] < CUT_PX + slack)).all(axis=1)
-            path = "".join(_path(name, *end) for end in at[inside] + [*corner, 0.0, 0.0])
+            ends = at[inside] + [*corner, 0.0, 0.0]
+            streak = ends[:, 2:].any(axis=1)
+            points = " ".join(_short(u, v) for u, v, *_ in ends[~streak])
+            if points:
+                drawn.append(f'<polyline class="p-{name}" points="{points}"/>')
+            path = "".join(_streak(*end) for end in ends[streak])
             if path:
-                paths.append(f'<path class="m-{name}" d="{path}"/>')
-        return Markup("".join(paths))
+                drawn.append(f'<path class="m-{name}" d="{path}"/>')
+        return Markup("".join(drawn))
 
 
 def _shapes(table: pd.DataFrame) -> Floats:
@@ -220,18 +229,8 @@ def _here(length: float, corner: tuple[int, int]) -> Markup:
     return Markup(f'<path class="m-here" d="{ticks}"/>')
 
 
-def _path(name: str, u: float, v: float, du: float, dv: float) -> str:
-    if du or dv:
-        return f"M{_short(u - du, v - dv)}l{_short(2 * du, 2 * dv)}"
-    if name == "found":
-        return f"M{_short(u, v + 3)}a3 3 0 1 1 .1 0z"
-    if name == "missed":
-        return f"M{_short(u - 2.8, v - 2.8)}h5.6v5.6h-5.6z"
-    if name == "false":
-        return f"M{_short(u - 2, v - 2)}l4 4m0-4l-4 4"
-    if name == "right":
-        return f"M{_short(u - 1.6, v)}h3.2m-1.6-1.6v3.2"
-    return f"M{_short(u - 0.4, v)}h.8"
+def _streak(u: float, v: float, du: float, dv: float) -> str:
+    return f"M{_short(u - du, v - dv)}l{_short(2 * du, 2 * dv)}"
 
 
 def _short(*values: float) -> str:

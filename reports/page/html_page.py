@@ -17,6 +17,7 @@ from skyduel.core.errors import BadInputError
 from skyduel.reports.page.viewer import safe_json
 from skyduel.reports.sections.all_sections import SECTIONS
 from skyduel.reports.sections.section import Section
+from skyduel.reports.svg.elements import PICTURE
 from skyduel.reports.tables.run_tables import Table
 from skyduel.run_folder.read_run import Run
 
@@ -143,13 +144,15 @@ def inline_svg(svg: str, name: str, alt: str) -> Markup:
     assert opening
     if "<defs>" in svg:
         body = re.sub(r'\bid="([^"]*)"', rf'id="{name}-\1"', body)
-        body = re.sub(r'href="#([^"]*)"', rf'href="#{name}-\1"', body)
+        body = body.replace(f'href="#{PICTURE}"', f'href="#{name}-{PICTURE}"')
         body = re.sub(r"url\(#([^)]*)\)", rf"url(#{name}-\1)", body)
     box = re.search(r'viewBox="\S+ \S+ (\S+) [^"]*"', opening.group())
     assert box
     # Text has the same size in all figures where there is room.
     style = f"max-width: {1.5 * float(box.group(1)):.0f}px"
-    start = f'<svg {box.group()} style="{style}" role="img" aria-label="{html.escape(alt)}">'
+    fonts = " ".join(re.findall(r'font-[a-z]+="[^"]*"', opening.group()))
+    start = f'<svg {box.group()} {fonts} style="{style}" role="img" '
+    start += f'aria-label="{html.escape(alt)}">'
     return Markup(start + body[opening.end() :])
 
 

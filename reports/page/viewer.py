@@ -26,6 +26,7 @@ __all__ = [
     "MOST_FRAMES",
     "MOST_PIXELS",
     "MOST_ROWS",
+    "Picture",
     "Viewer",
     "choose_frames",
     "even_cap",
@@ -52,6 +53,17 @@ Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
+class Picture:
+    """The picture of a frame, which the page holds once: id, frame, size [frame px], address."""
+
+    id: str
+    frame: str
+    nx: int
+    ny: int
+    uri: str
+
+
+@dataclass(frozen=True)
 class Viewer:
     """Values of ``viewer.html.j2``.
 
@@ -63,11 +75,14 @@ class Viewer:
         Their names, in the viewer's order.
     notes : tuple of str
         The rule of the choice, and what was rounded, reduced or left out.
+    pictures : tuple of Picture
+        The pictures, to which `data` refers by id.
     """
 
     data: Markup
     frames: tuple[str, ...]
     notes: tuple[str, ...]
+    pictures: tuple[Picture, ...] = ()
 
 
 def choose_frames(
@@ -148,7 +163,9 @@ def viewer(run: Run, point: str, wanted: Mapping[str, int] | None = None) -> Vie
     cap = min(cap, _MOST_OF_ONE)
     share = MOST_PIXELS / len(there)
     mistakes = _mistakes(run, detectors, points)
-    frames, left_out, reduced = [], 0, 0
+    frames: list[dict[str, Any]] = []
+    pictures: list[Picture] = []
+    left_out = reduced = 0
     for name in there:
         picture = read_preview(run.preview_path(name))
         shape = _shape(run.frame(name), picture.size if picture else None, read[name].tables())
@@ -157,6 +174,9 @@ def viewer(run: Run, point: str, wanted: Mapping[str, int] | None = None) -> Vie
         if picture and factor > 1:
             picture = picture.reduce(factor)
         packed, without = _pack(read[name], mistakes.get(name, {}), shape, cap)
+        if picture:
+            identity = f"picture-{len(frames)}"
+            pictures.append(Picture(identity, name, *shape, small_uri(picture)))
         left_out += without
         reduced += factor > 1 and picture is not None
         frames.append(
@@ -166,7 +186,7 @@ def viewer(run: Run, point: str, wanted: Mapping[str, int] | None = None) -> Vie
                 "nx": shape[0],
                 "ny": shape[1],
                 "factor": factor,
-                "image": small_uri(picture) if picture else None,
+                "image": f"#{pictures[-1].id}" if picture else None,
                 **packed,
             }
         )
@@ -197,7 +217,7 @@ def viewer(run: Run, point: str, wanted: Mapping[str, int] | None = None) -> Vie
             f"{left_out} rows of catalogues are left out, the faintest truths and the detections "
             f"of lowest score: no catalogue of a frame has more than {cap} here."
         )
-    return Viewer(safe_json(data), tuple(there), tuple(notes))
+    return Viewer(safe_json(data), tuple(there), tuple(notes), tuple(pictures))
 
 
 @dataclass(frozen=True, eq=False)
@@ -330,9 +350,13 @@ def _pack(
         "step": step,
         "rows": [len(k) for k in kept],
         "has": [list(at) for at in has],
-        "kinds": kinds,
-        "data": base64.b64encode(gzip.compress(raw, mtime=0)).decode("ascii"),
+        "kinds": _packed(json.dumps(kinds, separators=(",", ":")).encode("ascii")),
+        "data": _packed(raw),
     }, left_out
+
+
+def _packed(data: bytes) -> str:
+    return base64.b64encode(gzip.compress(data, mtime=0)).decode("ascii")
 
 
 def _keep(
@@ -365,9 +389,9 @@ def _snr(table: pd.DataFrame, *, truth: bool) -> Floats:
 
 
 def _rounded(values: Floats) -> Floats:
-    """Return values to three digits, ten bits of their fractions, which compress well."""
+    """Return values to half a percent, eight bits of their fractions, which compress well."""
     fraction, power = np.frexp(values)
-    return np.asarray(np.ldexp(np.rint(fraction * 1024) / 1024, power))
+    return np.asarray(np.ldexp(np.rint(fraction * 256) / 256, power))
 
 
 def _planes(array: npt.NDArray[Any]) -> bytes:

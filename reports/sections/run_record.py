@@ -42,6 +42,7 @@ def _frame_figures(run: Run, styles: Mapping[str, Style]) -> Iterator[FigureSpec
             f"The frame {shorten(frame, 60)} with the truth and what {detector_names(run)} found, "
             "missed and detected falsely. The counts are in the table frame by frame.",
             lambda frame=frame: frame_figure(run, frame, point),  # type: ignore[misc]
+            frame=frame,
         )
 
 

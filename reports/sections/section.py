@@ -43,6 +43,8 @@ class FigureSpec:
         Description for readers who do not see it.
     draw : callable
         Takes nothing; returns the figure and the table of the drawn numbers.
+    frame : str
+        The frame whose picture it shows; empty for none.
     """
 
     name: str
@@ -50,6 +52,7 @@ class FigureSpec:
     caption: str
     alt: str
     draw: Callable[[], tuple[Figure, pd.DataFrame]]
+    frame: str = ""
 
 
 def _no_text(run: Run) -> str:

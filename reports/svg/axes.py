@@ -274,8 +274,10 @@ class Axes:
         def draw(at_x: Any, at_y: Any) -> str:
             u = np.sort([at_x(x0), at_x(x1)], axis=0)
             v = np.sort([at_y(y0), at_y(y1)], axis=0)
-            sides = zip(*u, *v, colors, strict=True)
-            return "".join(svg.rect(a, c, b - a, d - c, one, **look) for a, b, c, d, one in sides)
+            by_color: dict[str, list[tuple[float, float, float, float]]] = {}
+            for a, b, c, d, one in zip(*u, *v, colors, strict=True):
+                by_color.setdefault(one, []).append((a, c, b - a, d - c))
+            return "".join(svg.rectangles(boxes, one, **look) for one, boxes in by_color.items())
 
         self._add(zorder, draw)
 
@@ -347,9 +349,11 @@ class Axes:
                 width=f"{float(at_x(right) - at_x(left)):.2f}",
                 height=f"{float(at_y(bottom) - at_y(top)):.2f}",
             )
-            # The figure holds the picture once, 1 wide and 1 high.
+            # The figure, or the page, holds the picture once.
+            rows, columns = self.picture.shape
             return (
-                f'<svg{place} viewBox="0 0 1 1" preserveAspectRatio="none" aria-hidden="true">'
+                f'<svg{place} viewBox="0 0 {columns} {rows}" preserveAspectRatio="none" '
+                'aria-hidden="true">'
                 f'<use href="#{svg.PICTURE}"/></svg>'
             )
 

@@ -22,6 +22,7 @@ __all__ = [
     "marks",
     "polyline",
     "rect",
+    "rectangles",
     "text",
 ]
 
@@ -36,6 +37,8 @@ HATCHES: Final = {
     "----": "M0 1.25h5M0 3.75h5",
     "....": "M.8 1.2h.9M3.3 3.7h.9",
 }
+#: A point of a line this near to its neighbours' line is left out [pt].
+_STRAIGHT: Final = 0.016
 _DASHES: Final = {"--": "3.7 1.6", ":": "1 1.65"}
 
 
@@ -75,15 +78,25 @@ def polyline(
     x: Any, y: Any, color: str, width: float, style: Any = "-", alpha: float | None = None
 ) -> str:
     """Return a line through points; it is interrupted where one is undefined."""
-    parts, before, pen = [], "", False
-    for u, v in zip(np.asarray(x).tolist(), np.asarray(y).tolist(), strict=True):
+    parts: list[str] = []
+    before, pen = ("", ""), False
+    us, vs = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if len(us) > 20:
+        kept = _bends(us, vs)
+        us, vs = us[kept], vs[kept]
+    for u, v in zip(us.tolist(), vs.tolist(), strict=True):
         if not (math.isfinite(u) and math.isfinite(v)):
             pen = False
             continue
-        place = f"{short(u)} {short(v)}"
+        place = (short(u), short(v))
         if pen and place == before:
             continue
-        parts.append(f"{'L' if pen else 'M'}{place}")
+        if not pen:
+            parts.append(f"M{place[0]} {place[1]}")
+        elif place[0] == before[0]:
+            parts.append(f"V{place[1]}")
+        else:
+            parts.append(f"H{place[0]}" if place[1] == before[1] else f"L{place[0]} {place[1]}")
         before, pen = place, True
     if not parts:
         return ""
@@ -94,6 +107,23 @@ def polyline(
         opacity=_opacity(alpha),
     )
     return f'<path fill="none"{more} d="{"".join(parts)}"/>'
+
+
+def _bends(x: Any, y: Any) -> Any:
+    """Return the points of a long line that matter: those off the line through their neighbours.
+
+    Of every two points one is looked at, three times over, so that no point that is left out
+    lies further than a twentieth of a point from what is drawn.
+    """
+    kept = np.arange(len(x))
+    for _ in range(3):
+        u, v = x[kept], y[kept]
+        along_u, along_v = u[2:] - u[:-2], v[2:] - v[:-2]
+        off = np.abs(along_u * (v[1:-1] - v[:-2]) - along_v * (u[1:-1] - u[:-2]))
+        near = off < _STRAIGHT * np.hypot(along_u, along_v)  # False where undefined
+        near[1::2] = False
+        kept = np.delete(kept, 1 + np.flatnonzero(near))
+    return kept
 
 
 def line(x1: float, y1: float, x2: float, y2: float, color: str, width: float, style: Any) -> str:
@@ -146,12 +176,32 @@ def rect(
     alpha: float | None = None,
 ) -> str:
     """Return a rectangle, hatched over its colour."""
-    place = attributes(x=short(x), y=short(y), width=short(width), height=short(height))
+    box = (x, y, width, height)
+    return rectangles([box], color, hatch=hatch, edge=edge, edge_width=edge_width, alpha=alpha)
+
+
+def rectangles(
+    boxes: Iterable[tuple[float, float, float, float]],
+    color: str,
+    *,
+    hatch: str = "",
+    edge: str | None = None,
+    edge_width: float = 0.0,
+    alpha: float | None = None,
+) -> str:
+    """Return rectangles of one colour (x, y, width, height) as one path, hatched over it."""
+    path = "".join(
+        f"M{short(x)} {short(y)}h{short(width)}v{short(height)}h{short(-width)}z"
+        for x, y, width, height in boxes
+    )
+    if not path:
+        return ""
     drawn = edge if edge_width > 0 else None
-    more = attributes(fill=color, stroke=drawn, stroke_width=edge_width if drawn else None)
-    out = f"<rect{place}{more}{attributes(fill_opacity=_opacity(alpha))}/>"
+    width_of_edge = edge_width if drawn else None
+    more = attributes(fill=color, stroke=drawn, stroke_width=width_of_edge)
+    out = f'<path{more}{attributes(fill_opacity=_opacity(alpha))} d="{path}"/>'
     if hatch:
-        out += f'<rect{place} fill="url(#{hatch_id(hatch)})"/>'
+        out += f'<path fill="url(#{hatch_id(hatch)})" d="{path}"/>'
     return out
 
 

@@ -91,8 +91,15 @@ class Figure:
         """Put a legend below the panels."""
         self._legends.append((handles, look))
 
-    def svg(self) -> str:
-        """Return the figure as an SVG document."""
+    def svg(self, picture: str = "") -> str:
+        """Return the figure as an SVG document.
+
+        Parameters
+        ----------
+        picture : str
+            Id of an image that the page has already, in place of the figure's own picture;
+            it is as many units wide and high as the picture has pixels.
+        """
         left, top, width, bottom = _EDGE, _EDGE, self.width - 2 * _EDGE, self.height - _EDGE
         parts = []
         if self._title:
@@ -109,14 +116,18 @@ class Figure:
             bottom -= high
             parts.append(legend_svg(handles, look, (self.width - wide) / 2, bottom))
             bottom -= 3
+        if not picture:
+            self._crop()
         parts.append(self._panels(Box(left, top, width, bottom - top)))
         body = "".join(parts)
+        if picture:
+            body = body.replace(f'href="#{svg.PICTURE}"', f'href="#{picture}"')
         size_pt = f"{short(self.width)} {short(self.height)}"
         return (
             '<svg xmlns="http://www.w3.org/2000/svg" '
             f'width="{short(self.width)}pt" height="{short(self.height)}pt" '
             f'viewBox="0 0 {size_pt}" font-family="{FONTS}" font-size="{svg.TEXT_SIZE:g}">'
-            f'{self._definitions(body)}<rect width="100%" height="100%" fill="#ffffff"/>'
+            f'{self._definitions(body, picture)}<rect width="100%" height="100%" fill="#ffffff"/>'
             f"{body}</svg>"
         )
 
@@ -131,7 +142,6 @@ class Figure:
             for c, ax in enumerate(row)
             if not ax.removed
         ]
-        self._crop([ax for *_, ax in there])
         # Margins depend on the ticks, these on the size: the second time it is near enough.
         room = {(r, c): Margins(30, 5, 15, 30) for r, c, _ in there}
         for _ in range(2):
@@ -156,10 +166,10 @@ class Figure:
             parts.append(draw_panel(ax, Box(x, y, wide, high)))
         return "".join(parts)
 
-    def _crop(self, panels: Sequence[Axes]) -> None:
+    def _crop(self) -> None:
         """Keep of the picture what the limits show."""
-        for ax in panels:
-            if ax.picture is None:
+        for ax in (ax for row in self.grid for ax in row):
+            if ax.removed or ax.picture is None:
                 continue
             rows, columns = ax.picture.shape
             (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
@@ -174,13 +184,14 @@ class Figure:
                 c0 / scale_x - 0.5, c1 / scale_x - 0.5, r0 / scale_y - 0.5, r1 / scale_y - 0.5,
             )  # fmt: skip
 
-    def _definitions(self, body: str) -> str:
+    def _definitions(self, body: str, picture: str) -> str:
         """Return the picture and the patterns that the body refers to."""
         out = []
         pictures = [ax.picture for row in self.grid for ax in row if ax.picture is not None]
-        if pictures:
+        if pictures and not picture:
+            rows, columns = pictures[0].shape
             out.append(
-                f'<image id="{svg.PICTURE}" width="1" height="1" preserveAspectRatio="none" '
+                f'<image id="{svg.PICTURE}" width="{columns}" height="{rows}" '
                 f'style="image-rendering:pixelated" href="{small_uri(_grey(pictures[0]))}"/>'
             )
         for hatch, path in svg.HATCHES.items():

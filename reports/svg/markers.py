@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import pairwise
 from typing import Final
 
 __all__ = ["STROKED", "half_path", "marker_path", "short"]
@@ -62,6 +64,14 @@ def _polygon(points: Points, x: float, y: float, half: float) -> str:
     return f"M{'L'.join(corners)}z"
 
 
+@lru_cache(maxsize=64)
+def _outline(marker: str, half: float) -> str:
+    """Return the sides of a marker from its first corner on, relative and so the same anywhere."""
+    points = [(round(half * u, 1), round(half * v, 1)) for u, v in _POLYGONS[marker]]
+    sides = [f"{short(p - u)} {short(q - v)}" for (u, v), (p, q) in pairwise(points)]
+    return f"l{' '.join(sides).replace(' -', '-')}z"
+
+
 def marker_path(marker: str, x: float, y: float, size: float) -> str:
     """Return the path of a marker of diameter `size` at a place; an unknown one is a circle."""
     half = size / 2
@@ -71,11 +81,11 @@ def marker_path(marker: str, x: float, y: float, size: float) -> str:
         left, top, side = short(x - half), short(y - half), short(size)
         return f"M{left} {top}l{side} {side}m0-{side}l-{side} {side}"
     if marker in _POLYGONS and marker != "o":
-        return _polygon(_POLYGONS[marker], x, y, half)
+        u, v = _POLYGONS[marker][0]
+        return f"M{short(x + half * u)} {short(y + half * v)}{_outline(marker, half)}"
     half = half / 2 if marker == "." else half
-    radius, whole = short(half), short(2 * float(short(half)))
-    arc = f"a{radius} {radius} 0 1 0"
-    return f"M{short(x - half)} {short(y)}{arc} {whole} 0{arc}-{whole} 0"
+    radius = short(half)
+    return f"M{short(x)} {short(y + half)}a{radius} {radius} 0 1 1 .1 0z"  # all but closed
 
 
 def half_path(marker: str, x: float, y: float, size: float, *, left: bool) -> str:

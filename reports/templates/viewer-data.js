@@ -26,8 +26,8 @@
     return new Response(stream).arrayBuffer();
   };
 
-  const picture = (uri) => new Promise((resolve, reject) => {
-    if (!uri) { resolve(null); return; }
+  const picture = (reference) => new Promise((resolve, reject) => {
+    if (!reference) { resolve(null); return; }
     const image = new Image();
     image.onload = () => {
       const canvas = document.createElement("canvas");
@@ -40,11 +40,11 @@
       resolve({ width: canvas.width, height: canvas.height, grey });
     };
     image.onerror = () => reject(new Error("its picture cannot be read"));
-    image.src = uri;
+    image.src = document.querySelector(reference).getAttribute("href");
   });
 
   // The arrays of a frame, as reports/viewer.py lays them one after the other.
-  SD.unpack = (buffer, frame, data) => {
+  SD.unpack = (buffer, kinds, frame, data) => {
     let at = 0;
     const bytes = new Uint8Array(buffer);
     // All first bytes of an array come before all second ones.
@@ -76,7 +76,7 @@
       p.partner.forEach((row, i) => { if (row !== data.nowhere) p.source[row] = i; });
     }
     if (at !== buffer.byteLength) throw new Error("its catalogues are not as long as they should be");
-    for (const [detector, point, truth, row, kind] of frame.kinds) {
+    for (const [detector, point, truth, row, kind] of kinds) {
       const pair = pairs.find((p) => p.detector === detector && p.point === point);
       if (pair) pair.kinds.set((truth ? "t" : "f") + row, kind);
     }
@@ -88,8 +88,9 @@
     if (!ready.has(index)) {
       const frame = data.frames[index];
       ready.set(index, (async () => {
-        const [buffer, image] = await Promise.all([inflate(frame.data), picture(frame.image)]);
-        return { ...SD.unpack(buffer, frame, data), image, frame };
+        const [buffer, packed, image] = await Promise.all([inflate(frame.data), inflate(frame.kinds), picture(frame.image)]);
+        const kinds = JSON.parse(new TextDecoder().decode(packed));
+        return { ...SD.unpack(buffer, kinds, frame, data), image, frame };
       })());
       // Pictures are large: only the last few frames stay unpacked.
       if (ready.size > 4) ready.delete(ready.keys().next().value);

@@ -101,8 +101,8 @@
       head.append(button);
       row.append(head);
       const cells = [number(table.x[pick.row], 1), number(table.y[pick.row], 1), number(table.mag[pick.row], 2), number(table.snr[pick.row], 1), number(table.score[pick.row], 3)];
-      for (const cell of cells) row.append(SD.make("td", cell, { className: "n" }));
-      row.append(SD.make("td", table.streak[pick.row] ? "streak" : "point"), SD.make("td", kindOf(open, state, pick, data) || ""));
+      for (const cell of cells) row.append(SD.make("td", cell));
+      row.append(SD.make("td", table.streak[pick.row] ? "streak" : "point", { className: "t" }), SD.make("td", kindOf(open, state, pick, data) || "", { className: "t" }));
       return row;
     }));
     if (!shown.length) body.append(SD.make("tr"));

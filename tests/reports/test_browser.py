@@ -132,6 +132,8 @@ def test_everything_has_a_name_and_a_place(reported):
             assert named or by_label or tag in ("button", "canvas"), a
         if a.get("role") == "region":
             assert a.get("aria-label") or a.get("aria-labelledby")
+    regions = [a["aria-label"] for _, a, _ in outline.tags if a.get("role") == "region"]
+    assert len(regions) == len(set(regions))  # else a reader could not tell them apart
     first = next(a for t, a, _ in outline.tags if t == "a")
     assert first["href"] == "#main"  # the skip link
     listed = [a["href"][1:] for t, a, p in outline.tags if t == "a" and "nav" in p and "href" in a]

@@ -128,6 +128,13 @@ def test_the_page_needs_nothing_from_outside(reported, page):
         assert (reported[1].parent / link).is_file()
 
 
+def test_a_figure_on_the_page_has_the_fonts_of_its_file(reported):
+    source = reported[1].read_text(encoding="utf-8")
+    for start in re.findall(r'<div class="canvas"[^>]*><svg [^>]*>', source):
+        assert 'font-size="9"' in start
+        assert "font-family=" in start
+
+
 def test_the_page_is_well_formed_and_accessible(page):
     assert page.faults == []
     assert page.open == []

@@ -108,6 +108,8 @@ def test_ticks_are_round_few_and_inside(low, high):
 def test_a_line_is_interrupted_where_it_is_undefined():
     drawn = polyline([0, 1, np.nan, 3, 3.001, 4], [0, 1, 2, 3, 3.001, 4], "#000000", 1)
     assert re.search(r'd="([^"]*)"', drawn).group(1) == "M0 0L1 1M3 3L4 4"
+    drawn = polyline([0, 0, 2, 2], [0, 1, 1, 3], "#000000", 1)
+    assert re.search(r'd="([^"]*)"', drawn).group(1) == "M0 0V1H2V3"
     assert polyline([np.nan], [1], "#000000", 1) == ""
 
 

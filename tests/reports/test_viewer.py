@@ -36,6 +36,10 @@ def run(tmp_path_factory):
     return load_run(add_mistakes(path))
 
 
+def unpacked_kinds(frame):
+    return json.loads(gzip.decompress(base64.b64decode(frame["kinds"])))
+
+
 def unpack(frame, nowhere):
     """Read a frame's arrays as the script does."""
     raw, at = gzip.decompress(base64.b64decode(frame["data"])), 0
@@ -97,16 +101,18 @@ def test_the_catalogues_come_back_as_they_were(run):
 
 
 def test_the_pictures_are_the_previews(run):
-    data = json.loads(viewer(run, "default").data)
+    got = viewer(run, "default")
+    data, pictures = json.loads(got.data), {f"#{p.id}": p.uri for p in got.pictures}
+    assert [p.frame for p in got.pictures] == list(got.frames)
     for frame in data["frames"][:2]:
-        head, _, body = frame["image"].partition(",")
+        head, _, body = pictures[frame["image"]].partition(",")
         assert head in ("data:image/webp;base64", "data:image/png;base64")
         picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(body))).convert("L"), float)
         wanted = 255 * run.preview(frame["name"])[::-1]
         assert picture.shape == (frame["ny"], frame["nx"]) == (192, 320)
-        # "About a third of the background noise", as the page says: grey levels a sigma, at zero.
+        # "About two fifths of the noise", as the page says: in grey levels a sigma, at zero.
         noise = 255 / (np.arcsinh(STRETCH[1]) - np.arcsinh(STRETCH[0]))
-        assert np.sqrt(np.mean((picture - wanted) ** 2)) < 0.34 * noise
+        assert np.sqrt(np.mean((picture - wanted) ** 2)) < 0.42 * noise
 
 
 def test_a_frame_too_large_is_reduced_and_the_page_says_so(run, monkeypatch):
@@ -114,7 +120,7 @@ def test_a_frame_too_large_is_reduced_and_the_page_says_so(run, monkeypatch):
     got = viewer(run, "default")
     frame = json.loads(got.data)["frames"][0]
     assert (frame["nx"], frame["ny"], frame["factor"]) == (320, 192, 3)
-    picture = Image.open(io.BytesIO(base64.b64decode(frame["image"].partition(",")[2])))
+    picture = Image.open(io.BytesIO(base64.b64decode(got.pictures[0].uri.partition(",")[2])))
     assert picture.size == (107, 64)
     assert any("4 pictures of large frames: shown smaller" in n for n in got.notes)
 
@@ -131,7 +137,7 @@ def test_too_many_rows_are_cut_evenly_and_the_page_says_so(run, monkeypatch):
     tables, partners, _ = unpack(frame, data["nowhere"])
     truth = run.truth(frame["name"])
     # The listed mistakes stay; the others are the brightest.
-    listed = {row for _, _, is_truth, row, _ in frame["kinds"] if is_truth}
+    listed = {row for _, _, is_truth, row, _ in unpacked_kinds(frame) if is_truth}
     rest = [i for i in range(20) if i not in listed]
     assert 0 < len(rest) < 20
     assert np.sort(tables[0]["mag"][rest]).max() <= np.sort(truth["mag"])[19] + 0.001
