@@ -23,7 +23,7 @@ HEADERS: dict[str, dict[str, Any]] = {
     "none": {},
     "size": {"FWHM": 8500.0, "SEEING": 1e30, "PIXSCALE": 1e-30, "SATURATE": -5.0},
     "number": {"GAIN": 1e300, "EXPTIME": -1e300, "MAGZERO": "99.99", "RDNOISE": "-", "FWHM": 0},
-    "unit": {"BUNIT": "MJy/sr", "GAIN": (0.0, "ADU per electron"), "EXPTIME": "5 s"},
+    "unit": {"BUNIT": "MJy/sr", "GAIN": (0.0, "ADU per electron"), "EXPTIME": "soon"},
     "place": POINTING | {"DATASEC": "[9:1,0:-5]", "BIASSEC": "[1:64,1:64]", "EQUINOX": "J"},
     "asinh": {"BSOFTEN": -1.0, "BOFFSET": 0.0},
     "blank": {"BSCALE": 0.0, "BZERO": 1.0},
