@@ -211,6 +211,8 @@ def _solve_sparse(
         (values, (np.concatenate([row, rows]), np.concatenate([column, shape[1] + rows]))),
         shape=(shape[0], shape[1] + shape[0]),
     )
+    # scipy 1.13 takes no others.
+    graph.indices, graph.indptr = (k.astype(np.int32) for k in (graph.indices, graph.indptr))
     match_rows, match_columns = min_weight_full_bipartite_matching(graph)
     match = np.full(shape[0], -1, dtype=np.int64)
     match[match_rows] = match_columns
