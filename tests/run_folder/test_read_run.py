@@ -93,7 +93,7 @@ def test_files_of_a_frame_are_read_when_asked_for_and_may_be_absent(folder):
 def test_a_folder_that_is_no_run_is_named(tmp_path):
     with pytest.raises(BadInputError, match="no such folder"):
         load_run(tmp_path / "absent")
-    with pytest.raises(BadInputError, match=r"run\.json.*no such file"):
+    with pytest.raises(BadInputError, match=r"as `skyduel run` makes it; got no run\.json in it"):
         load_run(tmp_path)
     for content, match in (
         ("{", "readable JSON"),
