@@ -35,7 +35,7 @@ for line in sys.argv[1:]:
 """
 FRAME = "sky/sparse_000.fits.fz"
 WORKS = (
-    "simulate --out sky --family sparse --count 2 --calibration 1 --ny 96 --nx 128",
+    "simulate --out sky --family sparse --count 3 --calibration 1 --ny 96 --nx 128",
     "run sky --out runs/a",
     f"detect {FRAME} --with sep --out found.ecsv",
     f"score found.ecsv sky/sparse_000.ecsv --frame {FRAME}",
