@@ -31,7 +31,7 @@ _WITHOUT: Final[Mapping[str, tuple[str, str]]] = {
     "gain": ("errors leave out the photon noise of the sources", "--gain"),
 }
 _NAMES: Final = {"zero_point": "zero-point", "fwhm": "FWHM", "gain": "gain"}
-#: So many header keys are named.
+#: At most this many header keys are named.
 _MOST_KEYS: Final = 6
 
 
