@@ -10,6 +10,7 @@ import math
 import re
 import struct
 import warnings
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,6 +105,7 @@ class AsdfImage:
         self._tree, self._blocks = _read_tree(file)
         self._path = _image_path(file, self._tree, path)
         self._unpacked: Pixels | None = None
+        self._opened: Any = None
         node, self._unit = _array_of(_at(self._tree, self._path))
         self._axes, self.shape = _checked(file, self._path, node, self._blocks, whole=whole)
         self._packed = self._blocks[int(node["source"])].packed
@@ -142,12 +144,8 @@ class AsdfImage:
         if self._unpacked is not None:
             return self._unpacked[rows, columns]
         box = (*(0,) * (self._axes - 2), rows, columns)
-        asdf = _package(self.file)
-        with (
-            _faults(self.file),
-            asdf.open(self.file, memmap=True, ignore_unrecognized_tag=True) as opened,
-        ):
-            array = _at(opened.tree, self._path)
+        with _faults(self.file):
+            array = _at(self._open().tree, self._path)
             if isinstance(array, Mapping):  # a quantity that no installed package knows
                 array = array["value"]
             array = getattr(array, "value", array)
@@ -156,9 +154,20 @@ class AsdfImage:
             self._unpacked = _values(array[...]).reshape(self.shape)
         return self._unpacked[rows, columns]
 
+    def _open(self) -> Any:
+        """Open the file once for all boxes: finding its blocks can take a second."""
+        if self._opened is None:
+            asdf = _package(self.file)
+            self._opened = asdf.open(self.file, memmap=True, ignore_unrecognized_tag=True)
+            self._close_file = weakref.finalize(self, self._opened.close)
+        return self._opened
+
     def close(self) -> None:
-        """Release the unpacked pixels."""
+        """Close the file and release the unpacked pixels."""
         self._unpacked = None
+        if self._opened is not None:
+            self._opened = None
+            self._close_file()
 
     def facts(self, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return every field of a `Frame` but its pixels and mask, overrides first."""
