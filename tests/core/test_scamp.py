@@ -22,6 +22,7 @@ KEYS = {
     "CENTROIDERR_KEYS": "ERRA_IMAGE,ERRB_IMAGE,ERRTHETA_IMAGE", "DISTORT_DEGREES": "1",
     "DISTORT_KEYS": "X_IMAGE,Y_IMAGE", "CHECKPLOT_TYPE": "NONE", "CHECKPLOT_DEV": "NULL",
     "WRITE_XML": "N", "NTHREADS": "1", "SN_THRESHOLDS": "5,10",
+    "PHOTFLUX_KEY": "FLUX_APER", "PHOTFLUXERR_KEY": "FLUXERR_APER",
 }  # fmt: skip
 
 
@@ -78,7 +79,7 @@ def read_with(folder: Path, frame: Frame, found: Catalog) -> Catalog:
 def test_scamp_corrects_a_shift(tmp_path: Path) -> None:
     frame, found = field()
     assert frame.wcs is not None
-    moved = found.with_columns(x=found["x"] + 3.0)
+    moved = found.with_columns(x=found["x"] + 3.0).with_meta(fluxtype="aper")
     write_catalog(moved, tmp_path / "a.ldac", frame=frame)
     ra, dec = frame.wcs.all_pix2world(found["x"], found["y"], 0)
     errors = np.full(N, 0.05 / 3600)

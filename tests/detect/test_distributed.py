@@ -47,7 +47,7 @@ def start(folder: Path, settings: TrainingSettings, **environment: str) -> subpr
         import os
         from pathlib import Path
         import torch
-        from skyduel.detect import training
+        from skyduel.detect.training import train as training
         torch.set_num_threads(1)
         rank = os.environ.get("RANK", "0")
         follow = training.optimise
@@ -175,7 +175,9 @@ def test_without_tensorboard_asking_for_it_says_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(tensorboard_log, "available", lambda: False)
-    with pytest.raises(BadInputError, match="tensorboard: required the package tensorboard"):
+    with pytest.raises(
+        BadInputError, match=r"required tensorboard \(pip install 'skyduel\[train\]'\)"
+    ):
         tensorboard_log.require()
     tensorboard_log.TensorBoardLog(None).write(1, {"a": 1.0})
     assert list(tmp_path.iterdir()) == []

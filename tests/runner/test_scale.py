@@ -211,5 +211,5 @@ def test_no_scheduler_is_one_clear_line(tmp_path, monkeypatch) -> None:
     ):
         pass
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(BadInputError, match=r"skyduel\[dask\]"), executor("x", 1, 1):
+    with pytest.raises(BadInputError, match=r"skyduel\[cluster\]"), executor("x", 1, 1):
         pass
