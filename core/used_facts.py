@@ -20,6 +20,7 @@ __all__ = ["META_KEYS", "UNKNOWN", "UsedFacts", "used_facts"]
 UNKNOWN: Final = "unknown"
 #: What follows from an unknown gain.
 _SKY_ONLY: Final = "flux errors hold the noise of the sky, not the photon noise of the source"
+_GAIN_UNKNOWN: Final = "gain unknown"
 #: Key of each fact in a table's metadata: at most eight letters, so that FITS holds long text.
 META_KEYS: Final[Mapping[str, str]] = {
     "gain": "FR_GAIN",
@@ -101,8 +102,11 @@ def used_facts(frame: Frame | LargeImage, n_masked: int | None = None) -> UsedFa
     words["unit"] = str(header.get("BUNIT", "")).strip() or "no BUNIT"
     words["mask"] = UNKNOWN if n_masked is None else f"{n_masked} px"
     set_aside = [str(line) for line in header.get(IGNORED_KEY, ())]
-    if fields.get("gain") is None and any("gain" in line.lower() for line in set_aside):
-        set_aside.append(f"gain unknown: {_SKY_ONLY}")
+    of_gain = [n for n, line in enumerate(set_aside) if "gain" in line.lower()]
+    if fields.get("gain") is None and of_gain:
+        line = set_aside[of_gain[-1]]
+        unknown = "" if line.startswith(_GAIN_UNKNOWN) else f"{_GAIN_UNKNOWN}: "
+        set_aside[of_gain[-1]] = f"{line}; {unknown}{_SKY_ONLY}"
     return UsedFacts(
         {fact: printable(text) for fact, text in words.items()},
         _lines(set_aside),

@@ -149,7 +149,7 @@ def command(
             entry = entry_of(name, mask_bits=bits, given=given)
             outcome = detect_frame(spec, entry, None, target, facts_file=False, choice=choice)
             _print_facts(outcome, verbose)
-            missing.update(outcome.facts.get("missing", ()))
+            missing.update(_unmentioned(outcome.facts))
             if outcome.reason is None:
                 if regions and target.suffix.lower() != ".reg":
                     write_regions(read_catalog(target), target.with_suffix(".reg"))
@@ -209,6 +209,12 @@ def _print_facts(outcome: Outcome, verbose: bool) -> None:
         for fact, words in outcome.facts.get("used", {}).items():
             err.print(f"{outcome.frame}: {fact}: {words}", markup=False, highlight=False,
                       soft_wrap=True)  # fmt: skip
+
+
+def _unmentioned(facts: Mapping[str, Any]) -> list[str]:
+    """Return the facts that a frame lacks and no line on a card that was set aside names."""
+    said = " ".join(facts.get("set_aside", ()))
+    return [name for name in facts.get("missing", ()) if f"{name} unknown" not in said]
 
 
 def _counted(facts: Mapping[str, Any], choice: RowChoice) -> str:

@@ -134,11 +134,14 @@ def estimate_background(
     level, rms, global_level, global_rms = estimate(frame.data)
     step = _coarse_step(frame, usable, rms) if dither else None
     if step is not None:
-        dithered = frame.data + np.float32(step) * dither_noise(frame.shape)
+        # In units of the step: the squares of pixels beyond 1e19 overflow single precision. A
+        # pixel next to its largest value becomes infinite, which is reported below.
+        with np.errstate(over="ignore"):
+            dithered = frame.data + np.float32(step) * dither_noise(frame.shape)
         level, rms, global_level, global_rms = estimate(dithered)
-        added = DITHER_VARIANCE * step**2
-        rms = np.sqrt(np.maximum(rms**2 - np.float32(added), 0))
-        global_rms = math.sqrt(max(global_rms**2 - added, 0.0))
+        variance = np.square(rms / np.float32(step)) - np.float32(DITHER_VARIANCE)
+        rms = np.float32(step) * np.sqrt(np.maximum(variance, 0))
+        global_rms = step * math.sqrt(max((global_rms / step) ** 2 - DITHER_VARIANCE, 0.0))
     # A value that is not finite makes the extremes not finite: no array of flags is needed.
     lowest, highest = float(rms.min()), float(rms.max())
     if not np.isfinite([level.min(), level.max(), lowest, highest, global_level]).all():
@@ -158,8 +161,9 @@ def _coarse_step(frame: Frame, usable: Bools, rms: Floats) -> float | None:
     """Return the step between pixel values if the noise is only a few steps, otherwise None."""
     values = frame.data[usable]
     values = values[:: max(1, values.size // _STEP_SAMPLE)]
-    steps = np.diff(np.unique(values))
-    if not steps.size:
+    # In double precision: values of both signs may be farther apart than single holds.
+    steps = np.diff(np.unique(values).astype(np.float64))
+    if not steps.size or steps.min() > np.finfo(np.float32).max:
         return None
     step = float(steps.min())
     typical = float(np.median(rms[usable]))

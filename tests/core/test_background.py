@@ -181,3 +181,19 @@ def test_forced_photometry_of_nothing_is_nothing_on_whole_numbers(rms: float) ->
     measured = forced_photometry(frame, Catalog.build(x=x, y=y))
     flux = np.asarray(measured["aper_flux"])
     assert abs(flux.mean()) < 4 * flux.std() / np.sqrt(flux.size)
+
+
+@pytest.mark.parametrize("level", [-3e38, 0.0, 3e38])
+def test_pixels_at_the_end_of_single_precision_give_no_warning(level: float) -> None:
+    rng = np.random.default_rng(8)
+    image = level + rng.normal(0, 1e36, (70, 90))
+    if level == 0:
+        image = np.where(rng.random((70, 90)) < 0.5, 3e38, -3e38)
+    frame = Frame(data=image.astype(np.float32), name="f")
+    if level < 0:
+        got = estimate_background(frame)
+        assert np.isfinite(got.level).all()
+        assert (got.rms > 0).all()
+    else:  # SEP's own sums overflow
+        with pytest.raises(BadInputError, match="single precision can hold"):
+            estimate_background(frame)

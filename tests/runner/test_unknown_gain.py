@@ -13,6 +13,7 @@ from helpers.star_shapes import disc, scattered, sky_with
 
 GAIN = 2.0  # of `sky_with`
 SAID = "flux errors hold the noise of the sky, not the photon noise of the source"
+UNKNOWN = f"gain unknown: {SAID}"
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +41,11 @@ def test_the_catalogue_says_what_its_errors_lack(
         assert skyduel("detect", frames / f"{name}.fits", "--with", detector, "-o", target) == 0
         stderr = " ".join(capsys.readouterr().err.split())
         rows[name] = table = Table.read(target)
-        # A line where a card was set aside; a frame that states no gain has it in the table.
-        assert (f"setting: gain unknown: {SAID}" in stderr) == (name == "setting")
+        # One line: where a card was set aside that of the card, else that of all such frames.
+        of_card = f"setting: GAIN = 110: set aside (a camera's setting: Sub Gain); {UNKNOWN}"
+        assert (of_card in stderr) == (name == "setting")
+        assert ("no gain: errors leave out" in stderr) == (name == "silent")
+        assert stderr.count("photon noise") == (name != "egain")
         assert (table.meta["FR_GAIN"] == f"unknown: {SAID}") == (name != "egain")
     for flux, error in (("flux", "flux_err"), ("aper_flux", "aper_flux_err")):
         known, unknown = rows["egain"], rows["setting"]
