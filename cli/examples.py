@@ -16,6 +16,7 @@ SUMMARIES: Final[Mapping[str, str]] = {
     "for `skyduel run`.",
     "detect": "Detect sources and write one catalogue per frame, with the score of every source.",
     "diff": "Show which sources two catalogues share, which only one has, and where these lie.",
+    "truth": "Make the truth of frames from a deeper catalogue, as score and run read it.",
     "score": "Match two catalogues and print completeness, purity and other scores per "
     "magnitude bin.",
     "tune": "Choose the settings of every detector with the same number of trials.",
@@ -57,6 +58,11 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "diff old.ecsv new.ecsv --frame a.fits --out diff",
         "diff neural sep --frame a.fits",
         "diff runs/old/neural new.fits --frame a.fits --radius-px 1.5",
+    ),
+    "truth": (
+        "truth night/a.fits --from gaia",
+        "truth night/*.fits --from gaia_hats/ --depth 20.5",
+        "truth a.fits --from stars.vot --columns ra=RAJ2000,mag=rmag --reference-epoch 2000",
     ),
     "score": (
         "score found.ecsv truth.ecsv --radius-px 2 --bins 15:24:1",

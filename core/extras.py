@@ -18,6 +18,8 @@ EXTRAS: Final[Mapping[str, str]] = {
     "dask": "cluster",
     "distributed": "cluster",
     "asdf": "asdf",
+    "pyvo": "online",
+    "astropy_healpix": "hats",
 }
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "parse_columns",
     "pool_names",
     "rename_columns",
+    "sky_columns",
 ]
 
 # Columns that belong together are chosen together: no x of one kind with the
@@ -186,10 +187,11 @@ _KINDS: Final = ("_AUTO", "_ISO", "_PSF", "_APER")
 _DERIVED: Final = frozenset({"NUMBER", "MAGERR", *(f"MAGERR{kind}" for kind in _KINDS)})
 
 
-def parse_columns(text: str, source: str = "--columns") -> dict[str, str]:
+def parse_columns(text: str, source: str = "--columns", more: Sequence[str] = ()) -> dict[str, str]:
     """Return a mapping written as ``ra=RAJ2000,mag=rmag``: our name to the file's.
 
-    Commas, semicolons or blanks stand between the pairs.
+    Commas, semicolons or blanks stand between the pairs. `more` are names besides those of the
+    schema.
 
     Raises
     ------
@@ -201,8 +203,9 @@ def parse_columns(text: str, source: str = "--columns") -> dict[str, str]:
         name, equals, given = pair.partition("=")
         if not (name and equals and given):
             raise BadInputError(source, "pairs as in ra=RAJ2000,mag=rmag", repr(pair or text))
-        if name not in SCHEMA:
-            raise BadInputError(source, f"one of the columns {', '.join(SCHEMA)}", repr(name))
+        if name not in SCHEMA and name not in more:
+            known = ", ".join((*SCHEMA, *more))
+            raise BadInputError(source, f"one of the columns {known}", repr(name))
         if name in columns:
             raise BadInputError(source, "every column once", f"{name!r} twice")
         columns[name] = given
@@ -216,6 +219,29 @@ def has_positions(names: Sequence[str], columns: Mapping[str, str] | None = None
     if mapped >= {"x", "y"} or mapped >= {"ra", "dec"}:
         return True
     return any(a in here and b in here for own, choices in _TOGETHER[:2] for a, b in choices if own)
+
+
+def sky_columns(
+    names: Sequence[str], columns: Mapping[str, str] | None = None
+) -> tuple[str, str] | None:
+    """Return the columns of right ascension and declination that `rename_columns` would take.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the table.
+    columns : mapping of str to str, optional
+        Schema name to the table's name; one of the two is enough.
+    """
+    here = {str(name).lower(): str(name) for name in reversed(list(names))}
+    chosen = {name: here[given.lower()] for name, given in (columns or {}).items()
+              if name in {"ra", "dec"} and given.lower() in here}  # fmt: skip
+    own, choices = _TOGETHER[1]
+    if len(chosen) == 1:
+        chosen |= _partner(chosen, own, here)
+    if not chosen:
+        return next(((here[a], here[b]) for a, b in choices if a in here and b in here), None)
+    return (chosen["ra"], chosen["dec"]) if len(chosen) == 2 else None
 
 
 def rename_columns(

@@ -6,6 +6,7 @@ import os
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,7 +33,14 @@ from skyduel.core.io.tabular.text_tables import read_text, text_format
 from skyduel.core.io.tabular.votables import read_votable
 from skyduel.core.magnitudes import flux_to_mag
 
-__all__ = ["TABLE_ENDINGS", "UCDS", "read_catalog", "read_column_names", "write_catalog"]
+__all__ = [
+    "TABLE_ENDINGS",
+    "UCDS",
+    "read_catalog",
+    "read_column_names",
+    "read_given_table",
+    "write_catalog",
+]
 
 # SExtractor numbers its columns, and a gap is filled up.
 _MOST_COLUMNS: Final = 10_000
@@ -110,6 +118,31 @@ def read_catalog(
         except (TypeError, ValueError, OverflowError, u.UnitsError) as error:
             # A column may hold anything: text where numbers belong, bytes that are no text.
             raise BadInputError(source, "columns of numbers and words", one_line(error)) from error
+
+
+def read_given_table(
+    path: str | os.PathLike[str], columns: Mapping[str, str] | None = None
+) -> GivenTable:
+    """Return the table in a file under the file's own names, as `plain_table` makes it.
+
+    Parameters
+    ----------
+    path : path
+        As for `read_catalog`.
+    columns : mapping of str to str, optional
+        Names of positions, which tell the table among several.
+
+    Raises
+    ------
+    BadInputError
+        If the file cannot be read or holds several tables with positions.
+    """
+    file, hdu = split_brackets(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        warnings.simplefilter("ignore", u.UnitsWarning)
+        given = _read_table(file, hdu, None, columns)
+        return replace(given, table=plain_table(given.table))
 
 
 def read_column_names(path: str | os.PathLike[str]) -> list[str]:

@@ -16,7 +16,7 @@ from astropy.table import Column, MaskedColumn, Table
 from skyduel.core.io.size_limits import check_cells, check_unpacked
 from skyduel.core.io.tabular.given_table import GivenTable, plain_meta
 
-__all__ = ["read_parquet", "write_parquet"]
+__all__ = ["arrow_table", "read_parquet", "write_parquet"]
 
 
 def read_parquet(content: bytes) -> GivenTable:
@@ -31,12 +31,23 @@ def read_parquet(content: bytes) -> GivenTable:
         n_bytes += batch.nbytes
         check_unpacked(n_bytes, len(content), "Parquet", "content")
         batches.append(batch)
-    arrow = pa.Table.from_batches(batches, schema=file.schema_arrow)
+    return arrow_table(pa.Table.from_batches(batches, schema=file.schema_arrow), len(content))
+
+
+def arrow_table(arrow: pa.Table, n_bytes: int) -> GivenTable:
+    """Return a table of Arrow with the units that `write_parquet` left in it.
+
+    Parameters
+    ----------
+    arrow : pyarrow.Table
+    n_bytes : int
+        Size of the files that it is from [bytes], against which text is checked.
+    """
     table = Table(meta=json.loads((arrow.schema.metadata or {}).get(b"skyduel_meta", b"{}")))
     for field, column in zip(arrow.schema, arrow.columns, strict=True):
         facts = field.metadata or {}
         missing = np.asarray(column.is_null())
-        values = _values(column, field.type, len(content))
+        values = _values(column, field.type, n_bytes)
         if missing.any() and values.dtype.kind != "f":
             table[field.name] = MaskedColumn(values, mask=missing)
         else:
