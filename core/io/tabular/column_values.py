@@ -36,7 +36,7 @@ _UNITS: Final[Mapping[str, Any]] = {
     **dict.fromkeys(("px", "pixels", "[pix]", "[pixel]"), u.pix),
     **dict.fromkeys(("degree", "degrees", "[deg]", "d:m:s", '"d:m:s"'), u.deg),
     **dict.fromkeys(("radian", "radians", "[rad]"), u.rad),
-    **dict.fromkeys(("hours", "hour", "hr", "hrs", "h:m:s", '"h:m:s"'), u.hourangle),
+    **dict.fromkeys(("hours", "hour", "hr", "hrs", "hourangle", "h:m:s", '"h:m:s"'), u.hourangle),
 }
 _COUNTS: Final = frozenset({"adu", "dn", "ct", "count", "counts", ""})
 _FLUXES: Final = frozenset({"flux", "flux_err", "aper_flux", "aper_flux_err"})

@@ -84,7 +84,7 @@ def read_fits(
                 chosen = [among[index][1]]
         for hdu in chosen:
             _vet(hdu, len(content))
-        parts = [_masked_logicals(Table.read(hdu), hdu) for hdu in chosen]
+        parts = [_read_hdu(hdu) for hdu in chosen]
         if len(parts) > 1:
             for number, part in enumerate(parts, start=1):
                 part["chip"] = np.full(len(part), number)
@@ -111,16 +111,17 @@ def _from_one(primary: fits.Header, hdu: Any) -> bool:
     return {str(name).lower() for name in hdu.columns.names} >= _FROM_ONE_NAMES
 
 
-def _masked_logicals(table: Table, hdu: Any) -> Table:
+def _read_hdu(hdu: Any) -> Table:
     """Return a table whose logical columns are bool, masked where FITS has no value."""
-    for column in hdu.columns:
-        name = column.name
-        if name not in table.colnames or str(column.format).lstrip("0123456789") != "L":
+    names = [c.name for c in hdu.columns if str(c.format).lstrip("0123456789") == "L"]
+    # The bytes themselves: astropy before 8.0 reads a missing logical as False.
+    raw_rows = hdu.data.view(np.ndarray) if names else {}
+    logicals = {name: np.array(raw_rows[name]).view(np.uint8) for name in names}
+    table = Table.read(hdu)
+    for name, raw in logicals.items():
+        if name not in table.colnames:
             continue
-        raw = np.asarray(table[name])
-        if raw.dtype.kind != "S":
-            continue
-        values, missing = raw == b"T", (raw != b"T") & (raw != b"F")
+        values, missing = raw == ord("T"), (raw != ord("T")) & (raw != ord("F"))
         at, unit = table.colnames.index(name), table[name].unit
         new = MaskedColumn(values, mask=missing, name=name) if missing.any() else values
         table.remove_column(name)
