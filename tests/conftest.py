@@ -12,7 +12,6 @@ from hypothesis import settings
 
 from skyduel.runner.builtin_dataset import make_frames
 
-
 # No test is decided by the clock, and examples are the same in every run.
 settings.register_profile("tests", deadline=None, derandomize=True)
 settings.load_profile("tests")
