@@ -1,4 +1,4 @@
-"""Terminal summary of a run: three tables with numbers from the files of the run."""
+"""Terminal summary of a run: tables with numbers from the files of the run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from skyduel.cli.galaxy_tables import completeness_tables
 from skyduel.cli.whole_tables import WholeTable
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.metrics import listed
@@ -28,7 +29,10 @@ __all__ = ["run_summary"]
 
 
 def run_summary(run: Run) -> Group:
-    """Return the headline of a run and its tables: overall, per magnitude, depth per group."""
+    """Return the headline of a run and its tables.
+
+    Overall, per magnitude, galaxies by size and magnitude if there are any, depth per group.
+    """
     parts: list[Any] = [Text(headline(run), style="bold"), Text()]
     parts.append(WholeTable(_overall(run), keys=2))
     in_bins = run.scores[(run.scores["bin"] >= 0) & (run.scores["bin_hi"] < float("inf"))]
@@ -36,6 +40,7 @@ def run_summary(run: Run) -> Group:
         parts.append(WholeTable(_per_magnitude(run), keys=2))
     else:
         parts.append(Text("no truth has a magnitude in the bins: no table per magnitude\n"))
+    parts += completeness_tables(run, run.headline_point)
     if len(run.limits):
         parts.append(WholeTable(_depth(run)))
     return Group(*parts)

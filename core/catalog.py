@@ -15,7 +15,7 @@ from astropy.table import Table
 from skyduel.core.errors import BadInputError
 from skyduel.core.html_tables import html_table
 
-__all__ = ["KINDS", "SCHEMA", "Catalog", "Column", "measured_magnitudes"]
+__all__ = ["KINDS", "MATCHED_KINDS", "SCHEMA", "Catalog", "Column", "measured_magnitudes"]
 
 # No source is that bright or faint on any zero-point in use; 99, -99, 999, -999, 9999 and -9999
 # mark what was not measured (SExtractor, Pan-STARRS, IRAF, SDSS), and so does 37.5 (DES).
@@ -45,9 +45,14 @@ SCHEMA: Final[Mapping[str, Column]] = {
     "flux_err": Column("f8", "adu", np.nan, "standard deviation of flux"),
     "mag": Column("f8", "mag", np.nan, "magnitude on the frame's zero-point"),
     "score": Column("f8", None, np.nan, "the detector's confidence; larger is surer"),
-    "kind": Column("U6", None, "point", "point or streak"),
+    "kind": Column("U6", None, "point", "point, streak or galaxy"),
     "length": Column("f8", "pix", 0.0, "length of a streak; 0 for a point"),
-    "theta": Column("f8", "rad", 0.0, "angle of a streak from +x towards +y, in [-pi/2, pi/2)"),
+    "theta": Column(
+        "f8",
+        "rad",
+        0.0,
+        "angle of a streak or of a galaxy's major axis from +x towards +y, in [-pi/2, pi/2)",
+    ),
     "flags": Column("i8", None, 0, "the detector's own flags; 0 is clean"),
     "ra": Column("f8", "deg", None, "right ascension (ICRS)"),
     "dec": Column("f8", "deg", None, "declination (ICRS)"),
@@ -58,12 +63,22 @@ SCHEMA: Final[Mapping[str, Column]] = {
         None,
         "truth: counts neither as found nor as missed; found: unless paired, counts neither way",
     ),
+    "half_light_px": Column(
+        "f8", "pix", None, "half-light radius of a galaxy along its major axis, without the PSF"
+    ),
+    "axis_ratio": Column("f8", None, None, "minor over major axis of a galaxy"),
+    "sersic": Column("f8", None, None, "Sérsic index of a galaxy"),
+    "extendedness": Column(
+        "f8", None, None, "found: 0 like a point, 1 extended; NaN where the detector cannot tell"
+    ),
     "aper_flux": Column("f8", "adu", None, "flux in the common forced aperture"),
     "aper_flux_err": Column("f8", "adu", None, "standard deviation of aper_flux"),
     "aper_mag": Column("f8", "mag", None, "magnitude from aper_flux on the frame's zero-point"),
 }
 
-KINDS: Final = ("point", "streak")
+KINDS: Final = ("point", "streak", "galaxy")
+#: What matching tells apart: a galaxy has a position, as a point has, and is matched as one.
+MATCHED_KINDS: Final = ("point", "streak")
 
 
 def measured_magnitudes(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -111,6 +126,10 @@ class Catalog:
         "dec",
         "snr",
         "ignore",
+        "half_light_px",
+        "axis_ratio",
+        "sersic",
+        "extendedness",
         "aper_flux",
         "aper_flux_err",
         "aper_mag",
@@ -151,7 +170,7 @@ class Catalog:
         if unknown:
             raise BadInputError(
                 self.source,
-                "kind 'point' or 'streak'",
+                "kind 'point', 'streak' or 'galaxy'",
                 ", ".join(repr(str(k)) for k in sorted(unknown)),
             )
         object.__setattr__(self, "table", table)
@@ -211,6 +230,16 @@ class Catalog:
     def is_streak(self) -> npt.NDArray[np.bool_]:
         """Which rows are streaks, shape (n,)."""
         return np.asarray(self["kind"] == "streak")
+
+    @property
+    def is_point(self) -> npt.NDArray[np.bool_]:
+        """Which rows are neither streaks nor galaxies, shape (n,)."""
+        return ~(self.is_streak | self.is_galaxy)
+
+    @property
+    def is_galaxy(self) -> npt.NDArray[np.bool_]:
+        """Which rows are galaxies, shape (n,)."""
+        return np.asarray(self["kind"] == "galaxy")
 
     def select(self, rows: npt.NDArray[Any]) -> Catalog:
         """Return the given rows: a bool mask of shape (n,) or integer indices, in their order."""

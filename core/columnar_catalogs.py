@@ -59,6 +59,11 @@ class PackedCatalog(Catalog):
         """Which rows are streaks, shape (n,)."""
         return np.asarray(self._columns["kind"][self._rows] == KINDS.index("streak"))
 
+    @property
+    def is_galaxy(self) -> npt.NDArray[np.bool_]:
+        """Which rows are galaxies, shape (n,)."""
+        return np.asarray(self._columns["kind"][self._rows] == KINDS.index("galaxy"))
+
     def select(self, rows: npt.NDArray[Any]) -> Catalog:
         """Return the given rows, packed: no table is made for them."""
         rows = np.asarray(rows)
@@ -114,6 +119,14 @@ def _names(catalog: Catalog) -> list[str]:
     return list(catalog.table.colnames)
 
 
+def _numbers_of(kinds: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Return the place of each kind in `KINDS`; the first is that of all others."""
+    numbers = np.zeros(len(kinds), dtype=np.uint8)
+    for number, kind in enumerate(KINDS[1:], start=1):
+        numbers[kinds == kind] = number
+    return numbers
+
+
 def _packed(catalogs: list[Catalog]) -> Iterator[Catalog]:
     if not catalogs:
         return
@@ -121,7 +134,7 @@ def _packed(catalogs: list[Catalog]) -> Iterator[Catalog]:
     for name in _names(catalogs[0]):
         values = np.concatenate([c[name] for c in catalogs])
         if name == "kind":
-            values = (values == "streak").astype(np.uint8)
+            values = _numbers_of(values)
         columns[name] = values
     _sealed(columns)
     first = 0

@@ -271,6 +271,25 @@ _OWN: Final[Mapping[str, Mapping[str, Column]]] = {
         "label": Column("text", "", "name of the bin, of a `kind`"),
         "quantity": Column("text", "", "`completeness` or `purity`"),
     },
+    "galaxies": {
+        "kind": Column("text", "", "`galaxy`, or `point` for the points of the same magnitudes"),
+        "size_bin": Column(
+            "int",
+            "",
+            "bin of the half-light radius: 0 … n−1, n for galaxies without one, −2 for all sizes",
+        ),
+        "size_lo": Column("float", "px", "lower edge of the bin of the half-light radius"),
+        "size_hi": Column("float", "px", "upper edge, not included"),
+        "value": Column("float", "", "completeness: `k` / `n`"),
+        "n": Column("int", "", "truths that count; cells without a truth have no row"),
+        "k": Column("int", "", "truths found"),
+        "told": Column("int", "", "truths found whose detection states whether it is extended"),
+        "told_right": Column(
+            "int", "", "of these, galaxies called extended, or points called not extended"
+        ),
+        "told_share": Column("float", "", "`told_right` / `told`"),
+        **_ends("told", "`told_share`"),
+    },
     "migration": {
         "true_bin": Column("int", "", "bin of the true magnitude, numbered as `bin`"),
         "true_lo": Column("float", "mag", "its lower edge"),

@@ -30,7 +30,7 @@ from skyduel.run_folder.schema import (
     sweep_table,
 )
 
-__all__ = ["Run", "bin_label", "load_run"]
+__all__ = ["Run", "bin_label", "load_run", "size_label"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,6 +237,13 @@ def bin_label(number: int, lo: float, hi: float, n_bins: int) -> str:
     if number > n_bins:
         return "no magnitude"
     return f"{lo:g}–{hi:g}"
+
+
+def size_label(low: float, high: float) -> str:
+    """Return the label of a bin of half-light radii [px]."""
+    if np.isnan(low):
+        return "no size"
+    return f"≥ {low:g}" if np.isinf(high) else f"{low:g}–{high:g}"
 
 
 def _table(path: Path, schema: TableSchema) -> pd.DataFrame | None:

@@ -41,6 +41,8 @@ __all__ = ["InjectedFrame", "InjectionPlan", "at_default", "frame_psf", "inject_
 
 
 _COLUMNS: Final = ("x", "y", "flux", "mag", "kind", "length", "theta")
+#: Columns of a galaxy's shape; a frame without galaxies has none of them.
+_SHAPES: Final = ("half_light_px", "axis_ratio", "sersic", "half_light_arcsec")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +88,7 @@ class InjectionPlan:
 
 @dataclass(frozen=True)
 class InjectedFrame:
-    """Summary of the injection into one frame, for display."""
+    """Summary of the injection into one frame and its copies, for display."""
 
     name: str
     psf: MeasuredPsf
@@ -94,6 +96,7 @@ class InjectedFrame:
     there: int
     points: int
     streaks: int
+    galaxies: Catalog
     wanted: int
     facts: UsedFacts
 
@@ -137,13 +140,13 @@ def inject_frames(
         before = [(detector, detector(frame)) for detector in detectors]
         seen = _joined([at_default(detector, found) for detector, found in before])
         measured = frame_psf(frame, plan.psf)
-        points = streaks = 0
+        wanted = plan.settings.number + plan.settings.streaks + plan.settings.galaxies
+        placed: list[Catalog] = []
         for copy in range(plan.copies):
             rng = np.random.default_rng([plan.seed, number, copy])
             sources = draw_injected(
                 frame, measured.psf, plan.settings, rng, there=seen, background=sky
             )
-            wanted = plan.settings.number + plan.settings.streaks
             if wanted and not len(sources):
                 required = "room for at least one source; lower --avoid or --separation"
                 raise BadInputError(frame.name, required, f"{len(seen)} sources there")
@@ -168,8 +171,7 @@ def inject_frames(
             assert entry.truth is not None  # given just above
             write_catalog(_truth(sources, before, f"truth of {name}", facts), entry.truth)
             entries.append(entry)
-            points += int((~sources.is_streak).sum())
-            streaks += int(sources.is_streak.sum())
+            placed.append(sources)
         if on_frame is not None:
             on_frame(
                 InjectedFrame(
@@ -177,9 +179,10 @@ def inject_frames(
                     measured,
                     frame.gain,
                     len(seen),
-                    points,
-                    streaks,
-                    plan.copies * (plan.settings.number + plan.settings.streaks),
+                    sum(int(each.is_point.sum()) for each in placed),
+                    sum(int(each.is_streak.sum()) for each in placed),
+                    _joined([each.select(each.is_galaxy) for each in placed], _SHAPES),
+                    plan.copies * wanted,
                     used_facts(frame),
                 )
             )
@@ -188,13 +191,12 @@ def inject_frames(
     return dataset
 
 
-def _joined(catalogs: Sequence[Catalog]) -> Catalog:
-    """Concatenate the rows of several catalogues."""
+def _joined(catalogs: Sequence[Catalog], further: Sequence[str] = ()) -> Catalog:
+    """Concatenate the rows of several catalogues, and those of the further columns they have."""
     if not catalogs:
         return Catalog.empty("there before")
-    columns: dict[str, Any] = {
-        name: np.concatenate([c[name] for c in catalogs]) for name in _COLUMNS
-    }
+    names = (*_COLUMNS, *(name for name in further if all(name in c for c in catalogs)))
+    columns: dict[str, Any] = {name: np.concatenate([c[name] for c in catalogs]) for name in names}
     return Catalog.build(source="there before", **columns)
 
 
@@ -213,14 +215,17 @@ def _truth(
     columns: dict[str, Any] = {
         name: np.concatenate([sources[name], there[name]]) for name in _COLUMNS
     }
+    unknown = np.full(m, math.nan)
+    shapes = {name: np.concatenate([sources[name], unknown]) for name in _SHAPES if name in sources}
     return Catalog.build(
         source=source,
         meta=dict(facts),
         **columns,
-        snr=np.concatenate([sources["snr"], np.full(m, math.nan)]),
+        **shapes,
+        snr=np.concatenate([sources["snr"], unknown]),
         ignore=np.arange(n + m) >= n,
         injected=np.arange(n + m) < n,
-        nearest_px=np.concatenate([sources["nearest_px"], np.full(m, math.nan)]),
+        nearest_px=np.concatenate([sources["nearest_px"], unknown]),
         found_by=names,
     )
 

@@ -4,7 +4,12 @@ All random numbers come from the generator passed in. Positions are 0-based with
 integers at pixel centres; fluxes are in ADU.
 """
 
-from skyduel.simulation.frame_kinds import FAMILIES, draw_settings, draw_training_settings
+from skyduel.simulation.frame_kinds import (
+    FAMILIES,
+    FURTHER_FAMILIES,
+    draw_settings,
+    draw_training_settings,
+)
 from skyduel.simulation.injection import (
     InjectionSettings,
     draw_injected,
@@ -21,6 +26,7 @@ from skyduel.simulation.sign_flip import sign_flipped
 
 __all__ = [
     "FAMILIES",
+    "FURTHER_FAMILIES",
     "Aberrations",
     "InjectionSettings",
     "MeasuredPsf",

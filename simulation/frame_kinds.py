@@ -10,7 +10,7 @@ import numpy as np
 from skyduel.core.errors import BadInputError
 from skyduel.simulation.settings import SceneSettings
 
-__all__ = ["FAMILIES", "draw_settings", "draw_training_settings"]
+__all__ = ["FAMILIES", "FURTHER_FAMILIES", "draw_settings", "draw_training_settings"]
 
 _Draw = Callable[[np.random.Generator], dict[str, Any]]
 
@@ -73,6 +73,19 @@ def _dirty(rng: np.random.Generator) -> dict[str, Any]:
     }
 
 
+def _galaxies(rng: np.random.Generator) -> dict[str, Any]:
+    """Draw as many galaxies as stars; without wings, which would be those of the stars alone."""
+    density = _log_uniform(rng, 200, 350) / 512**2
+    return {
+        "density": density,
+        "galaxies": density,
+        "galaxy_radius": (0.6, 8.0),
+        "galaxies_count": True,
+        "aureole": 0.0,
+        "streaks": 0.0,
+    }
+
+
 #: Changes of each family to the settings of the common telescope.
 FAMILIES: Final[Mapping[str, _Draw]] = {
     "sparse": _sparse,
@@ -81,6 +94,8 @@ FAMILIES: Final[Mapping[str, _Draw]] = {
     "crowded": _crowded,
     "dirty": _dirty,
 }
+#: Families that are no part of the built-in set: they are made when they are named.
+FURTHER_FAMILIES: Final[Mapping[str, _Draw]] = {"galaxies": _galaxies}
 
 
 def draw_settings(
@@ -91,7 +106,7 @@ def draw_settings(
     Parameters
     ----------
     family : str
-        One of `FAMILIES`.
+        One of `FAMILIES` or of `FURTHER_FAMILIES`.
     rng : numpy.random.Generator
         Draws the telescope, the sky and the family's own parameters.
     ny, nx : int
@@ -102,9 +117,10 @@ def draw_settings(
     BadInputError
         If the family is unknown.
     """
-    if family not in FAMILIES:
-        raise BadInputError("family", f"one of {', '.join(FAMILIES)}", repr(family))
-    return SceneSettings(ny=ny, nx=nx, **{**_telescope(rng), **FAMILIES[family](rng)})
+    known = {**FAMILIES, **FURTHER_FAMILIES}
+    if family not in known:
+        raise BadInputError("family", f"one of {', '.join(known)}", repr(family))
+    return SceneSettings(ny=ny, nx=nx, **{**_telescope(rng), **known[family](rng)})
 
 
 def draw_training_settings(rng: np.random.Generator, size: int = 256) -> SceneSettings:

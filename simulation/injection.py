@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-from skyduel.core.catalog import Catalog
+from skyduel.core.catalog import KINDS, Catalog
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
 from skyduel.core.magnitudes import flux_to_mag
@@ -22,6 +22,7 @@ from skyduel.simulation.measured_psf_model import MeasuredPsf
 from skyduel.simulation.psf import OVERSAMPLING, Psf, make_psf, tabulate
 from skyduel.simulation.render import render_points, streak_points
 from skyduel.simulation.scene import ideal_snr
+from skyduel.simulation.sersic import SERSIC_RANGE, SersicGalaxy, galaxy_stamp, render_galaxies
 
 __all__ = ["InjectionSettings", "draw_injected", "holds_integers", "inject", "read_psf"]
 
@@ -40,6 +41,8 @@ _RADIUS: Final = 24
 #: (`skyduel.simulation.scene.GAUSSIAN_FROM_ELECTRONS`). A common value would change the results
 #: of one of them.
 _INJECTED_GAUSSIAN_FROM_ELECTRONS: Final = 1e6
+#: Columns of a galaxy, in the order of `SersicGalaxy`.
+_GALAXY_COLUMNS: Final = ("x", "y", "half_light_px", "axis_ratio", "theta", "sersic")
 
 
 class InjectionSettings(BaseModel):
@@ -59,23 +62,40 @@ class InjectionSettings(BaseModel):
     streak_snr: tuple[Positive, Positive] = Field(
         (1.5, 20.0), description="S/N of a streak per FWHM of its length"
     )
+    galaxies: int = Field(0, ge=0, description="galaxies a frame")
+    size: tuple[Positive, Positive] = Field(
+        (1.0, 8.0), description="half-light radius along the major axis, uniform in its logarithm"
+    )
+    axis_ratio: tuple[Positive, Positive] = Field(
+        (0.2, 1.0), description="minor over major axis, uniform"
+    )
+    sersic: tuple[Annotated[float, Field(ge=SERSIC_RANGE[0], le=SERSIC_RANGE[1])], ...] = Field(
+        (1.0, 4.0), min_length=1, description="Sérsic indices, each as often"
+    )
     separation: float = Field(
-        8.0, ge=0, description="distance between injected sources, in FWHM, at least"
+        8.0,
+        ge=0,
+        description="distance between injected sources, in FWHM, at least; of a galaxy two "
+        "half-light radii more",
     )
     avoid: float | None = Field(
         None,
         ge=0,
-        description="least distance from sources that are there [px]; None: 2 FWHM, at least 4 px",
+        description="least distance from sources that are there [px]; of a galaxy at least one "
+        "half-light radius; None: 2 FWHM, at least 4 px; 0 allows every position",
     )
 
     @model_validator(mode="after")
     def _ordered(self) -> InjectionSettings:
         if (self.snr is None) == (self.mag is None):
             raise ValueError("either snr or mag must be given")
-        for name in ("snr", "mag", "streak_length", "streak_snr"):
+        for name in ("snr", "mag", "streak_length", "streak_snr", "size", "axis_ratio"):
             pair = getattr(self, name)
             if pair is not None and not pair[0] <= pair[1]:
                 raise ValueError(f"{name} must run from low to high, not {pair[0]:g}:{pair[1]:g}")
+        if not 0.05 <= self.axis_ratio[0] <= self.axis_ratio[1] <= 1:
+            low, high = self.axis_ratio
+            raise ValueError(f"axis_ratio must lie between 0.05 and 1, not {low:g}:{high:g}")
         return self
 
 
@@ -110,9 +130,10 @@ def draw_injected(
     -------
     Catalog
         The schema with ``snr`` (of an ideal measurement, with the noise at the position:
-        `ideal_snr`, for streaks the same integral), and ``nearest_px``, the distance to
-        the nearest source that was there before [px]. It has fewer rows than requested if
-        no free positions are found.
+        `ideal_snr`, for streaks and galaxies the same integral), and ``nearest_px``, the
+        distance to the nearest source that was there before [px]. It has fewer rows than
+        requested if no free positions are found. With galaxies also ``half_light_px``,
+        ``axis_ratio`` and ``sersic``, and ``half_light_arcsec`` if the frame's scale is known.
     """
     if background is None:
         background = estimate_background(frame)
@@ -150,7 +171,14 @@ def draw_injected(
         line = _log_uniform(rng, settings.streak_snr) * sigma / math.sqrt(across * psf.fwhm)
         snr = line * math.sqrt(across * length) / sigma
         rows.append((x, y, line * length, length, theta, snr))
+    n_streaks = len(rows) - n_points
+    galaxies, columns = _draw_galaxies(frame, psf, settings, rng, room, background)
+    rows += galaxies
     table = np.array(rows, dtype=np.float64).reshape(-1, 6)
+    shapes: dict[str, Any] = {
+        name: np.concatenate([np.full(n_points + n_streaks, np.nan), values])
+        for name, values in columns.items()
+    }
     nearest = np.full(len(table), np.inf)
     if tree is not None and len(table):
         nearest = np.asarray(tree.query(table[:, :2])[0])
@@ -160,12 +188,54 @@ def draw_injected(
         y=table[:, 1],
         flux=table[:, 2],
         mag=flux_to_mag(table[:, 2], zero),
-        kind=np.array(["point"] * n_points + ["streak"] * (len(rows) - n_points), dtype="U6"),
+        kind=np.repeat(KINDS, [n_points, n_streaks, len(galaxies)]),
         length=table[:, 3],
         theta=table[:, 4],
         snr=table[:, 5],
         nearest_px=nearest,
+        **shapes,
     )
+
+
+def _draw_galaxies(
+    frame: Frame,
+    psf: Psf,
+    settings: InjectionSettings,
+    rng: np.random.Generator,
+    room: _Room,
+    background: Background,
+) -> tuple[list[tuple[float, ...]], dict[str, Floats]]:
+    """Draw galaxies: rows as for the other kinds, and the columns of their shapes."""
+    rows: list[tuple[float, ...]] = []
+    shapes: list[tuple[float, ...]] = []
+    zero = frame.zero_point or 0.0
+    for _ in range(settings.galaxies):
+        size = _log_uniform(rng, settings.size)
+        ratio = float(rng.uniform(*settings.axis_ratio))
+        theta = float(rng.uniform(-np.pi / 2, np.pi / 2))
+        sersic = float(rng.choice(settings.sersic))
+        place = room.place(rng, size=size)
+        if place is None:
+            continue
+        x, y = place
+        sigma = float(background.rms[int(y + 0.5), int(x + 0.5)])
+        galaxy = SersicGalaxy(x, y, size, ratio, theta, sersic)
+        # Σ p² of its profile p, of which a matched filter's noise follows.
+        root = math.sqrt(float(np.sum(np.square(galaxy_stamp(galaxy, psf)[0]))))
+        if settings.mag is not None:
+            flux = 10 ** (-0.4 * (rng.uniform(*settings.mag) - zero))
+        else:
+            assert settings.snr is not None  # the settings have one of the two
+            flux = _log_uniform(rng, settings.snr) * sigma / root
+        rows.append((x, y, flux, 0.0, theta, flux * root / sigma))
+        shapes.append((size, ratio, sersic))
+    if not settings.galaxies:
+        return rows, {}
+    half_light, ratios, indices = np.array(shapes, dtype=np.float64).reshape(-1, 3).T
+    columns = {"half_light_px": half_light, "axis_ratio": ratios, "sersic": indices}
+    if frame.pixel_scale_arcsec is not None:
+        columns["half_light_arcsec"] = half_light * frame.pixel_scale_arcsec
+    return rows, columns
 
 
 def inject(
@@ -184,7 +254,7 @@ def inject(
         The real frame. All its metadata are kept.
     sources : Catalog
         Positions 0-based [px] and total ``flux`` [ADU]; streaks with ``length`` and
-        ``theta``.
+        ``theta``, galaxies with ``half_light_px``, ``axis_ratio``, ``theta`` and ``sersic``.
     psf : Psf
         Profile of every source.
     rng : numpy.random.Generator
@@ -222,13 +292,20 @@ def inject(
     if background is None:
         background = estimate_background(frame)
     negligible = _NEGLIGIBLE_SIGMA * float(background.rms[~frame.bad].min())
-    points = ~sources.is_streak
+    points = sources.is_point
     x, y = sources["x"], sources["y"]
     light = render_points(frame.shape, x[points], y[points], flux[points], psf, negligible)
     for row in np.flatnonzero(sources.is_streak):
         px, py = streak_points(*(float(sources[c][row]) for c in ("x", "y", "length", "theta")))
         share = np.full(px.size, flux[row] / px.size)
         light += render_points(frame.shape, px, py, share, psf, 0.1 * negligible)
+    if sources.is_galaxy.any():
+        galaxies = sources.select(sources.is_galaxy)
+        shapes = [
+            SersicGalaxy(*map(float, row))
+            for row in zip(*(galaxies[name] for name in _GALAXY_COLUMNS), strict=True)
+        ]
+        light += render_galaxies(frame.shape, shapes, galaxies["flux"], lambda x, y: psf)[0]
     lit = (light > 0) & ~frame.bad & ~frame.saturated()
     added = light[lit].astype(np.float64)
     if frame.gain is not None:
@@ -310,17 +387,27 @@ def _resampled(image: Floats, sampling: float) -> Psf:
 
 
 class _Room:
-    """Free positions for further sources on a frame."""
+    """Free positions for further sources on a frame.
+
+    ``size`` is the half-light radius of a galaxy: it keeps the sources that are there out of
+    its brighter half, and twice as much of the injected ones.
+    """
 
     def __init__(self, frame: Frame, spacing: float, clear: float, there: KDTree | None) -> None:
         self.frame, self.spacing, self.clear, self.there = frame, spacing, clear, there
         self.taken: list[Floats] = []
+        self.spacings: list[Floats] = []
 
     def place(
-        self, rng: np.random.Generator, length: float = 0.0, theta: float = 0.0
+        self,
+        rng: np.random.Generator,
+        length: float = 0.0,
+        theta: float = 0.0,
+        size: float = 0.0,
     ) -> tuple[float, float] | None:
         """Draw the centre of a source; None if no free position was found."""
         ny, nx = self.frame.shape
+        clear = max(self.clear, size) if self.clear else 0.0
         for _ in range(_TRIES):
             x, y = float(rng.uniform(-0.5, nx - 0.5)), float(rng.uniform(-0.5, ny - 0.5))
             points = _along(x, y, length, theta)
@@ -329,14 +416,16 @@ class _Room:
                 continue
             if self.frame.bad[row, column].any():
                 continue
-            if self.there is not None and np.min(self.there.query(points)[0]) < self.clear:
+            if self.there is not None and np.min(self.there.query(points)[0]) < clear:
                 continue
             if self.taken:
                 others = np.concatenate(self.taken)
                 apart = points[:, None, :] - others[None, :, :]
-                if np.hypot(apart[..., 0], apart[..., 1]).min() < self.spacing:
+                least = self.spacing + 2 * size + np.concatenate(self.spacings)
+                if (np.hypot(apart[..., 0], apart[..., 1]) < least).any():
                     continue
             self.taken.append(points)
+            self.spacings.append(np.full(len(points), 2 * size))
             return x, y
         return None
 

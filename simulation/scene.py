@@ -28,6 +28,7 @@ from skyduel.simulation.sampling import (
     draw_defects,
     draw_sources,
 )
+from skyduel.simulation.sersic import SersicGalaxy, render_galaxies
 from skyduel.simulation.settings import SceneSettings
 from skyduel.simulation.streaks import Streak, streak_flux
 from skyduel.simulation.variable_psf import FieldPsf, Measured, Zones
@@ -130,13 +131,16 @@ def assign_flux(s: SceneSettings, sources: SceneSources, field: Zones[Measured])
 
 
 def extended_points(s: SceneSettings, rendered: RenderedSources) -> list[Points]:
-    """Return the points that render each streak and galaxy, one entry per source."""
+    """Return the points that render each streak and galaxy, one entry per source.
+
+    Galaxies that are a kind of their own are rendered otherwise, and are not among them.
+    """
     sigma = s.sky_sigma
     out = []
     for streak in rendered.streaks:
         x, y = streak_points(streak.x, streak.y, streak.length, streak.theta)
         out.append(Points(x, y, np.full(x.size, streak.flux / x.size), _NEGLIGIBLE[1] * sigma))
-    if rendered.galaxies is not None:
+    if rendered.galaxies is not None and not s.galaxies_count:
         g = rendered.galaxies.shapes
         for x0, y0, radius, ratio, theta, sersic, flux, n in zip(
             g.x, g.y, g.radius, g.ratio, g.theta, g.sersic,
@@ -182,13 +186,18 @@ def simulate(
         of an observatory.
     truth : Catalog
         Every source whose centre lies on the frame, with ``snr``: for points
-        `ideal_snr`, for streaks the same integral over the streak's profile.
+        `ideal_snr`, for streaks and galaxies the same integral over their profile. Galaxies
+        that are a kind of their own (``galaxies_count``) have their shapes, as in
+        `skyduel.simulation.injection.draw_injected`.
     """
     s = settings
     sources = draw_sources(s, rng)
     field = s.field()
     rendered = assign_flux(s, sources, field)
-    data = _expose(expected_light(s, sources, rendered, field), s, rng)
+    galaxies = None
+    if s.galaxies_count and rendered.galaxies is not None:
+        galaxies, rendered = _sersic_galaxies(s, rendered, field)
+    data = _expose(expected_light(s, sources, rendered, field, galaxies), s, rng)
     data = digitise(data, s, draw_defects(s, rng))
     frame = Frame(
         data=data,
@@ -205,10 +214,29 @@ def simulate(
     return frame, truth
 
 
+def _sersic_galaxies(
+    s: SceneSettings, rendered: RenderedSources, field: FieldPsf
+) -> tuple[npt.NDArray[np.float32], RenderedSources]:
+    """Render galaxies of a kind of their own, and state their S/N exactly."""
+    assert rendered.galaxies is not None
+    g = rendered.galaxies
+    shapes = [SersicGalaxy(*map(float, row)) for row in zip(*g.shapes[:6], strict=True)]
+    light, sum2 = render_galaxies((s.ny, s.nx), shapes, g.flux, field.at)
+    exact = g._replace(snr=g.flux * np.sqrt(sum2) / s.sky_sigma)
+    return light, rendered._replace(galaxies=exact)
+
+
 def expected_light(
-    s: SceneSettings, sources: SceneSources, rendered: RenderedSources, field: FieldPsf
+    s: SceneSettings,
+    sources: SceneSources,
+    rendered: RenderedSources,
+    field: FieldPsf,
+    galaxies: npt.NDArray[np.float32] | None = None,
 ) -> npt.NDArray[np.float32]:
-    """Return the expected light in each pixel [ADU], never negative."""
+    """Return the expected light in each pixel [ADU], never negative.
+
+    ``galaxies`` is the light of those that are a kind of their own.
+    """
     light = field.render(*rendered.stars)
     for kernel, share in wings(s):
         light = add_aureole(
@@ -216,6 +244,8 @@ def expected_light(
         )
     for points in extended_points(s, rendered):
         light += field.render(*points)
+    if galaxies is not None:
+        light += galaxies
 
     yy = (np.arange(s.ny, dtype=np.float32)[:, None] - (s.ny - 1) / 2) / s.ny
     xx = (np.arange(s.nx, dtype=np.float32)[None, :] - (s.nx - 1) / 2) / s.nx
@@ -267,19 +297,31 @@ def truth_columns(s: SceneSettings, rendered: RenderedSources) -> dict[str, Any]
     n, m = int(on.sum()), gx.size
     fluxes = np.concatenate([flux[on], gflux, lines[:, 2]])
     columns: dict[str, Any] = {}
-    if g is not None:
+    theta = np.zeros(n + m)
+    if g is not None and s.galaxies_count:
+        theta[n:] = np.mod(g.shapes.theta + np.pi / 2, np.pi) - np.pi / 2
+
+        def of_galaxies(values: Floats) -> Floats:
+            return np.concatenate([np.full(n, np.nan), values, np.full(len(lines), np.nan)])
+
+        columns["half_light_px"] = of_galaxies(g.shapes.radius)
+        columns["axis_ratio"] = of_galaxies(g.shapes.ratio)
+        columns["sersic"] = of_galaxies(g.shapes.sersic)
+        columns["half_light_arcsec"] = columns["half_light_px"] * s.pixel_scale_arcsec
+    elif g is not None:
         columns["ignore"] = np.concatenate(
             [np.zeros(n, bool), ~g.compact, np.zeros(len(lines), bool)]
         )
         columns["radius"] = np.concatenate([np.zeros(n), g.shapes.radius, np.zeros(len(lines))])
+    galaxy = "galaxy" if s.galaxies_count else "point"
     return {
         "x": np.concatenate([x[on], gx, lines[:, 0]]),
         "y": np.concatenate([y[on], gy, lines[:, 1]]),
         "flux": fluxes,
         "mag": flux_to_mag(fluxes, s.zero_point),
-        "kind": np.array(["point"] * (n + m) + ["streak"] * len(lines), dtype="U6"),
+        "kind": np.repeat(["point", galaxy, "streak"], [n, m, len(lines)]),
         "length": np.concatenate([np.zeros(n + m), lines[:, 3]]),
-        "theta": np.concatenate([np.zeros(n + m), lines[:, 4]]),
+        "theta": np.concatenate([theta, lines[:, 4]]),
         "snr": np.concatenate([snr[on], gsnr, lines[:, 5]]),
         **columns,
     }

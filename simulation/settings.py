@@ -85,6 +85,11 @@ class SceneSettings(BaseModel):
     )
     galaxies: NotNegative = Field(0.0, description="galaxies per px with S/N above min_snr")
     galaxy_radius: tuple[Positive, Positive] = Field((0.4, 6.0), description="half-light radii")
+    galaxies_count: bool = Field(
+        False,
+        description="galaxies are truths of a kind of their own, rendered exactly; otherwise "
+        "points, of which the larger ones are ignored",
+    )
     trails: NotNegative = Field(0.0, description="mean number of satellites crossing the frame")
     cosmic_rays: NotNegative = Field(0.0, description="cosmic rays per 10⁶ px")
     hot_pixels: NotNegative = Field(0.0, description="hot pixels per 10⁶ px")

@@ -34,7 +34,8 @@ ORDER = {
     "reports": ("style error_kinds pictures", "svg", "figures", "tables", "text", "sections",
                 "page"),
     "runner": ("execution",),
-    "cli": ("console frame_facts settings_file terminal_summary whole_tables catalog_diff",
+    "cli": ("console frame_facts settings_file terminal_summary whole_tables catalog_diff "
+            "galaxy_tables",
             "commands"),
 }  # fmt: skip
 FORBIDDEN_LIBRARIES = {

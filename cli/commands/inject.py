@@ -38,13 +38,39 @@ def command(
     number: Annotated[int, typer.Option(min=0, help="Point sources per frame.")] = 100,
     snr: Annotated[
         Optional[str],  # noqa: UP045 - typer reads the annotation at run time
-        typer.Option(metavar="LO:HI", help="Range of the ideal S/N, log-uniform. Default 2:50."),
+        typer.Option(
+            metavar="LO:HI",
+            help="Range of the ideal S/N of points and galaxies, log-uniform. Default 2:50.",
+        ),
     ] = None,
     mag: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(metavar="LO:HI", help="Range of the magnitude, uniform; instead of --snr."),
+        typer.Option(
+            metavar="LO:HI", help="Range of the (total) magnitude, uniform; instead of --snr."
+        ),
     ] = None,
     streaks: Annotated[int, typer.Option(min=0, help="Streaks per frame.")] = 0,
+    galaxies: Annotated[
+        int, typer.Option(min=0, help="Galaxies per frame, with Sérsic profiles.")
+    ] = 0,
+    size: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="LO:HI",
+            help="Half-light radius of galaxies along the major axis in px, log-uniform. "
+            "Default 1:8.",
+        ),
+    ] = None,
+    axis_ratio: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="LO:HI", help="Axis ratio of galaxies, uniform. Default 0.2:1."),
+    ] = None,
+    sersic: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="N,...", help="Sérsic indices of galaxies, each as often. Default 1,4."
+        ),
+    ] = None,
     psf: Annotated[
         str,
         typer.Option(
@@ -94,6 +120,7 @@ def command(
     measures completeness. Its purity counts only false detections caused by the injection;
     `skyduel truth-free` estimates those from noise.
     """
+    from skyduel.cli.galaxy_tables import injected_table
     from skyduel.core import build_settings
     from skyduel.runner.detector_specs import DEFAULT_DETECTORS
     from skyduel.runner.inject import InjectedFrame, InjectionPlan, inject_frames
@@ -106,7 +133,14 @@ def command(
     settings = read_config(config)
     frames = expand_frames(frames)
     given: dict[str, Any] = {"number": number, "streaks": streaks, "separation": separation}
-    given |= {"avoid": avoid}
+    given |= {"avoid": avoid, "galaxies": galaxies}
+    shapes = {"--size": size, "--axis-ratio": axis_ratio, "--sersic": sersic}
+    for option, text in shapes.items():
+        if text is not None and not galaxies:
+            raise BadInputError(option, "--galaxies with it", "no galaxies")
+        if text is not None:
+            limits = _indices(text) if option == "--sersic" else _limits(option, text)
+            given[option.removeprefix("--").replace("-", "_")] = limits
     if mag is not None:
         given |= {"snr": None, "mag": _limits("--mag", mag)}
     elif snr is not None:
@@ -135,9 +169,12 @@ def command(
         inject_frames(plan, show)
     wide_out().print(WholeTable(_table(done)))
     for result in done:
+        if len(result.galaxies):
+            wide_out().print(injected_table(result.galaxies, result.name))
+    for result in done:
         for line in decision_lines(result.name, result.facts.notes, result.facts.set_aside):
             _note(line)
-        placed = result.points + result.streaks
+        placed = result.points + result.streaks + len(result.galaxies)
         if placed < result.wanted:
             _note(f"{result.name}: placed {placed} of {result.wanted} sources, no space for more")
         if result.gain is None:
@@ -153,7 +190,17 @@ def _table(done: list[Any]) -> Table:
         caption="misfit: rms of stars minus PSF without the noise, divided by the rms of the stars",
         caption_justify="left",
     )
-    for name in ("frame", "PSF", "FWHM px", "stars", "misfit", "present", "points", "streaks"):
+    for name in (
+        "frame",
+        "PSF",
+        "FWHM px",
+        "stars",
+        "misfit",
+        "present",
+        "points",
+        "streaks",
+        "galaxies",
+    )[: None if any(len(r.galaxies) for r in done) else -1]:
         table.add_column(name, justify="left" if name in ("frame", "PSF") else "right")
     for r in done:
         misfit = "–" if math.isnan(r.psf.misfit) else f"{100 * r.psf.misfit:.1f} %"
@@ -164,8 +211,10 @@ def _table(done: list[Any]) -> Table:
             r.there,
             r.points,
             r.streaks,
+            len(r.galaxies),
         )
-        table.add_row(r.name, r.psf.model, *(str(c) for c in cells))
+        shown = [str(c) for c in cells][: len(table.columns) - 2]
+        table.add_row(r.name, r.psf.model, *shown)
     return table
 
 
@@ -175,6 +224,13 @@ def _limits(option: str, text: str) -> tuple[float, float]:
     except ValueError as error:
         raise BadInputError(option, "LO:HI, two numbers", repr(text)) from error
     return low, high
+
+
+def _indices(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise BadInputError("--sersic", "N or N,N,..., numbers", repr(text)) from error
 
 
 def _note(line: str) -> None:

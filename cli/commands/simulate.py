@@ -9,7 +9,7 @@ import typer
 
 from skyduel.cli.console import out, progress
 from skyduel.core import BadInputError
-from skyduel.simulation import FAMILIES
+from skyduel.simulation import FAMILIES, FURTHER_FAMILIES
 
 if TYPE_CHECKING:
     from skyduel.core import Split
@@ -25,7 +25,10 @@ def command(
     ],
     family: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option(help=f"Kind of frame: {', '.join(FAMILIES)}. Repeat for more. Default: all."),
+        typer.Option(
+            help=f"Kind of frame: {', '.join(FAMILIES)}, or {', '.join(FURTHER_FAMILIES)}. Repeat "
+            f"for more. Default: the first {len(FAMILIES)}."
+        ),
     ] = None,
     count: Annotated[int, typer.Option(min=1, help="Number of frames per kind.")] = 4,
     calibration: Annotated[
@@ -40,14 +43,15 @@ def command(
 ) -> None:
     """Simulate frames with known truth: FITS images, ECSV tables and a manifest.
 
-    The truth lists every rendered source with its ideal S/N.
+    The truth lists every rendered source with its ideal S/N, galaxies also with their shape.
     """
     from skyduel.runner.builtin_dataset import make_frames
 
     families = list(dict.fromkeys(family or FAMILIES))
-    unknown = [f for f in families if f not in FAMILIES]
+    known = [*FAMILIES, *FURTHER_FAMILIES]
+    unknown = [f for f in families if f not in known]
     if unknown:
-        raise BadInputError("--family", f"one of {', '.join(FAMILIES)}", repr(unknown[0]))
+        raise BadInputError("--family", f"one of {', '.join(known)}", repr(unknown[0]))
     if calibration > count:
         raise BadInputError("--calibration", f"at most --count ({count})", str(calibration))
     if out_folder.exists() and (not out_folder.is_dir() or any(out_folder.iterdir())):

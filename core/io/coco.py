@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from astropy.table import MaskedColumn, Table
 
-from skyduel.core.catalog import KINDS, SCHEMA, Catalog
+from skyduel.core.catalog import KINDS, MATCHED_KINDS, SCHEMA, Catalog
 from skyduel.core.errors import BadInputError, one_line
 from skyduel.core.io.atomic_files import atomic_path
 from skyduel.core.io.images.image_formats import COMPRESSION_ENDINGS, IMAGE_ENDINGS
@@ -88,9 +88,11 @@ def write_coco(
             if own["score"] is not None:
                 annotation["score"] = own["score"]
             annotations.append(annotation | {_OWN: own})
+    # Without galaxies the file is that of versions that knew none.
+    galaxies = any(catalog.is_galaxy.any() for catalog in catalogs.values())
     kinds = [
         {"id": i, "name": kind, "supercategory": "source", "keypoints": ["centre"], "skeleton": []}
-        for i, kind in enumerate(KINDS, start=1)
+        for i, kind in enumerate(KINDS if galaxies else MATCHED_KINDS, start=1)
     ]
     dtypes = {
         name: catalog.table[name].dtype.str[1:]

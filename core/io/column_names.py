@@ -156,6 +156,10 @@ _ALONE: Final[Mapping[str, tuple[str, ...]]] = {
     "flags": ("flags", "flag"),
     "snr": ("snr", "s/n", "snr_win"),
     "ignore": ("ignore", "ignored"),
+    "half_light_px": ("half_light_px",),
+    "axis_ratio": ("axis_ratio",),
+    "sersic": ("sersic",),
+    "extendedness": ("extendedness", "base_classificationextendedness_value"),
     "aper_flux": ("aper_flux",),
     "aper_flux_err": ("aper_flux_err",),
     "aper_mag": ("aper_mag",),
@@ -271,7 +275,7 @@ def rename_columns(
     astropy.table.Table
         Positions from 0; ``theta`` in radians; magnitudes that none can be
         (99, -999) as NaN; sexagesimal positions and hours in degrees; kinds as
-        ``point`` and ``streak``. A column whose unit or values cannot be the
+        ``point``, ``streak`` and ``galaxy``. A column whose unit or values cannot be the
         schema's (a flux in nanomaggies, words in ``flags``) keeps its values
         under its name with ``_given`` added, and so does one pushed aside by
         `columns`; others stay as they are. Of a vector column the first value

@@ -38,6 +38,7 @@ from skyduel.evaluation.analyses.snr_limit import IGNORE_LIMIT_COLUMNS, ignore_l
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.candidate_store import CandidateFrame
 from skyduel.evaluation.scoring.frame_score import FrameScore
+from skyduel.evaluation.scoring.galaxies import GALAXY_COLUMNS, galaxy_table
 
 __all__ = ["ANALYSES", "KEYS", "STUDIES", "STUDY_KEYS", "Analysis", "Study"]
 
@@ -72,6 +73,7 @@ ANALYSES: Final[tuple[Analysis, ...]] = (
     Analysis("jia2020", JIA2020_COLUMNS, jia2020_table),
     Analysis("ideal", IDEAL_COLUMNS, ideal_table),
     Analysis("facets", BINNED_SCORE_COLUMNS, binned_score_table),
+    Analysis("galaxies", GALAXY_COLUMNS, galaxy_table),
     Analysis("migration", MIGRATION_COLUMNS, migration_table),
     Analysis("astrometry", ASTROMETRY_COLUMNS, astrometry_table),
     Analysis("mistakes", ERROR_KIND_COLUMNS, error_kind_table),

@@ -82,7 +82,7 @@ def _residuals(frames: Sequence[FrameScore], edges: Sequence[float]) -> tuple[An
         truth, found, pairs = score.source.truth, score.source.found, score.pairing.pairs
         t, f = pairs.truth_index, pairs.found_index
         line_t, line_f = truth.is_streak[t], found.is_streak[f]
-        both = ~line_t & ~line_f
+        both = truth.is_point[t] & ~line_f
         i, j = t[both], f[both]
         mag = measured_mag(found)[j] + score.zero_point.offset_mag - truth["mag"][i]
         points.append(

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from skyduel.core.catalog import KINDS, Catalog
+from skyduel.core.catalog import MATCHED_KINDS, Catalog
 from skyduel.evaluation.analyses.coco_ap import coco_precision
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.candidate_store import CandidateFrame, pool_frames
@@ -88,13 +88,14 @@ def average_precision_table(
 
     Notes
     -----
-    The values of one kind use only truths and detections of that kind, as in COCO. By
+    The values of one kind use only truths and detections of that kind, as in COCO; galaxies
+    are with the points, because a detector that tells them apart must not lose by it. By
     position, ignored truths of the other kind are kept, and excuse detections.
     """
     frames = [p.source for p in test]
     rows: list[dict[str, Any]] = []
 
-    numbers = {kind: _numbers(frames, kind) for kind in KINDS}
+    numbers = {kind: _numbers(frames, kind) for kind in MATCHED_KINDS}
     every = tuple(map(sum, zip(*numbers.values(), strict=True)))
 
     def add(method: str, kind: str, value: float) -> None:
@@ -114,13 +115,13 @@ def average_precision_table(
     by_position = {
         # One frame at a time: for 10⁵ frames they would take as much memory as the catalogues.
         kind: average_precision_of(curve((_of_kind(f, kind) for f in frames), rules))
-        for kind in KINDS
+        for kind in MATCHED_KINDS
     }
     boxes = coco_precision([(f.truth, f.found) for f in frames])
     for method, values in (
         ("position", by_position),
-        ("coco50", {k: float(boxes.value[k][0]) for k in KINDS}),
-        ("coco50_95", {k: float(boxes.value[k].mean()) for k in KINDS}),
+        ("coco50", {k: float(boxes.value[k][0]) for k in MATCHED_KINDS}),
+        ("coco50_95", {k: float(boxes.value[k].mean()) for k in MATCHED_KINDS}),
     ):
         for kind, value in values.items():
             add(method, kind, value)
@@ -137,11 +138,11 @@ def _numbers(frames: Sequence[FrameInput], kind: str) -> tuple[int, int]:
 
 
 def _of_kind(frame: FrameInput, kind: str) -> FrameInput:
-    truth, found = frame.truth, frame.found
+    truth, found, streak = frame.truth, frame.found, kind == "streak"
     return replace(
         frame,
-        truth=truth.select((truth["kind"] == kind) | _ignored(truth)),
-        found=found.select(found["kind"] == kind),
+        truth=truth.select((truth.is_streak == streak) | _ignored(truth)),
+        found=found.select(found.is_streak == streak),
     )
 
 

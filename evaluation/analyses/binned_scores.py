@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from skyduel.core.catalog import Catalog
+from skyduel.core.catalog import KINDS, MATCHED_KINDS, Catalog
 from skyduel.evaluation.analyses.truth_properties import (
     COMPLETENESS_AXES,
     BinnedBy,
@@ -37,7 +37,6 @@ BINNED_SCORE_COLUMNS: Final = (
     "n", "k", "n_frames",
 )  # fmt: skip
 
-_KINDS: Final = ("point", "streak")
 _BY_NAME: Final = {f.name: f for f in COMPLETENESS_AXES}
 #: The axes of purity that have fixed edges; its third axis is the score.
 PURITY_AXES: Final = (
@@ -124,11 +123,15 @@ class _Tally:
             self._labels.append((binned_by.name, b, low, high, name, binned_by.unit))
 
     def add_kinds(self, catalogs: Sequence[Catalog], keep: Sequence[Bools]) -> None:
-        """Count by kind; bin 0 holds points, bin 1 streaks."""
+        """Count by kind; bin 0 holds points, bin 1 streaks, bin 2 galaxies, if there are any."""
         at = np.concatenate(
-            [c.is_streak[k].astype(np.int64) for c, k in zip(catalogs, keep, strict=True)]
+            [
+                np.where(c.is_galaxy, 2, c.is_streak)[k].astype(np.int64)
+                for c, k in zip(catalogs, keep, strict=True)
+            ]
         )
-        self.add(BinnedBy("kind", "", (0.0, 1.0, 2.0)), at, _KINDS)
+        kinds = KINDS if (at == 2).any() else MATCHED_KINDS
+        self.add(BinnedBy("kind", "", tuple(map(float, range(len(kinds) + 1)))), at, kinds)
 
     def table(self) -> dict[str, npt.ArrayLike]:
         """Return the columns of all axes added."""

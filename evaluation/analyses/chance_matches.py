@@ -16,7 +16,7 @@ import pandas as pd
 
 from skyduel.core.catalog import Catalog
 from skyduel.core.columnar_catalogs import packed
-from skyduel.evaluation.matching.candidates import find_candidates, within
+from skyduel.evaluation.matching.candidates import find_candidates, match_radii, within
 from skyduel.evaluation.matching.matching import pair_candidates
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.frame_score import FrameInput, FrameScore
@@ -121,7 +121,9 @@ def _near_any(
     if truth.is_streak.any() or found.is_streak.any():
         return range(len(x))
     moved = np.column_stack([x.ravel(), y.ravel()])
-    _, j, _ = within(truth.xy, moved, rules.radius_for(source.fwhm))
+    radius = rules.radius_for(source.fwhm)
+    own = match_radii(truth, radius)
+    _, j, _ = within(truth.xy, moved, radius if own is None else float(own.max()))
     return [int(k) for k in np.unique(j // x.shape[1])]
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import KDTree
 
-from skyduel.core.catalog import KINDS, Catalog
+from skyduel.core.catalog import MATCHED_KINDS, Catalog
 from skyduel.core.errors import BadInputError
 from skyduel.evaluation.matching.assignment_rules import greedy
 
@@ -97,11 +97,11 @@ def coco_precision(
     levels = np.array(iou, dtype=np.float64)
     if not ((levels > 0) & (levels <= 1)).all():
         raise BadInputError("iou", "thresholds in (0, 1]", str(list(iou)))
-    missing = [kind for kind in KINDS if not box_px.get(kind, 0) > 0]
+    missing = [kind for kind in MATCHED_KINDS if not box_px.get(kind, 0) > 0]
     if missing:
         raise BadInputError("box_px", f"a side > 0 for {', '.join(missing)}", str(dict(box_px)))
     value = {}
-    for kind in KINDS:
+    for kind in MATCHED_KINDS:
         truth = _gather([t for t, _ in frames], kind)
         found = _gather([f for _, f in frames], kind)
         value[kind] = _one_kind(truth, found, levels, float(box_px[kind]), max_detections)
@@ -124,7 +124,7 @@ class _Boxes:
 def _gather(catalogs: Sequence[Catalog], kind: str) -> _Boxes:
     frame, xy, score, ignore = [], [np.zeros((0, 2))], [np.zeros(0)], [np.zeros(0, dtype=bool)]
     for catalog in catalogs:
-        rows = catalog["kind"] == kind
+        rows = catalog.is_streak == (kind == "streak")  # galaxies are with the points
         frame.append(int(rows.sum()))
         xy.append(catalog.xy[rows])
         score.append(catalog["score"][rows])

@@ -133,7 +133,7 @@ class Surroundings:
 
     def near_star(self, x: Floats, y: Floats, reach_px: float, least_snr: float) -> Bools:
         """Return a mask of positions within a distance [px] of a point at least this bright."""
-        stars = np.flatnonzero(~self.truth.is_streak & (self.brightness >= least_snr))
+        stars = np.flatnonzero(self.truth.is_point & (self.brightness >= least_snr))
         return hit(within(_xy(x, y), self.truth.xy[stars], reach_px)[0], x.size)
 
     def in_halo(self, x: Floats, y: Floats, brightness: Floats | None = None) -> Bools:
@@ -216,7 +216,7 @@ class Surroundings:
         return np.asarray(np.where(np.isfinite(share), share, 1.0))
 
     def _halos(self, least_snr: float) -> tuple[npt.NDArray[np.int64], Floats]:
-        stars = np.flatnonzero(~self.truth.is_streak & (self.brightness >= least_snr))
+        stars = np.flatnonzero(self.truth.is_point & (self.brightness >= least_snr))
         # The peak pixel of a matched filter's S/N: 0.88/w^2 over 0.66/w of a Gaussian.
         peak = 1.33 * self.brightness[stars] / self.fwhm
         falls = (peak / _WING_SIGMA) ** (1 / _WING_BETA) - 1
@@ -247,7 +247,7 @@ def _brightness(truth: Catalog) -> Floats:
     unknown = ~np.isfinite(snr) & ~truth.is_streak
     if not unknown.any() or "aper_flux" not in truth:
         return snr
-    points = ~truth.is_streak & np.isfinite(truth["aper_flux"])
+    points = truth.is_point & np.isfinite(truth["aper_flux"])
     flux, error, mag = truth["aper_flux"], truth["aper_flux_err"], truth["mag"]
     if not points.any():
         return snr
@@ -265,7 +265,7 @@ def _brightness(truth: Catalog) -> Floats:
 def _sharpest(truth: Catalog, brightness: Floats, fwhm: float | None) -> float:
     if "sharpness" in truth:
         low, high = _STAR_SNR
-        star = ~truth.is_streak & (brightness > low) & (brightness < high)
+        star = truth.is_point & (brightness > low) & (brightness < high)
         star &= (truth["peak_snr"] > _STAR_PEAK_SNR) & np.isfinite(truth["sharpness"])
         values = truth["sharpness"][star]
         if values.size >= _LEAST_STARS:

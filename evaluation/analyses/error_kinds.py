@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from skyduel.core.catalog import Catalog
 from skyduel.evaluation.analyses.environment import (
     BLEND_FWHM,
     Rows,
@@ -29,7 +30,7 @@ from skyduel.evaluation.analyses.environment import (
     surroundings,
 )
 from skyduel.evaluation.matching.assignment import assign
-from skyduel.evaluation.matching.candidates import within
+from skyduel.evaluation.matching.candidates import match_radii, within
 from skyduel.evaluation.matching.segments import point_segment_distance, segment_distance
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.counts import bin_index, bin_table, measured_mag
@@ -76,6 +77,8 @@ _FAINT_SNR: Final = 5.0
 _WRONG_PLACE_RADII: Final = 2.0
 #: Minimum S/N of a star for a second detection on its wing, beyond the radius.
 _SHOULDER_SNR: Final = 20.0
+# A false detection within so many half-light radii of a galaxy is a piece of it.
+_GALAXY_RADII: Final = 2.0
 _SEGMENT: Final = ("x", "y", "length", "theta")
 #: Number of sources listed per kind.
 _EXAMPLES: Final = 12
@@ -131,10 +134,11 @@ def classify(score: FrameScore, rules: ScoringRules) -> FrameErrors:
     other kind on it); *other*.
 
     False, in this order: *streak_fragment* (on a true streak, within the larger
-    of the radius and the FWHM); *split* (within the radius of a point that is paired with
-    another detection); *bad_line* (bad line or readout smear; applied before the next
-    rule, because a line one pixel wide is also sharper than a star); *cosmic_ray*
-    (sharper than a star: cosmic ray or hot pixel); *wrong_kind* and
+    of the radius and the FWHM); *split* (within the radius of a point, or twice the half-light
+    radius of a galaxy, that is paired with another detection); *bad_line* (bad line or
+    readout smear; applied before the next rule, because a line one pixel wide is also
+    sharper than a star); *cosmic_ray* (sharper than a star: cosmic ray or hot pixel);
+    *wrong_kind* and
     *wrong_place* (the partners of such misses, if not faint); *split* again
     (within 1.5 FWHM of a point of S/N 20 or more); *spike* (or bleeding: on the
     row or column of a very bright star); *halo*; *edge*; *noise* (S/N in the
@@ -212,11 +216,12 @@ def _false_kinds(
     for pairs in (score.pairing.pairs, score.pairing.ignored_pairs):
         held[pairs.truth_index] = True
     points = around.truth.xy[held & ~around.truth.is_streak]
+    galaxies = around.truth.select(held & around.truth.is_galaxy)
     first = _first(
         FALSE_KINDS,
         n,
         streak_fragment=around.on_streak(x, y, max(radius, around.fwhm)),
-        split=hit(within(wrong.xy, points, radius)[0], n),
+        split=hit(within(wrong.xy, points, radius)[0], n) | _in_galaxy(wrong.xy, galaxies, radius),
         bad_line=around.on_line(wrong),
         cosmic_ray=around.sharp(wrong),
         wrong_kind=hit(near.unlike[1], n),
@@ -232,6 +237,16 @@ def _false_kinds(
         noise=snr < _FAINT_SNR,
     )
     return np.where(first == "other", last, first)
+
+
+def _in_galaxy(xy: Floats, galaxies: Catalog, radius: float) -> Bools:
+    """Return a mask of positions within twice the half-light radius of a galaxy."""
+    own = match_radii(galaxies, radius / _GALAXY_RADII)
+    if own is None:
+        return np.zeros(len(xy), dtype=bool)
+    reach = _GALAXY_RADII * own
+    i, j, separation = within(xy, galaxies.xy, float(reach.max()))
+    return hit(i[separation <= reach[j]], len(xy))
 
 
 @dataclass(frozen=True, eq=False)

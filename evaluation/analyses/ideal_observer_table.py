@@ -137,7 +137,7 @@ def _gather(frames: Sequence[FrameScore], rules: ScoringRules) -> _Sources | Non
         truth = score.source.truth
         if "snr" not in truth:
             continue
-        keep = ~truth.is_streak & ~score.pairing.truth_ignored & np.isfinite(truth["snr"])
+        keep = truth.is_point & ~score.pairing.truth_ignored & np.isfinite(truth["snr"])
         parts.append(
             (truth["snr"][keep], truth["mag"][keep], score.pairing.truth_found[keep], unit[keep])
         )

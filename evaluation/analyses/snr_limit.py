@@ -85,7 +85,7 @@ def _count(
                 c.found_rank[at] + n_found,
                 i + n_truth,
                 j + n_found,
-                c.separation[at] / c.radius_px,
+                c.compared(at) / c.radius_px,
                 c.unlike[at],
                 c.truth_streak[i],
                 _scores(c, j),

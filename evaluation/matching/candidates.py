@@ -23,6 +23,7 @@ __all__ = [
     "check_scores",
     "find_candidates",
     "flag",
+    "match_radii",
     "rank_rows",
     "within",
 ]
@@ -58,6 +59,8 @@ class Candidates:
         Scores of the detections, for the rule ``score-first``.
     unit : str
         Of separations and radius: ``px``, or ``arcsec`` on the sky.
+    truth_radius : ndarray of float64, shape (n_truth,), optional
+        The gate of each truth, where galaxies have wider ones than ``radius_px``.
     """
 
     truth_index: Ints
@@ -73,6 +76,19 @@ class Candidates:
     rule: str = "most-pairs"
     found_score: Floats | None = None
     unit: str = "px"
+    truth_radius: Floats | None = None
+
+    def compared(self, at: Ints | slice) -> Floats:
+        """Return the separations by which some candidates are chosen, none above ``radius_px``.
+
+        That of a truth with a wider gate is scaled by it, so that half the way to its gate
+        counts as half the way to any other.
+        """
+        separation = self.separation[at]
+        if self.truth_radius is None:
+            return separation
+        scaled = separation * (self.radius_px / self.truth_radius[self.truth_index[at]])
+        return np.minimum(scaled, self.radius_px)  # rounding may put one beyond its gate
 
     @property
     def n_truth(self) -> int:
@@ -93,6 +109,7 @@ def find_candidates(
     Distances [px], gated at the radius, inclusive:
 
     - true point, any detection: between the centres;
+    - true galaxy, any detection: between the centres, gated at its own radius (`match_radii`);
     - true streak, found point: from the point to the truth's segment;
     - true streak, found streak: `segment_distance`, with the angle between
       them no larger than ``rules.streak_angle_deg`` (a found streak of length
@@ -108,7 +125,11 @@ def find_candidates(
     """
     check_scores(found, rules)
     radius = check_radius(rules.radius_for(fwhm))
-    parts = [_point_edges(truth, found, radius, rules), _streak_edges(truth, found, radius, rules)]
+    own = match_radii(truth, radius)
+    parts = [
+        _point_edges(truth, found, radius if own is None else own, rules),
+        _streak_edges(truth, found, radius, rules),
+    ]
     i, j, separation = (np.concatenate([p[k] for p in parts]) for k in range(3))
     truth_rank = _catalog_rank(truth)[i]
     found_rank = _catalog_rank(found)[j]
@@ -128,7 +149,20 @@ def find_candidates(
         found_ignore=flag(found, "ignore"),
         rule=rules.pairing,
         found_score=found["score"],
+        truth_radius=own,
     )
+
+
+def match_radii(truth: Catalog, radius: float) -> Floats | None:
+    """Return the gate of every truth [px], shape (n,); None if all have the same.
+
+    That of a galaxy is its half-light radius along the major axis where that is larger:
+    the centre of an extended source is measured less well, in proportion to its size.
+    """
+    if "half_light_px" not in truth:
+        return None
+    size = np.where(truth.is_galaxy, truth["half_light_px"], 0.0)
+    return np.fmax(size, radius) if (size > radius).any() else None
 
 
 def check_scores(found: Catalog, rules: ScoringRules) -> None:
@@ -140,12 +174,28 @@ def check_scores(found: Catalog, rules: ScoringRules) -> None:
 
 
 def _point_edges(
-    truth: Catalog, found: Catalog, radius: float, rules: ScoringRules
+    truth: Catalog, found: Catalog, radius: float | Floats, rules: ScoringRules
 ) -> tuple[Ints, Ints, Floats]:
+    """Return the candidates of all truths but streaks; the radius may be that of each truth."""
     rows = np.flatnonzero(~truth.is_streak)
     columns = np.flatnonzero(~found.is_streak) if rules.require_kind else np.arange(len(found))
-    i, j, separation = within(truth.xy[rows], found.xy[columns], radius)
-    return rows[i], columns[j], separation
+    if isinstance(radius, float):
+        i, j, separation = within(truth.xy[rows], found.xy[columns], radius)
+        return rows[i], columns[j], separation
+    own = radius[rows]
+    parts = []
+    # In steps, so that one large galaxy does not make candidates of all pairs of the frame.
+    for step in np.unique(np.ceil(own)):
+        some = np.flatnonzero(np.ceil(own) == step)
+        i, j, separation = within(truth.xy[rows[some]], found.xy[columns], float(step))
+        near = separation <= own[some[i]]
+        parts.append((rows[some[i[near]]], columns[j[near]], separation[near]))
+    none = np.zeros(0, dtype=np.int64)
+    i, j, separation = (
+        np.concatenate([e, *p])
+        for e, p in zip((none, none, np.zeros(0)), zip(*parts, strict=True), strict=True)
+    )
+    return i, j, separation
 
 
 def _streak_edges(

@@ -298,7 +298,7 @@ def pair_candidates(candidates: Candidates, used: Bools) -> Pairing:
     counted, ignored, absorbed = resolve(
         left=c.truth_rank[at],
         right=c.found_rank[at],
-        separation=c.separation[at],
+        separation=c.compared(at),
         unlike=c.unlike[at],
         ignored=c.truth_ignore[i],
         streak=c.truth_streak[i],

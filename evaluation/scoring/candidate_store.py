@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from skyduel.evaluation.matching.candidates import Candidates, flag
+from skyduel.evaluation.matching.candidates import Candidates, flag, match_radii
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.frame_score import FrameInput
 from skyduel.evaluation.scoring.ragged import FrameSequence, Ragged
@@ -81,6 +81,7 @@ class _CandidateColumns:
     def candidates(self, k: int) -> Candidates:
         source = self.sources[k]
         i, j, separation, unlike, truth_rank, found_rank = (column[k] for column in self._edges)
+        radius = self._rules.radius_for(source.fwhm)
         return Candidates(
             truth_index=i,
             found_index=j,
@@ -88,12 +89,13 @@ class _CandidateColumns:
             unlike=unlike,
             truth_rank=truth_rank,
             found_rank=found_rank,
-            radius_px=self._rules.radius_for(source.fwhm),
+            radius_px=radius,
             truth_ignore=flag(source.truth, "ignore"),
             truth_streak=source.truth.is_streak,
             found_ignore=flag(source.found, "ignore"),
             rule=self._rules.pairing,
             found_score=source.found["score"],
+            truth_radius=match_radii(source.truth, radius),
         )
 
     def events(self, k: int) -> tuple[Floats, Ints, Ints]:

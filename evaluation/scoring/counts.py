@@ -294,7 +294,8 @@ def zero_point_offset(
         Isolated: no other truth within this distance [px] that is brighter
         than this much fainter than the source [mag].
     """
-    usable = ~truth.is_streak & np.isfinite(truth["mag"])
+    # The aperture holds less of a galaxy than of a star.
+    usable = truth.is_point & np.isfinite(truth["mag"])
     good = usable & ~pairing.truth_ignored
     if "aper_mag" in truth:
         rows, source = np.flatnonzero(good), "truth"

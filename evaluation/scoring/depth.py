@@ -154,7 +154,7 @@ def _fit_limits(frames: Sequence[FrameScore], rules: ScoringRules) -> Limits:
     snr, mag, found, unit = [], [], [], []
     for score, of in zip(frames, units.truth_unit, strict=True):
         truth = score.source.truth
-        keep = ~truth.is_streak & ~score.pairing.truth_ignored
+        keep = truth.is_point & ~score.pairing.truth_ignored
         mag.append(truth["mag"][keep])
         snr.append(truth["snr"][keep] if "snr" in truth else np.full(int(keep.sum()), np.nan))
         found.append(score.pairing.truth_found[keep])

@@ -190,7 +190,7 @@ def _pair_tasks(c: Candidates, edges: Ints, start: Ints, stop: Ints) -> tuple[In
     counted, ignored, absorbed = resolve(
         left=left,
         right=right,
-        separation=c.separation[e],
+        separation=c.compared(e),
         unlike=c.unlike[e],
         ignored=c.truth_ignore[i],
         streak=c.truth_streak[i],

@@ -20,6 +20,7 @@ from skyduel.reports.figures.plot_helpers import (
     legend,
     low_count_handle,
     panels,
+    shade,
     styles_of,
 )
 from skyduel.reports.style import Style, point_name, shorten
@@ -56,10 +57,8 @@ FACETS: Final[tuple[tuple[str, str, str], ...]] = (
 )
 #: A migration matrix with more bins than this has no counts written in it.
 _WRITTEN: Final = 16
-#: The number of sources whose shade would be the palest, and the two ends of the scale.
+#: The number of sources whose shade would be the palest.
 _PALEST: Final = 0.7
-_PALE_BLUE: Final = (247, 251, 255)
-_DARK_BLUE: Final = (8, 48, 107)
 
 
 def edge_axis(ax: Axes, rows: pd.DataFrame) -> None:
@@ -278,7 +277,7 @@ def plot_migration(
             np.ones(len(held)),
             bottom=held["true_bin"] - 0.5,
             width=1.0,
-            color=[_shade(np.log(float(n) / _PALEST) / most) for n in held["n"]],
+            color=[shade(np.log(float(n) / _PALEST) / most) for n in held["n"]],
             linewidth=0,
         )
         ax.set_xlim(first - 0.5, last + 0.5)
@@ -351,12 +350,6 @@ def _bin_axis(ax: Axes, drawn: pd.DataFrame, facet: str, every: Sequence[int]) -
         ticks = [*map(float, ax.get_xticks()), at]
         ax.set_xticks(ticks, [*labels, "unknown"], fontsize=7, rotation=45)
         ax.set_xlim(ax.get_xlim()[0], at + 0.6)
-
-
-def _shade(share: float) -> str:
-    """Return a blue between the palest (0) and the darkest (1)."""
-    ends = zip(_PALE_BLUE, _DARK_BLUE, strict=True)
-    return "#" + "".join(f"{round(a + share * (b - a)):02x}" for a, b in ends)
 
 
 def _trimmed(rows: pd.DataFrame) -> pd.DataFrame:

@@ -34,6 +34,7 @@ __all__ = [
     "legend",
     "low_count_handle",
     "panels",
+    "shade",
     "shown_groups",
     "styles_of",
 ]
@@ -44,6 +45,16 @@ LOW_COUNT: Final = 10
 PALE: Final = 0.45
 #: This many groups get a panel of their own; the tables hold all.
 MOST_PANELS: Final = 9
+
+
+_PALE_BLUE: Final = (247, 251, 255)
+_DARK_BLUE: Final = (8, 48, 107)
+
+
+def shade(share: float) -> str:
+    """Return a blue between the palest (0) and the darkest (1)."""
+    ends = zip(_PALE_BLUE, _DARK_BLUE, strict=True)
+    return "#" + "".join(f"{round(a + share * (b - a)):02x}" for a, b in ends)
 
 
 def low_count_handle() -> Any:

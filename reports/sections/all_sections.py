@@ -13,6 +13,7 @@ from skyduel.reports.sections.analyses.binned_scores import BINNED_SCORES
 from skyduel.reports.sections.analyses.calibration import CALIBRATION
 from skyduel.reports.sections.analyses.chance_matches import CHANCE_MATCHES
 from skyduel.reports.sections.analyses.error_kinds import ERROR_KINDS_SECTION
+from skyduel.reports.sections.analyses.galaxies import GALAXIES
 from skyduel.reports.sections.analyses.ideal_observer import IDEAL_OBSERVER
 from skyduel.reports.sections.analyses.jia2020 import JIA2020
 from skyduel.reports.sections.analyses.residuals import RESIDUALS
@@ -43,6 +44,7 @@ SECTIONS: Final[tuple[Section, ...]] = (
     PRECISION_RECALL,
     DEPTH,
     IDEAL_OBSERVER,
+    GALAXIES,
     DIFFERENCES,
     ERROR_KINDS_SECTION,
     GALLERY,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 
 import pytest
+from helpers.synthetic_analyses import write_analyses
 from helpers.synthetic_run import write_run
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -57,3 +60,23 @@ def test_the_summary_names_the_interval_of_its_run(tmp_path, capsys) -> None:
     wide_out().print(run_summary(load_run(folder)))
     printed = " ".join(capsys.readouterr().out.split())
     assert "half of the 90 % interval (Jeffreys; for F1 and F2 bootstrapped)." in printed
+
+
+def test_the_summary_shows_galaxies_in_80_columns(tmp_path) -> None:
+    run = load_run(write_analyses(write_run(tmp_path / "run", frames_per_group=1, n_truth=9)))
+    console = Console(width=80, record=True, file=StringIO())
+    console.print(run_summary(run))
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= 80
+    text = "\n".join(lines)
+    assert text.count("galaxies: ") == len(run.detectors)
+    part = text.split("galaxies: sep\n")[1]
+    table = run.analysis("galaxies").set_index(["detector", "point", "group", "kind", "size_bin",
+                                                "bin"])  # fmt: skip
+    row = table.loc[("sep", run.headline_point, "all", "galaxy", 4, 3)]
+    size = next(line for line in part.splitlines() if line.strip().startswith("2–3"))
+    assert size.split()[1] == f"{row['k']:g}/{row['n']:g}"
+    said = " ".join(part.split())
+    assert "6 of 12 galaxies called extended, 6 of 12 points called points" in said
+    neural = " ".join(text.split("galaxies: neural\n")[1].split())
+    assert "points and extended are not told apart" in neural.split("galaxies: ")[0]

@@ -93,7 +93,10 @@ def test_nan_in_integers_and_bools_is_missing() -> None:
         ({"x": [1.0], "y": [np.nan]}, r"a finite 'y' in every row; got nan in row 0 \(1 such"),
         ({"x": [np.inf, 1], "y": [1, 2]}, r"a finite 'x' in every row; got inf in row 0"),
         ({"x": [1.0, 2.0], "y": [1.0]}, r"columns of one length; got \{'x': \(2,\), 'y': \(1,\)\}"),
-        ({"x": [1.0], "y": [1.0], "kind": ["blob"]}, "kind 'point' or 'streak'; got 'blob'"),
+        (
+            {"x": [1.0], "y": [1.0], "kind": ["blob"]},
+            "kind 'point', 'streak' or 'galaxy'; got 'blob'",
+        ),
         ({"x": ["a"], "y": [1.0]}, "column 'x' of type f8; got <U1: could not convert"),
         ({"x": [[1.0, 2.0]], "y": [[1.0, 2.0]]}, r"one value a row in column 'x'"),
         ({"x": [1.0], "y": [1.0], "flags": [0.5]}, "column 'flags' of type i8; got .*fractions"),

@@ -55,6 +55,10 @@ def catalog(**more: Any) -> Catalog:
         dec=[-1.0, 89.9, 0.1 + 0.2, 2.0],
         ignore=[False, True, False, False],
         snr=[10.0, 2.0, np.nan, 3.5],
+        half_light_px=[np.nan, 1 / 3, 4.5, 0.0],
+        axis_ratio=[1.0, np.nan, 0.2, 1 / 7],
+        sersic=[1.0, 4.0, np.nan, 2.5],
+        extendedness=[0.0, 1.0, np.nan, 0.7],
         aper_flux=[1.0, 2.0, 3.0, np.nan],
         aper_flux_err=[0.1, 0.2, 0.3, np.nan],
         aper_mag=[20.0, 19.0, 18.0, np.nan],
@@ -320,7 +324,7 @@ def test_other_peoples_coco(tmp_path: Path) -> None:
     (tmp_path / "c.json").write_text(json.dumps(document))
     back = read_catalog(tmp_path / "c.json")
     assert back.xy.tolist() == [[10.0, 21.0], [0.0, 0.0]]
-    assert back["kind"].tolist() == ["streak", "point"]
+    assert back["kind"].tolist() == ["streak", "galaxy"]
     assert back["ignore"].tolist() == [False, True]
     assert back["score"][0] == 0.5
     assert np.isnan(back["score"][1])

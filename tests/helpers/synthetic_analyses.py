@@ -145,6 +145,20 @@ def write_analyses(path, detectors=DETECTORS, groups=ALL, points=POINTS):
         for g in groups
         for m in ("position", "coco50")
     ]
+    tables["galaxies"] = [
+        c
+        | {"kind": kind, "size_bin": s, "size_lo": lo, "size_hi": hi, "bin": b}
+        | {"bin_lo": _edges(b)[0], "bin_hi": _edges(b)[1], "n_frames": 4, **_score(rng)}
+        | {"told": told, "told_right": told // 2, "told_share": 0.5 if told else np.nan}
+        | {"told_lo": 0.3 if told else np.nan, "told_hi": 0.7 if told else np.nan}
+        for c in cells
+        for told in [0 if c["detector"] == "neural" else 12]
+        for kind, s, lo, hi in (
+            ("galaxy", -2, np.nan, np.nan), ("galaxy", 4, 2.0, 3.0),
+            ("galaxy", 6, 4.0, 6.0), ("point", -2, np.nan, np.nan),
+        )
+        for b in (-2, 3, 4)
+    ]  # fmt: skip
     comparisons = []
     pairs = [(a, b) for i, a in enumerate(detectors) for b in detectors[i + 1 :]]
     for a, b in pairs:

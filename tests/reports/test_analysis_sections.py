@@ -26,6 +26,7 @@ from skyduel.reports.figures.differences import (
     pairs_shown,
 )
 from skyduel.reports.figures.error_kinds import error_kinds_by_group, error_kinds_by_magnitude
+from skyduel.reports.figures.galaxies import galaxy_completeness, plot_galaxies
 from skyduel.reports.figures.ideal_observer import (
     completeness_and_ideal,
     completeness_curves,
@@ -40,6 +41,7 @@ from skyduel.reports.sections.analyses.binned_scores import binned_scores_table
 from skyduel.reports.sections.analyses.calibration import calibration_table, purity_table
 from skyduel.reports.sections.analyses.chance_matches import chance_table
 from skyduel.reports.sections.analyses.error_kinds import error_kinds_table
+from skyduel.reports.sections.analyses.galaxies import GALAXIES, galaxies_table
 from skyduel.reports.sections.analyses.ideal_observer import ideal_table
 from skyduel.reports.sections.analyses.residuals import residuals_table
 from skyduel.reports.sections.analyses.snr_limit import ignore_table
@@ -212,12 +214,47 @@ def test_reliability_leaves_out_scores_that_are_no_probability(run):
     assert len(data) == 4 * 2 * 10
 
 
+def test_galaxies_stand_by_size_and_magnitude(run):
+    ax, table = _axis(), run.analysis("galaxies")
+    drawn = plot_galaxies(ax, table, "sep", group="dirty")
+    rows = drawn.set_index(["kind", "size_bin", "bin"])
+    assert len(rows) == 8
+    # Sizes upwards, points below them, all galaxies above.
+    order = (("point", -2, 3), ("galaxy", 4, 3), ("galaxy", 6, 3), ("galaxy", -2, 3))
+    heights = [rows.loc[key, "row"] for key in order]
+    assert heights == sorted(heights)
+    assert heights[1:3] == [0, 1]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["points", "2–3", "4–6", "all galaxies"]
+    written = {(t.get_position(), t.get_text()) for t in ax.texts}
+    for row in drawn.to_dict("records"):
+        assert ((row["bin"], row["row"] + 0.14), f"{row['value']:.2f}") in written
+        assert ((row["bin"], row["row"] - 0.26), str(row["n"])) in written
+    shades = {b.get_facecolor(): None for b in ax.patches}
+    assert len(shades) == drawn["value"].nunique()
+
+
+def test_the_section_on_galaxies_is_there_with_galaxies_only(run, tmp_path):
+    assert [f.name for f in GALAXIES.figures(run, {})] == ["galaxies-calibrated"]
+    told = galaxies_table(run, "default")
+    shown = {row[1].text: row for row in told.rows if row[0].text == "all"}
+    assert list(shown) == ["all galaxies", "2–3", "4–6", "points"]
+    # neural does not tell them apart, which is no number.
+    at = told.columns.index("neural")
+    assert shown["points"][at + 2].text == "–"
+    assert shown["points"][told.columns.index("sep") + 2].text.startswith("0.500")
+    bare = load_run(write_run(tmp_path / "bare", frames_per_group=1, n_truth=9))
+    assert not list(GALAXIES.figures(bare, {}))
+    assert galaxies_table(bare, "default") is None
+    assert not GALAXIES.tables(bare)
+
+
 @pytest.mark.parametrize(
     ("draw", "name", "n"),
     [
         (purity_choices, "purity_choice", 4 * 3 * 3 * 2),
         (lambda t: ignore_limits(t, point="default"), "ignore_limit", 3 * 4),
         (lambda t: migrations(t, point="default"), "migration", 3 * 4),
+        (lambda t: galaxy_completeness(t, point="default"), "galaxies", 3 * 4 * 2),
         (lambda t: residuals(t, point="default"), "astrometry", 2 * 3 * 3 * 3),
         (lambda t: binned_scores_overview(t, point="default"), "facets", 3 * (3 + 2 + 3 + 3 + 2)),
     ],
@@ -278,7 +315,7 @@ def test_every_analysis_of_a_run_has_a_section_with_a_table_or_a_figure(run, tmp
     styles = detector_styles(DETECTORS)
     optional = {
         "ideal", "differences", "mistakes", "calibration", "measures", "binnings", "ignore",
-        "chance", "paper",
+        "chance", "paper", "galaxies",
     }  # fmt: skip
     names = [section.name for section in SECTIONS]
     assert len(names) == len(set(names))
@@ -296,7 +333,7 @@ def test_the_markdown_holds_the_summaries_of_the_sections_in_the_order_of_the_pa
     lines = markdown(run).splitlines()
     at = [lines.index(f"## {markdown_cell(caption)}") for caption in captions]
     assert at == sorted(at)
-    assert len(at) == 7
+    assert len(at) == 8
 
 
 def test_the_verdict_tells_pairs_first_and_how_surely(run):
@@ -329,6 +366,7 @@ def test_the_tables_hold_the_analyses_numbers_and_no_other(run):
         "purity_choice": [purity_table(run)],
         "astrometry": [residuals_table(run, "default")],
         "facets": [binned_scores_table(run, "default", q) for q in ("completeness", "purity")],
+        "galaxies": [galaxies_table(run, "default")],
         "ignore_limit": [ignore_table(run, "default")],
         "chance": [chance_table(run)],
         "average_precision": [precision_table(run)],

@@ -77,6 +77,38 @@ def test_inject_writes_a_data_set_in_which_real_sources_are_no_false_ones(
     assert not np.isin(first, second).any()
 
 
+def test_inject_puts_in_galaxies_and_shows_how_many_of_which_size(
+    sky: tuple[Path, Catalog], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "injected"
+    arguments = ("--number", 4, "--galaxies", 6, "--size", "1:5", "--axis-ratio", "0.5:0.9",
+                 "--sersic", "1,2.5", "--snr", "30:90", "--separation", 3, "--psf", "moffat:2.5,3",
+                 "--with", "sep")  # fmt: skip
+    assert skyduel("inject", sky[0], "--out", out, *arguments) == 0
+    said = capsys.readouterr().out
+    assert "galaxies injected into field" in said
+    cells = [line.split() for line in said.split("r½ px")[1].splitlines() if line[:2].strip()]
+    counts = [int(v) for row in cells if "–" in row[0] or row[0] == "≥" for v in row[1:]
+              if v.isdigit()]  # fmt: skip
+    assert sum(counts) == 6
+    (entry,) = open_dataset(out)
+    frame = read_frame(entry.frame)
+    truth = read_catalog(entry.truth, frame=frame)
+    galaxies = truth.select(truth.is_galaxy)
+    assert len(galaxies) == 6
+    assert set(galaxies["sersic"]) <= {1.0, 2.5}
+    assert ((galaxies["axis_ratio"] >= 0.5) & (galaxies["axis_ratio"] <= 0.9)).all()
+    scale = read_frame(sky[0]).pixel_scale_arcsec
+    assert scale is not None
+    assert galaxies["half_light_arcsec"] == pytest.approx(scale * galaxies["half_light_px"])
+    assert not galaxies["ignore"].any()
+    assert np.isnan(truth["half_light_px"][truth["ignore"]]).all()
+    report = score_catalogs(truth, build(DetectorSpec(name="sep", use="sep"))(frame),
+                            ScoringRules(), frame_shape=frame.shape)  # fmt: skip
+    assert report.counts.sums()["truths"] == 10
+    assert report.counts.sums()["truths_found"] >= 9
+
+
 def test_inject_is_the_same_for_the_same_seed(sky: tuple[Path, Catalog], tmp_path: Path) -> None:
     path, _ = sky
     pixels = []
@@ -94,6 +126,11 @@ def test_inject_is_the_same_for_the_same_seed(sky: tuple[Path, Catalog], tmp_pat
         (("--snr", "9:3"), "from low to high"),
         (("--snr", "3:9", "--mag", "14:18"), "either --snr or --mag"),
         (("--psf", "airy"), "auto, moffat:FWHM,BETA"),
+        (("--size", "1:4"), "--size: required --galaxies with it; got no galaxies"),
+        (("--galaxies", 1, "--sersic", "disc"), "--sersic: required N or N,N,..., numbers"),
+        (("--galaxies", 1, "--sersic", "9"), "less than or equal to 6"),
+        (("--galaxies", 1, "--axis-ratio", "0.5:2"), "axis_ratio must lie between 0.05 and 1"),
+        (("--galaxies", 1, "--size", "4:1"), "size must run from low to high"),
         (("--psf", "moffat:2.5,3", "--avoid", 5000), "room for at least one source"),
         (("--with", "sap"), "sap"),
     ],

@@ -121,7 +121,7 @@ def test_fwhm_is_what_was_asked_for_plus_the_pixel() -> None:
         (lambda: make_psf(0.2), "0.5 <= fwhm <= 20"),
         (lambda: make_psf(2.0, 1.0), "beta > 1"),
         (lambda: make_psf(2.0, radius=1), "radius >= 2"),
-        (lambda: draw_settings("galaxies", np.random.default_rng(0)), "one of sparse"),
+        (lambda: draw_settings("nebulae", np.random.default_rng(0)), "one of sparse"),
     ],
 )
 def test_impossible_arguments_are_named(call, message) -> None:

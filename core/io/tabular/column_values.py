@@ -20,8 +20,9 @@ __all__ = ["KIND_ALIASES", "converted_column", "is_usable", "with_equatorial"]
 
 #: What a kind may be called, and what it is.
 KIND_ALIASES: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("point", "star", "galaxy", "source", "psf", "asteroid"), "point"),
+    **dict.fromkeys(("point", "star", "source", "psf", "asteroid"), "point"),
     **dict.fromkeys(("streak", "trail", "satellite", "line", "track", "meteor"), "streak"),
+    **dict.fromkeys(("galaxy", "extended"), "galaxy"),
 }
 _DEGREES: Final = frozenset({"theta_image", "theta_deg", "thetawin_image"})
 _HOURS: Final = frozenset({"ra_hours", "ra_hour", "ra_h", "rahours"})
