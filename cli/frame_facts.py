@@ -43,7 +43,7 @@ def given_facts(**values: float | None) -> dict[str, float]:
     BadInputError
         If a gain or a width is not positive, or a width is too large for any frame.
     """
-    from skyduel.core.io.check_facts import check_given
+    from skyduel.core.io.pixel_checks.check_facts import check_given
 
     given = {name: value for name, value in values.items() if value is not None}
     for name, value in given.items():

@@ -11,6 +11,7 @@ from skyduel.core.frame import Frame
 from skyduel.core.io.images.fact_rules import FACT_RULES
 from skyduel.core.io.images.fits_metadata import IGNORED_KEY
 from skyduel.core.io.images.image_reader import NOTES_KEY
+from skyduel.core.io.pixel_checks.check_facts import MEASURED_GAIN
 from skyduel.core.measure.star_shape import star_shape_note
 from skyduel.core.sections.large_image import LargeImage
 
@@ -102,15 +103,23 @@ def used_facts(frame: Frame | LargeImage, n_masked: int | None = None) -> UsedFa
     words["unit"] = str(header.get("BUNIT", "")).strip() or "no BUNIT"
     words["mask"] = UNKNOWN if n_masked is None else f"{n_masked} px"
     set_aside = [str(line) for line in header.get(IGNORED_KEY, ())]
+    notes = list(header.get(NOTES_KEY, ()))
     of_gain = [n for n, line in enumerate(set_aside) if "gain" in line.lower()]
-    if fields.get("gain") is None and of_gain:
+    if of_gain and fields.get("gain") is None:
         line = set_aside[of_gain[-1]]
         unknown = "" if line.startswith(_GAIN_UNKNOWN) else f"{_GAIN_UNKNOWN}: "
         set_aside[of_gain[-1]] = f"{line}; {unknown}{_SKY_ONLY}"
+    source = fields.get("sources", {}).get("gain")
+    if source is not None and source.how.endswith(MEASURED_GAIN):
+        measured = f"gain {fields['gain']:.6g} {source}"
+        if of_gain:
+            set_aside[of_gain[-1]] += f"; {measured}"
+        else:
+            notes.append(f"{frame.name}: {measured}")
     return UsedFacts(
         {fact: printable(text) for fact, text in words.items()},
         _lines(set_aside),
-        _lines(header.get(NOTES_KEY, ())),
+        _lines(notes),
         _stars(frame),
     )
 

@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
-from skyduel.core.io.check_facts import central_box, check_given, checked_facts
 from skyduel.core.io.images.blind_strips import blind_strips
 from skyduel.core.io.images.fits_metadata import FACT_KEYS
 from skyduel.core.io.images.image_formats import frame_name, open_image
 from skyduel.core.io.images.image_reader import NOTES_KEY, Hdu, ImageReader, Pixels, hdu_suffix
+from skyduel.core.io.pixel_checks.check_facts import central_box, check_given, checked_facts
 
 __all__ = ["frame_facts", "frame_name", "masked_pixels", "read_frame"]
 

@@ -17,12 +17,12 @@ from astropy.wcs import WCS
 
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
-from skyduel.core.io.check_facts import central_box, check_given, checked_facts
 from skyduel.core.io.dataset import Entry
 from skyduel.core.io.frames import frame_facts, frame_name, masked_pixels
 from skyduel.core.io.images.blind_strips import Band, BlindStrips, blind_strips
 from skyduel.core.io.images.image_formats import open_image
 from skyduel.core.io.images.image_reader import NOTES_KEY, ImageReader, split_brackets
+from skyduel.core.io.pixel_checks.check_facts import central_box, check_given, checked_facts
 
 __all__ = ["LargeImage", "PackedMask", "Section", "Sectioning", "open_large_image"]
 

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from skyduel.core import BadInputError, Frame, entry_of, open_large_image, read_frame, write_frame
 from skyduel.core.frame import FactSource
-from skyduel.core.io.check_facts import central_box, star_widths
 from skyduel.core.io.images.fact_rules import FACT_RULES, facts_table
 from skyduel.core.io.images.pixel_units import pixel_unit
+from skyduel.core.io.pixel_checks.check_facts import central_box, star_widths
 from skyduel.core.sections.large_image import Sectioning
 
 FWHM, SKY = 3.0, 500.0

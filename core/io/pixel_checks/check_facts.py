@@ -16,8 +16,16 @@ from skyduel.core.frame import FactSource
 from skyduel.core.io.images.fact_rules import FACT_RULES, UnusableError
 from skyduel.core.io.images.fits_metadata import IGNORED_KEY
 from skyduel.core.io.images.pixel_units import pixel_unit
+from skyduel.core.io.pixel_checks.photon_transfer import PhotonTransfer, photon_transfer
 
-__all__ = ["StarWidths", "central_box", "check_given", "checked_facts", "star_widths"]
+__all__ = [
+    "MEASURED_GAIN",
+    "StarWidths",
+    "central_box",
+    "check_given",
+    "checked_facts",
+    "star_widths",
+]
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
@@ -48,6 +56,11 @@ _IMPOSSIBLE, _FRACTIONS = 1e-4, 2e-2
 #: Cards with the number of exposures that were added up or averaged.
 _CO_ADDED: Final = ("NCOMBINE", "NCOADD", "NCOADDS", "NIMAGES", "NFRAMES", "STACKCNT", "NSTACK",
                     "NEXP", "NINPUTS")  # fmt: skip
+#: Cards of colour mosaics.
+_OF_MOSAICS: Final = ("BAYERPAT", "COLORTYP")
+#: The source of a gain that no header states.
+MEASURED_GAIN: Final = "measured from the photon noise of the frame's own sources"
+_NO_SOURCE: Final = FactSource("", None)
 #: Narrower ones are cosmic rays and hot pixels [px].
 _NARROWEST_PX: Final = 1.05
 
@@ -110,7 +123,8 @@ def checked_facts(
     dict
         A saturation level below the median of the pixels, a width that is not that of the
         frame's stars, and a gain that the noise contradicts or does not prove are None; the
-        header lists them under `IGNORED_KEY`.
+        header lists them under `IGNORED_KEY`. A gain that is then unknown, and was not given, is
+        the one that `photon_transfer` measures, if it is good.
     """
     kept = dict(facts)
     sources = dict(facts.get("sources", {}))
@@ -123,26 +137,53 @@ def checked_facts(
         for fact in ("saturation", "fwhm", "gain")
         if fact not in given and kept.get(fact) is not None
     }
+    unknown = "gain" not in given and kept.get("gain") is None
     set_aside: list[str] = []
-    if stated and pixels.ndim == 2:
+    if (stated or unknown) and pixels.ndim == 2:
         with np.errstate(over="ignore"):
             box = np.array(pixels, dtype=np.float32, order="C")
         out = ~np.isfinite(box)
         if bad is not None and bad.shape == box.shape:
             out |= bad
         box[out] = 0.0
+        header = kept.get("header", {})
         contradicted = _contradicted(stated, box, out, sources)
+        doubtful = "gain" in stated and sources.get("gain", _NO_SOURCE).unproven
         if "gain" in stated:
-            contradicted += _unlike_gain(stated["gain"], box, out, sources, kept.get("header", {}))
+            contradicted += _unlike_gain(stated["gain"], box, out, sources, header)
+        aside = {fact for fact, _ in contradicted}
+        seen = None
+        if unknown or doubtful:
+            level = None if "saturation" in aside else kept.get("saturation")
+            seen = _photon_transfer(box, out, level, header)
+        if seen is not None and doubtful and "gain" not in aside:
+            unknown = seen.contradicts(stated["gain"])
+            if unknown:
+                told = f"the photon noise of its sources is that of {seen.gain:.3g}"
+                contradicted.append(("gain", f"a camera's setting; {told}"))
         for fact, reason in contradicted:
             source = sources.pop(fact, FactSource(fact, stated[fact]))
             label = f"{source.card} = {source.raw if source.raw is not None else stated[fact]!r}"
             set_aside.append(f"{label}: set aside ({reason})")
             kept[fact] = None
+        if (unknown or "gain" in aside) and seen is not None and seen.good:
+            kept["gain"] = float(f"{seen.gain:.3g}")
+            error = seen.gain * seen.relative_error
+            sources["gain"] = FactSource("", None, f"+/- {error:.1g}, {MEASURED_GAIN}")
     if set_aside:
         header = dict(kept.get("header", {}))
         kept["header"] = header | {IGNORED_KEY: (*header.get(IGNORED_KEY, ()), *set_aside)}
     return kept | {"sources": sources}
+
+
+def _photon_transfer(
+    box: Floats, bad: Bools, saturation: float | None, header: Mapping[str, Any]
+) -> PhotonTransfer | None:
+    """Return the gain that the photon noise shows; None too where pixels have no counts."""
+    if pixel_unit(str(header.get("BUNIT", ""))).kind == "calibrated":
+        return None
+    mosaic = any(card in header for card in _OF_MOSAICS)
+    return photon_transfer(box, bad, saturation, mosaic=mosaic)
 
 
 def _contradicted(
