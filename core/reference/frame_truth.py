@@ -13,7 +13,7 @@ from skyduel.core.catalog import Catalog
 from skyduel.core.defaults import FAINT_SNR
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
-from skyduel.core.io.check_facts import central_box
+from skyduel.core.io.pixel_checks.check_facts import central_box
 from skyduel.core.measure.aperture_photometry import forced_photometry
 from skyduel.core.measure.background import estimate_background
 from skyduel.core.reference.epochs import Epoch, positions_at
