@@ -8,6 +8,7 @@ from scipy import ndimage
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
 from skyduel.core.measure.background import Background, estimate_background
+from skyduel.core.measure.star_shape import keep_star_shape
 
 __all__ = ["sign_flipped"]
 
@@ -43,7 +44,8 @@ def sign_flipped(
     -------
     Frame
         Pixels ``2·level - data``, so that level and noise of the background are unchanged.
-        The metadata are kept; the mask grows.
+        The metadata are kept, and the shape of the stars, so that a detector looks at both
+        frames in the same way; the mask grows.
 
     Raises
     ------
@@ -72,6 +74,8 @@ def sign_flipped(
     mask = frame.bad | strong
     if mask.all():
         raise BadInputError(frame.name, "some sky between the sources", "none")
-    return frame.with_(
+    flipped = frame.with_(
         data=2 * background.level - frame.data, mask=mask, name=f"{frame.name}, flipped"
     )
+    keep_star_shape(flipped, frame, background)
+    return flipped

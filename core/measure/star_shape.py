@@ -20,6 +20,7 @@ __all__ = [
     "TRAINED_FWHM_PX",
     "TRAINED_TRAIL_PX",
     "StarShape",
+    "keep_star_shape",
     "measure_star_shape",
     "quadratic_peak",
     "star_shape_note",
@@ -168,6 +169,21 @@ def measure_star_shape(frame: Frame, background: Background | None = None) -> St
         sky = estimate_background(frame) if background is None else background
         _measured[frame] = _measure(frame, sky)
     return _measured[frame]
+
+
+def keep_star_shape(frame: Frame, other: Frame, background: Background | None = None) -> None:
+    """Give a frame that was made from another the shape of the other's stars.
+
+    Parameters
+    ----------
+    frame : Frame
+        The frame on which no stars are to be measured, such as one whose sign was flipped.
+    other : Frame
+        The frame it was made from.
+    background : Background, optional
+        Background of the other frame.
+    """
+    _measured[frame] = measure_star_shape(other, background)
 
 
 class _Sources(NamedTuple):

@@ -15,6 +15,7 @@ from skyduel.detect import detector as detector_module
 from skyduel.detect.detector import OUT_OF_RANGE, neural
 from skyduel.detect.inference.compact_frame import CoarseGrid, compact_frame
 from skyduel.detect.inference.profile_match import ProfileMatch
+from skyduel.simulation import sign_flipped
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,16 @@ def test_one_row_for_a_star(network, profile: Profile) -> None:
     assert not rows.is_streak.any()
     # Positions scatter as they say: 3 sigma in x and in y.
     assert np.mean(apart < 3 * math.sqrt(2) * rows["xy_err"][nearest]) > 0.9
+
+
+@pytest.mark.parametrize("profile", [trail(15, -0.9), ring(10)])
+def test_a_flipped_frame_is_looked_at_like_the_frame_itself(network, profile: Profile) -> None:
+    frame, _ = star_frame(profile)
+    flipped = sign_flipped(frame)
+    assert measure_star_shape(flipped) is shape_of(frame)
+    false = network(flipped)
+    assert len(sure(false)) <= 1
+    assert (false["flags"] == OUT_OF_RANGE).all()
 
 
 def test_fluxes_are_those_of_whole_stars(network) -> None:
