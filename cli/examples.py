@@ -15,6 +15,7 @@ SUMMARIES: Final[Mapping[str, str]] = {
     "inject": "Inject sources into real frames, with the frame's own PSF and noise, "
     "for `skyduel run`.",
     "detect": "Detect sources and write one catalogue per frame, with the score of every source.",
+    "watch": "Watch a folder and write a catalogue of every frame as soon as it is finished.",
     "diff": "Show which sources two catalogues share, which only one has, and where these lie.",
     "truth": "Make the truth of frames from a deeper catalogue, as score and run read it.",
     "score": "Match two catalogues and print completeness, purity and other scores per "
@@ -53,6 +54,11 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "detect night/a.fits night/b.fits --out catalogs",
         "detect a.fits --with sep-matched -o a.vot",
         "detect a.fits --with sep --set sep.config=mine.sex -o a.cat",
+    ),
+    "watch": (
+        "watch /data/tonight --out catalogs",
+        "watch /data/tonight --with sep --order newest --queue 20 --reference earlier",
+        "watch /mnt/camera --poll 5 --events - --mqtt mqtt://localhost/observatory --http 8765",
     ),
     "diff": (
         "diff old.ecsv new.ecsv --frame a.fits --out diff",

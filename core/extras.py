@@ -20,6 +20,8 @@ EXTRAS: Final[Mapping[str, str]] = {
     "asdf": "asdf",
     "pyvo": "online",
     "astropy_healpix": "hats",
+    "watchdog": "watch",
+    "paho": "mqtt",
 }
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "chosen_rows",
     "expected_purity_threshold",
     "instrumental_magnitudes",
+    "program",
     "stated_threshold",
 ]
 
@@ -198,7 +199,7 @@ def chosen_rows(
     keep = choice.rows(found["score"], threshold)
     kept = instrumental_magnitudes(found.select(keep), plane.zero_point)
     facts: dict[str, Any] = {
-        "program": f"skyduel {_version()}",
+        "program": program(),
         "detector": label,
         "settings": json.dumps(detector.settings.model_dump(mode="json"), sort_keys=True),
         "weights": info.weights_sha256,
@@ -249,8 +250,9 @@ def _words(choice: RowChoice, threshold: float | None) -> str:
     return ", ".join(words)
 
 
-def _version() -> str:
+def program() -> str:
+    """Return the name and version of this program."""
     try:
-        return version("skyduel")
+        return f"skyduel {version('skyduel')}"
     except PackageNotFoundError:  # run from a checkout that was never installed
-        return "of a checkout"
+        return "skyduel of a checkout"

@@ -14,8 +14,15 @@ __all__ = ["lock_folder"]
 
 
 @contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path, work: str = "run") -> Iterator[None]:
     """Lock a folder against other processes; it is made if it does not exist.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    work : str
+        What writes into such folders, for the message.
 
     Raises
     ------
@@ -36,8 +43,8 @@ def lock_folder(folder: Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise BadInputError(
                 str(folder),
-                "a folder that no other run is writing",
-                "one in use; wait for that run, or choose another --out",
+                f"a folder that no other {work} is writing",
+                f"one in use; wait for that {work}, or choose another --out",
             ) from error
         except OSError:
             pass

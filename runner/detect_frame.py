@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,7 @@ from skyduel.core import (
     write_catalog,
 )
 from skyduel.core.errors import UnwritableError
+from skyduel.core.frame import Plane
 from skyduel.core.io.images.fits_metadata import FACT_KEYS
 from skyduel.core.io.images.image_reader import without_brackets
 from skyduel.core.operating_point import THRESHOLD_KEY, RowChoice, chosen_rows
@@ -78,6 +80,7 @@ def detect_frame(
     sectioning: Sectioning = _SECTIONING,
     time_limit_s: float | None = None,
     choice: RowChoice | None = None,
+    observe: Callable[[Plane, Catalog, Catalog], None] | None = None,
 ) -> Outcome:
     """Run one detector on one frame and write its catalogue.
 
@@ -102,6 +105,8 @@ def detect_frame(
         Which rows are written, with their provenance (`skyduel.core.operating_point`). Without it
         every row above the detector's floor is, as a run wants them. The facts then also have
         ``n_written``, ``thresh`` and ``missing``, facts of the frame that are unknown.
+    observe : callable, optional
+        Called with the frame, all detections and the rows to be written, before these are.
 
     Returns
     -------
@@ -146,9 +151,12 @@ def detect_frame(
             raise BadInputError(entry.name, "a frame that stays as it is", "one changed meanwhile")
         n_found = len(found)
         plane = frame or image
+        everything = found
         if choice is not None and plane is not None:
             label = spec.name if spec.name == spec.use else f"{spec.name} ({spec.use})"
             found = chosen_rows(found, detector, label, choice, plane)
+        if observe is not None and plane is not None:
+            observe(plane, everything, found)
         write_catalog(found, target, frame=plane)
     except UnwritableError:
         raise

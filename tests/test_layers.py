@@ -33,7 +33,8 @@ ORDER = {
     "detect": ("model", "inference", "training", "calibration"),
     "reports": ("style error_kinds pictures", "svg", "figures", "tables", "text", "sections",
                 "page"),
-    "runner": ("execution",),
+    "runner": ("execution",
+               "catalog_warnings detector_specs frame_steps large_images detect_frame", "watch"),
     "cli": ("console frame_facts settings_file terminal_summary whole_tables catalog_diff "
             "galaxy_tables",
             "commands"),

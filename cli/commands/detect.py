@@ -6,17 +6,25 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from skyduel.cli.commands.options import (
+    ENDINGS,
     Config,
+    Ending,
+    Everything,
     MaskBits,
+    Most,
+    OneDetector,
+    Purity,
+    Regions,
     Set,
-    detector_specs,
+    Threshold,
     expand_frames,
     mask_bits_from,
+    one_detector,
     read_config,
 )
 from skyduel.cli.console import err, out, progress, warn
@@ -38,8 +46,6 @@ __all__ = ["NAME", "command"]
 
 NAME = "detect"
 
-_ENDINGS = ("ecsv", "fits", "vot", "csv", "parquet", "cat", "ldac", "json", "reg")
-
 
 def command(
     frames: Annotated[
@@ -50,14 +56,7 @@ def command(
             "chip, \\[SCI]\\[0] a plane of a cube.",
         ),
     ],
-    with_: Annotated[
-        str,
-        typer.Option(
-            "--with",
-            metavar="NAME",
-            help="Detector: neural, sep, sep-matched, the name of a plug-in …",
-        ),
-    ] = "neural",
+    with_: OneDetector = "neural",
     out_folder: Annotated[
         str,
         typer.Option(
@@ -68,39 +67,12 @@ def command(
             "suffix selects the format.",
         ),
     ] = "catalogs",
-    format_: Annotated[
-        str,
-        typer.Option(
-            "--format",
-            help=f"One of {', '.join(_ENDINGS)}: cat is SExtractor's ASCII_HEAD, ldac is "
-            "FITS_LDAC, json is COCO, reg is a DS9 region file.",
-        ),
-    ] = "ecsv",
-    threshold: Annotated[
-        Optional[float],  # noqa: UP045
-        typer.Option(
-            help="Lowest score of a source. Default: the detector's own operating point "
-            "(neural: 0.5)."
-        ),
-    ] = None,
-    purity: Annotated[
-        Optional[float],  # noqa: UP045
-        typer.Option(
-            help="Keep as many sources as this expected purity allows, e.g. 0.95, by the scores "
-            "themselves. Only for detectors whose scores are probabilities, as neural."
-        ),
-    ] = None,
-    most: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--max", metavar="N", help="At most N sources, of the highest scores."),
-    ] = None,
-    everything: Annotated[
-        bool,
-        typer.Option("--all", help="Every candidate above the detector's lowest score."),
-    ] = False,
-    regions: Annotated[
-        bool, typer.Option(help="Also write a DS9 region file beside each table.")
-    ] = False,
+    format_: Ending = "ecsv",
+    threshold: Threshold = None,
+    purity: Purity = None,
+    most: Most = None,
+    everything: Everything = False,
+    regions: Regions = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Print the facts of each frame and their sources.")
     ] = False,
@@ -121,26 +93,17 @@ def command(
     is used. If a frame fails, its error is reported, the other frames are finished, and
     the exit status is 2.
     """
-    from skyduel.core import Catalog, detector_info, entry_of, read_catalog, write_regions
+    from skyduel.core import entry_of, read_catalog, write_regions
     from skyduel.core.operating_point import RowChoice
     from skyduel.runner.detect_frame import detect_frame
-    from skyduel.runner.detector_specs import build
 
-    if format_ not in _ENDINGS:
-        raise BadInputError("--format", f"one of {', '.join(_ENDINGS)}", repr(format_))
+    if format_ not in ENDINGS:
+        raise BadInputError("--format", f"one of {', '.join(ENDINGS)}", repr(format_))
     choice = RowChoice(threshold=threshold, purity=purity, most=most, everything=everything)
     settings = read_config(config)
     bits = mask_bits_from(mask_bits)
     given = given_facts(zero_point=zero_point, fwhm=fwhm, gain=gain)
-    (spec,) = detector_specs(settings, [with_], set_, ())
-    detector = build(spec)
-    for problem in detector_info(detector).not_reproduced if "config" in spec.settings else ():
-        warn(f"{spec.name} does not reproduce a setting of its file: {problem}")
-    floor = getattr(detector.settings, "floor", None)
-    if threshold is not None and floor is not None and threshold < floor:
-        warn(f"{spec.name} returns no score below {floor:g}; --set {spec.name}.floor=… lowers it")
-    if choice.purity is not None:  # before any work, and once
-        choice.threshold_on(Catalog.empty(), detector_info(detector), spec.name)
+    spec = one_detector(settings, with_, set_, choice)
     targets = _targets(expand_frames(frames), out_folder, format_)
     failures, missing = 0, Counter[str]()
     with progress() as bar:

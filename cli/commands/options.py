@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Final, Optional
 
 import typer
 
@@ -15,21 +15,30 @@ from skyduel.core.errors import BadInputError
 
 if TYPE_CHECKING:
     from skyduel.core.io.dataset import Dataset
+    from skyduel.core.operating_point import RowChoice
     from skyduel.evaluation import ScoringRules
     from skyduel.runner.detector_specs import DetectorSpec
     from skyduel.runner.tune import TuningRules
 
 __all__ = [
+    "ENDINGS",
     "Bins",
     "Columns",
     "Config",
     "Cutout",
+    "Ending",
+    "Everything",
     "MaskBits",
+    "Most",
     "Objective",
+    "OneDetector",
     "Pairing",
     "PerGroup",
+    "Purity",
     "RadiusPx",
+    "Regions",
     "Set",
+    "Threshold",
     "Trials",
     "TuningSeed",
     "With",
@@ -38,6 +47,7 @@ __all__ = [
     "expand_frames",
     "installed",
     "mask_bits_from",
+    "one_detector",
     "print_listing",
     "read_config",
     "rules_from",
@@ -145,6 +155,46 @@ TuningSeed = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option("--tuning-seed", min=0, help="Seed of the sampled settings. Default 0."),
 ]
+
+OneDetector = Annotated[
+    str,
+    typer.Option(
+        "--with",
+        metavar="NAME",
+        help="Detector: neural, sep, sep-matched, the name of a plug-in …",
+    ),
+]
+#: Endings of the catalogues of `skyduel detect`.
+ENDINGS: Final = ("ecsv", "fits", "vot", "csv", "parquet", "cat", "ldac", "json", "reg")
+Ending = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        help=f"One of {', '.join(ENDINGS)}: cat is SExtractor's ASCII_HEAD, ldac is "
+        "FITS_LDAC, json is COCO, reg is a DS9 region file.",
+    ),
+]
+Threshold = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(
+        help="Lowest score of a source. Default: the detector's own operating point (neural: 0.5)."
+    ),
+]
+Purity = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(
+        help="Keep as many sources as this expected purity allows, e.g. 0.95, by the scores "
+        "themselves. Only for detectors whose scores are probabilities, as neural."
+    ),
+]
+Most = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--max", metavar="N", help="At most N sources, of the highest scores."),
+]
+Everything = Annotated[
+    bool, typer.Option("--all", help="Every candidate above the detector's lowest score.")
+]
+Regions = Annotated[bool, typer.Option(help="Also write a DS9 region file beside each table.")]
 
 _TOP = ("detectors", "detector", "rules", "tuning", "workers")
 
@@ -270,6 +320,33 @@ def detector_specs(
     specs = parse_specs(names, set_ or (), config.get("detector"), listed=listed)
     require_installed(specs)
     return specs
+
+
+def one_detector(
+    config: dict[str, Any], name: str, set_: list[str] | None, choice: RowChoice
+) -> DetectorSpec:
+    """Return the one detector of a command, after a check that it can be built.
+
+    Lines on stderr name settings that it does not reproduce, and a threshold below its floor.
+
+    Raises
+    ------
+    BadInputError
+        If the detector or a setting is unknown, or the choice of rows does not suit it.
+    """
+    from skyduel.core import Catalog, detector_info
+    from skyduel.runner.detector_specs import build
+
+    (spec,) = detector_specs(config, [name], set_, ())
+    detector = build(spec)
+    for problem in detector_info(detector).not_reproduced if "config" in spec.settings else ():
+        warn(f"{spec.name} does not reproduce a setting of its file: {problem}")
+    floor = getattr(detector.settings, "floor", None)
+    if choice.threshold is not None and floor is not None and choice.threshold < floor:
+        warn(f"{spec.name} returns no score below {floor:g}; --set {spec.name}.floor=… lowers it")
+    if choice.purity is not None:  # before any work, and once
+        choice.threshold_on(Catalog.empty(), detector_info(detector), spec.name)
+    return spec
 
 
 def installed(default: Sequence[str]) -> Sequence[str]:

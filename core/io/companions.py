@@ -21,6 +21,7 @@ __all__ = [
     "belongs_to_another",
     "image_names",
     "mask_of",
+    "owner_of",
     "truth_of",
     "weight_of",
 ]
@@ -44,10 +45,24 @@ _MASK_NAME: Final = re.compile(r"(.+?)[_.](?:mask|flag)s?(?:[_.-]?\w{0,8})\Z", r
 
 def belongs_to_another(name: str, names: Container[str]) -> bool:
     """Return True if a file is the truth, mask or weight map of a frame in the same folder."""
-    if any(name.endswith(end) and name.removesuffix(end) in names for end in _NOT_FRAMES):
-        return True
+    return owner_of(name, names) is not None
+
+
+def owner_of(name: str, names: Container[str]) -> str | None:
+    """Return the name of the frame that a truth, mask or weight map belongs to, None without one.
+
+    Parameters
+    ----------
+    name : str
+        Of the file, without its ending.
+    names : container of str
+        Of the frames.
+    """
+    for end in _NOT_FRAMES:
+        if name.endswith(end) and name.removesuffix(end) in names:
+            return name.removesuffix(end)
     mask = _MASK_NAME.match(name)
-    return mask is not None and mask[1] in names
+    return mask[1] if mask is not None and mask[1] in names else None
 
 
 def image_names(folder: Path) -> set[str]:

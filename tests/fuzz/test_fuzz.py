@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -55,3 +56,15 @@ def test_many_random_headers(tmp_path: Path) -> None:
 def test_every_reader_with_many_cases(tmp_path) -> None:
     done = campaign(tmp_path, "--cases", "1000", "--seed", "1")
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+
+
+def test_a_watch_that_is_killed_loses_and_doubles_no_frame(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "fuzz" / "watch_kills.py", "--kills", "10", "--keep",
+         tmp_path / "kept"],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True, text=True, timeout=3000, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    assert done.stdout.startswith("10 kills, ")
+    assert done.stdout.endswith(" 0 findings\n")
