@@ -21,6 +21,7 @@ from skyduel.core import (
     write_catalog,
     write_regions,
 )
+from skyduel.core.errors import UnwritableError
 from skyduel.core.frame import Plane
 from skyduel.core.io.atomic_files import is_temporary
 from skyduel.core.operating_point import program
@@ -364,6 +365,11 @@ def open_watcher(
     folder = plan.folder.absolute()
     plan = replace(plan, folder=folder)
     notices = Notices()
+    try:
+        plan.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UnwritableError(str(plan.out), "a folder that can be written to", reason) from error
     with ExitStack() as stack:
         stack.enter_context(lock_folder(plan.out, "watch"))
         for path in (*plan.out.iterdir(), *(plan.out / "new").glob(".*")):

@@ -206,6 +206,15 @@ def test_two_watches_of_one_output_refuse(night, capsys) -> None:
     )
 
 
+def test_an_output_that_is_no_folder_is_refused_in_one_line(night, capsys) -> None:
+    (night / "out").write_text("a file")
+    assert skyduel("watch", night / "in", "--out", night / "out", "--with", "sep", "--once") == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line == (
+        f"skyduel: {night / 'out'}: required a folder that can be written to; got File exists"
+    )
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
