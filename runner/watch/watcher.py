@@ -132,12 +132,12 @@ class Watcher:
         """
         plan = self._plan
         process_detector(plan.spec, warm_up=True)
+        every = _LISTING_S if plan.poll_s is None else plan.poll_s
+        listed = self._list(timed=False)  # before the start: what comes after it is timed
         self._emit(
             "start", folder=str(plan.folder), program=program(), choices=plan.choices(),
             policy=plan.policy(),
         )  # fmt: skip
-        every = _LISTING_S if plan.poll_s is None else plan.poll_s
-        listed = self._list(timed=False)
         while not self._stopping:
             now = self._clock()
             for path in self._notices.drain():
