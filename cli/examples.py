@@ -18,6 +18,7 @@ SUMMARIES: Final[Mapping[str, str]] = {
     "watch": "Watch a folder and write a catalogue of every frame as soon as it is finished.",
     "diff": "Show which sources two catalogues share, which only one has, and where these lie.",
     "truth": "Make the truth of frames from a deeper catalogue, as score and run read it.",
+    "send": "Send catalogues and frames to TOPCAT, DS9, Aladin and other programs by SAMP.",
     "score": "Match two catalogues and print completeness, purity and other scores per "
     "magnitude bin.",
     "tune": "Choose the settings of every detector with the same number of trials.",
@@ -69,6 +70,10 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "truth night/a.fits --from gaia",
         "truth night/*.fits --from gaia_hats/ --depth 20.5",
         "truth a.fits --from stars.vot --columns ra=RAJ2000,mag=rmag --reference-epoch 2000",
+    ),
+    "send": (
+        "send found.ecsv frame.fits",
+        "send found.ecsv --frame frame.fits --to topcat",
     ),
     "score": (
         "score found.ecsv truth.ecsv --radius-px 2 --bins 15:24:1",

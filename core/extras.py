@@ -22,6 +22,8 @@ EXTRAS: Final[Mapping[str, str]] = {
     "astropy_healpix": "hats",
     "watchdog": "watch",
     "paho": "mqtt",
+    "regions": "regions",
+    "mocpy": "regions",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -20,6 +21,7 @@ __all__ = [
     "ScoringRules",
     "apply_ignore",
     "auto_bins",
+    "ignore_note",
     "mark_ignored_regions",
     "parse_bins",
 ]
@@ -30,7 +32,10 @@ Bools = npt.NDArray[np.bool_]
 PairingRule = Literal["most-pairs", "mutual-nearest", "score-first"]
 
 #: Why a truth is ignored; the first that applies is the one recorded.
-IGNORE_REASONS: Final = ("given", "off_frame", "edge", "masked", "saturated", "faint")
+IGNORE_REASONS: Final = (
+    *("given", "off_frame", "edge", "area"),
+    *("masked", "saturated", "faint"),
+)
 
 
 class ScoringRules(BaseModel):
@@ -188,6 +193,7 @@ def apply_ignore(
     mask: Bools | PackedMask | None,
     saturated: Bools | PackedMask | None,
     rules: ScoringRules,
+    area: Bools | PackedMask | None = None,
 ) -> Catalog:
     """Return the truth with ``ignore`` and ``ignore_reason`` set by the rules.
 
@@ -202,14 +208,17 @@ def apply_ignore(
         Unusable and saturated pixels.
     rules : ScoringRules
         ``min_snr``, ``edge_px``, ``ignore_masked``, ``ignore_saturated``.
+    area : ndarray of bool, shape (ny, nx), optional
+        Ignore areas of the data set, whatever the rules.
 
     Notes
     -----
     ``ignore_reason`` is the first that applies of `IGNORE_REASONS`, or empty:
     *given*; *off_frame*: the centre is on no pixel; *edge*: closer to the
-    frame's border than ``edge_px``; *masked*, *saturated*: on such a pixel;
+    frame's border than ``edge_px``; *area*: in an ignore area; *masked*, *saturated*: on
+    such a pixel;
     *faint*: ``snr`` below ``min_snr`` (no ``snr`` column, or NaN: not faint).
-    A streak is at the edge, masked or saturated when more than half of its
+    A streak is at the edge, in an area, masked or saturated when more than half of its
     points on the frame are, sampled a pixel apart.
     """
     n = len(truth)
@@ -220,9 +229,11 @@ def apply_ignore(
     snr = truth["snr"] if "snr" in truth else np.full(n, np.nan)
     flags: dict[str, Bools] = {"given": given, "faint": snr < rules.min_snr}
     if frame_shape is not None:
-        shape = _shape(frame_shape, mask, saturated)
+        shape = _shape(frame_shape, mask=mask, saturated=saturated, area=area)
         flags["off_frame"] = ~_on_frame(truth["x"], truth["y"], shape)
         flags["edge"] = _mostly(truth, shape, lambda x, y: _in_edge(x, y, shape, rules.edge_px))
+        if area is not None:
+            flags["area"] = _mostly(truth, shape, lambda x, y: area[_row(y), _row(x)])
         if mask is not None and rules.ignore_masked:
             flags["masked"] = _mostly(truth, shape, lambda x, y: mask[_row(y), _row(x)])
         if saturated is not None and rules.ignore_saturated:
@@ -239,12 +250,13 @@ def mark_ignored_regions(
     frame_shape: tuple[int, int],
     mask: Bools | PackedMask | None,
     rules: ScoringRules,
+    area: Bools | PackedMask | None = None,
 ) -> Catalog:
     """Return the detections with ``ignore`` set where they lie in an ignored region.
 
     Such a detection counts neither way *unless it is paired* with a truth that
-    counts. Regions are masked pixels, the edge band and whatever is off the
-    frame, by the detection's centre. Saturated pixels are none: hot pixels and
+    counts. Regions are masked pixels, the edge band, ignore areas and whatever is off
+    the frame, by the detection's centre. Saturated pixels are none: hot pixels and
     cosmic rays saturate too, and whoever reports them shall be charged.
 
     Parameters
@@ -257,22 +269,33 @@ def mark_ignored_regions(
         Unusable pixels.
     rules : ScoringRules
         ``edge_px`` and ``ignore_masked``.
+    area : ndarray of bool, shape (ny, nx), optional
+        Ignore areas of the data set, whatever the rules.
     """
-    shape = _shape(frame_shape, mask, None)
+    shape = _shape(frame_shape, mask=mask, area=area)
     x, y = found["x"], found["y"]
     on = _on_frame(x, y, shape)
     ignore = ~on | _in_edge(x, y, shape, rules.edge_px)
     if "ignore" in found:
         ignore |= found["ignore"]
-    if mask is not None and rules.ignore_masked:
-        ignore[on] |= mask[_row(y[on]), _row(x[on])]
+    used = [area, mask if rules.ignore_masked else None]
+    for region in (one for one in used if one is not None):
+        ignore[on] |= region[_row(y[on]), _row(x[on])]
     return found.with_columns(ignore=ignore)
 
 
-def _shape(
-    shape: tuple[int, int], mask: Bools | PackedMask | None, saturated: Bools | PackedMask | None
-) -> tuple[int, int]:
-    for name, array in (("mask", mask), ("saturated", saturated)):
+def ignore_note(file: Path, area: PackedMask, truth: Catalog) -> str:
+    """Return a line that says how much of a frame and of its truth lies in ignore areas."""
+    n = int((np.asarray(truth["ignore_reason"]).astype(str) == "area").sum())
+    share = area.count() / (area.shape[0] * area.shape[1])
+    return (
+        f"{n} of {len(truth)} truths and {share:.1%} of the pixels lie in the ignore areas of "
+        f"{file.name}; detections there count neither way"
+    )
+
+
+def _shape(shape: tuple[int, int], **arrays: Bools | PackedMask | None) -> tuple[int, int]:
+    for name, array in arrays.items():
         if array is not None and array.shape != tuple(shape):
             raise BadInputError(name, f"the frame's shape {tuple(shape)}", f"shape {array.shape}")
     return shape

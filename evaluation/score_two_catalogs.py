@@ -15,6 +15,7 @@ from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
 from skyduel.core.html_tables import html_table
+from skyduel.core.sections.large_image import PackedMask
 from skyduel.evaluation.matching.on_sky import sky_candidates
 from skyduel.evaluation.rules import ScoringRules, apply_ignore, mark_ignored_regions
 from skyduel.evaluation.scoring.counts import Counts
@@ -133,6 +134,7 @@ def measured_alike(
     rules: ScoringRules,
     *,
     on_sky: bool = False,
+    area: Bools | PackedMask | None = None,
 ) -> tuple[Catalog, Catalog]:
     """Return detections and truth measured and marked on their frame, as in a run.
 
@@ -146,6 +148,8 @@ def measured_alike(
         They say which regions are ignored.
     on_sky : bool
         Whether sky positions are needed; the frame's WCS gives missing ones.
+    area : PackedMask or ndarray of bool, shape (ny, nx), optional
+        Ignore areas of the frame (`skyduel.core.areas.ignore_area`).
     """
     if frame is None:
         return found, truth
@@ -154,7 +158,7 @@ def measured_alike(
             c if "ra" in c and "dec" in c else add_sky_positions(frame, c) for c in (found, truth)
         )
     found, truth = forced_photometry(frame, found), forced_photometry(frame, truth)
-    return mark_ignored_regions(found, frame.shape, frame.bad, rules), truth
+    return mark_ignored_regions(found, frame.shape, frame.bad, rules, area), truth
 
 
 def score_catalogs(
@@ -167,6 +171,7 @@ def score_catalogs(
     fwhm: float | None = None,
     mask: Bools | None = None,
     saturated: Bools | None = None,
+    area: Bools | PackedMask | None = None,
     threshold: float | None = None,
     radius_arcsec: float | None = None,
 ) -> ScoreReport:
@@ -190,6 +195,8 @@ def score_catalogs(
     mask, saturated : ndarray of bool, shape (ny, nx), optional
         Pixels of the frame on which truths are ignored, as the rules say; needs
         ``frame_shape``. Detections there are marked by `mark_ignored_regions` beforehand.
+    area : PackedMask or ndarray of bool, shape (ny, nx), optional
+        Ignore areas, likewise.
     threshold : float, optional
         Only detections with ``score >= threshold`` take part.
     radius_arcsec : float, optional
@@ -201,7 +208,7 @@ def score_catalogs(
         mpix = float("nan") if frame_shape is None else frame_shape[0] * frame_shape[1] / 1e6
     source = FrameInput(
         frame=found.source,
-        truth=apply_ignore(truth, frame_shape, mask, saturated, rules),
+        truth=apply_ignore(truth, frame_shape, mask, saturated, rules, area),
         found=found,
         mpix=mpix,
         fwhm=fwhm,

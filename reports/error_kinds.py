@@ -46,7 +46,7 @@ class ErrorKind:
 
 
 _WINGS: Final = "in the wings of a bright star"
-_BORDER: Final = "within one FWHM of the border"
+_BORDER: Final = "within one FWHM of the border or of a masked area"
 
 # There are more kinds than colours that everyone can tell apart. Hatches help, and a kind
 # that both sides have is drawn the same on both.

@@ -15,9 +15,13 @@ PARQUET: Final = ".parquet"
 CSV: Final = ".csv"
 
 _TRUTH, _CATALOGS, _PAIRS, _PREVIEWS = "truth", "catalogs", "pairs", "previews"
+_MASKS, _IGNORED = "masks", "ignored"
 _ANALYSES, _TUNING, _REPORT, _FIGURES, _DATA = "analyses", "tuning", "report", "figures", "data"
 #: Folders that a run writes; ``data`` holds the built-in set and is no result.
-FOLDERS: Final = (_TRUTH, _CATALOGS, _PAIRS, _PREVIEWS, _ANALYSES, _TUNING, _REPORT)
+FOLDERS: Final = (
+    *(_TRUTH, _CATALOGS, _PAIRS, _PREVIEWS, _MASKS, _IGNORED),
+    *(_ANALYSES, _TUNING, _REPORT),
+)
 #: Name of the printed report, beside the page.
 PDF_NAME: Final = "report.pdf"
 
@@ -76,6 +80,14 @@ class RunPaths:
     def preview(self, frame: str) -> Path:
         """Return the path of the 8-bit picture of a frame."""
         return self.folder / _PREVIEWS / f"{safe_name(frame)}.png"
+
+    def mask(self, frame: str) -> Path:
+        """Return the path of the mask of a frame, absent where nothing is masked."""
+        return self.folder / _MASKS / f"{safe_name(frame)}.png"
+
+    def ignored(self, frame: str) -> Path:
+        """Return the path of the ignore areas of a frame, absent where it has none."""
+        return self.folder / _IGNORED / f"{safe_name(frame)}.png"
 
     @property
     def tuning(self) -> Path:

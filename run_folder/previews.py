@@ -1,4 +1,4 @@
-"""8-bit previews of frames: the stretch, writing, reading."""
+"""8-bit previews of frames and 1-bit pictures of their masks: the stretch, writing, reading."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from skyduel.core import BadInputError, atomic_path
 
-__all__ = ["STRETCH", "Stretch", "read_preview", "stretch_of", "write_preview"]
+__all__ = ["STRETCH", "Stretch", "read_preview", "stretch_of", "write_mask", "write_preview"]
 
 #: Previews are an asinh stretch of (value - background) / sigma between these two [sigma].
 STRETCH: Final = (-2.0, 30.0)
@@ -56,8 +56,28 @@ def write_preview(picture: npt.NDArray[np.uint8], path: Path) -> None:
         image.save(temporary, format="PNG")
 
 
+def write_mask(bits: npt.NDArray[np.uint8], nx: int, path: Path) -> None:
+    """Write a mask as a PNG of one bit a pixel, its last row first; no file if nothing is masked.
+
+    Parameters
+    ----------
+    bits : ndarray of uint8, shape (ny, ceil(nx / 8))
+        As of `numpy.packbits` along the rows; bits beyond the last column are not used.
+    nx : int
+        Columns of the frame.
+    path : Path
+        Replaced whole or not at all; removed if there is nothing to write.
+    """
+    picture = Image.frombytes("1", (nx, len(bits)), np.ascontiguousarray(bits[::-1]).tobytes())
+    if picture.getbbox() is None:
+        path.unlink(missing_ok=True)
+        return
+    with atomic_path(path) as temporary:
+        picture.save(temporary, format="PNG", optimize=True)
+
+
 def read_preview(path: Path) -> Image.Image | None:
-    """Read a preview as an 8-bit grey picture, the frame's row 0 last; None without the file.
+    """Read a preview or a mask as an 8-bit grey picture, row 0 last; None without the file.
 
     Raises
     ------

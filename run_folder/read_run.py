@@ -29,6 +29,7 @@ from skyduel.run_folder.schema import (
     TableSchema,
     sweep_table,
 )
+from skyduel.run_folder.show_page import show_page
 
 __all__ = ["Run", "bin_label", "load_run", "size_label"]
 
@@ -68,6 +69,22 @@ class Run:
         cells = [(*key, *(value.get((*key, name), float("nan")) for name in names)) for key in keys]
         caption = f"{self.name}: {len(self.scored_frames)} test frames, all magnitudes"
         return html_table(caption, ("detector", "point", *names), cells)
+
+    def show(self, height_px: int = 800) -> None:
+        """Show the run's page: inline in a notebook, else in the browser.
+
+        Parameters
+        ----------
+        height_px : int
+            Height of the frame in a notebook [px]. The notebook then holds the page, at most
+            some 4 MB, so that it also shows it elsewhere.
+
+        Raises
+        ------
+        BadInputError
+            If the page has not been made: `skyduel.write_report` makes it.
+        """
+        show_page(self.paths.page, height_px)
 
     @property
     def paths(self) -> RunPaths:

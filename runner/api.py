@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from skyduel.core import (
+    BadInputError,
     Catalog,
     Dataset,
     Detector,
@@ -17,6 +18,7 @@ from skyduel.core import (
     make_detector,
     open_dataset,
 )
+from skyduel.core.areas.ignore_area import read_ignore_area
 from skyduel.core.operating_point import RowChoice, chosen_rows, stated_threshold
 from skyduel.evaluation import ScoreReport, ScoringRules, score_catalogs
 from skyduel.evaluation.score_two_catalogs import measured_alike
@@ -173,6 +175,7 @@ def score(
     found: Catalog,
     *,
     frame: Frame | None = None,
+    ignore: str | os.PathLike[str] | None = None,
     threshold: float | None = None,
     rules: ScoringRules | None = None,
 ) -> ScoreReport:
@@ -184,6 +187,9 @@ def score(
         Of one frame, in its pixels.
     frame : Frame, optional
         Their frame: both are measured on it in one aperture, and its mask counts.
+    ignore : path, optional
+        Ignore areas of the frame: DS9 regions, a MOC or an image
+        (`skyduel.core.areas.ignore_area.read_ignore_area`).
     threshold : float, optional
         Lowest score of a detection; None: what ``found`` states, else every row.
     rules : ScoringRules, optional
@@ -193,17 +199,28 @@ def score(
     -------
     ScoreReport
         ``table`` has every score by magnitude; ``points()`` is for matplotlib.
+
+    Raises
+    ------
+    BadInputError
+        If ignore areas are given without a frame, or cannot be read.
     """
     rules = rules or ScoringRules()
     cut = stated_threshold(found.table.meta) if threshold is None else threshold
-    detections, sources = measured_alike(found, truth, frame, rules)
+    if ignore is not None and frame is None:
+        raise BadInputError("ignore", "the frame of the ignore areas with them", "no frame")
+    area = None
+    if ignore is not None and frame is not None:
+        area = read_ignore_area(Path(ignore), frame)
+    detections, sources = measured_alike(found, truth, frame, rules, area=area)
     known: dict[str, Any] = {}
     if frame is not None:
         known = {
             "frame_shape": frame.shape,
-            "mpix": usable_mpix(frame),
+            "mpix": usable_mpix(frame, area),
             "fwhm": frame.fwhm,
             "mask": frame.bad,
             "saturated": frame.saturated(),
+            "area": area,
         }
     return score_catalogs(sources, detections, rules, threshold=cut, **known)

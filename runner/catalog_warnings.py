@@ -57,7 +57,7 @@ def catalog_warnings(
     said = [(name, line) for name, outcome in truths.items()
             for line in outcome.facts.get("warnings", ())]  # fmt: skip
     lines = [f"truth of {said[0][0]}: {said[0][1]}" + _others(len(said) - 1)] if said else []
-    for kind in ("notes", "star_notes"):
+    for kind in ("notes", "star_notes", "ignore_notes"):
         noted = [notes[0] for outcome in truths.values() if (notes := outcome.facts.get(kind))]
         lines += [noted[0] + _others(len(noted) - 1)] if noted else []
     lines += _set_aside(truths)

@@ -24,15 +24,19 @@ from skyduel.core import (
     pixel_features,
     write_catalog,
 )
+from skyduel.core.areas.ignore_area import ignore_area_of
 from skyduel.core.errors import UnwritableError
 from skyduel.core.frame import Plane
 from skyduel.core.io.images.fits_metadata import FACT_KEYS
 from skyduel.core.io.images.image_reader import without_brackets
 from skyduel.core.operating_point import THRESHOLD_KEY, RowChoice, chosen_rows
 from skyduel.core.peak_memory import peak_memory_mib
+from skyduel.core.sections.large_image import PackedMask
 from skyduel.core.used_facts import used_facts
 from skyduel.evaluation import ScoringRules, apply_ignore, mark_ignored_regions
-from skyduel.run_folder.previews import stretch_of, write_preview
+from skyduel.evaluation.rules import ignore_note
+from skyduel.run_folder.layout import RunPaths
+from skyduel.run_folder.previews import stretch_of, write_mask, write_preview
 from skyduel.runner.catalog_warnings import truth_warnings
 from skyduel.runner.detector_specs import DetectorSpec
 from skyduel.runner.execution.outcome import Outcome
@@ -42,7 +46,6 @@ from skyduel.runner.frame_steps import (
     failure_reason,
     process_detector,
     read_truth,
-    usable_mpix,
 )
 from skyduel.runner.large_images import detect_by_sections, measure_by_sections
 
@@ -54,7 +57,8 @@ _SECTIONING: Final = Sectioning()
 def frame_fingerprint(entry: Entry) -> str:
     """Return the fingerprint of a frame's files, with the bits of its mask that count."""
     bits = "" if entry.mask_bits is None else f" bits {entry.mask_bits}"
-    return fingerprint(*entry.images) + bits
+    area = "" if entry.ignore is None else f" ignore {fingerprint(entry.ignore)}"
+    return fingerprint(*entry.images) + bits + area
 
 
 def fingerprint(*paths: Path) -> str:
@@ -135,14 +139,16 @@ def detect_frame(
             with time_limit(time_limit_s):
                 found = checked_catalog(detector(frame), detector)
             seconds = time.perf_counter() - began
-            found = measured_on(frame, found, rules)
+            area = None if rules is None else ignore_area_of(entry, frame)
+            found = measured_on(frame, found, rules, area)
             mpix = frame.data.size / 1e6
             words = used_facts(frame)
         elif image is not None:
             with time_limit(time_limit_s):
                 found = detect_by_sections(detector, image)
             seconds = time.perf_counter() - began
-            found, n_masked = _measured_by_sections(image, found, rules)
+            area = None if rules is None else ignore_area_of(entry, image)
+            found, n_masked = _measured_by_sections(image, found, rules, area)
             mpix = image.shape[0] * image.shape[1] / 1e6
             words = used_facts(image, n_masked)
         if not facts_file:
@@ -194,24 +200,26 @@ def detect_frame(
     return Outcome(entry.name, facts)
 
 
-def measured_on(frame: Frame, found: Catalog, rules: ScoringRules | None) -> Catalog:
+def measured_on(
+    frame: Frame, found: Catalog, rules: ScoringRules | None, area: PackedMask | None = None
+) -> Catalog:
     """Add the common measurements to a catalogue, the same for every detector."""
     background = estimate_background(frame)
     found = forced_photometry(frame, found, background=background)
     found = pixel_features(frame, found, background=background)
     if rules is not None:
-        found = mark_ignored_regions(found, frame.shape, frame.bad, rules)
+        found = mark_ignored_regions(found, frame.shape, frame.bad, rules, area)
     return found if frame.wcs is None else add_sky_positions(frame, found)
 
 
 def _measured_by_sections(
-    image: LargeImage, found: Catalog, rules: ScoringRules | None
+    image: LargeImage, found: Catalog, rules: ScoringRules | None, area: PackedMask | None
 ) -> tuple[Catalog, int]:
     """Return the catalogue with the common measurements, and the number of masked pixels."""
     measured = measure_by_sections(image, found)
     found = measured.catalog
     if rules is not None:
-        found = mark_ignored_regions(found, image.shape, measured.bad, rules)
+        found = mark_ignored_regions(found, image.shape, measured.bad, rules, area)
     n_masked = image.shape[0] * image.shape[1] - round(measured.mpix * 1e6)
     return (found if image.wcs is None else add_sky_positions(image, found)), n_masked
 
@@ -219,11 +227,10 @@ def _measured_by_sections(
 def prepare_truth(
     entry: Entry,
     rules: ScoringRules,
-    target: Path,
-    preview: Path,
+    paths: RunPaths,
     sectioning: Sectioning = _SECTIONING,
 ) -> Outcome:
-    """Write the truth of one frame as it will be scored, and a preview of the frame.
+    """Write the truth of one frame as it will be scored, and pictures of the frame and its mask.
 
     Parameters
     ----------
@@ -231,8 +238,8 @@ def prepare_truth(
         The frame and its truth.
     rules : ScoringRules
         They say which truths are ignored.
-    target, preview : Path
-        Parquet table and PNG to write.
+    paths : RunPaths
+        Where they are written.
     sectioning : Sectioning
         Which frames are read section by section, and the size of the sections.
     """
@@ -242,31 +249,36 @@ def prepare_truth(
             frame = entry.read()
             truth = read_truth(entry, frame)
             warnings = truth_warnings(truth, frame.shape)
-            truth = apply_ignore(truth, frame.shape, frame.bad, frame.saturated(), rules)
+            area = ignore_area_of(entry, frame)
+            truth = apply_ignore(truth, frame.shape, frame.bad, frame.saturated(), rules, area)
             background = estimate_background(frame)
             truth = forced_photometry(frame, truth, background=background)
             truth = pixel_features(frame, truth, background=background)
+            bad = PackedMask.of(frame.bad)
             picture = stretch_of(frame.data[~frame.bad]).picture(frame.data[::-1])
             shape, fwhm = frame.shape, frame.fwhm
-            mpix = usable_mpix(frame)
             words = used_facts(frame)
         else:
             truth = read_truth(entry, image)
             warnings = truth_warnings(truth, image.shape)
             seen = measure_by_sections(image, truth, preview=True)
-            truth = apply_ignore(seen.catalog, image.shape, seen.bad, seen.saturated, rules)
-            shape, fwhm, mpix = image.shape, image.fwhm, seen.mpix
-            words = used_facts(image, shape[0] * shape[1] - round(1e6 * mpix))
+            area = ignore_area_of(entry, image)
+            shape, fwhm, bad = image.shape, image.fwhm, seen.bad
+            truth = apply_ignore(seen.catalog, shape, bad, seen.saturated, rules, area)
+            words = used_facts(image, bad.count())
             assert seen.preview is not None  # asked for above
             picture = seen.preview
     except SkyduelError as error:
         return Outcome(entry.name, {}, str(error), about_frame=True)
-    write_catalog(truth, target)
-    write_preview(picture, preview)
+    write_catalog(truth, paths.truth(entry.name))
+    write_preview(picture, paths.preview(entry.name))
+    write_mask(bad.bits, shape[1], paths.mask(entry.name))
+    if area is not None:
+        write_mask(area.bits, shape[1], paths.ignored(entry.name))
     facts = {
         "ny": shape[0],
         "nx": shape[1],
-        "mpix": mpix,
+        "mpix": (shape[0] * shape[1] - bad.count(area)) / 1e6,
         "fwhm": fwhm,
         "n_truth": len(truth),
         "warnings": warnings,
@@ -276,4 +288,6 @@ def prepare_truth(
         "set_aside": words.set_aside,
         "fingerprint": frame_fingerprint(entry),
     }
+    if entry.ignore is not None and area is not None:
+        facts["ignore_notes"] = [f"{entry.name}: {ignore_note(entry.ignore, area, truth)}"]
     return Outcome(entry.name, facts)

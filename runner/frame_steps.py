@@ -106,9 +106,9 @@ def read_truth(entry: Entry, plane: Plane) -> Catalog:
     return entry.read_truth(plane)
 
 
-def usable_mpix(frame: Frame) -> float:
-    """Return the number of usable pixels of a frame [10⁶]."""
-    return float(np.count_nonzero(~frame.bad)) / 1e6
+def usable_mpix(frame: Frame, area: PackedMask | None = None) -> float:
+    """Return the number of pixels of a frame that are neither masked nor in an area [10⁶]."""
+    return (frame.bad.size - PackedMask.of(frame.bad).count(area)) / 1e6
 
 
 class SectionMasks:

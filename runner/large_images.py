@@ -109,7 +109,9 @@ def measure_by_sections(
     stretch = _stretch(image) if preview else None
     drawn = np.zeros(image.shape, dtype=np.uint8) if preview else None
     gain, radius = None, 0.0
+    unread = np.ones(len(image.sections), dtype=bool)
     for number, (section, frame) in _numbered(image):
+        unread[number] = False
         background = estimate_background(frame)
         gain, radius = frame.gain, aperture_radius(frame)
         for chosen, measure in (
@@ -132,6 +134,12 @@ def measure_by_sections(
                 top : top + section.core_y1 - section.core_y0, section.core_x0 : section.core_x1
             ] = stretch.picture(frame.data[section.core][::-1])
         del background, frame
+    # A section without a usable pixel is not read: what lies there is on the mask.
+    lost = np.flatnonzero(unread[owner])
+    at_x, at_y = catalog["x"][lost], catalog["y"][lost]
+    on = (at_x >= -0.5) & (at_x < image.shape[1] - 0.5)
+    on &= (at_y >= -0.5) & (at_y < image.shape[0] - 0.5)
+    columns["mask_distance"][lost[on]] = 0.0
     for row, one in sums.items():
         length = 2.0 * float(np.hypot(*segments[row][2:]))
         columns["aper_flux"][row], columns["aper_flux_err"][row] = one.measured(

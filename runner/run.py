@@ -182,13 +182,7 @@ def _truth_stage(
         Job(
             entry.name,
             prepare_truth,
-            (
-                entry,
-                plan.rules,
-                paths.truth(entry.name),
-                paths.preview(entry.name),
-                plan.sectioning,
-            ),
+            (entry, plan.rules, paths, plan.sectioning),
         )
         for entry in entries
     )

@@ -112,6 +112,11 @@ def _configuration_sha256(
         "frames": [[e.name, e.split, e.group] for e in plan.dataset.entries],
         "columns": [e.columns for e in plan.dataset.entries],
         "mask_bits": [e.mask_bits for e in plan.dataset.entries],
+        **(
+            {"ignore": [str(e.ignore) for e in plan.dataset.entries]}
+            if any(e.ignore for e in plan.dataset.entries)
+            else {}
+        ),
         "contestants": [spec.model_dump(mode="json") for spec in plan.specs],
         "rules": plan.rules.model_dump(mode="json"),
         "sections": asdict(plan.sectioning),

@@ -27,6 +27,7 @@ from skyduel.core import (
     merge_sections,
     open_large_image,
 )
+from skyduel.core.areas.ignore_area import ignore_area_of
 from skyduel.core.search_space import TunesInOnePass
 from skyduel.core.sections.large_image import PackedMask
 from skyduel.evaluation import FrameInput, ScoringRules, apply_ignore, mark_ignored_regions
@@ -40,7 +41,6 @@ from skyduel.runner.frame_steps import (
     failure_reason,
     process_detector,
     read_truth,
-    usable_mpix,
 )
 
 __all__ = ["TriedFrame", "load_tried", "trials_digest", "try_on_frame"]
@@ -143,7 +143,11 @@ def try_on_frame(
         tries = _by_sections(spec, plane, trials)
     else:
         tries = _whole(spec, plane, trials)
-    truth = apply_ignore(truth, plane.shape, tries.bad, tries.saturated, rules)
+    area = ignore_area_of(entry, plane)
+    bad = tries.bad if isinstance(tries.bad, PackedMask) else PackedMask.of(tries.bad)
+    ny, nx = plane.shape
+    mpix = (ny * nx - bad.count(area)) / 1e6
+    truth = apply_ignore(truth, plane.shape, bad, tries.saturated, rules, area)
     done: list[TrialCounts | None] = []
     reasons: list[str | None] = []
     for found in tries.catalogs:
@@ -154,8 +158,8 @@ def try_on_frame(
         source = FrameInput(
             frame=entry.name,
             truth=truth,
-            found=mark_ignored_regions(found, plane.shape, tries.bad, rules),
-            mpix=tries.mpix,
+            found=mark_ignored_regions(found, plane.shape, bad, rules, area),
+            mpix=mpix,
             fwhm=plane.fwhm,
             shape=plane.shape,
         )
@@ -168,17 +172,16 @@ def try_on_frame(
 
 @dataclass(frozen=True, eq=False)
 class _Tries:
-    """Catalogue of every trial, or the reason of its failure; masks and area of the frame."""
+    """Catalogue of every trial, or the reason of its failure; masks of the frame."""
 
     catalogs: Iterable[Catalog | str]
     bad: npt.NDArray[np.bool_] | PackedMask
     saturated: npt.NDArray[np.bool_] | PackedMask
-    mpix: float
 
 
 def _whole(spec: DetectorSpec, frame: Frame, trials: Sequence[Mapping[str, Any]]) -> _Tries:
     catalogs = _catalogs(spec, frame, trials)
-    return _Tries(catalogs, frame.bad, frame.saturated(), usable_mpix(frame))
+    return _Tries(catalogs, frame.bad, frame.saturated())
 
 
 def _by_sections(
@@ -206,7 +209,7 @@ def _by_sections(
     )
     if not needs_pixels:  # it has a catalogue of the whole image
         catalogs = _catalogs(spec, image, trials)  # type: ignore[arg-type]
-    return _Tries(catalogs, masks.bad, masks.saturated, masks.mpix)
+    return _Tries(catalogs, masks.bad, masks.saturated)
 
 
 def _catalogs(

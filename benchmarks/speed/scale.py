@@ -30,6 +30,7 @@ from skyduel.core import Catalog, Dataset, Entry, Sectioning, open_dataset, writ
 from skyduel.core.columnar_catalogs import PackedCatalog, packed
 from skyduel.core.peak_memory import peak_memory_mib
 from skyduel.evaluation import FrameInput, FrameScore, ScoringRules, choose_edges, evaluate_detector
+from skyduel.run_folder.layout import RunPaths
 from skyduel.run_folder.write_tables import CountsWriter
 from skyduel.runner.builtin_dataset import make_frames
 from skyduel.runner.detect_frame import detect_frame, prepare_truth
@@ -150,8 +151,7 @@ def mosaic(options: argparse.Namespace) -> None:
         with executor(None, 1, 1) as pool:
             place_ = Path(place)
             jobs = (
-                ("truth", prepare_truth, (entry, rules, place_ / "t.parquet", place_ / "p.png",
-                                          sectioning), {}),
+                ("truth", prepare_truth, (entry, rules, RunPaths(place_), sectioning), {}),
                 ("detect", detect_frame, (DetectorSpec(name="d", use=options.detector), entry,
                                           rules, place_ / "d.parquet"), {"sectioning": sectioning}),
             )  # fmt: skip

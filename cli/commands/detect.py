@@ -37,6 +37,7 @@ from skyduel.cli.frame_facts import (
     missing_lines,
 )
 from skyduel.core import BadInputError
+from skyduel.core.errors import printable
 
 if TYPE_CHECKING:
     from skyduel.core.operating_point import RowChoice
@@ -73,6 +74,10 @@ def command(
     most: Most = None,
     everything: Everything = False,
     regions: Regions = False,
+    samp: Annotated[
+        bool,
+        typer.Option("--samp", help="Send the catalogues to TOPCAT, DS9 or Aladin (SAMP)."),
+    ] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Print the facts of each frame and their sources.")
     ] = False,
@@ -105,7 +110,7 @@ def command(
     given = given_facts(zero_point=zero_point, fwhm=fwhm, gain=gain)
     spec = one_detector(settings, with_, set_, choice)
     targets = _targets(expand_frames(frames), out_folder, format_)
-    failures, missing = 0, Counter[str]()
+    failures, undelivered, missing, done = 0, 0, Counter[str](), list[Path]()
     with progress() as bar:
         task = bar.add_task(spec.name, total=len(targets), note="")
         for name, target in targets.items():
@@ -114,6 +119,7 @@ def command(
             _print_facts(outcome, verbose)
             missing.update(_unmentioned(outcome.facts))
             if outcome.reason is None:
+                done.append(target)
                 if regions and target.suffix.lower() != ".reg":
                     write_regions(read_catalog(target), target.with_suffix(".reg"))
                 out.print(f"{target}  {_counted(outcome.facts, choice)}", markup=False,
@@ -122,9 +128,15 @@ def command(
                 failures += 1
                 warn(outcome.reason, style="red")
             bar.update(task, advance=1)
+    if samp and done:
+        from skyduel.cli.commands.send.samp import send
+
+        for delivery in send([str(target) for target in done]):
+            undelivered += bool(delivery.error)
+            out.print(printable(str(delivery)), markup=False, highlight=False, soft_wrap=True)
     for line in missing_lines(missing, len(targets) - failures):
         warn(line)
-    if failures:
+    if failures or undelivered:
         raise typer.Exit(2)
 
 

@@ -130,6 +130,15 @@ MaskBits = Annotated[
         "up, e.g. 5 or 0x5. Default: any bit of a mask, none of a data-quality array.",
     ),
 ]
+Ignore = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        "--ignore",
+        metavar="FILE",
+        help="Areas where neither truth nor detections count: DS9 regions, a MOC (FITS) or a FITS "
+        "image. Default: NAME_ignore.reg, NAME_ignore.fits or NAME.moc.fits beside the frame.",
+    ),
+]
 Workers = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option(min=1, help="Number of worker processes. Default 1."),
@@ -245,6 +254,16 @@ def with_mask_bits(dataset: Dataset, text: str | None) -> Dataset:
     if bits is None:
         return dataset
     return replace(dataset, entries=tuple(replace(entry, mask_bits=bits) for entry in dataset))
+
+
+def with_ignore(dataset: Dataset, file: Path | None) -> Dataset:
+    """Return a data set whose frames have the areas of --ignore; as it is without the option."""
+    if file is None:
+        return dataset
+    from skyduel.core.io.atomic_files import existing_file
+
+    area = existing_file(file)
+    return replace(dataset, entries=tuple(replace(entry, ignore=area) for entry in dataset))
 
 
 def expand_frames(paths: Sequence[str]) -> list[str]:

@@ -15,6 +15,7 @@ from skyduel.cli.commands.options import (
     Bins,
     Columns,
     Config,
+    Ignore,
     MaskBits,
     Objective,
     Pairing,
@@ -30,6 +31,7 @@ from skyduel.cli.commands.options import (
     read_config,
     rules_from,
     tuning_from,
+    with_ignore,
     with_mask_bits,
 )
 from skyduel.cli.console import err, out, progress, progress_callback, wide_out
@@ -61,6 +63,7 @@ def command(
     bins: Bins = None,
     columns: Columns = None,
     mask_bits: MaskBits = None,
+    ignore: Ignore = None,
     config: Config = None,
     workers: Workers = None,
     tune: Annotated[
@@ -150,7 +153,7 @@ def command(
         frames = open_dataset(dataset) if dataset else builtin_of_run(folder, on_progress)
         if dataset is not None:
             print_listing(frames)
-        frames = with_mask_bits(frames, mask_bits)
+        frames = with_ignore(with_mask_bits(frames, mask_bits), ignore)
         if columns is not None:
             parse_columns(columns)
             entries = tuple(replace(entry, columns=columns) for entry in frames)

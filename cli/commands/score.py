@@ -15,6 +15,7 @@ from skyduel.cli.commands.options import (
     Bins,
     Columns,
     Config,
+    Ignore,
     MaskBits,
     Pairing,
     RadiusPx,
@@ -67,6 +68,7 @@ def command(
         ),
     ] = None,
     mask_bits: MaskBits = None,
+    ignore: Ignore = None,
     metric: Annotated[
         str,
         typer.Option(
@@ -96,10 +98,13 @@ def command(
     import numpy as np
 
     from skyduel.core import entry_of, read_catalog
+    from skyduel.core.areas.ignore_area import read_ignore_area
     from skyduel.core.operating_point import stated_threshold
     from skyduel.core.used_facts import used_facts
     from skyduel.evaluation import score_catalogs
+    from skyduel.evaluation.rules import ignore_note
     from skyduel.evaluation.score_two_catalogs import measured_alike
+    from skyduel.runner.frame_steps import usable_mpix
 
     if radius_px is not None and radius_arcsec is not None:
         raise BadInputError("--radius-arcsec", "one radius", "--radius-px as well")
@@ -111,7 +116,10 @@ def command(
     bits = mask_bits_from(mask_bits)
     if bits is not None and frame is None:
         raise BadInputError("--mask-bits", "--frame with it", "no frame")
-    image = None if frame is None else entry_of(frame, mask_bits=bits).read()
+    if ignore is not None and frame is None:
+        raise BadInputError("--ignore", "--frame with it", "no frame")
+    entry = None if frame is None else entry_of(frame, mask_bits=bits)
+    image = None if entry is None else entry.read()
     mappings = _mappings(found, truth, columns, found_columns, truth_columns)
     on_sky = radius_arcsec is not None
     read = [read_catalog(path, columns=mapping, frame=image, on_sky=on_sky)
@@ -122,21 +130,26 @@ def command(
         if n_below:
             warn(f"{found}: {n_below:,} rows below the stated threshold {threshold:g} are not "
                  "used; --threshold -inf uses all")  # fmt: skip
-    detections, sources = measured_alike(read[0], read[1], image, rules, on_sky=on_sky)
+    file = ignore if ignore is not None or entry is None else entry.ignore
+    area = None if image is None or file is None else read_ignore_area(file, image)
+    detections, sources = measured_alike(read[0], read[1], image, rules, on_sky=on_sky, area=area)
     report = score_catalogs(
         sources,
         detections,
         rules,
         frame_shape=None if image is None else image.shape,
-        mpix=None if image is None else float((~image.bad).sum()) / 1e6,
+        mpix=None if image is None else usable_mpix(image, area),
         fwhm=None if image is None else image.fwhm,
         mask=None if image is None else image.bad,
         saturated=None if image is None else image.saturated(),
+        area=area,
         threshold=threshold,
         radius_arcsec=radius_arcsec,
     )
     if len(sources) and not np.isfinite(sources["mag"]).any():
         warn(f"{truth}: no magnitudes, so one row for all; --truth-columns mag=NAME names a column")
+    if file is not None and area is not None:
+        warn(ignore_note(file, area, report.frame.source.truth))
     if image is not None:
         facts = used_facts(image)
         for line in decision_lines(image.name, facts.notes, facts.set_aside):

@@ -13,6 +13,7 @@ from rich.table import Table
 from skyduel.cli.commands.options import (
     Bins,
     Config,
+    Ignore,
     MaskBits,
     Objective,
     Pairing,
@@ -28,6 +29,7 @@ from skyduel.cli.commands.options import (
     read_config,
     rules_from,
     tuning_from,
+    with_ignore,
     with_mask_bits,
 )
 from skyduel.cli.console import err, out, progress, progress_callback, wide_out
@@ -67,6 +69,7 @@ def command(
     pairing: Pairing = None,
     bins: Bins = None,
     mask_bits: MaskBits = None,
+    ignore: Ignore = None,
     config: Config = None,
     workers: Workers = None,
 ) -> None:
@@ -90,7 +93,7 @@ def command(
         settings, trials=trials, objective=objective, per_group=per_group, seed=tuning_seed
     )
     specs = detector_specs(settings, with_, set_, TUNED_DETECTORS)
-    frames = with_mask_bits(open_dataset(dataset), mask_bits)
+    frames = with_ignore(with_mask_bits(open_dataset(dataset), mask_bits), ignore)
     require_truth(frames)
     print_listing(frames)
     if out_file.suffix != ".toml":

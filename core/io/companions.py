@@ -1,4 +1,4 @@
-"""Find the truth table, the mask and the weight map that belong to a frame."""
+"""Find the truth table, the mask, the weight map and the ignore areas that belong to a frame."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ __all__ = [
     "TABLES",
     "TRUTH_FOLDERS",
     "belongs_to_another",
+    "ignore_of",
     "image_names",
     "mask_of",
     "owner_of",
@@ -36,7 +37,9 @@ TRUTH_FOLDERS: Final = ("truth", "catalogs", "catalogues")
 _TRUTH_SUFFIXES: Final = ("", "_truth", ".truth", "_catalog", "_cat")
 _MASKS: Final = ("_mask", ".mask", "_flag", ".flag")
 _WEIGHTS: Final = ("_weight", ".weight", "_wht", ".wht")
-_NOT_FRAMES: Final = ("_truth", "_catalog", "_cat", *_MASKS, *_WEIGHTS)
+# Ignore areas are regions, a MOC or an image.
+_AREAS: Final = ("_ignore", ".ignore", "_ignore.moc", ".moc", "_moc")
+_NOT_FRAMES: Final = ("_truth", "_catalog", "_cat", *_MASKS, *_WEIGHTS, *_AREAS)
 
 
 # A mask's name may go on behind the word: a_mask2, a_mask_v3.
@@ -44,7 +47,7 @@ _MASK_NAME: Final = re.compile(r"(.+?)[_.](?:mask|flag)s?(?:[_.-]?\w{0,8})\Z", r
 
 
 def belongs_to_another(name: str, names: Container[str]) -> bool:
-    """Return True if a file is the truth, mask or weight map of a frame in the same folder."""
+    """Return True if a file is another's truth, mask, weight map or ignore areas in its folder."""
     return owner_of(name, names) is not None
 
 
@@ -81,6 +84,14 @@ def mask_of(name: str, folder: Path) -> Path | None:
 def weight_of(name: str, folder: Path) -> Path | None:
     """Return the weight map beside a frame, None without one."""
     return _companion(name, folder, _WEIGHTS)
+
+
+def ignore_of(name: str, folder: Path) -> Path | None:
+    """Return the ignore areas beside a frame (regions, a MOC or an image), None without any."""
+    for ending in _AREAS[:2]:
+        if (folder / f"{name}{ending}.reg").is_file():
+            return folder / f"{name}{ending}.reg"
+    return _companion(name, folder, _AREAS)
 
 
 def truth_of(name: str, folder: Path) -> Path | None:

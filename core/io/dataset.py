@@ -18,9 +18,9 @@ from astropy.table import Table
 from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError, one_line
 from skyduel.core.frame import Frame, Plane
+from skyduel.core.io import companions
 from skyduel.core.io.atomic_files import atomic_path, existing_file
 from skyduel.core.io.column_names import parse_columns
-from skyduel.core.io.companions import belongs_to_another, mask_of, truth_of, weight_of
 from skyduel.core.io.frames import read_frame
 from skyduel.core.io.images.frame_lists import expand_chips, names_chips
 from skyduel.core.io.images.image_formats import (
@@ -53,7 +53,7 @@ MANIFEST_NAMES: Final = ("manifest.csv", "manifest.ecsv")
 #: Folders of frames in the folder of a data set.
 FRAME_FOLDERS: Final = ("frames", "images", "data")
 _COLUMNS: Final = ("name", "frame", "truth", "split", "group")
-_KNOWN: Final = frozenset({*_COLUMNS, "mask", "weight", "mask_bits", "columns"})
+_KNOWN: Final = frozenset({*_COLUMNS, "mask", "weight", "mask_bits", "ignore", "columns"})
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,12 @@ class Entry:
     group : str, optional
         Frames of one kind, scored together beside the whole.
     mask, weight : path, optional
-        Images beside the frame's own, and `mask_bits`, for `core.read_frame`.
+        Images beside the frame's own, for `core.read_frame`.
     mask_bits : int, optional
         Which bits of the mask, or of that in the frame's own file, make a pixel unusable;
         None: any of a mask.
+    ignore : path, optional
+        Where neither truth nor detections count (`skyduel.core.areas.ignore_area`).
     columns : str
         Columns of the truth under other names, as ``ra=RAJ2000,mag=rmag``.
     given : mapping of str to float
@@ -96,6 +98,7 @@ class Entry:
     mask: Path | None = None
     weight: Path | None = None
     mask_bits: int | None = None
+    ignore: Path | None = None
     columns: str = ""
     given: Mapping[str, float] = field(default_factory=dict, hash=False)
 
@@ -109,7 +112,7 @@ class Entry:
         if self.columns:
             parse_columns(self.columns, f"{self.name}: columns")
         object.__setattr__(self, "frame", Path(self.frame))
-        for name in ("truth", "mask", "weight"):
+        for name in ("truth", "mask", "weight", "ignore"):
             path = getattr(self, name)
             if path is not None:
                 object.__setattr__(self, name, Path(path))
@@ -218,14 +221,15 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
         - a folder with ``manifest.csv`` (or ``.ecsv``), or such a table by
           any name: columns ``frame`` and, all optional, ``name``, ``truth``,
           ``split``, ``group``, ``mask``, ``weight``, ``mask_bits`` (their
-          sum, also as ``0x5``); paths relative to the manifest; an empty cell
+          sum, also as ``0x5``), ``ignore``; paths relative to the manifest; an empty cell
           is none, an empty split ``test``;
         - a folder of frames, or with the frames in ``frames/`` or
           ``images/``. The truth of ``NAME.fits`` is a table ``NAME`` or
           ``NAME_truth`` beside it, or in a folder ``truth/`` or
           ``catalogs/`` inside or beside the frames' own; its mask is
           ``NAME_mask.fits`` or ``NAME.mask.fits`` (or ``flag``), its weight map
-          ``NAME.weight.fits`` or ``NAME_weight.fits`` (or ``wht``), beside it.
+          ``NAME.weight.fits`` or ``NAME_weight.fits`` (or ``wht``), beside it, and so are
+          ignore areas, ``NAME_ignore.reg`` or ``.fits``, or ``NAME.moc.fits``.
           Folders ``test/``
           and ``calibration/``, where there are any, are the splits; frames beside them
           belong to the test split. Calibration frames without a truth table are left out if
@@ -300,10 +304,11 @@ def entry_of(
     return Entry(
         name,
         file,
-        truth_of(name, place),
-        mask=mask_of(bare, place),
-        weight=weight_of(bare, place),
+        companions.truth_of(name, place),
+        mask=companions.mask_of(bare, place),
+        weight=companions.weight_of(bare, place),
         mask_bits=mask_bits,
+        ignore=companions.ignore_of(bare, place),
         given=dict(given or {}),
     )
 
@@ -318,14 +323,15 @@ def write_manifest(dataset: Dataset, path: str | os.PathLike[str]) -> None:
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         masked = any(len(e.images) > 1 or e.mask_bits is not None for e in dataset)
-        mapped = any(e.columns for e in dataset)
+        more = [c for c in ("ignore", "columns") if any(getattr(e, c) for e in dataset)]
         names = (*_COLUMNS, *(("mask", "weight", "mask_bits") if masked else ()))
-        writer.writerow((*names, "columns") if mapped else names)
+        writer.writerow((*names, *more))
         for e in dataset:
             row = [e.name, relative(e.frame), relative(e.truth), e.split, e.group or ""]
             bits = "" if e.mask_bits is None else str(e.mask_bits)
             row += [relative(e.mask), relative(e.weight), bits] if masked else []
-            writer.writerow([*row, e.columns] if mapped else row)
+            last = {"ignore": relative(e.ignore), "columns": e.columns}
+            writer.writerow([*row, *(last[c] for c in more)])
 
 
 # -- manifests -------------------------------------------------------------------------
@@ -365,6 +371,7 @@ def _from_manifest(manifest: Path) -> Dataset:
                 group=row.get("group") or None,
                 mask=_below(folder, row["mask"]) if row.get("mask") else None,
                 weight=_below(folder, row["weight"]) if row.get("weight") else None,
+                ignore=_below(folder, row["ignore"]) if row.get("ignore") else None,
                 mask_bits=parse_mask_bits(
                     row.get("mask_bits", ""), str(manifest), f" in row {number}"
                 ),
@@ -466,7 +473,7 @@ def _frames_in(folder: Path) -> list[Entry]:
             continue
         files = [f for f in sorted(place.iterdir()) if f.is_file() and is_image_name(f)]
         names = {frame_name(file) for file in files}
-        frames = [file for file in files if not belongs_to_another(frame_name(file), names)]
+        frames = [f for f in files if not companions.belongs_to_another(frame_name(f), names)]
         found = [entry_of(file) for file in frames if holds_image(file)]
         if found:
             return found

@@ -1,4 +1,4 @@
-"""Measure the sharpness of the pixels at a position, and the flux of a bad row or column.
+"""Measure the sharpness of the pixels at a position, bad rows and columns, and masks nearby.
 
 These features separate kinds of errors. They are measured on the frame, in the same way for
 every detector, as fluxes are in `skyduel.core.measure.aperture_photometry`.
@@ -16,6 +16,7 @@ from skyduel.core.catalog import Catalog
 from skyduel.core.frame import Frame
 from skyduel.core.measure.aperture_photometry import aperture_radius
 from skyduel.core.measure.background import Background, estimate_background
+from skyduel.core.measure.mask_distance import mask_distance
 
 __all__ = ["PIXEL_FEATURES", "gaussian_sharpness", "pixel_features"]
 
@@ -23,7 +24,7 @@ _Floats = npt.NDArray[np.float64]
 _Image = npt.NDArray[np.float32]
 
 #: Columns that `pixel_features` adds.
-PIXEL_FEATURES: Final = ("sharpness", "peak_snr", "line_flux", "line_flux_err")
+PIXEL_FEATURES: Final = ("sharpness", "peak_snr", "line_flux", "line_flux_err", "mask_distance")
 
 # The level of a line is the median of this many pixels along it: far longer than the width of
 # a star, and short enough for a bad column that begins within the frame.
@@ -46,7 +47,7 @@ def gaussian_sharpness(fwhm: float) -> float:
 def pixel_features(
     frame: Frame, catalog: Catalog, *, background: Background | None = None
 ) -> Catalog:
-    """Measure sharpness, peak S/N and line flux at the positions of a catalogue.
+    """Measure sharpness, peak S/N, line flux and distance to a mask at a catalogue's positions.
 
     Parameters
     ----------
@@ -60,7 +61,7 @@ def pixel_features(
     Returns
     -------
     Catalog
-        The catalogue with four columns, NaN for positions off the frame:
+        The catalogue with five columns, NaN for positions off the frame:
 
         ``sharpness``
             1 - (mean of the 8 neighbours) / (value) of the brightest pixel within about
@@ -77,6 +78,9 @@ def pixel_features(
             Row or column, whichever has the larger absolute value; negative for a dark line.
         ``line_flux_err``
             Standard deviation of ``line_flux`` from the noise of the levels [ADU].
+        ``mask_distance``
+            Distance to the nearest masked area [px], see
+            `skyduel.core.measure.mask_distance.mask_distance`; NaN beyond 50 px.
 
     Notes
     -----
@@ -99,6 +103,7 @@ def pixel_features(
         columns["line_flux"][on], columns["line_flux_err"][on] = _line_flux(
             frame, values, sky.rms, x, y
         )
+        columns["mask_distance"][on] = mask_distance(frame.bad, x, y)
     return catalog.with_columns(**columns)
 
 

@@ -155,6 +155,26 @@ class PackedMask:
         fill = 255 if value else 0
         self._bits = np.full((shape[0], -(-shape[1] // 8)), fill, dtype=np.uint8)
 
+    @classmethod
+    def of(cls, mask: npt.NDArray[np.bool_]) -> PackedMask:
+        """Pack a mask of shape (ny, nx)."""
+        packed = cls((mask.shape[0], mask.shape[1]), False)
+        packed._bits[:] = np.packbits(mask, axis=1)
+        return packed
+
+    @property
+    def bits(self) -> npt.NDArray[np.uint8]:
+        """The mask as `numpy.packbits` along the rows gives it, shape (ny, ceil(nx / 8))."""
+        return self._bits
+
+    def count(self, other: PackedMask | None = None) -> int:
+        """Return the number of pixels that are True here, or in another mask of this shape."""
+        bits = self._bits if other is None else self._bits | other._bits
+        beyond = -self.shape[1] % 8  # bits of the last byte that are no pixels
+        last = np.uint8((0xFF << beyond) & 0xFF)
+        n = int(np.bitwise_count(bits[:, :-1]).sum(dtype=np.int64))
+        return n + int(np.bitwise_count(bits[:, -1] & last).sum(dtype=np.int64))
+
     def put(self, section: Section, mask: npt.NDArray[np.bool_]) -> None:
         """Set the mask in the core of a section; its columns start at a multiple of 64."""
         bits = np.packbits(mask[section.core], axis=1)

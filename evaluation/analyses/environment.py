@@ -179,13 +179,17 @@ class Surroundings:
             out |= near if rows is None else near & (rows != row)
         return out
 
-    def at_edge(self, x: Floats, y: Floats) -> Bools:
-        """Return a mask of positions less than one FWHM from the border of the frame."""
+    def at_edge(self, catalog: Rows) -> Bools:
+        """Return a mask of rows less than one FWHM from the frame's border or a masked area."""
+        near = np.zeros(len(catalog), dtype=bool)
+        if "mask_distance" in catalog:
+            near = np.asarray(catalog["mask_distance"] < self.fwhm)
         if self.shape is None:
-            return np.zeros(x.size, dtype=bool)
+            return near
+        x, y = catalog["x"], catalog["y"]
         ny, nx = self.shape
         side = np.minimum(np.minimum(x + 0.5, nx - 0.5 - x), np.minimum(y + 0.5, ny - 0.5 - y))
-        return np.asarray(side < self.fwhm)
+        return np.asarray(near | (side < self.fwhm))
 
     def sharp(self, catalog: Rows) -> Bools:
         """Return a mask of rows sharper than any star of the frame, by 4 standard deviations."""

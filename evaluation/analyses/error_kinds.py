@@ -127,7 +127,7 @@ def classify(score: FrameScore, rules: ScoringRules) -> FrameErrors:
     Missed, in this order: *faint* (S/N below 5); *blended* (within 1.5 FWHM of a
     brighter truth, on a streak, or within the radius of a detection that is paired with
     another truth); *halo* (of a star ten times brighter, see `Surroundings.in_halo`);
-    *edge* (within one FWHM of the border); *artefact* (the pixels are sharper
+    *edge* (within one FWHM of the border or of a masked area); *artefact* (the pixels are sharper
     than a star, or a quarter of the flux is from a bright or dark line);
     *wrong_place* (a false detection between one and two radii away, one to one; for
     a streak also one at a wrong angle); *wrong_kind* (a false detection of the
@@ -186,7 +186,7 @@ def _number(kinds: Sequence[str], kind: Text) -> Ints:
 def _missed_kinds(
     score: FrameScore, around: Surroundings, lost: Rows, near: _Near, radius: float
 ) -> Text:
-    x, y, n = lost["x"], lost["y"], len(lost)
+    n = len(lost)
     snr, point = around.brightness[lost.index], ~lost.is_streak
     right = score.source.found.xy[score.pairing.pairs.found_index]
     taken = hit(within(lost.xy, right, radius)[0], n)
@@ -196,7 +196,7 @@ def _missed_kinds(
         faint=snr < _FAINT_SNR,
         blended=around.blended[lost.index] | (taken & point),
         halo=around.haloed[lost.index],
-        edge=around.at_edge(x, y),
+        edge=around.at_edge(lost),
         artefact=point & (around.sharp(lost) | around.on_line(lost, dark=True)),
         wrong_place=hit(near.away[0], n),
         wrong_kind=hit(near.unlike[0], n),
@@ -233,7 +233,7 @@ def _false_kinds(
         split=around.near_star(x, y, BLEND_FWHM * around.fwhm, _SHOULDER_SNR),
         spike=around.on_spike(x, y),
         halo=around.in_halo(x, y),
-        edge=around.at_edge(x, y),
+        edge=around.at_edge(wrong),
         noise=snr < _FAINT_SNR,
     )
     return np.where(first == "other", last, first)

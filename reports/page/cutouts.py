@@ -13,7 +13,7 @@ import pandas as pd
 from markupsafe import Markup
 from PIL import Image
 
-from skyduel.reports.pictures import small_uri
+from skyduel.reports.pictures import Quality, small_uri
 from skyduel.reports.style import shorten
 from skyduel.run_folder.match_outcomes import IGNORED, RIGHT, WRONG, column, is_streak, outcomes_of
 from skyduel.run_folder.read_run import Run
@@ -139,7 +139,7 @@ def cut_out(
     )
 
 
-def sheet(cells: Sequence[Image.Image | None]) -> tuple[int, int, str]:
+def sheet(cells: Sequence[Image.Image | None], quality: Quality) -> tuple[int, int, str]:
     """Return width and height [px] and the ``data:`` address of cells side by side."""
     columns = min(_SHEET_COLUMNS, len(cells))
     size = (columns * CUT_PX, -(-len(cells) // columns) * CUT_PX)
@@ -147,7 +147,7 @@ def sheet(cells: Sequence[Image.Image | None]) -> tuple[int, int, str]:
     for i, cell in enumerate(cells):
         if cell is not None:
             whole.paste(cell, (i % _SHEET_COLUMNS * CUT_PX, i // _SHEET_COLUMNS * CUT_PX))
-    return *size, small_uri(whole)
+    return *size, small_uri(whole, quality)
 
 
 def _number(value: float, digits: int) -> str:

@@ -18,7 +18,7 @@ from skyduel.evaluation.comparison.catalog_difference import (
     ONLY_B,
     CatalogDifference,
 )
-from skyduel.reports.pictures import small_uri
+from skyduel.reports.pictures import FINE, small_uri
 from skyduel.run_folder.previews import stretch_of
 
 __all__ = ["difference_page"]
@@ -89,7 +89,7 @@ def _cut(picture: npt.NDArray[np.uint8], row: pd.Series, score: str) -> _Cut:
               (("mag", "mag", 2), ("S/N", "snr", 1), ("score", score, 2))
               if np.isfinite(row[key])]  # fmt: skip
     return _Cut(
-        small_uri(Image.fromarray(np.ascontiguousarray(cut))),
+        small_uri(Image.fromarray(np.ascontiguousarray(cut)), FINE),
         float(row["x"] - x0 + 0.5),
         float(size - (row["y"] - y0 + 0.5)),
         size,

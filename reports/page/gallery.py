@@ -14,6 +14,7 @@ from PIL import Image
 from skyduel.evaluation.analyses.error_kinds import FALSE_KINDS, MISSED_KINDS
 from skyduel.reports.error_kinds import error_kind
 from skyduel.reports.page.cutouts import CUT_PX, Cut, Marks, cut_out, sheet
+from skyduel.reports.pictures import quality_for
 from skyduel.reports.style import point_name, shorten
 from skyduel.run_folder.previews import read_preview
 from skyduel.run_folder.read_run import Run
@@ -149,6 +150,7 @@ def gallery(run: Run, point: str) -> Gallery | None:
     if not len(chosen):
         return None
     cells: dict[int, list[Image.Image | None]] = {}
+    quality = quality_for(run.frame(name) for name in run.scored_frames)
     cuts: dict[tuple[str, str], dict[int, list[tuple[int, Cut]]]] = {}
     # Frame by frame, so that one preview is in memory; then back into the order chosen.
     ranked = chosen.reset_index(drop=True)
@@ -171,7 +173,7 @@ def gallery(run: Run, point: str) -> Gallery | None:
         per_kind=per_kind,
         detectors=names,
         kinds=_kinds(cuts, names, _totals(run, point, numbers)),
-        sheets=tuple((d, *sheet(cells[d])) for d in sorted(cells)),
+        sheets=tuple((d, *sheet(cells[d], quality)) for d in sorted(cells)),
         frames=dict(Counter(chosen["frame"].astype(str))),
     )
 

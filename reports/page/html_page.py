@@ -19,6 +19,7 @@ from skyduel.reports.sections.all_sections import SECTIONS
 from skyduel.reports.sections.section import Section
 from skyduel.reports.svg.elements import PICTURE
 from skyduel.reports.tables.run_tables import Table
+from skyduel.reports.text.no_break import no_break
 from skyduel.run_folder.read_run import Run
 
 __all__ = ["PageFigure", "inline_svg", "page_html"]
@@ -61,6 +62,7 @@ _ENVIRONMENT: Final = Environment(
     keep_trailing_newline=True,
 )
 _ENVIRONMENT.filters["safe_json"] = safe_json
+_ENVIRONMENT.filters["no_break"] = no_break
 
 
 def page_html(

@@ -15,7 +15,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from skyduel.reports.error_kinds import ERROR_KINDS, SIDES
-from skyduel.reports.pictures import LOSS_NOTE, small_uri
+from skyduel.reports.page.mask_layers import LAYERS, MOST_CHARACTERS, Layer, layers_of
+from skyduel.reports.pictures import quality_for, small_uri
 from skyduel.reports.style import point_name
 from skyduel.run_folder.match_outcomes import ABSENT, Outcomes, column, is_streak, outcomes_of
 from skyduel.run_folder.previews import STRETCH, read_preview
@@ -77,12 +78,15 @@ class Viewer:
         The rule of the choice, and what was rounded, reduced or left out.
     pictures : tuple of Picture
         The pictures, to which `data` refers by id.
+    layers : tuple of Layer
+        Masks and ignore areas, as far as any frame has them.
     """
 
     data: Markup
     frames: tuple[str, ...]
     notes: tuple[str, ...]
     pictures: tuple[Picture, ...] = ()
+    layers: tuple[Layer, ...] = ()
 
 
 def choose_frames(
@@ -165,6 +169,7 @@ def viewer(run: Run, point: str, wanted: Mapping[str, int] | None = None) -> Vie
     mistakes = _mistakes(run, detectors, points)
     frames: list[dict[str, Any]] = []
     pictures: list[Picture] = []
+    quality = quality_for(run.frame(name) for name in run.scored_frames)
     left_out = reduced = 0
     for name in there:
         picture = read_preview(run.preview_path(name))
@@ -176,7 +181,8 @@ def viewer(run: Run, point: str, wanted: Mapping[str, int] | None = None) -> Vie
         packed, without = _pack(read[name], mistakes.get(name, {}), shape, cap)
         if picture:
             identity = f"picture-{len(frames)}"
-            pictures.append(Picture(identity, name, *shape, small_uri(picture)))
+            pictures.append(Picture(identity, name, *shape, small_uri(picture, quality)))
+        layers = layers_of(run, name, factor, MOST_CHARACTERS / len(there))
         left_out += without
         reduced += factor > 1 and picture is not None
         frames.append(
@@ -187,6 +193,7 @@ def viewer(run: Run, point: str, wanted: Mapping[str, int] | None = None) -> Vie
                 "ny": shape[1],
                 "factor": factor,
                 "image": f"#{pictures[-1].id}" if picture else None,
+                "layers": layers,
                 **packed,
             }
         )
@@ -206,18 +213,22 @@ def viewer(run: Run, point: str, wanted: Mapping[str, int] | None = None) -> Vie
         "frames": frames,
     }
     step = max(float(f["step"]) for f in frames)
-    notes = [choice, LOSS_NOTE, f"Positions are rounded to {step:.2g} px."]
+    notes = [choice, quality.note, f"Positions are rounded to {step:.2g} px."]
     if reduced:
         notes.append(
             f"{reduced} picture{'s' * (reduced > 1)} of large frames: shown smaller, averaged over "
             "blocks of pixels."
         )
+    coarse = max((one["factor"] for f in frames for one in f["layers"].values()), default=1)
+    if coarse > 1:
+        notes.append(f"Masks and ignore areas are drawn in blocks of up to {coarse} px.")
     if left_out:
         notes.append(
             f"{left_out} rows of catalogues are left out, the faintest truths and the detections "
             f"of lowest score: no catalogue of a frame has more than {cap} here."
         )
-    return Viewer(safe_json(data), tuple(there), tuple(notes), tuple(pictures))
+    shown = tuple(layer for layer in LAYERS if any(layer.key in f["layers"] for f in frames))
+    return Viewer(safe_json(data), tuple(there), tuple(notes), tuple(pictures), shown)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,16 @@
     target.scrollIntoView();
   };
   addEventListener("hashchange", open);
+  // Inside a notebook the page has no address of its own, and a plain link would leave it.
+  if (location.protocol === "about:") {
+    document.addEventListener("click", (event) => {
+      const link = event.target.closest("a[href^='#'], svg a");
+      const to = link && link.getAttribute("href");
+      if (!to || !to.startsWith("#")) return;
+      event.preventDefault();
+      if (location.hash === to) open(); else location.hash = to;
+    });
+  }
   open();
   const menu = document.querySelector("nav > details");
   const wide = matchMedia("(min-width: 84rem)");

@@ -40,7 +40,7 @@
       resolve({ width: canvas.width, height: canvas.height, grey });
     };
     image.onerror = () => reject(new Error("its picture cannot be read"));
-    image.src = document.querySelector(reference).getAttribute("href");
+    image.src = reference.startsWith("#") ? document.querySelector(reference).getAttribute("href") : reference;
   });
 
   // The arrays of a frame, as reports/viewer.py lays them one after the other.
@@ -83,14 +83,28 @@
     return { tables, pairs };
   };
 
+  // A layer is white where pixels are masked; it is drawn in one colour, half transparent.
+  SD.LAYERS = { mask: [230, 90, 255, 110], area: [255, 150, 30, 110] };
+  const layer = async (key, { factor, image }) => {
+    const got = await picture(image);
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [got.width, got.height];
+    const context = canvas.getContext("2d");
+    const pixels = context.createImageData(got.width, got.height);
+    got.grey.forEach((value, i) => { if (value) pixels.data.set(SD.LAYERS[key], 4 * i); });
+    context.putImageData(pixels, 0, 0);
+    return { ...got, key, factor, canvas };
+  };
+
   const ready = new Map();
   SD.frame = (data, index) => {
     if (!ready.has(index)) {
       const frame = data.frames[index];
       ready.set(index, (async () => {
-        const [buffer, packed, image] = await Promise.all([inflate(frame.data), inflate(frame.kinds), picture(frame.image)]);
+        const [buffer, packed, image, ...layers] = await Promise.all([inflate(frame.data), inflate(frame.kinds), picture(frame.image),
+          ...Object.entries(frame.layers).map(([key, one]) => layer(key, one))]);
         const kinds = JSON.parse(new TextDecoder().decode(packed));
-        return { ...SD.unpack(buffer, kinds, frame, data), image, frame };
+        return { ...SD.unpack(buffer, kinds, frame, data), image, layers, frame };
       })());
       // Pictures are large: only the last few frames stay unpacked.
       if (ready.size > 4) ready.delete(ready.keys().next().value);

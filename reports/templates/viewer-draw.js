@@ -75,6 +75,12 @@
       const side = factor * view.zoom;
       c.drawImage(stretched(open, data.stretch, state.look), left, top, open.image.width * side, open.image.height * side);
     }
+    c.imageSmoothingEnabled = false;
+    for (const layer of open.layers) {
+      if (!state.layers[layer.key]) continue;
+      const side = layer.factor * view.zoom;
+      c.drawImage(layer.canvas, left, top, layer.width * side, layer.height * side);
+    }
     c.strokeStyle = "#5a626c";
     c.lineWidth = 1;
     c.strokeRect(left, top, nx * view.zoom, ny * view.zoom);

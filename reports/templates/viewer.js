@@ -13,6 +13,7 @@
   const state = {
     index: 0, detector: 0, point: data.start, chosen: null, hover: null, look: { ...LOOK },
     show: Object.fromEntries(SD.CLASSES.map((c) => [c.key, c.on])),
+    layers: Object.fromEntries(Object.keys(SD.LAYERS).map((key) => [key, true])),
   };
   let open = null; // the frame that is unpacked
   let touched = false; // the address follows only what the reader did
@@ -220,7 +221,8 @@
       const [i, j] = [Math.floor((x + 0.5) / factor), Math.floor((ny - 0.5 - y) / factor)];
       const grey = open.image.grey[j * open.image.width + i];
       const sigma = SD.number(scale.toSigma(grey / 255), 1);
-      text += `, ${grey >= 254 ? "\u2265 " : grey <= 1 ? "\u2264 " : "\u2248 "}${sigma} \u03c3`;
+      const there = open.layers.filter((l) => l.grey[Math.floor((ny - 0.5 - y) / l.factor) * l.width + Math.floor((x + 0.5) / l.factor)]);
+      text += `, ${grey >= 254 ? "\u2265 " : grey <= 1 ? "\u2264 " : "\u2248 "}${sigma} \u03c3${there.map((l) => ({ mask: ", masked", area: ", ignored" })[l.key]).join("")}`;
     }
     by("v-readout").textContent = text;
   };
@@ -275,6 +277,12 @@
     const box = by(`v-show-${c.key}`);
     box.checked = state.show[c.key]; // a reload may have kept an older state
     box.addEventListener("change", () => { state.show[c.key] = box.checked; step = -1; moved(); });
+  }
+  for (const key of Object.keys(SD.LAYERS)) {
+    const box = by(`v-layer-${key}`);
+    if (!box) continue; // no frame has one
+    box.checked = state.layers[key];
+    box.addEventListener("change", () => { state.layers[key] = box.checked; redraw(); });
   }
   const restretch = () => {
     const look = state.look;

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from skyduel.core import Catalog, Frame, gaussian_sharpness, pixel_features
 from skyduel.core.measure.background import Background
+from skyduel.core.measure.mask_distance import mask_distance
 
 NY, NX, FWHM, SIGMA = 130, 190, 2.6, 5.0
 
@@ -129,3 +131,44 @@ def test_edges_absent_sources_and_unknown_seeing_are_normal() -> None:
     assert not np.isfinite(got["sharpness"][~on]).any()
     assert len(pixel_features(frame(data), Catalog.empty())) == 0
     assert "sharpness" in pixel_features(frame(data), Catalog.empty())
+
+
+def test_the_distance_to_a_mask_is_that_to_its_nearest_pixel() -> None:
+    mask = np.zeros((NY, NX), dtype=bool)
+    mask[40:60, 100:130] = True
+    x = np.array([97.0, 79.5, 110.0, 100.0, 131.0, 49.0, 48.9, np.nan])
+    y = np.array([50.0, 50.0, 50.0, 40.0, 61.0, 50.0, 50.0, 50.0])
+    got = mask_distance(mask, x, y)
+    want = [2.5, 20.0, 0.0, 0.0, np.sqrt(2 * 1.5**2), np.nan, np.nan, np.nan]
+    np.testing.assert_allclose(got, want)
+    assert np.isnan(mask_distance(np.zeros((NY, NX), dtype=bool), x, y)).all()
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=30, deadline=None)
+def test_the_distance_to_a_mask_agrees_with_a_search_of_all_pixels(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    shape = tuple(rng.integers(1, 45, 2))
+    mask = rng.random(shape) < rng.choice([0.02, 0.3, 0.8])
+    x, y = rng.uniform(-1, shape[1], 30), rng.uniform(-1, shape[0], 30)
+    rows, columns = np.nonzero(ndimage.binary_opening(mask, np.ones((3, 3))))
+    got = mask_distance(mask, x, y)
+    if rows.size == 0:
+        assert np.isnan(got).all()
+        return
+    beside = [np.maximum(np.abs(v[:, None] - at) - 0.5, 0) for v, at in ((x, columns), (y, rows))]
+    far = np.hypot(*beside).min(axis=1)
+    assert (got >= far - 1e-9).all()
+    assert (got <= far + 0.3).all()  # the nearest centre need not be of the nearest pixel
+
+
+def test_lone_pixels_and_single_columns_have_no_edge() -> None:
+    rng = np.random.default_rng(2)
+    mask = np.zeros((NY, NX), dtype=bool)
+    mask[::4, ::5] = True
+    mask[:, 50] = True
+    x, y = rng.uniform(0, NX - 1, 50), rng.uniform(0, NY - 1, 50)
+    assert np.isnan(mask_distance(mask, x, y)).all()
+    made = frame(np.zeros((NY, NX)), mask=mask)
+    catalog = pixel_features(made, Catalog.build(x=x, y=y), background=flat(made.shape))
+    assert np.isnan(catalog["mask_distance"]).all()

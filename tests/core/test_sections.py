@@ -32,6 +32,7 @@ from skyduel.core import (
 from skyduel.core.registry import make_detector
 from skyduel.core.sections.large_image import PackedMask
 from skyduel.evaluation import ScoringRules
+from skyduel.run_folder.layout import RunPaths
 from skyduel.runner.detect_frame import detect_frame, prepare_truth
 from skyduel.runner.detector_specs import DetectorSpec, build
 from skyduel.runner.large_images import detect_by_sections, measure_by_sections
@@ -333,7 +334,8 @@ def test_common_measurements_by_section_are_those_of_the_frame(sky) -> None:
         off = np.abs(other["aper_flux"] - one["aper_flux"]) / error
         assert np.nanmax(off) < 0.1
         assert np.allclose(other["aper_flux_err"], error, rtol=0.02, equal_nan=True)
-        for name in PIXEL_FEATURES:
+        np.testing.assert_allclose(other["mask_distance"], one["mask_distance"], atol=1e-6)
+        for name in set(PIXEL_FEATURES) - {"mask_distance"}:
             both_known = np.isfinite(one[name]) & np.isfinite(other[name])
             # A section without a usable pixel is not even read.
             assert both_known.sum() >= 0.96 * np.isfinite(one[name]).sum()
@@ -353,7 +355,8 @@ def test_a_worker_takes_a_mosaic_as_it_takes_a_frame(sky, tmp_path) -> None:
     done = {}
     for name, sectioning in (("whole", Sectioning()), ("cut", CUTTING)):
         place = tmp_path / name
-        truth = prepare_truth(entry, rules, place / "t.parquet", place / "p.png", sectioning)
+        paths = RunPaths(place)
+        truth = prepare_truth(entry, rules, paths, sectioning)
         found = detect_frame(
             DetectorSpec(name="sep", use="sep"),
             entry,
@@ -362,8 +365,9 @@ def test_a_worker_takes_a_mosaic_as_it_takes_a_frame(sky, tmp_path) -> None:
             sectioning=sectioning,
         )
         assert (truth.reason, found.reason) == (None, None)
-        written = [read_catalog(place / f"{n}.parquet") for n in "tc"]
-        done[name] = (truth.facts, found.facts, *written, np.asarray(Image.open(place / "p.png")))
+        written = [read_catalog(path) for path in (paths.truth("packed"), place / "c.parquet")]
+        pictures = [Image.open(path) for path in (paths.preview("packed"), paths.mask("packed"))]
+        done[name] = (truth.facts, found.facts, *written, *map(np.asarray, pictures))
     one, other = done["whole"], done["cut"]
     assert one[0] == other[0]
     assert (one[1]["sections"], other[1]["sections"]) == (1, len(CUTTING.sections((1100, 900))))
@@ -373,6 +377,8 @@ def test_a_worker_takes_a_mosaic_as_it_takes_a_frame(sky, tmp_path) -> None:
     assert other[3]["ignore"].sum() == pytest.approx(one[3]["ignore"].sum(), abs=3)
     assert np.isfinite(other[3]["ra"]).all()
     shared = ~read_frame(entry.frame).bad[::-1]
+    assert np.array_equal(one[5], other[5])
+    assert np.array_equal(one[5], read_frame(entry.frame).bad[::-1])
     apart = np.abs(one[4].astype(int) - other[4].astype(int))[shared]
     assert np.median(apart) <= 3  # another sample says what the sky is
 

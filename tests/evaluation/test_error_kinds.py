@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skyduel.core import Catalog, forced_photometry, pixel_features
+from skyduel.core import Catalog, Frame, forced_photometry, pixel_features
 from skyduel.evaluation import FrameInput, FrameScore, ScoringRules, apply_ignore, score_frame
 from skyduel.evaluation.analyses.error_kinds import (
     ERROR_KIND_COLUMNS,
@@ -100,6 +100,24 @@ def test_edges_places_and_spikes() -> None:
     bright = one_truth(snr=[5000.0])
     got = kinds(bright, {"x": [200.0, 201.0, 226.0], "y": [150.0, 178.0, 176.0]})
     assert list(got.false_kind) == ["spike", "other"]
+
+
+def test_the_edge_of_a_mask_is_an_edge() -> None:
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[100:200, :150] = True
+    rng = np.random.default_rng(4)
+    frame = Frame(data=rng.normal(100, 5, SHAPE), mask=mask, name="made", fwhm=4.0)
+    # The masked pixels end at x = 149.5: stars 3 and 20 px from there, and 3.9 and 4.1 px.
+    x = [152.5, 169.5, 153.4, 153.6]
+    truth = {"x": x, "y": [110.0, 130.0, 150.0, 170.0], "snr": [30.0] * 4, "mag": [18.0] * 4}
+    measured = pixel_features(frame, Catalog.build(**truth))
+    kept = {name: measured[name] for name in (*truth, "mask_distance")}
+    lost = kinds(kept, NOTHING, fwhm=4.0)
+    assert list(lost.missed_kind) == ["edge", "other", "edge", "other"]
+    wrong = kinds({"x": [300.0], "y": [250.0]}, kept, fwhm=4.0)
+    assert list(wrong.false_kind) == ["edge", "other", "edge", "other"]
+    # A run of an older version has no such column.
+    assert list(kinds(truth, NOTHING, fwhm=4.0).missed_kind) == ["other"] * 4
 
 
 def test_wrong_places_are_one_to_one() -> None:

@@ -22,8 +22,8 @@ from skyduel.reports.page.gallery import choose_errors, gallery
 from skyduel.reports.page.interactive import interactive
 from skyduel.run_folder import load_run
 
-#: What compression may change in a picture: two fifths of the noise [grey levels].
-LOSS = 0.42 * 255 / (np.arcsinh(30) + np.arcsinh(2))
+#: What fine compression may change in a picture: a fifth of the noise [grey levels].
+LOSS = 0.21 * 255 / (np.arcsinh(30) + np.arcsinh(2))
 SETTINGS = {"detectors": ("neural", "sep"), "points": ("default", "purity95")}
 
 

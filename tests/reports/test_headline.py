@@ -15,6 +15,7 @@ from skyduel.reports import cautions, markdown, write_report
 from skyduel.reports.page.markdown_report import markdown_cell
 from skyduel.reports.sections.answer import answer_data, answer_table
 from skyduel.reports.text.headline import headline, pair_statement
+from skyduel.reports.text.no_break import no_break
 from skyduel.reports.text.pitfalls import repeats, slivers
 from skyduel.run_folder import load_run
 
@@ -170,9 +171,8 @@ def test_page_markdown_and_terminal_open_with_the_headline(run):
     assert run_summary(run).renderables[0].plain == said
     page = write_report(run.path).read_text(encoding="utf-8")
     main = page[page.index("<main") :]
-    assert re.search(r'<p class="headline">([^<]*)</p>', main)[1] == markdown_cell(said).replace(
-        "\\", ""
-    )
+    written = re.search(r'<p class="headline">([^<]*)</p>', main)[1]
+    assert written == no_break(markdown_cell(said)).replace("\\", "")
 
 
 def test_the_figure_has_the_scores_of_every_choice(run):
@@ -233,3 +233,9 @@ def test_the_figure_follows_its_controls(run, tmp_path):
     assert out["group"] != out["said"]
     assert out["folds"] == 0
     assert out["opened"]
+
+
+def test_numbers_and_their_units_stay_on_one_line():
+    said = "0.35 mag [0.15, 0.56] fainter at 95 % purity (ΔF1 = −0.1, S/N 5), 3 stars in 2 frames"
+    want = "0.35_mag [0.15,_0.56] fainter at 95_% purity (ΔF1_=_−0.1, S/N_5), 3 stars in 2 frames"
+    assert no_break(said) == want.replace("_", "\u00a0")

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -18,14 +19,19 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from skyduel.core import BadInputError
+from skyduel.reports.page import mask_layers
 from skyduel.reports.page import viewer as module
 from skyduel.reports.page.interactive import interactive
 from skyduel.reports.page.viewer import choose_frames, even_cap, safe_json, viewer
 from skyduel.run_folder import load_run
+from skyduel.run_folder.layout import RunPaths
 from skyduel.run_folder.match_outcomes import outcomes_of
-from skyduel.run_folder.previews import STRETCH
+from skyduel.run_folder.previews import STRETCH, write_mask
 
 EVIL = "</script><script>alert('x')</script><!--"
+MASK = np.zeros((192, 320), dtype=bool)
+MASK[150:, 40:100] = True
+MASK[7, 313] = True
 SETTINGS = {"detectors": ("neural", "sep"), "points": ("default", "purity95")}
 
 
@@ -33,6 +39,7 @@ SETTINGS = {"detectors": ("neural", "sep"), "points": ("default", "purity95")}
 def run(tmp_path_factory):
     path = tmp_path_factory.mktemp("viewer") / "run"
     write_run(path, groups=("sparse", "dirty"), frames_per_group=2, n_truth=60, **SETTINGS)
+    write_mask(np.packbits(MASK, axis=1), 320, RunPaths(path).mask("sparse_000"))
     return load_run(add_mistakes(path))
 
 
@@ -181,6 +188,39 @@ def test_json_in_a_script_cannot_leave_it(text):
     assert not set("<>&\u2028") & set(written)
 
 
+def layer_pixels(layer):
+    raw = base64.b64decode(layer["image"].removeprefix("data:image/png;base64,"))
+    with Image.open(io.BytesIO(raw)) as picture:
+        assert picture.mode == "1"
+        return np.asarray(picture)
+
+
+def test_masks_are_layers_of_their_frames(run, tmp_path, monkeypatch):
+    got = viewer(run, "default")
+    assert [layer.key for layer in got.layers] == ["mask"]
+    frames = json.loads(got.data)["frames"]
+    assert [list(f["layers"]) for f in frames] == [["mask"], [], [], []]
+    layer = frames[0]["layers"]["mask"]
+    assert layer["factor"] == 1
+    np.testing.assert_array_equal(layer_pixels(layer), MASK[::-1])
+    # A coarse one has every block that holds a masked pixel, from the picture's corner.
+    coarse = mask_layers.layers_of(run, "sparse_000", 32, 1e6)["mask"]
+    blocks = MASK[::-1].reshape(6, 32, 10, 32).any(axis=(1, 3))
+    np.testing.assert_array_equal(layer_pixels(coarse), blocks)
+    # Scattered pixels hardly compress: the layer is made coarser until it fits.
+    noise = np.random.default_rng(0).random((192, 320)) < 0.3
+    write_mask(np.packbits(noise, axis=1), 320, RunPaths(tmp_path).mask("a"))
+    other = replace(run, path=tmp_path)
+    fine = mask_layers.layers_of(other, "a", 1, 1e6)["mask"]
+    np.testing.assert_array_equal(layer_pixels(fine), noise[::-1])
+    small = mask_layers.layers_of(other, "a", 1, 2000)["mask"]
+    assert len(small["image"]) <= 2000 < len(fine["image"])
+    assert small["factor"] > 1
+    # Nothing masked: no file, and an older one goes.
+    write_mask(np.zeros((192, 40), np.uint8), 320, RunPaths(tmp_path).mask("a"))
+    assert mask_layers.layers_of(other, "a", 1, 2000) == {}
+
+
 def test_sources_outside_and_undefined_ones_have_no_place(tmp_path):
     path = tmp_path / "r"
     write_run(path, groups=("a",), frames_per_group=1, n_truth=9, previews=False, **SETTINGS)
@@ -265,14 +305,17 @@ def test_one_can_walk_through_the_frames(run, tmp_path):
   by("v-show-found").click(); const without = await pixels();
   by("v-show-found").click(); const back = await pixels();
   key("i"); const inverted = await pixels(); key("i");
+  by("v-layer-mask").click(); const unmasked = await pixels();
+  by("v-layer-mask").click(); const masked = await pixels();
   by("v-white").value = 120;
   by("v-white").dispatchEvent(new Event("input")); const bright = await pixels();
   choose("v-mode", "linear"); const linear = await pixels();
   by("v-plain").click(); const reset = await pixels();
   out.drawn = [
     plain !== without, plain === back, plain !== inverted, plain !== bright, bright !== linear,
-    plain === reset,
+    plain === reset, plain !== unmasked, plain === masked,
   ];
+  out.layers = [...document.querySelectorAll("[id^=v-layer-]")].map((e) => e.id);
   out.white = by("v-white").getAttribute("aria-valuetext");
   choose("v-detector", 1); choose("v-point", 1); await wait(200); out.second = counts();
   key("]"); await wait(600);
@@ -316,7 +359,8 @@ def test_one_can_walk_through_the_frames(run, tmp_path):
     assert float(out["centred"]["x"]) == pytest.approx(first["x"], abs=0.1)
     assert out["again"] == out["next"]
     assert out["none"].startswith("Nothing selected.")
-    assert out["drawn"] == [True] * 6
+    assert out["drawn"] == [True] * 8
+    assert out["layers"] == ["v-layer-mask"]
     assert out["white"] == "30.0 σ"
     assert out["second"] == outcome_counts(run, "sep", "purity95", "sparse_000")
     assert out["after"] == ["sparse_001", "1"]

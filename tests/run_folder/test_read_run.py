@@ -1,5 +1,9 @@
 """Reading run folders; `write_run` makes the synthetic one that the other report tests use."""
 
+import html
+import re
+import webbrowser
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +13,7 @@ from skyduel.core.errors import BadInputError
 from skyduel.run_folder import load_run
 from skyduel.run_folder.read_counts import COUNTED, SUMMED_COLUMNS
 from skyduel.run_folder.read_run import bin_label
+from skyduel.run_folder.show_page import in_notebook
 
 
 @pytest.fixture(scope="module")
@@ -180,3 +185,32 @@ def test_bins_are_named_by_their_edges():
     assert bin_label(0, 15.0, 15.5, 9) == "15–15.5"
     assert bin_label(9, 24.0, np.inf, 9) == "≥ 24"
     assert bin_label(10, np.nan, np.nan, 9) == "no magnitude"
+
+
+def test_show_opens_the_page_in_the_browser_and_inline_in_a_notebook(tmp_path, monkeypatch, capsys):
+    run = load_run(write_run(tmp_path / "r", groups=("a",), frames_per_group=1))
+    with pytest.raises(BadInputError, match=r"index.html: required the run's page .*write_report"):
+        run.show()
+    run.paths.page.parent.mkdir()
+    source = '<p>"quoted" & <b>bold</b> 3 < 4 σ</p>'
+    run.paths.page.write_text(source, encoding="utf-8")
+    opened, displayed = [], []
+    monkeypatch.setattr(webbrowser, "open", lambda address: opened.append(address) or True)
+    assert not in_notebook()
+    run.show()
+    assert opened == [run.paths.page.as_uri()]
+    assert capsys.readouterr().out == f"{run.paths.page.as_uri()}\n"
+
+    class Shell:
+        kernel = object()
+
+    monkeypatch.setattr("IPython.get_ipython", Shell)
+    monkeypatch.setattr("IPython.display.display", displayed.append)
+    assert in_notebook()
+    run.show(height_px=555)
+    (shown,) = displayed
+    pattern = r'<div><iframe srcdoc="([^"]*)" sandbox="allow-scripts" .*</iframe></div>'
+    frame = re.fullmatch(pattern, shown.data)
+    assert html.unescape(frame[1]) == source
+    assert "height: 555px" in shown.data
+    assert len(opened) == 1

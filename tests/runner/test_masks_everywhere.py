@@ -11,6 +11,7 @@ import pytest
 import torch
 from astropy.io import fits
 from helpers.command_line import skyduel
+from PIL import Image
 
 import skyduel.detect.finetune as finetuning
 from skyduel.core import (
@@ -27,6 +28,7 @@ from skyduel.core import (
 from skyduel.detect.model.network import Network, NetworkSettings
 from skyduel.detect.model.weights import Calibration, save_weights
 from skyduel.evaluation import ScoringRules
+from skyduel.run_folder.layout import RunPaths
 from skyduel.runner.detect_frame import detect_frame, prepare_truth
 from skyduel.runner.detector_specs import DetectorSpec
 from skyduel.runner.read_region import read_region
@@ -116,11 +118,20 @@ def test_score_ignores_what_is_masked(
 def test_run_and_tune_count_usable_pixels_only(bare: Path, kind: str, tmp_path: Path) -> None:
     one = entry(bare, kind, tmp_path)
     rules = ScoringRules()
-    outcome = prepare_truth(one, rules, tmp_path / "t.parquet", tmp_path / "t.png")
+    paths = RunPaths(tmp_path)
+    outcome = prepare_truth(one, rules, paths)
     assert outcome.facts["mpix"] == NY * (NX - EDGE) / 1e6
-    truth = read_catalog(tmp_path / "t.parquet")
+    truth = read_catalog(paths.truth(one.name))
     reasons = np.asarray(truth["ignore_reason"]).astype(str)
     np.testing.assert_array_equal(reasons == "masked", truth["x"] < EDGE - 0.5)
+    # What the page draws, and what puts a miss at the edge.
+    shown = np.asarray(Image.open(paths.mask(one.name)))
+    assert shown.shape == (NY, NX)
+    assert shown[:, :EDGE].all()
+    assert not shown[:, EDGE:].any()
+    near = (truth["x"] >= EDGE) & (truth["x"] < EDGE + 40)
+    want = truth["x"][near] - EDGE + 0.5
+    np.testing.assert_allclose(truth["mask_distance"][near], want, atol=1e-6)
     assert detect_frame(SEP, one, rules, tmp_path / "f.parquet").reason is None
     assert read_catalog(tmp_path / "f.parquet")["x"].min() > EDGE - 1
     tried = try_on_frame(SEP, [{}], one, rules, tmp_path / "x.npz", "d")

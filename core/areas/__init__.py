@@ -1,0 +1,1 @@
+"""Areas of a frame in which neither truth nor detections count."""
