@@ -22,7 +22,7 @@ from skyduel.baseline.sep.settings import MATCHED, SepSettings
 from skyduel.baseline.sep.sextractor_config import with_config
 from skyduel.baseline.sep.shape_classifier import FEATURES, shape_features, shipped_trees
 from skyduel.baseline.sep.tuning_space import sep_space
-from skyduel.baseline.shapes import classify, kind_columns, star_size
+from skyduel.baseline.shapes import classify, extendedness, kind_columns, star_size
 from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
@@ -91,7 +91,9 @@ class SepDetector:
             ``score`` is the peak matched-filter signal-to-noise
             (`skyduel.baseline.filters.snr_map` with a Gaussian of the frame's FWHM,
             largest within 1 px of the position or of the filtered peak), the
-            same for both ways of thresholding. ``flags`` are SExtractor's
+            same for both ways of thresholding. ``extendedness`` says whether the
+            half-light radius is larger than that of the stars
+            (`skyduel.baseline.shapes.extendedness`). ``flags`` are SExtractor's
             (`FLAGS`). ``mag`` is NaN where the frame has no zero-point or the
             flux is not positive.
 
@@ -148,7 +150,7 @@ class SepDetector:
             segments=found.segments,
             settings=chosen,
         )
-        x, y = windowed_positions(data, frame.bad, objects, photometry, own_fwhm)
+        x, y, radius = windowed_positions(data, frame.bad, objects, photometry, own_fwhm)
         score = np.maximum.reduce(
             snr_peaks(
                 data,
@@ -163,7 +165,8 @@ class SepDetector:
 
         a = objects["a"].astype(np.float64)
         b = objects["b"].astype(np.float64)
-        size = star_size(a, b, score, (flags & ~FLAGS["neighbours"]) == 0, own_fwhm)
+        clean = (flags & ~FLAGS["neighbours"]) == 0
+        size = star_size(a, b, score, clean, own_fwhm)
         if chosen.classifier == "trained":
             streak = shipped_trees().is_streak(shape_features(objects, size, score))
         else:
@@ -190,6 +193,7 @@ class SepDetector:
             score=score,
             **kind_columns(a, b, objects["theta"], streak),
             flags=flags,
+            extendedness=extendedness(np.where(streak, np.nan, radius), score, clean, size),
             **extra,
         )
 

@@ -129,11 +129,12 @@ def windowed_positions(
     objects: npt.NDArray[Any],
     photometry: Photometry,
     fwhm: float,
-) -> tuple[Floats, Floats]:
-    """Return windowed positions (SExtractor's XWIN, YWIN), each of shape (n,) [px, 0-based].
+) -> tuple[Floats, Floats, Floats]:
+    """Return windowed positions (SExtractor's XWIN, YWIN) and half-light radii.
 
-    The barycentre is returned where the window is cut by the edge or a mask, does not
-    converge, or moves more than one FWHM away (to a brighter neighbour).
+    Each of shape (n,) [px, 0-based]; a radius is NaN where it cannot be measured. The
+    barycentre is returned where the window is cut by the edge or a mask, does not converge,
+    or moves more than one FWHM away (to a brighter neighbour).
     """
     x, y = photometry.x, photometry.y
     mask = bad.copy() if bad.any() else None
@@ -146,7 +147,8 @@ def windowed_positions(
     shift = np.hypot(xwin - x, ywin - y)
     failed = sep.APER_TRUNC | sep.APER_ALLMASKED | sep.APER_NONPOSITIVE
     good = ((flags & failed) == 0) & (shift <= fwhm)
-    return np.where(good, xwin, x), np.where(good, ywin, y)
+    radius = np.where(usable & (half_light < reach), half_light, np.nan)
+    return np.where(good, xwin, x), np.where(good, ywin, y), radius
 
 
 def _barycentres(objects: npt.NDArray[Any]) -> tuple[Floats, Floats]:

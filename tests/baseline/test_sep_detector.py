@@ -20,6 +20,7 @@ from skyduel.baseline.filters import (
 from skyduel.baseline.sep.extraction import extract
 from skyduel.baseline.shapes import (
     classify,
+    extendedness,
     kind_columns,
     segment_length,
     star_size,
@@ -32,6 +33,8 @@ from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
 from skyduel.core.io.frames import read_frame
 from skyduel.core.wcs import pixel_positions
+from skyduel.evaluation import pair
+from skyduel.simulation import SceneSettings, simulate
 
 NY, NX, SKY, NOISE, FWHM, ZERO_POINT = 140, 210, 400.0, 5.0, 2.8, 25.0
 SIGMA = FWHM / 2.3548
@@ -590,3 +593,36 @@ def test_recall_on_a_real_frame_against_deeper_imaging():
         separation = cKDTree(found.xy).query(np.column_stack([x, y])[inside])[0]
         # 2.5 px are 1 arcsec: galaxies, and proper motion between the epochs.
         assert np.mean(separation < 2.5) >= 0.97
+
+
+def test_extended_is_what_is_larger_than_the_stars():
+    rng = np.random.default_rng(1)
+    # Thirty stars of 1.6 px, five galaxies of 2.4 px, defects of 0.5 px, and what is faint or torn.
+    radius = np.concatenate([rng.normal(1.6, 0.03, 30), np.full(5, 2.4), np.full(40, 0.5)])
+    radius = np.append(radius, [2.4, np.nan])
+    score = np.append(np.full(75, 50.0), [9.0, 50.0])
+    clean = np.ones(77, dtype=bool)
+    stated = extendedness(radius, score, clean, sigma=1.1)
+    assert (stated[:30] == 0).all()
+    assert (stated[30:35] == 1).all()
+    assert (stated[35:75] == 0).all()
+    assert np.isnan(stated[75:]).all()
+    few = extendedness(radius[:4], score[:4], clean[:4], sigma=1.1)
+    assert np.isnan(few).all()
+
+
+def test_sep_tells_galaxies_from_stars():
+    scene = SceneSettings(
+        ny=300, nx=360, sky=200, density=40 / (300 * 360), min_snr=40, max_snr=200,
+        galaxies=20 / (300 * 360), galaxy_radius=(2.5, 4), galaxies_count=True,
+    )  # fmt: skip
+    frame, truth = simulate(scene, np.random.default_rng(3))
+    for detector in (sep_default(), sep_matched()):
+        found = detector(frame)
+        pairs = pair(truth.xy, found.xy, 2.0)
+        stated = found["extendedness"][pairs.found_index]
+        galaxy, told = truth.is_galaxy[pairs.truth_index], np.isfinite(stated)
+        assert (told & galaxy).sum() >= 8
+        assert (told & ~galaxy).sum() >= 15
+        assert np.mean(stated[told & ~galaxy] == 0) > 0.85
+        assert np.mean(stated[told & galaxy] == 1) > 0.85
