@@ -43,6 +43,8 @@ TORCH_TARGET = "0x020a000000000000"
 PYTHON_TARGET = "cp311"
 SOURCES = Path("src") / "skyduel" / "cuda_ops" / "csrc"
 NATIVE = Path("src") / "skyduel" / "core" / "native" / "csrc"
+# Of the operators' sources those that both bindings compile: torch's and the plain one.
+WITHOUT_TORCH = sorted([*SOURCES.glob("roi_align_*.cpp"), *SOURCES.glob("capability.cpp")])
 ARCHITECTURES = "8.0;9.0"
 
 
@@ -89,7 +91,9 @@ def native_extension(optional=False):
     flags = ["-std=c++17", "-O3", "-fvisibility=hidden", "-ffp-contract=off", "-pthread"]
     return Extension(
         "skyduel.core.native._kernels",
-        [str(source) for source in sorted(NATIVE.glob("*.cpp"))],
+        [str(source) for source in (*sorted(NATIVE.glob("*.cpp")), *WITHOUT_TORCH)],
+        include_dirs=[str(Path(__file__).resolve().parent / SOURCES)],  # ninja runs elsewhere
+        depends=[str(header) for header in sorted(SOURCES.glob("*.h"))],
         py_limited_api=True,
         optional=optional,
         extra_compile_args=[*flags, "-Wall", "-Wextra", *strict_flags()],

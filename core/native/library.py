@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from ctypes import POINTER, c_double, c_float, c_int16, c_int64, c_uint8, c_void_p
+from ctypes import POINTER, c_char_p, c_double, c_float, c_int16, c_int64, c_uint8, c_void_p
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +24,7 @@ _POINTERS: Final[dict[np.dtype[Any], Any]] = {
 }
 _IMAGE: Final = [POINTER(c_float), POINTER(c_uint8), c_int64, c_int64, c_int64]
 _DOUBLES: Final = POINTER(c_double)
+_FLOATS: Final = POINTER(c_float)
 _SIGNATURES: Final[dict[str, tuple[Any, list[Any]]]] = {
     "skyduel_half_light_radius": (None, [*_IMAGE, *[_DOUBLES] * 4, c_int64, _DOUBLES]),
     "skyduel_windowed_position": (None, [*_IMAGE, *[_DOUBLES] * 3, POINTER(c_int16)]),
@@ -47,6 +48,15 @@ _SIGNATURES: Final[dict[str, tuple[Any, list[Any]]]] = {
         ],
     ),
     "skyduel_take_neighbours": (None, [c_void_p, POINTER(c_int64), POINTER(c_int64)]),
+    "skyduel_refusal": (c_char_p, []),
+    "skyduel_roi_align": (
+        c_int64,
+        [_FLOATS, *[c_int64] * 3, _FLOATS, *[c_int64] * 2, c_double, *[c_int64] * 2, _FLOATS],
+    ),
+    "skyduel_soft_nms": (
+        c_int64,
+        [_FLOATS, _FLOATS, c_int64, c_double, c_double, POINTER(c_int64), _FLOATS],
+    ),
 }
 
 

@@ -1,34 +1,18 @@
-// What both libraries need: the aliases, the refusal, the memory format.
+// What both of torch's libraries need: the aliases, the refusal, the memory format.
 #pragma once
 
 #include <torch/csrc/stable/tensor.h>
 #include <torch/headeronly/core/ScalarType.h>
 
 #include <cstdint>
-#include <sstream>
-#include <stdexcept>
 
-#include "limits.h"
+#include "refuse.h"
 
 namespace skyduel {
 
 using torch::headeronly::MemoryFormat;
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
-
-// Python turns exactly these messages into ValueError.
-template <class... Parts>
-[[noreturn]] inline void refuse(const Parts&... parts) {
-  std::ostringstream message;
-  message << "skyduel refuses: ";
-  (message << ... << parts);
-  throw std::runtime_error(message.str());
-}
-
-inline void check_ratio(int64_t ratio) {
-  if (ratio > kMostSamples)
-    refuse("sampling_ratio: required at most ", kMostSamples, "; got ", ratio);
-}
 
 // (N, C, H, W): contiguous counts as such even where it is also channels-last.
 inline bool is_channels_last(const Tensor& t) {
