@@ -1,7 +1,7 @@
 """Build of the compiled operators; everything else about the package is in setup.cfg.
 
-`SKYDUEL_OPERATORS=0` leaves the operators of the network out: the build then needs no
-torch, the network cannot run, and the small kernels of `skyduel.core.native` are built
+`SKYDUEL_OPERATORS=0` leaves torch's operators out: the build then needs no torch, the network
+runs with onnxruntime only, and the small kernels of `skyduel.core.native` are built
 where there is a compiler. `SKYDUEL_CUDA` says whether
 CUDA kernels are compiled: `auto` (the default: when there is an nvcc that matches the
 installed torch, and a failure only leaves them out), `1` (they must build) or `0`. No GPU

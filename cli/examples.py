@@ -29,6 +29,7 @@ SUMMARIES: Final[Mapping[str, str]] = {
     "report": "Write the report of a run again, from the files of its folder.",
     "train": "Train the neural detector on simulated frames that never repeat, and calibrate it.",
     "finetune": "Adapt the neural detector to a telescope with a few of its frames.",
+    "export": "Write the dense part of the network as an ONNX model, for machines without PyTorch.",
 }
 
 #: Command lines per command, without the leading `skyduel`.
@@ -107,6 +108,10 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "finetune night --out mine.safetensors",
         "finetune night --unlabelled --steps 100 --out mine.safetensors",
         "run night --with neural --set neural.weights=mine.safetensors",
+    ),
+    "export": (
+        "export mine.safetensors",
+        "detect a.fits --runtime onnx --set neural.weights=mine.safetensors",
     ),
 }
 

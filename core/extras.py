@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Final
 
 from skyduel.core.errors import BadInputError
 
-__all__ = ["EXTRAS", "is_installed", "missing_extra", "pip_command"]
+__all__ = [
+    "EXTRAS",
+    "is_installed",
+    "missing_extra",
+    "pip_command",
+    "pip_commands",
+    "require_one_of",
+]
 
 #: Extra of `setup.cfg` that installs a library, by the name that is imported.
 EXTRAS: Final[Mapping[str, str]] = {
     "torch": "neural",
     "safetensors": "neural",
+    "onnxruntime": "onnx",
+    "onnx": "export",
+    "onnxscript": "export",
     "tensorboard": "train",
     "dask": "cluster",
     "distributed": "cluster",
@@ -35,6 +45,26 @@ def is_installed(library: str) -> bool:
 def pip_command(library: str) -> str:
     """Return the command that installs a library of an extra."""
     return f"pip install 'skyduel[{EXTRAS[library]}]'"
+
+
+def pip_commands(libraries: Sequence[str]) -> str:
+    """Return the commands of which one is enough, if one of several libraries is."""
+    return "pip install " + " or ".join(f"'skyduel[{EXTRAS[library]}]'" for library in libraries)
+
+
+def require_one_of(source: str, libraries: Sequence[str]) -> str:
+    """Return the first of some libraries that is installed.
+
+    Raises
+    ------
+    BadInputError
+        If none is, with the commands that install them.
+    """
+    for library in libraries:
+        if is_installed(library):
+            return library
+    wanted = f"{' or '.join(libraries)} ({pip_commands(libraries)})"
+    raise BadInputError(source, wanted, "neither" if len(libraries) > 1 else f"no {libraries[0]}")
 
 
 def missing_extra(source: str, error: ImportError) -> BadInputError | None:

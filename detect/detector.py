@@ -7,18 +7,17 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
-import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from skyduel.core.catalog import Catalog
 from skyduel.core.detector import DetectorInfo
-from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
 from skyduel.core.measure.aperture_photometry import forced_photometry
 from skyduel.core.measure.background import Background, estimate_background
 from skyduel.core.measure.star_shape import StarShape, measure_star_shape
 from skyduel.core.search_space import Range, Space
 from skyduel.core.settings import build_settings
+from skyduel.detect.engine import Engine, RuntimeName, choose_runtime, load_engine
 from skyduel.detect.inference.centroids import refine_points, window_sigma
 from skyduel.detect.inference.compact_frame import CoarseGrid, compact_frame
 from skyduel.detect.inference.compact_rows import OUT_OF_RANGE, measure_compact_rows
@@ -26,7 +25,8 @@ from skyduel.detect.inference.context_features import width_and_snr
 from skyduel.detect.inference.find_sources import RawSources, Tiling, find_sources
 from skyduel.detect.inference.memory import keep_freed_memory
 from skyduel.detect.inference.suppression import DEFAULT_SIGMA, suppress
-from skyduel.detect.model.weights import SHIPPED, Calibration, LoadedWeights, load_weights
+from skyduel.detect.model.score_model import Calibration
+from skyduel.detect.model.threads import set_thread_count
 
 __all__ = ["OUT_OF_RANGE", "NeuralDetector", "NeuralSettings", "neural"]
 
@@ -41,30 +41,42 @@ class NeuralSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     weights: Path | None = Field(None, description="weights file; None for the shipped ones")
+    runtime: RuntimeName = Field(
+        "auto",
+        description="what computes the network: torch, onnx (onnxruntime, without torch) or"
+        " onnx-int8; auto: torch where it is installed, else onnx",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="where the network runs; auto: a GPU where there is one"
     )
     bf16: bool | None = Field(
-        None, description="whether to compute in bfloat16; None: where the processor has it"
+        None,
+        description="whether torch computes in bfloat16; None: where the processor has it",
     )
     score_threshold: float = Field(0.5, ge=0, le=1, description="default operating point")
     floor: float = Field(0.05, gt=0, lt=1, description="lowest score returned")
     nms_sigma: float = Field(DEFAULT_SIGMA, gt=0, description="width of soft-NMS, in IoU")
     most_per_mpix: int = Field(60000, ge=1, description="bound on proposals per 10⁶ px")
-    tile_px: int = Field(
-        1536,
+    tile_px: int | None = Field(
+        None,
         ge=256,
         multiple_of=16,
         description="side of the tiles in which a frame more than a third larger is handled [px],"
-        " a multiple of 16",
+        " a multiple of 16; None: 1536 with torch, 704 with onnx",
     )
-    threads: int | None = Field(None, ge=1, description="CPU threads; None for torch's own number")
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads; None: torch's own number, or all cores"
+    )
 
 
 #: Settings that do not affect the network's output, with their defaults.
 _AFTERWARDS: Final[Mapping[str, Any]] = {
     name: NeuralSettings.model_fields[name].default for name in ("score_threshold", "nms_sigma")
 }
+
+
+#: Settings that choose or make the engine.
+_OF_THE_ENGINE: Final = ("weights", "runtime", "device", "bf16", "threads")
 
 
 class NeuralDetector:
@@ -80,50 +92,46 @@ class NeuralDetector:
     Raises
     ------
     BadInputError
-        If the weights cannot be used, or the device is not available.
+        If the weights cannot be used, or the device or the runtime is not available.
     """
 
     def __init__(self, settings: NeuralSettings | None = None, name: str = "neural") -> None:
         self.settings = settings or NeuralSettings()
         self.name = name
-        self._loaded: LoadedWeights | None = None
+        self._engine: Engine | None = None
 
     @property
-    def loaded(self) -> LoadedWeights:
-        """The weights, read on first use, so that only settings are sent to a worker process."""
-        if self._loaded is None:
+    def engine(self) -> Engine:
+        """The weights and what computes them, read on first use.
+
+        So only settings are sent to a worker process.
+        """
+        if self._engine is None:
+            s = self.settings
             keep_freed_memory()
-            loaded = load_weights(self.settings.weights or SHIPPED)
-            loaded.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            self._loaded = loaded
-        return self._loaded
-
-    @property
-    def device(self) -> torch.device:
-        """The device chosen at run time."""
-        asked = self.settings.device
-        there = torch.cuda.is_available()
-        if asked == "cuda" and not there:
-            raise BadInputError("device", "a CUDA device, or device='cpu'", "none available")
-        return torch.device("cuda" if there and asked != "cpu" else "cpu")
+            if s.threads is not None:
+                set_thread_count(s.threads)
+            self._engine = load_engine(s.weights, s.runtime, device=s.device, bf16=s.bf16)
+        return self._engine
 
     @property
     def weights_sha256(self) -> str:
         """Hash of the weights file."""
-        return self.loaded.sha256
+        return self.engine.sha256
 
     @property
     def info(self) -> DetectorInfo:
         """Weights and device, for the run record. The weights are read on first use."""
         return DetectorInfo(
             weights_sha256=self.weights_sha256,
-            device=str(self.device),
+            program_version=self.engine.version,
+            device=self.engine.device,
             score_is_probability=True,
             flux_kind="aper",
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"settings": self.settings, "name": self.name, "_loaded": None}
+        return {"settings": self.settings, "name": self.name, "_engine": None}
 
     def __call__(self, frame: Frame) -> Catalog:
         """Detect the points and streaks of a frame above the threshold, in order of falling score.
@@ -150,7 +158,7 @@ class NeuralDetector:
         """
         look = _look(frame)
         raw = self._raw(look, self.settings)
-        calibration = self.loaded.calibration
+        calibration = self.engine.calibration
         return _measure(look, assemble(raw, calibration, self.settings), calibration, self.settings)
 
     @property
@@ -170,25 +178,23 @@ class NeuralDetector:
             looks = s.model_copy(update={**_AFTERWARDS, "floor": min(_PROPOSED, s.floor)})
             key = looks.model_dump_json()
             if key not in seen:
-                same = (s.weights, s.device) == (self.settings.weights, self.settings.device)
+                same = all(getattr(s, k) == getattr(self.settings, k) for k in _OF_THE_ENGINE)
                 own = self if same else NeuralDetector(s, self.name)
-                seen[key] = own._raw(look, s), own.loaded.calibration
+                seen[key] = own._raw(look, s), own.engine.calibration
             yield _measure(look, assemble(*seen[key], s), seen[key][1], s)
 
     def _raw(self, look: _Look, s: NeuralSettings) -> RawSources:
         """Run the network on one frame."""
-        loaded = self.loaded
+        engine = self.engine
         if s.threads is not None:
-            torch.set_num_threads(s.threads)
+            set_thread_count(s.threads)
         return find_sources(
             *look.seen,
-            loaded.network,
+            engine.runtime,
             # Proposals below the floor may still rise above it in the second stage.
             floor=min(_PROPOSED, s.floor),
             most_per_mpix=s.most_per_mpix,
-            device=self.device,
-            bf16=_bf16(self.device) if s.bf16 is None else s.bf16,
-            tiling=Tiling(size_px=s.tile_px),
+            tiling=Tiling(size_px=s.tile_px or engine.tile_px),
         )
 
 
@@ -284,16 +290,9 @@ def assemble(raw: RawSources, calibration: Calibration, settings: NeuralSettings
     ).select(order)
 
 
-def _bf16(device: torch.device) -> bool:
-    """Return True if bf16 is faster on this device: on a CPU only with instructions for it."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    ask = getattr(torch.cpu, "get_capabilities", None)  # missing in older versions of torch
-    capability: Mapping[str, Any] = {} if ask is None else ask()
-    return bool(capability.get("avx512_bf16") or capability.get("amx_bf16"))
-
-
 def neural(**settings: Any) -> NeuralDetector:
     """Return the neural detector; keyword arguments are `NeuralSettings` and ``name``."""
     name = settings.pop("name", "neural")
-    return NeuralDetector(build_settings(NeuralSettings, "detector neural", settings), name)
+    made = NeuralDetector(build_settings(NeuralSettings, "detector neural", settings), name)
+    choose_runtime(made.settings.runtime)  # before any work
+    return made

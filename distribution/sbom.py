@@ -19,7 +19,11 @@ __all__ = ["NAME", "bill_of_materials"]
 #: File name in the folder `sboms/`.
 NAME = "skyduel.cdx.json"
 #: Files of a wheel that are no source code, and the kind of each.
-_KINDS = {".so": "library", ".safetensors": "machine-learning-model"}
+_KINDS = {
+    ".so": "library",
+    ".safetensors": "machine-learning-model",
+    ".onnx": "machine-learning-model",
+}
 
 
 def bill_of_materials(root: Path, metadata: str, built_with: dict[str, str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict
 
 from skyduel.core import BadInputError, Detector
-from skyduel.core.extras import is_installed, missing_extra, pip_command
+from skyduel.core.extras import is_installed, pip_commands, require_one_of
 from skyduel.core.settings import nearest
 
 __all__ = [
@@ -28,8 +28,8 @@ DEFAULT_DETECTORS: Final = ("neural", "sep", "sep-matched")
 TUNED_DETECTORS: Final = (*DEFAULT_DETECTORS, "sep-cleaned", "daofind")
 
 
-#: Library that a detector of the default needs, if it is one of an extra.
-_NEEDS: Final[Mapping[str, str]] = {"neural": "torch"}
+#: Libraries of extras of which a detector of the default needs one.
+_NEEDS: Final[Mapping[str, tuple[str, ...]]] = {"neural": ("torch", "onnxruntime")}
 
 
 def installed_defaults(names: Sequence[str] = DEFAULT_DETECTORS) -> tuple[tuple[str, ...], str]:
@@ -37,11 +37,13 @@ def installed_defaults(names: Sequence[str] = DEFAULT_DETECTORS) -> tuple[tuple[
 
     The line is empty if all can run.
     """
-    lacking = [name for name in names if name in _NEEDS and not is_installed(_NEEDS[name])]
+    lacking = [
+        name for name in names if name in _NEEDS and not any(map(is_installed, _NEEDS[name]))
+    ]
     if not lacking:
         return tuple(names), ""
     kept = tuple(name for name in names if name not in lacking)
-    command = pip_command(_NEEDS[lacking[0]])
+    command = pip_commands(_NEEDS[lacking[0]])
     return kept, (
         f"{' and '.join(lacking)} left out, not installed ({command}); "
         f"the default here is {', '.join(kept)}"
@@ -51,10 +53,8 @@ def installed_defaults(names: Sequence[str] = DEFAULT_DETECTORS) -> tuple[tuple[
 def require_installed(specs: Iterable[DetectorSpec]) -> None:
     """Raise BadInputError, before any work, if a detector needs an extra that is missing."""
     for spec in specs:
-        library = _NEEDS.get(spec.use)
-        if library is not None and not is_installed(library):
-            absent = ModuleNotFoundError(f"No module named {library!r}", name=library)
-            raise missing_extra(f"detector {spec.use!r}", absent) or absent
+        if spec.use in _NEEDS:
+            require_one_of(f"detector {spec.use!r}", _NEEDS[spec.use])
 
 
 class DetectorSpec(BaseModel):

@@ -42,8 +42,9 @@ from skyduel.baseline import sep_default
 from skyduel.core import Frame
 from skyduel.core.peak_memory import peak_memory_mib
 from skyduel.detect import neural
-from skyduel.detect.inference.decode import propose_each, source_boxes
+from skyduel.detect.inference.decode import propose
 from skyduel.detect.inference.memory import give_freed_memory_back
+from skyduel.detect.model.layout import source_boxes
 from skyduel.detect.model.network import Network
 from skyduel.detect.model.weights import SHIPPED
 from skyduel.detect.training.ondevice.batches import DrawnScenes, made_batches
@@ -60,7 +61,7 @@ def stock_roi_align(
 
 
 def stock_suppress(xy: Any, logits: Any, sigma: float = 0.25) -> tuple[Any, Any]:
-    boxes = source_boxes(torch.from_numpy(xy), 4.0).float()
+    boxes = torch.from_numpy(source_boxes(xy, 4.0)).float()
     kept = torchvision.ops.nms(boxes, torch.from_numpy(logits).float(), 0.38).numpy()
     return kept, logits[kept]
 
@@ -246,8 +247,8 @@ def main() -> None:
 
     def regions() -> int:
         maps = network(batch["image"]).maps.detach()
-        each = propose_each(maps, s.proposal_floor, 10**6)
-        return sum(min(s.proposals, len(xy)) for xy, _ in each)
+        each = [propose(one.numpy(), s.proposal_floor, 10**6)[0] for one in maps]
+        return sum(min(s.proposals, len(xy)) for xy in each)
 
     print(f"regions in a training step: {regions()}")
     calls = {"our operators": step, "stock operators": with_stock(step)}

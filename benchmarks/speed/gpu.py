@@ -31,6 +31,7 @@ from skyduel import cuda_ops
 from skyduel.core import Catalog, Frame
 from skyduel.detect import neural
 from skyduel.detect.model.fused import fuse
+from skyduel.detect.model.weights import load_weights
 from skyduel.detect.training.train import LOSS_WEIGHTS, Progress, TrainingSettings, train
 from skyduel.evaluation import pair
 
@@ -124,10 +125,9 @@ def soft_nms(device: torch.device, boxes: int, repeats: int) -> Row:
 
 def dense_network(device: torch.device, side: int, batch: int, repeats: int) -> Row:
     """Return the Mpix/s of the network without proposals' second stage and measurements."""
-    detector = neural(device=device.type)
     half = device.type == "cuda" and torch.cuda.is_bf16_supported()
     dtype = torch.bfloat16 if half else torch.float32
-    network = fuse(detector.loaded.network, dtype)
+    network = fuse(load_weights().network.to(device), dtype)
     images = torch.randn((batch, 4, side, side), device=device)
     images[:, 3] = 0.0  # no pixel is masked
 

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -78,6 +78,14 @@ def command(
         bool,
         typer.Option("--samp", help="Send the catalogues to TOPCAT, DS9 or Aladin (SAMP)."),
     ] = False,
+    runtime: Annotated[
+        Optional[str],  # noqa: UP045 - typer reads the annotation at run time
+        typer.Option(
+            metavar="auto|torch|onnx|onnx-int8",
+            help="What computes the network of neural: the same as --set neural.runtime=… "
+            "Default: torch where it is installed, else onnx.",
+        ),
+    ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Print the facts of each frame and their sources.")
     ] = False,
@@ -108,6 +116,8 @@ def command(
     settings = read_config(config)
     bits = mask_bits_from(mask_bits)
     given = given_facts(zero_point=zero_point, fwhm=fwhm, gain=gain)
+    if runtime is not None:
+        set_ = [*(set_ or ()), f"{with_.partition('=')[0]}.runtime={runtime}"]
     spec = one_detector(settings, with_, set_, choice)
     targets = _targets(expand_frames(frames), out_folder, format_)
     failures, undelivered, missing, done = 0, 0, Counter[str](), list[Path]()

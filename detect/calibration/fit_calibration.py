@@ -26,6 +26,7 @@ from skyduel.detect.inference.centroids import refine_points, window_sigma
 from skyduel.detect.inference.context_features import width_and_snr
 from skyduel.detect.inference.find_sources import find_sources
 from skyduel.detect.inference.suppression import suppress
+from skyduel.detect.inference.torch_runtime import TorchRuntime
 from skyduel.detect.model.network import Network
 from skyduel.detect.model.score_model import CONTEXT_FEATURES, PositionErrorModel, streak_features
 from skyduel.detect.model.weights import Calibration, save_weights
@@ -167,11 +168,9 @@ def _match_frame(network: Network, known: KnownFrame) -> _MatchedFrame:
     raw = find_sources(
         known.frame,
         background,
-        network,
+        TorchRuntime(network),
         floor=_FLOOR,
         most_per_mpix=60000,
-        device=torch.device("cpu"),
-        bf16=False,
     )
     kept, logit = suppress(raw.xy, raw.logit)
     usable = known.frame.usable_at(*raw.xy[kept].T)  # the detector also drops the others

@@ -12,7 +12,6 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from scipy import ndimage
 from scipy.spatial import KDTree
 
@@ -20,7 +19,7 @@ from skyduel.core.frame import Frame
 from skyduel.core.measure.background import Background
 from skyduel.detect.inference.centroids import window_sigma
 from skyduel.detect.model.score_model import CONTEXT_FEATURES
-from skyduel.detect.model.threads import each_in_threads
+from skyduel.detect.model.threads import each_in_threads, thread_count
 
 __all__ = ["measure_context_features", "measure_profile", "width_and_snr"]
 
@@ -313,7 +312,7 @@ def _neighbours(xy: Floats, logit: Floats) -> npt.NDArray[np.float32]:
         xy,
         np.arange(2, _NEIGHBOURS + 2),
         distance_upper_bound=_FARTHEST_PX,
-        workers=torch.get_num_threads(),
+        workers=thread_count(),
     )
     distance, index = np.asarray(near[0]), np.asarray(near[1])
     # A neighbour that is too far has an index one past the end, where the logit is lowest.

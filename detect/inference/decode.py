@@ -1,4 +1,4 @@
-"""Decode the dense maps: source proposals, their boxes, and streaks."""
+"""Decode the dense maps: source proposals and streaks."""
 
 from __future__ import annotations
 
@@ -7,23 +7,15 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from scipy import ndimage
 from scipy.special import expit
 from scipy.special import logit as logit_of
-from torch import Tensor
-from torch.nn import functional as F
 
-from skyduel.detect.model.network import DENSE_CHANNELS, ROI_BOX_PX, STRIDE, cell_centres
+from skyduel.detect.model.layout import DENSE_CHANNELS, STRIDE, cell_centres
 
-__all__ = [
-    "STREAK_CHANNELS",
-    "StreakRules",
-    "find_streaks",
-    "propose",
-    "propose_each",
-    "source_boxes",
-]
+__all__ = ["STREAK_CHANNELS", "StreakRules", "find_streaks", "propose"]
+
+Singles = npt.NDArray[np.float32]
 
 #: The dense channels of streaks: presence, direction, offset to the ridge.
 STREAK_CHANNELS: Final = slice(DENSE_CHANNELS.index("streak"), None)
@@ -31,35 +23,24 @@ STREAK_CHANNELS: Final = slice(DENSE_CHANNELS.index("streak"), None)
 _MERGE_PX: Final = 1.0
 
 
-def source_boxes(xy: Tensor, side_px: float = ROI_BOX_PX) -> Tensor:
-    """Return square boxes centred on the sources ``xy`` (k, 2), as xyxy edges [px]."""
-    # Pixel centres are at integers; pixel edges lie half a pixel away.
-    half = side_px / 2
-    return torch.cat([xy + 0.5 - half, xy + 0.5 + half], dim=1)
-
-
-def propose(maps: Tensor, floor: float, most: int) -> tuple[Tensor, Tensor]:
-    """Return the proposals of one frame, with ``maps`` of shape (8, h, w); see `propose_each`."""
-    return propose_each(maps[None], floor, most)[0]
-
-
-def propose_each(maps: Tensor, floor: float, most: int) -> list[tuple[Tensor, Tensor]]:
-    """Return the proposals of every frame of a batch.
+def propose(maps: Singles, floor: float, most: int) -> tuple[Singles, Singles]:
+    """Return the proposals of one frame.
 
     Parameters
     ----------
-    maps : Tensor, shape (n, 8, h, w)
+    maps : ndarray of float32, shape (8, h, w)
         Dense output.
     floor : float
         Lowest presence probability of a proposal.
     most : int
-        Maximum number of proposals per frame; those of highest probability are kept.
+        Maximum number of proposals; those of highest probability are kept.
 
     Returns
     -------
-    list of tuple (xy, logits), one per frame
-        ``xy`` (float32, shape (k, 2)) holds the decoded positions [px], ``logits``
-        (float32, shape (k,)) their presence logits in decreasing order.
+    xy : ndarray of float32, shape (k, 2)
+        The decoded positions [px].
+    logits : ndarray of float32, shape (k,)
+        Their presence logits in decreasing order.
 
     Notes
     -----
@@ -68,34 +49,35 @@ def propose_each(maps: Tensor, floor: float, most: int) -> list[tuple[Tensor, Te
     row order is kept. Only the 5 × 5 cells around a cell are compared, since no cell
     is trained to point farther.
     """
-    n, _, h, w = maps.shape
-    candidates = torch.nonzero(maps[:, 0].float().flatten() > float(logit_of(floor))).flatten()
+    _, h, w = maps.shape
+    row, col = np.nonzero(maps[0] > float(logit_of(floor)))
     # Only the neighbours of the candidates are read: the maps are large, the sources few.
     # Cells outside the map point infinitely far away.
     pad = 2
-    padded = F.pad(maps[:, :3].float().transpose(0, 1), [pad] * 4, value=torch.inf).flatten(1)
-    frame, cell = candidates // (h * w), candidates % (h * w)
-    row, col = cell // w, cell % w
     wide = w + 2 * pad
-    place = (frame * (h + 2 * pad) + row + pad) * wide + col + pad
-    own, dx, dy = padded[:, place]
-    keep = torch.ones_like(candidates, dtype=torch.bool)
+    padded = np.full((3, h + 2 * pad, wide), np.inf, dtype=np.float32)
+    padded[:, pad:-pad, pad:-pad] = maps[:3]
+    padded = padded.reshape(3, -1)
+    place = (row + pad) * wide + col + pad
+    own, dx, dy = padded.take(place, axis=1)
+    keep = np.ones(len(place), dtype=bool)
     for dr in range(-pad, pad + 1):
         for dc in range(-pad, pad + 1):
             if dr == 0 and dc == 0:
                 continue
-            other, px, py = padded[:, place + dr * wide + dc]
-            earlier = (dr, dc) < (0, 0)
-            surer = (other > own) | ((other == own) & earlier)
-            away = (px - dx + STRIDE * dc) ** 2 + (py - dy + STRIDE * dr) ** 2
-            keep &= ~(surer & (away < _MERGE_PX**2))
-    cx, cy = cell_centres(h, w, maps.device)
-    own, frame = own[keep], frame[keep]
-    xy = torch.stack([(cx[row, col] + dx)[keep], (cy[row, col] + dy)[keep]], dim=1)
-    order = torch.argsort(own, descending=True, stable=True)
-    order = order[torch.argsort(frame[order], stable=True)]
-    count = torch.bincount(frame, minlength=n).tolist()
-    return [(xy[rows][:most], own[rows][:most]) for rows in torch.split(order, count)]
+            neighbour = place + (dr * wide + dc)
+            other = padded[0].take(neighbour)
+            surer = other >= own if (dr, dc) < (0, 0) else other > own
+            # Most neighbours are less sure: only the others are decoded.
+            some = np.flatnonzero(surer & keep)
+            px, py = padded[1:].take(neighbour[some], axis=1)
+            away = (px - dx[some] + STRIDE * dc) ** 2 + (py - dy[some] + STRIDE * dr) ** 2
+            keep[some] = ~(away < _MERGE_PX**2)
+    cx, cy = cell_centres(h, w)
+    row, col, own = row[keep], col[keep], own[keep]
+    xy = np.stack([cx[row, col] + dx[keep], cy[row, col] + dy[keep]], axis=1)
+    order = np.argsort(-own, kind="stable")[:most]
+    return xy[order], own[order]
 
 
 #: Maximum number of ridge points whose mean is an end of a streak. With one point, simulated
@@ -159,8 +141,8 @@ def find_streaks(
     # In float64: sums over the cells of a long trail need more than single precision.
     m = maps[:, rows, cols].astype(np.float64)
     cells = _Cells(
-        cx.numpy()[rows, cols] + m[3],
-        cy.numpy()[rows, cols] + m[4],
+        cx[rows, cols] + m[3],
+        cy[rows, cols] + m[4],
         p,
         0.5 * np.arctan2(m[2], m[1]),
     )

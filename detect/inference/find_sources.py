@@ -8,10 +8,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from scipy.spatial import KDTree
-from torch import Tensor
-from torch.nn import functional as F
 
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
@@ -19,11 +16,10 @@ from skyduel.core.measure.background import Background
 from skyduel.detect.inference.context_features import measure_context_features
 from skyduel.detect.inference.decode import STREAK_CHANNELS, find_streaks, propose
 from skyduel.detect.inference.memory import give_freed_memory_back
-from skyduel.detect.inference.roi_features import region_features
+from skyduel.detect.inference.runtime import Runtime
 from skyduel.detect.inference.streak_fit import refine_streaks
-from skyduel.detect.model.fused import FusedNetwork, fuse
-from skyduel.detect.model.inputs import frame_channels
-from skyduel.detect.model.network import DENSE_CHANNELS, STRIDE, Network
+from skyduel.detect.model.inputs import CHANNELS, frame_channels
+from skyduel.detect.model.layout import DENSE_CHANNELS, ROI_KINDS, STRIDE
 
 __all__ = ["RawSources", "Tiling", "find_sources"]
 
@@ -115,16 +111,13 @@ def _spans(n: int, tiling: Tiling, multiple: int) -> Iterator[tuple[int, int, in
         core = end
 
 
-@torch.inference_mode()
 def find_sources(
     frame: Frame,
     background: Background,
-    network: Network,
+    runtime: Runtime,
     *,
     floor: float,
     most_per_mpix: int,
-    device: torch.device,
-    bf16: bool,
     tiling: Tiling | None = None,
 ) -> RawSources:
     """Detect the sources of a frame with the network.
@@ -135,16 +128,12 @@ def find_sources(
         Any size.
     background : Background
         Of the frame.
-    network : Network
-        Folded, on ``device``.
+    runtime : Runtime
+        The network.
     floor : float
         Lowest presence probability of a proposal.
     most_per_mpix : int
         Most proposals per 10⁶ px, so that noise at a low floor cannot exhaust the memory.
-    device : torch.device
-        Where to run.
-    bf16 : bool
-        Whether weights and maps are in bf16; positions are always float32.
     tiling : Tiling, optional
         How to cut frames larger than a tile.
 
@@ -156,16 +145,15 @@ def find_sources(
     seam is kept once, from the tile with the higher logit.
     """
     tiling = tiling or Tiling()
-    fused_network = fuse(network, torch.bfloat16 if bf16 else torch.float32)
-    run = _Run(frame, background, fused_network, device, floor, most_per_mpix)
+    run = _Run(frame, background, runtime, floor, most_per_mpix)
     ny, nx = frame.shape
     tiled = max(ny, nx) > tiling.whole_px
     # Streaks cross tiles, so their channels are kept for the whole frame, in half precision.
     shape = len(DENSE_CHANNELS[STREAK_CHANNELS]), -(-ny // STRIDE), -(-nx // STRIDE)
-    cells = torch.zeros(shape, dtype=torch.float16)
+    cells = np.zeros(shape, dtype=np.float16)
     found: list[_Part] = []
-    for rows in _spans(ny, tiling, network.multiple):
-        for columns in _spans(nx, tiling, network.multiple):
+    for rows in _spans(ny, tiling, runtime.multiple):
+        for columns in _spans(nx, tiling, runtime.multiple):
             box = (*rows[:2], *columns[:2])
             core = (*rows[2:], *columns[2:])
             part, some = _run_tile(run, box, core)
@@ -180,7 +168,7 @@ def find_sources(
     )  # fmt: skip
     xy_all, logit_all = xy_all[on], logit_all[on]
     sure = logit_all > _STAR_LOGIT
-    streaks = refine_streaks(frame, background, find_streaks(cells.numpy()), xy_all[sure])
+    streaks = refine_streaks(frame, background, find_streaks(cells), xy_all[sure])
     del cells
     context_features = measure_context_features(frame, background, xy_all, logit_all)
     if tiled:
@@ -202,48 +190,47 @@ class _Run(NamedTuple):
 
     frame: Frame
     background: Background
-    network: FusedNetwork
-    device: torch.device
+    runtime: Runtime
     floor: float
     most_per_mpix: int
 
 
 def _run_tile(
     run: _Run, box: tuple[int, int, int, int], core: tuple[int, int, int, int]
-) -> tuple[_Part, Tensor]:
+) -> tuple[_Part, npt.NDArray[np.float16]]:
     """Return the sources and the streaks' cells of one tile; boxes are y0, y1, x0, x1 [px]."""
     y0, y1, x0, x1 = box
-    network = run.network
-    image = torch.from_numpy(frame_channels(run.frame, run.background, box))
-    pad_y, pad_x = -(y1 - y0) % network.multiple, -(x1 - x0) % network.multiple
+    runtime = run.runtime
+    image = frame_channels(run.frame, run.background, box)
+    pad_y, pad_x = -(y1 - y0) % runtime.multiple, -(x1 - x0) % runtime.multiple
     if pad_y or pad_x:
-        image = F.pad(image, (0, pad_x, 0, pad_y))
-        image[3, y1 - y0 :, :] = 1.0  # padding is masked
-        image[3, :, x1 - x0 :] = 1.0
-    output = network(image[None].to(run.device))
-    maps = output.maps[0].float().cpu()
+        image = np.pad(image, ((0, 0), (0, pad_y), (0, pad_x)))
+        unusable = image[CHANNELS.index("unusable")]
+        unusable[y1 - y0 :] = 1.0  # padding is masked
+        unusable[:, x1 - x0 :] = 1.0
+    maps, features = runtime.dense(image)
     most = max(64, int(run.most_per_mpix * (y1 - y0) * (x1 - x0) / 1e6))
     xy, logit = propose(maps, run.floor, most)
-    start = torch.tensor([x0, y0])
     # In float64: single precision has steps of 0.002 px at 32768 px.
-    proposed = xy.double() + start
+    proposed = xy.astype(np.float64) + np.array([x0, y0])
     inside = _within(proposed, core, _SEAM_PX)
     xy, logit, proposed = xy[inside], logit[inside], proposed[inside]
-    placed, logits = proposed.clone(), logit.double()
+    placed, logits = proposed.copy(), logit.astype(np.float64)
     # Neighbours follow each other, so their features are in the cache.
-    cell = (xy / _BLOCK_PX).floor()
-    order = torch.argsort(cell[:, 1] * (x1 - x0) + cell[:, 0])
-    for rows in torch.split(order, _REGIONS_AT_ONCE):
-        rois = region_features(output.features, [xy[rows]], network.settings.roi_size)
-        kinds, shift = (values.cpu() for values in network.classify(rois))
+    cell = np.floor(xy / _BLOCK_PX)
+    order = np.argsort(cell[:, 1] * (x1 - x0) + cell[:, 0], kind="stable")
+    point = ROI_KINDS.index("point")
+    for first in range(0, len(order), _REGIONS_AT_ONCE):
+        rows = order[first : first + _REGIONS_AT_ONCE]
+        kinds, shift = runtime.classify(features, xy[rows])
         placed[rows] += shift
         # log of p(point) / (1 - p(point))
-        head = kinds[:, 1] - torch.logsumexp(kinds[:, [0, 2]], dim=1)
+        head = kinds[:, point] - np.logaddexp.reduce(np.delete(kinds, point, axis=1), axis=1)
         logits[rows] = (logits[rows] + head) / 2
     seam = ~_within(proposed, core, -_SEAM_PX)
     own = _cells((core[0] - y0, core[1] - y0, core[2] - x0, core[3] - x0))
-    part = _Part(placed.numpy(), logits.numpy(), proposed.numpy(), seam.numpy())
-    return part, maps[STREAK_CHANNELS][own].half()
+    part = _Part(placed, logits, proposed, seam)
+    return part, maps[STREAK_CHANNELS][own].astype(np.float16)
 
 
 def _cells(box: tuple[int, int, int, int]) -> tuple[slice, slice, slice]:
@@ -256,11 +243,13 @@ def _cells(box: tuple[int, int, int, int]) -> tuple[slice, slice, slice]:
     )
 
 
-def _within(xy: Tensor, box: tuple[int, int, int, int], more: float) -> Tensor:
+def _within(
+    xy: npt.NDArray[np.float64], box: tuple[int, int, int, int], more: float
+) -> npt.NDArray[np.bool_]:
     """Return a mask of the positions in y0, y1, x0, x1 [px], widened by ``more`` on every side."""
     y0, y1, x0, x1 = box
     x, y = xy[:, 0] + 0.5, xy[:, 1] + 0.5
-    return (x >= x0 - more) & (x < x1 + more) & (y >= y0 - more) & (y < y1 + more)
+    return np.asarray((x >= x0 - more) & (x < x1 + more) & (y >= y0 - more) & (y < y1 + more))
 
 
 def _merge_tiles(parts: list[_Part]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -6,11 +6,10 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from scipy.special import expit, logit
 
-from skyduel.cuda_ops import soft_nms
-from skyduel.detect.inference.decode import source_boxes
+from skyduel.core.native import soft_nms
+from skyduel.detect.model.layout import source_boxes
 
 __all__ = ["DEFAULT_SIGMA", "suppress"]
 
@@ -47,12 +46,12 @@ def suppress(
     # Positions relative to a corner: float32 resolves 1/256 px only up to 65k px.
     corner = np.floor(xy.min(axis=0))
     kept, decayed = soft_nms(
-        source_boxes(torch.from_numpy(xy - corner), _BOX_PX).float(),
-        torch.from_numpy(expit(logits)).float(),
-        sigma=sigma,
-        score_threshold=_LOWEST,
+        source_boxes(xy - corner, _BOX_PX).astype(np.float32),
+        expit(logits).astype(np.float32),
+        sigma,
+        _LOWEST,
     )
-    order = kept.numpy().astype(np.intp)
+    order = kept.astype(np.intp)
     # A score that did not change is rounded to float32; its input logit is exact.
-    changed = logit(np.clip(decayed.double().numpy(), _LOWEST, 1 - 1e-12))
+    changed = logit(np.clip(decayed.astype(np.float64), _LOWEST, 1 - 1e-12))
     return order, np.minimum(changed, logits[order])

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
@@ -32,29 +32,9 @@ from skyduel.detect.model.backbones import (
 )
 from skyduel.detect.model.inputs import CHANNELS
 from skyduel.detect.model.layers import RELU_GAIN, Conv
+from skyduel.detect.model.layout import DENSE_CHANNELS, ROI_KINDS, STRIDE
 
-__all__ = [
-    "DENSE_CHANNELS",
-    "ROI_BOX_PX",
-    "ROI_KINDS",
-    "STRIDE",
-    "DenseOutput",
-    "Network",
-    "NetworkSettings",
-    "cell_centres",
-    "current_names",
-]
-
-#: Pixels per cell of the map on which sources are proposed.
-STRIDE: Final = 2
-#: Side of the square around a proposal from which the RoI head takes features [px].
-ROI_BOX_PX: Final = 14.0
-#: Classes of the RoI head, in order.
-ROI_KINDS: Final = ("background", "point", "streak")
-#: Channels of the dense output, in order; offsets in px, angles doubled.
-DENSE_CHANNELS: Final = (
-    "point", "dx", "dy", "streak", "cos2", "sin2", "ridge_dx", "ridge_dy",
-)  # fmt: skip
+__all__ = ["DenseOutput", "Network", "NetworkSettings", "current_names"]
 
 
 class NetworkSettings(BaseModel):
@@ -195,13 +175,6 @@ class Network(nn.Module):
             if isinstance(module, Conv):
                 module.fold()
         return self
-
-
-def cell_centres(ny: int, nx: int, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-    """Return x and y [px] of the centres of ny × nx cells, each of shape (ny, nx)."""
-    y = torch.arange(ny, device=device, dtype=torch.float32) * STRIDE + (STRIDE - 1) / 2
-    x = torch.arange(nx, device=device, dtype=torch.float32) * STRIDE + (STRIDE - 1) / 2
-    return x[None, :].expand(ny, nx), y[:, None].expand(ny, nx)
 
 
 def current_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

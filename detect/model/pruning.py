@@ -17,7 +17,8 @@ from torch.nn import functional as F
 from skyduel.core.errors import BadInputError
 from skyduel.detect.model.backbones.protocol import PrunableStage
 from skyduel.detect.model.layers import RELU_GAIN, Conv
-from skyduel.detect.model.network import DENSE_CHANNELS, Network, NetworkSettings
+from skyduel.detect.model.layout import DENSE_CHANNELS
+from skyduel.detect.model.network import Network, NetworkSettings
 
 __all__ = ["prune"]
 

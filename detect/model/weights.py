@@ -1,17 +1,15 @@
-"""Read and write weights files: safetensors with tensors and text, never code."""
+"""Write weights files, and read them as networks."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -19,6 +17,7 @@ from skyduel.core.errors import BadInputError, one_line
 from skyduel.core.io.atomic_files import atomic_path
 from skyduel.detect.model.network import Network, NetworkSettings, current_names
 from skyduel.detect.model.score_model import Calibration
+from skyduel.detect.model.weights_file import FORMAT, SHIPPED, read_weights_file, unreadable
 
 __all__ = [
     "SHIPPED",
@@ -29,11 +28,6 @@ __all__ = [
     "read_weights",
     "save_weights",
 ]
-
-#: The weights that come with the package.
-SHIPPED: Final = Path(__file__).with_name("shipped") / "skyduel.safetensors"
-
-_FORMAT: Final = "skyduel-network-1"
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +75,7 @@ def save_weights(
     """
     halves = {k: v.detach().to("cpu", torch.float16).contiguous() for k, v in tensors.items()}
     metadata = {
-        "format": _FORMAT,
+        "format": FORMAT,
         "network": settings.model_dump_json(),
         "calibration": json.dumps(calibration.as_dict()),
         "facts": json.dumps(dict(facts), sort_keys=True),
@@ -98,34 +92,18 @@ def read_weights(path: Path = SHIPPED) -> StoredWeights:
     BadInputError
         If the file is missing, is not safetensors, or does not hold a network of this package.
     """
+    file = read_weights_file(path)
+    tensors = current_names({name: torch.from_numpy(v) for name, v in file.tensors.items()})
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise BadInputError(str(path), "a weights file", error.strerror or str(error)) from error
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != _FORMAT:
-                raise BadInputError(
-                    str(path), f"weights of format {_FORMAT}", repr(metadata.get("format"))
-                )
-            tensors = current_names(
-                {k: file.get_tensor(k).float() for k in file.keys()}  # noqa: SIM118
-            )
-        # Files without ``smooth`` were written with the larger convolution.
-        settings = NetworkSettings.model_validate({"smooth": 3} | json.loads(metadata["network"]))
-        calibration = Calibration.from_dict(json.loads(metadata["calibration"]))
-        facts = json.loads(metadata["facts"])
+        settings = NetworkSettings.model_validate(file.network)
         Network(settings).load_state_dict(tensors)
     except BadInputError:
         raise
-    except (SafetensorError, ValidationError, ValueError, KeyError, TypeError) as error:
-        raise BadInputError(
-            str(path), "a readable safetensors file of this network", one_line(error)
-        ) from error
+    except (ValidationError, ValueError, KeyError, TypeError) as error:
+        raise unreadable(path, error) from error
     except RuntimeError as error:  # raised by load_state_dict for a wrong shape
         raise BadInputError(str(path), "tensors of the stated shape", one_line(error)) from error
-    return StoredWeights(tensors, settings, calibration, facts, hashlib.sha256(content).hexdigest())
+    return StoredWeights(tensors, settings, file.calibration, file.facts, file.sha256)
 
 
 def load_weights(path: Path = SHIPPED) -> LoadedWeights:

@@ -13,7 +13,7 @@ from scipy.spatial import KDTree
 from skyduel.core.catalog import Catalog
 from skyduel.core.defaults import PAIRING_RADIUS_PX
 from skyduel.core.errors import BadInputError
-from skyduel.detect.model.network import STRIDE
+from skyduel.detect.model.layout import STRIDE
 
 __all__ = ["SourceTargets", "TargetRules", "Targets", "make_targets", "source_targets"]
 

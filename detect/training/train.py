@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from skyduel.core.errors import BadInputError
 from skyduel.core.io.atomic_files import atomic_path
 from skyduel.core.measure.background import MESH_PX
-from skyduel.detect.inference.decode import propose_each
+from skyduel.detect.inference.decode import propose
 from skyduel.detect.inference.roi_features import region_features
 from skyduel.detect.model.inputs import CHANNELS
-from skyduel.detect.model.network import STRIDE, Network, NetworkSettings
+from skyduel.detect.model.layout import STRIDE
+from skyduel.detect.model.network import Network, NetworkSettings
 from skyduel.detect.model.pruning import prune
 from skyduel.detect.model.weights import StoredWeights, read_weights
 from skyduel.detect.training.checkpoint import (
@@ -104,18 +105,21 @@ def compute_losses(
         output = network(image)
     losses = dense_losses(output, target)
     positions, kinds, offsets, weights = [], [], [], []
-    proposals = propose_each(output.maps.detach(), s.proposal_floor, 4 * s.proposals)
-    for i, ((xy, _), points) in enumerate(zip(proposals, batch["points"], strict=True)):
-        if len(xy) > s.proposals:  # at random: a fixed ratio of classes would bias the base rate
-            some = torch.randperm(len(xy), generator=generator)[: s.proposals]
-            xy = xy[some.to(device)]
+    maps = output.maps.detach()[:, :3].float().cpu().numpy()
+    for i, points in enumerate(batch["points"]):
+        places, _ = propose(maps[i], s.proposal_floor, 4 * s.proposals)
+        if (
+            len(places) > s.proposals
+        ):  # at random: a fixed ratio of classes would bias the base rate
+            places = places[torch.randperm(len(places), generator=generator)[: s.proposals].numpy()]
+        xy = torch.from_numpy(places).to(device)
         cell = ((xy + 0.5) / STRIDE).floor().long()  # pixel edges lie at halves
         col = cell[:, 0].clamp(0, target.shape[3] - 1)
         row = cell[:, 1].clamp(0, target.shape[2] - 1)
         on_streak = target[i, 3, row, col] > 0
         kind, offset, weight = roi_targets(xy, points.to(device), on_streak)
         weight[_on_masked(image[i], xy)] = 0.0
-        positions.append(xy)
+        positions.append(places)
         kinds.append(kind)
         offsets.append(offset)
         weights.append(weight)

@@ -44,7 +44,7 @@ def test_a_detector_without_its_extra_names_the_command(monkeypatch: pytest.Monk
 @pytest.fixture
 def without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     def found(name: str, package: str | None = None) -> object:
-        return None if name == "torch" else importlib.util.find_spec(name, package)
+        return None if name in ("torch", "onnxruntime") else importlib.util.find_spec(name, package)
 
     monkeypatch.setattr("skyduel.core.extras.find_spec", found)
 
@@ -54,7 +54,7 @@ def test_the_default_has_what_is_installed() -> None:
     names, line = installed_defaults()
     assert names == ("sep", "sep-matched")
     assert line == (
-        "neural left out, not installed (pip install 'skyduel[neural]'); "
+        "neural left out, not installed (pip install 'skyduel[neural]' or 'skyduel[onnx]'); "
         "the default here is sep, sep-matched"
     )
     assert installed_defaults(("sep", "file")) == (("sep", "file"), "")

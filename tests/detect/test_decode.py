@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -15,7 +14,6 @@ from skyduel.detect.inference.decode import (
     StreakRules,
     find_streaks,
     propose,
-    propose_each,
 )
 from skyduel.detect.training.targets import make_targets
 
@@ -64,42 +62,37 @@ few = st.integers(-3, 3)
 def test_proposals_are_those_of_the_loops(logit, dx, dy, floor: float, most: int) -> None:
     maps = np.zeros((8, 6, 9), np.float32)
     maps[0], maps[1], maps[2] = logit, dx * 0.61, dy * 0.61
-    xy, logits = propose(torch.from_numpy(maps), floor, most)
+    xy, logits = propose(maps, floor, most)
     want = oracle(maps, floor, most)
-    np.testing.assert_array_equal(xy.numpy(), want[:, :2])
-    np.testing.assert_array_equal(logits.numpy(), want[:, 2])
+    np.testing.assert_array_equal(xy, want[:, :2])
+    np.testing.assert_array_equal(logits, want[:, 2])
 
 
 def test_no_more_than_asked_for_and_the_surest_of_them() -> None:
     rng = np.random.default_rng(1)
-    maps = torch.from_numpy(rng.normal(0, 2, (8, 30, 20)).astype(np.float32))
+    maps = rng.normal(0, 2, (8, 30, 20)).astype(np.float32)
     everything, all_logits = propose(maps, 0.1, 10_000)
     some, logits = propose(maps, 0.1, 17)
     assert len(everything) > 17
-    assert torch.equal(some, everything[:17])
-    assert torch.equal(logits, all_logits[:17])
-    assert (logits.diff() <= 0).all()
+    assert np.array_equal(some, everything[:17])
+    assert np.array_equal(logits, all_logits[:17])
+    assert (np.diff(logits) <= 0).all()
 
 
 def test_an_empty_map_proposes_nothing() -> None:
-    xy, logits = propose(torch.full((8, 5, 7), -9.0), 0.05, 100)
+    xy, logits = propose(np.full((8, 5, 7), -9.0, np.float32), 0.05, 100)
     assert xy.shape == (0, 2)
     assert logits.shape == (0,)
-    assert xy.dtype == logits.dtype == torch.float32
+    assert xy.dtype == logits.dtype == np.float32
 
 
-def test_a_batch_is_its_frames_one_by_one() -> None:
+def test_the_layout_of_the_maps_does_not_matter() -> None:
     rng = np.random.default_rng(3)
-    maps = torch.from_numpy(rng.integers(-3, 4, (5, 8, 20, 13)).astype(np.float32))
-    maps[2, 0] = -9.0  # one without a proposal between others
-    together = propose_each(maps.to(memory_format=torch.channels_last), 0.3, 30)
-    assert len(together) == 5
-    assert len(together[2][0]) == 0
-    for one, (xy, logits) in zip(maps, together, strict=True):
-        alone_xy, alone_logits = propose(one, 0.3, 30)
-        assert torch.equal(xy, alone_xy)
-        assert torch.equal(logits, alone_logits)
-    assert [len(xy) for xy, _ in together] == [30, 30, 0, 30, 30]
+    maps = rng.integers(-3, 4, (8, 20, 13)).astype(np.float32)
+    last = np.ascontiguousarray(maps.transpose(1, 2, 0)).transpose(2, 0, 1)
+    for here, there in zip(propose(maps, 0.3, 30), propose(last, 0.3, 30), strict=True):
+        assert np.array_equal(here, there)
+        assert len(here) == 30
 
 
 # --- streaks

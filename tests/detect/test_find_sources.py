@@ -15,6 +15,7 @@ from skyduel.core import BadInputError, Frame
 from skyduel.core.measure.background import estimate_background
 from skyduel.detect.inference import find_sources as inference
 from skyduel.detect.inference.find_sources import RawSources, Tiling, find_sources
+from skyduel.detect.inference.torch_runtime import TorchRuntime
 from skyduel.detect.model.backbones import ResNetSettings
 from skyduel.detect.model.backbones.resnet import Bottleneck
 from skyduel.detect.model.network import Network, NetworkSettings
@@ -50,10 +51,9 @@ def noise(ny: int, nx: int, seed: int = 2) -> Frame:
 
 
 def found(frame: Frame, network: Network, **options: Any) -> RawSources:
-    defaults: dict[str, Any] = {
-        "floor": 0.5, "most_per_mpix": 10**6, "device": torch.device("cpu"), "bf16": False,
-    }  # fmt: skip
-    return find_sources(frame, estimate_background(frame), network, **(defaults | options))
+    defaults: dict[str, Any] = {"floor": 0.5, "most_per_mpix": 10**6}
+    runtime = TorchRuntime(network, bf16=options.pop("bf16", False))
+    return find_sources(frame, estimate_background(frame), runtime, **(defaults | options))
 
 
 @given(

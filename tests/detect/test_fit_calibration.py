@@ -25,6 +25,7 @@ from skyduel.detect.calibration.fit_calibration import (
 )
 from skyduel.detect.inference.context_features import measure_context_features
 from skyduel.detect.inference.find_sources import RawSources
+from skyduel.detect.inference.runtime import Runtime
 from skyduel.detect.model.backbones import ResNetSettings
 from skyduel.detect.model.inputs import frame_channels
 from skyduel.detect.model.network import Network, NetworkSettings
@@ -167,9 +168,8 @@ def test_frames_to_calibrate_on_hold_every_family_and_repeat() -> None:
     assert not np.array_equal(next(calibration_frames(4)).frame.data, one.frame.data)
 
 
-def peaks(frame: Frame, background: Background, network: Network, **_: object) -> RawSources:
+def peaks(frame: Frame, background: Background, runtime: Runtime, **_: object) -> RawSources:
     """Stands in for a trained network: peaks of the smoothed frame, surer the higher."""
-    assert all(module.folded for module in network.modules() if hasattr(module, "folded"))
     smooth = 4 * frame_channels(frame, background)[2]
     top = (smooth == ndimage.maximum_filter(smooth, 3)) & (smooth > 1)
     y, x = np.nonzero(top)

@@ -7,17 +7,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from skyduel.detect.inference.decode import propose, source_boxes
+from skyduel.detect.inference.decode import propose
 from skyduel.detect.inference.roi_features import region_features
 from skyduel.detect.model.backbones import ResNetSettings
 from skyduel.detect.model.backbones.resnet import Bottleneck
-from skyduel.detect.model.network import (
+from skyduel.detect.model.layout import (
     DENSE_CHANNELS,
     ROI_BOX_PX,
-    Network,
-    NetworkSettings,
     cell_centres,
+    source_boxes,
 )
+from skyduel.detect.model.network import Network, NetworkSettings
 
 TINY = NetworkSettings(
     backbone=ResNetSettings(stem=8, blocks=(1, 1, 1, 1), planes=(4, 8, 8, 8)),
@@ -141,7 +141,7 @@ def test_the_stem_is_centred_on_its_cells(at: int) -> None:
     frame = torch.zeros(1, 4, 32, 64)
     frame[0, 0, 12, at] = 1.0
     answer = network.backbone.stem(frame)[0, 0]
-    x, y = cell_centres(*answer.shape)
+    x, y = (torch.tensor(v) for v in cell_centres(*answer.shape))
     total = answer.sum()
     assert total > 0
     assert float((answer * x).sum() / total) == pytest.approx(at // 2 * 2 + 0.5)
@@ -163,31 +163,31 @@ def test_proposals_are_registered_to_the_frame_at_any_distance(bf16: bool) -> No
     network = blank((3.0, 0.37, -0.81, -9.0, 0.0, 0.0, 0.0, 0.0))
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         maps = network(noise(16, 2048)).maps[0]
-    xy, logits = propose(maps, 0.5, 10**6)
-    assert xy.dtype == torch.float32
+    xy, logits = propose(maps.numpy(), 0.5, 10**6)
+    assert xy.dtype == np.float32
     want_x = np.arange(1024) * 2 + 0.5 + 0.37
     want_y = np.arange(8) * 2 + 0.5 - 0.81
     assert len(xy) == 8 * 1024
-    got = xy.numpy().reshape(8, 1024, 2)  # equal logits: in the order of the cells
+    got = xy.reshape(8, 1024, 2)  # equal logits: in the order of the cells
     np.testing.assert_allclose(got[..., 0], np.broadcast_to(want_x, (8, 1024)), atol=0.005)
     np.testing.assert_allclose(got[..., 1], np.broadcast_to(want_y[:, None], (8, 1024)), atol=0.005)
-    np.testing.assert_allclose(logits.numpy(), 3.0, atol=0.01)
+    np.testing.assert_allclose(logits, 3.0, atol=0.01)
 
 
 def test_boxes_lie_around_the_centre_of_their_pixel() -> None:
-    boxes = source_boxes(torch.tensor([[3.0, 7.25]]), 4.0)
+    boxes = source_boxes(np.array([[3.0, 7.25]]), 4.0)
     assert boxes.tolist() == [[1.5, 5.75, 5.5, 9.75]]
-    assert source_boxes(torch.zeros(0, 2)).shape == (0, 4)
-    assert float(source_boxes(torch.zeros(1, 2))[0, 2]) == 0.5 + ROI_BOX_PX / 2
+    assert source_boxes(np.zeros((0, 2))).shape == (0, 4)
+    assert float(source_boxes(np.zeros((1, 2)))[0, 2]) == 0.5 + ROI_BOX_PX / 2
 
 
 def test_regions_are_cut_where_the_source_is() -> None:
     # Maps that hold their own cells' coordinates: a region reads off where it was cut.
-    x, y = cell_centres(40, 56)
+    x, y = (torch.tensor(v) for v in cell_centres(40, 56))
     features = torch.stack([torch.stack([x, y]), torch.stack([x + 1000, y])])
     first = torch.tensor([[30.0, 40.0], [51.3, 22.9], [77.77, 50.01]])
     second = torch.tensor([[41.5, 33.0]])
-    regions = region_features(features, [first, second], 7)
+    regions = region_features(features, [first.numpy(), second.numpy()], 7)
     assert regions.shape == (4, 2, 7, 7)
     steps = torch.arange(-3, 4) * 2.0
     for region, (px, py) in zip(
@@ -199,7 +199,7 @@ def test_regions_are_cut_where_the_source_is() -> None:
 
 def test_no_proposals_give_no_regions() -> None:
     features = torch.randn(2, 5, 8, 8)
-    assert region_features(features, [torch.zeros(0, 2)] * 2, 7).shape == (0, 5, 7, 7)
+    assert region_features(features, [np.zeros((0, 2), np.float32)] * 2, 7).shape == (0, 5, 7, 7)
 
 
 def test_what_positions_are_made_of_stays_float32_under_autocast() -> None:

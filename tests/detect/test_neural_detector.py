@@ -11,8 +11,9 @@ import torch
 
 from skyduel.core import BadInputError, Catalog, Detector, Frame
 from skyduel.detect import NeuralDetector, NeuralSettings, neural
-from skyduel.detect.detector import _bf16, assemble
+from skyduel.detect.detector import assemble
 from skyduel.detect.inference.find_sources import RawSources
+from skyduel.detect.inference.torch_runtime import choose_bf16
 from skyduel.detect.model.backbones import ResNetSettings
 from skyduel.detect.model.backbones.resnet import Bottleneck
 from skyduel.detect.model.network import Network, NetworkSettings
@@ -203,11 +204,11 @@ def test_extreme_logits_are_probabilities() -> None:
 def test_bf16_is_used_where_the_processor_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
-    assert _bf16(cpu) is True
+    assert choose_bf16(cpu) is True
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True}, raising=False)
-    assert _bf16(cpu) is False
+    assert choose_bf16(cpu) is False
     monkeypatch.delattr(torch.cpu, "get_capabilities")
-    assert _bf16(cpu) is False, "an older torch cannot be asked"
+    assert choose_bf16(cpu) is False, "an older torch cannot be asked"
 
 
 @pytest.mark.skipif(not SHIPPED.exists(), reason="the shipped weights are not there")

@@ -232,8 +232,8 @@ def test_no_proposals_are_no_reason_to_stop() -> None:
 
 def test_regions_take_the_label_of_the_cell_they_lie_in(monkeypatch: pytest.MonkeyPatch) -> None:
     # A proposal at pixel 8.9 lies in the cell of pixels 8 and 9, not in the next.
-    places = torch.tensor([[8.9, 20.0], [9.6, 20.0], [7.4, 20.0], [7.6, 20.0]])
-    monkeypatch.setattr(training, "propose_each", lambda *_: [(places, torch.zeros(4))])
+    places = np.float32([[8.9, 20.0], [9.6, 20.0], [7.4, 20.0], [7.6, 20.0]])
+    monkeypatch.setattr(training, "propose", lambda *_: (places, np.zeros(4)))
     seen = []
 
     def keep(xy: torch.Tensor, points: torch.Tensor, streak: torch.Tensor) -> Any:
@@ -249,8 +249,8 @@ def test_regions_take_the_label_of_the_cell_they_lie_in(monkeypatch: pytest.Monk
 
 
 def test_regions_on_masked_pixels_have_no_weight(monkeypatch: pytest.MonkeyPatch) -> None:
-    places = torch.tensor([[8.4, 20.0], [8.6, 20.0], [9.4, 20.4], [9.4, 20.6], [8.0, 19.0]])
-    monkeypatch.setattr(training, "propose_each", lambda *_: [(places, torch.zeros(5))])
+    places = np.float32([[8.4, 20.0], [8.6, 20.0], [9.4, 20.4], [9.4, 20.6], [8.0, 19.0]])
+    monkeypatch.setattr(training, "propose", lambda *_: (places, np.zeros(5)))
     seen = []
 
     def keep(*arguments: torch.Tensor) -> dict[str, torch.Tensor]:

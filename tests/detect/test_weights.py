@@ -98,7 +98,8 @@ def broken(kind: str, folder: Path) -> Path:
         save_weights(path, state, TINY, Calibration(), {})
     elif kind == "settings":
         metadata = {"format": "skyduel-network-1", "network": json.dumps({"depth": 3})}
-        save_file({"a": torch.zeros(3)}, path, metadata)
+        rest = {"calibration": json.dumps(Calibration().as_dict()), "facts": "{}"}
+        save_file({"a": torch.zeros(3)}, path, metadata | rest)
     elif kind == "calibration":
         metadata = {"format": "skyduel-network-1", "network": TINY.model_dump_json()}
         save_file({"a": torch.zeros(3)}, path, metadata | {"calibration": "[]", "facts": "{}"})

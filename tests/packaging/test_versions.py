@@ -14,8 +14,11 @@ LOCKS = sorted((ROOT / "distribution" / "locks").glob("*.txt"))
 EXTRAS = {
     "skyduel": (),
     "neural": ("neural",),
-    "test": ("neural", "train", "asdf", "cluster", "test-base", "test", "lint", "types", "docs"),
-}
+    "test": (
+        "neural", "onnx", "export", "train", "asdf", "cluster", "test-base", "test", "lint",
+        "types", "docs",
+    ),
+}  # fmt: skip
 SETUP = ConfigParser()
 SETUP.read(ROOT / "setup.cfg")
 

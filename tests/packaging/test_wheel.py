@@ -142,6 +142,7 @@ def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(wheel: Path
     }
     assert names - compiled == expected()
     assert "skyduel/detect/model/shipped/skyduel.safetensors" in names
+    assert "skyduel/detect/model/shipped/skyduel.onnx" in names
     assert "skyduel/reports/templates/report.html.j2" in names
     assert "skyduel/baseline/sep/shape_classifier.json" in names
     assert "skyduel/cuda_ops/csrc/cuda/nms.cu" in names
@@ -152,7 +153,7 @@ def test_the_bill_of_materials_has_the_hashes_of_the_wheel(wheel: Path) -> None:
         bill = json.loads(archive.read(f"{METADATA}sboms/skyduel.cdx.json"))
         record = archive.read(f"{METADATA}RECORD").decode()
         parts = {one["name"]: one for one in bill["components"]}
-        files = {n for n in archive.namelist() if n.endswith((".so", ".safetensors"))}
+        files = {n for n in archive.namelist() if n.endswith((".so", ".safetensors", ".onnx"))}
         assert files == {n for n, one in parts.items() if one["bom-ref"].startswith("file:")}
         for name in files:
             digest = hashlib.sha256(archive.read(name)).hexdigest()

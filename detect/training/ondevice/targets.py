@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from skyduel.detect.model.network import STRIDE
+from skyduel.detect.model.layout import STRIDE
 from skyduel.detect.training.targets import SourceTargets, TargetRules
 
 __all__ = ["make_target_maps"]

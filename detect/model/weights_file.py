@@ -1,0 +1,89 @@
+"""Read a weights file as arrays: safetensors with tensors and text, never code. Needs no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from skyduel.core.errors import BadInputError, one_line
+from skyduel.detect.model.score_model import Calibration
+
+__all__ = ["FORMAT", "SHIPPED", "WeightsFile", "read_weights_file", "unreadable"]
+
+#: The weights that come with the package.
+SHIPPED: Final = Path(__file__).with_name("shipped") / "skyduel.safetensors"
+#: Name of the format, in the metadata of a file.
+FORMAT: Final = "skyduel-network-1"
+
+
+@dataclass(frozen=True, eq=False)
+class WeightsFile:
+    """Content of a weights file.
+
+    Attributes
+    ----------
+    tensors : mapping of str to ndarray of float32
+        Parameters by name.
+    network : mapping
+        Settings of the network, as JSON types.
+    calibration : Calibration
+        Calibration of its scores.
+    facts : mapping
+        Facts about the training.
+    sha256 : str
+        Hash of the file.
+    """
+
+    tensors: Mapping[str, npt.NDArray[np.float32]]
+    network: Mapping[str, Any]
+    calibration: Calibration
+    facts: Mapping[str, Any]
+    sha256: str
+
+
+def read_weights_file(path: Path = SHIPPED) -> WeightsFile:
+    """Read a weights file, without building its network.
+
+    Raises
+    ------
+    BadInputError
+        If the file is missing, is not safetensors, or is of another format.
+    """
+    from safetensors import SafetensorError, safe_open  # of an extra
+
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BadInputError(str(path), "a weights file", error.strerror or str(error)) from error
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise BadInputError(
+                    str(path), f"weights of format {FORMAT}", repr(metadata.get("format"))
+                )
+            tensors = {
+                k: np.asarray(file.get_tensor(k), dtype=np.float32)
+                for k in file.keys()  # noqa: SIM118
+            }
+        # Files without ``smooth`` were written with the larger convolution.
+        network = {"smooth": 3} | json.loads(metadata["network"])
+        calibration = Calibration.from_dict(json.loads(metadata["calibration"]))
+        facts = json.loads(metadata["facts"])
+    except BadInputError:
+        raise
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise unreadable(path, error) from error
+    return WeightsFile(tensors, network, calibration, facts, hashlib.sha256(content).hexdigest())
+
+
+def unreadable(path: Path, error: Exception) -> BadInputError:
+    """Return the error for a file that holds no network of this package."""
+    return BadInputError(str(path), "a readable safetensors file of this network", one_line(error))
