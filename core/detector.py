@@ -13,7 +13,11 @@ from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
 
-__all__ = ["DescribedDetector", "Detector", "DetectorInfo", "detector_info"]
+__all__ = ["NOTE_KEY", "DescribedDetector", "Detector", "DetectorInfo", "detector_info"]
+
+#: Key of a catalogue's metadata: how the detector treated this frame otherwise than usual, in
+#: one line, which ``detect`` and ``run`` print. Eight characters, as in FITS.
+NOTE_KEY: Final = "det_note"
 
 # What settings may call a flux, and SExtractor's word for it.
 _FLUX_KINDS: Final[Mapping[str, str]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from skyduel.core.catalog import Catalog
 from skyduel.core.io.tables import read_catalog
@@ -14,7 +14,7 @@ from skyduel.run_folder.read_counts import read_counts
 from skyduel.run_folder.schema import COUNTS, DEFAULT_POINT
 from skyduel.runner.execution.outcome import Outcome
 
-__all__ = ["catalog_warnings", "truth_warnings"]
+__all__ = ["catalog_warnings", "detector_notes", "truth_warnings"]
 
 
 def truth_warnings(truth: Catalog, shape: tuple[int, int]) -> list[str]:
@@ -71,6 +71,18 @@ def catalog_warnings(
         names = [str(name) for name in rows["frame"]]
         lines += _of_detector(paths, str(detector), names, truths, rules)
     return lines
+
+
+def detector_notes(outcomes: Iterable[Outcome]) -> list[str]:
+    """Return what a detector says of its frames: one frame's line, and the number of others.
+
+    Parameters
+    ----------
+    outcomes : iterable of Outcome
+        Of one detector; the fact ``detector_note`` is its line on a frame.
+    """
+    said = [note for outcome in outcomes if (note := outcome.facts.get("detector_note"))]
+    return [str(said[0]) + _others(len(said) - 1)] if said else []
 
 
 def _set_aside(truths: Mapping[str, Outcome]) -> list[str]:

@@ -25,7 +25,8 @@ from skyduel.core import (
     write_catalog,
 )
 from skyduel.core.areas.ignore_area import ignore_area_of
-from skyduel.core.errors import UnwritableError
+from skyduel.core.detector import NOTE_KEY
+from skyduel.core.errors import UnwritableError, printable
 from skyduel.core.frame import Plane
 from skyduel.core.io.images.fits_metadata import FACT_KEYS
 from skyduel.core.io.images.image_reader import without_brackets
@@ -180,6 +181,9 @@ def detect_frame(
         "n_found": n_found,
         "peak_memory_mib": peak_memory_mib(children=True),
     }
+    note = found.table.meta.get(NOTE_KEY)
+    if note:
+        facts["detector_note"] = f"{spec.name} on {entry.name}: {printable(str(note))}"
     if words.notes or words.stars:
         facts["notes"] = [*words.notes, *words.stars]
     if not facts_file:

@@ -46,7 +46,7 @@ from skyduel.run_folder.schema import (
     sweep_table,
 )
 from skyduel.run_folder.write_tables import CountsWriter, write_table
-from skyduel.runner.catalog_warnings import catalog_warnings
+from skyduel.runner.catalog_warnings import catalog_warnings, detector_notes
 from skyduel.runner.detect_frame import detect_frame, frame_fingerprint, prepare_truth
 from skyduel.runner.detector_specs import DetectorSpec, build
 from skyduel.runner.execution.executors import Job, executor, gather
@@ -150,7 +150,10 @@ def _run(plan: RunPlan, progress: ProgressCallback) -> RunRecord:
             replace(d, calibrated_threshold=result.calibrated.get(d.name)) for d in costs
         ),
         points=tuple(p for p in POINTS if p in points),
-        warnings=tuple(catalog_warnings(plan.paths, truths, plan.rules)),
+        warnings=(
+            *catalog_warnings(plan.paths, truths, plan.rules),
+            *(line for outcomes in done.values() for line in detector_notes(outcomes.values())),
+        ),
         bins_mag=result.edges,
         finished_utc=now_utc(),
         status=WITH_FAILURES if failures else COMPLETE,

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from skyduel.baseline.sep.cleaning import CleaningSettings, clean
+from skyduel.baseline.sep.cleaning import CleaningSettings, clean, cleaning_note
 from skyduel.baseline.sep.detector import SepDetector
 from skyduel.baseline.sep.settings import MATCHED, SepSettings
 from skyduel.baseline.sep.tuning_space import CLEANING_SPACE, sep_space
 from skyduel.core.catalog import Catalog
-from skyduel.core.frame import Frame
+from skyduel.core.detector import NOTE_KEY
+from skyduel.core.frame import MOST_FWHM_PX, Frame
+from skyduel.core.measure.star_width import measure_star_width
 from skyduel.core.search_space import Space
 from skyduel.core.settings import build_settings
 
@@ -41,9 +43,12 @@ class CleanedSep:
         """Return the detections of SEP on the cleaned frame, with the columns of `SepDetector`.
 
         A detection needs at least one pixel that the cleaning did not change, and its
-        score uses such pixels only, so that a cleaned artefact is not detected.
+        score uses such pixels only, so that a cleaned artefact is not detected. On an
+        undersampled frame the metadata `NOTE_KEY` say how the cleaning adapted. If the
+        header states no FWHM, that measured on the frame's stars is taken for the filter.
         """
-        return SepDetector(self.name, self.settings)(clean(frame, self.settings))
+        note = cleaning_note(frame, self.settings)
+        return _noted(SepDetector(self.name, self.settings)(_prepared(frame, self.settings)), note)
 
     @property
     def tuning_space(self) -> Space:
@@ -66,12 +71,28 @@ class CleanedSep:
             alike.setdefault(key, []).append(number)
         found: dict[int, Catalog] = {}
         for numbers in alike.values():
-            cleaned = clean(frame, everyone[numbers[0]])
+            cleaned = _prepared(frame, everyone[numbers[0]])
             detector = SepDetector(self.name, SepSettings())
             full = [everyone[number].model_dump(include=_SEP_FIELDS) for number in numbers]
-            found.update(zip(numbers, detector.variants(cleaned, full), strict=True))
+            note = cleaning_note(frame, everyone[numbers[0]])
+            rows = (_noted(one, note) for one in detector.variants(cleaned, full))
+            found.update(zip(numbers, rows, strict=True))
         for number in range(len(everyone)):
             yield found[number]
+
+
+def _prepared(frame: Frame, settings: CleaningSettings) -> Frame:
+    """Return the cleaned frame, with the measured width of its stars if its header has none."""
+    cleaned = clean(frame, settings)
+    width = measure_star_width(frame) if frame.fwhm is None else None
+    if width is None or not width.fwhm <= MOST_FWHM_PX:
+        return cleaned
+    return cleaned.with_(fwhm=width.fwhm)
+
+
+def _noted(found: Catalog, note: str | None) -> Catalog:
+    """Return a catalogue that says how the frame was cleaned."""
+    return found if note is None else found.with_meta(**{NOTE_KEY: note})
 
 
 _SEP_FIELDS: Final = set(SepSettings.model_fields)

@@ -8,15 +8,23 @@ import astroscrappy
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.ndimage import binary_dilation, generate_binary_structure, median_filter
+from scipy.ndimage import (
+    binary_dilation,
+    generate_binary_structure,
+    label,
+    maximum_position,
+    median_filter,
+)
 
 from skyduel.core.frame import Frame
-from skyduel.core.measure.background import estimate_background
+from skyduel.core.measure.background import Background, estimate_background
+from skyduel.core.measure.star_width import StarWidth, measure_star_width, star_shaped
 
-__all__ = ["CleaningSettings", "clean", "clean_cosmics", "clean_lines"]
+__all__ = ["CleaningSettings", "clean", "clean_cosmics", "clean_lines", "cleaning_note"]
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 #: Lines on either side that a line is held against.
 _NEIGHBOURS: Final = 15
@@ -28,6 +36,8 @@ _PER_MAD: Final = 1.4826
 #: L.A.Cosmic's filters are up to 7 px wide; it needs a frame at least that large.
 _SMALLEST_PX: Final = 7
 _PAD_PX: Final = 4
+#: Stars narrower than this FWHM [px] are undersampled: their images have no two pixels across.
+_UNDERSAMPLED_PX: Final = 2.0
 
 
 class CleaningSettings(BaseModel):
@@ -53,6 +63,16 @@ class CleaningSettings(BaseModel):
     )
     cosmic_iterations: Annotated[int, Field(ge=1, le=16)] = Field(
         4, description="L.A.Cosmic: most passes"
+    )
+    cosmic_star_shape: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.5,
+        description="what L.A.Cosmic finds is kept as a star if its neighbours, over its brightest "
+        "pixel, have at least this part of the ratio of the frame's own stars; 0 keeps nothing",
+    )
+    cosmic_least_fwhm_px: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        1.4,
+        description="... and on a frame whose own stars are narrower than this [px], which nobody "
+        "can tell from hot pixels, L.A.Cosmic is left out",
     )
     cosmic_grow_px: Annotated[int, Field(ge=0, le=5)] = Field(
         0, description="how far the mask reaches beyond what L.A.Cosmic finds [px]"
@@ -83,9 +103,11 @@ def clean(frame: Frame, settings: CleaningSettings | None = None) -> Frame:
     as long as the frame.
     """
     chosen = settings or CleaningSettings()
+    # Of the frame as it came, so that `cleaning_note` says what was done.
+    width = measure_star_width(frame) if chosen.cosmics else None
     if chosen.lines:
         frame = clean_lines(frame, chosen)
-    return clean_cosmics(frame, chosen) if chosen.cosmics else frame
+    return _without_cosmics(frame, chosen, width) if chosen.cosmics else frame
 
 
 def clean_lines(frame: Frame, settings: CleaningSettings) -> Frame:
@@ -147,8 +169,18 @@ def clean_cosmics(frame: Frame, settings: CleaningSettings) -> Frame:
     the photon noise of the sources where the gain is known. A frame whose sky was
     subtracted is therefore cleaned in the same way. Frames smaller than 7 px are
     returned unchanged.
+
+    L.A.Cosmic takes the stars of undersampled frames for cosmic rays. So the width of the frame's
+    own stars is measured (`skyduel.core.measure.star_width`): what has the shape of these stars
+    is kept (``cosmic_star_shape``), and a frame of still narrower stars is returned unchanged
+    (``cosmic_least_fwhm_px``).
     """
-    if min(frame.shape) < _SMALLEST_PX:
+    return _without_cosmics(frame, settings, measure_star_width(frame))
+
+
+def _without_cosmics(frame: Frame, settings: CleaningSettings, width: StarWidth | None) -> Frame:
+    """Replace and mask cosmic rays, given the width of the stars; see `clean_cosmics`."""
+    if min(frame.shape) < _SMALLEST_PX or _too_narrow(width, settings):
         return frame
     background = estimate_background(frame)
     # L.A.Cosmic computes in single precision, where small physical units underflow.
@@ -175,6 +207,8 @@ def clean_cosmics(frame: Frame, settings: CleaningSettings) -> Frame:
         cleantype="meanmask",
     )
     cosmic = np.asarray(cosmic, dtype=bool)[inner]
+    if width is not None and settings.cosmic_star_shape:
+        cosmic &= ~_star_shaped(cosmic, frame, background, settings.cosmic_star_shape * width.ratio)
     if settings.cosmic_grow_px:
         around = generate_binary_structure(2, 2)
         cosmic = binary_dilation(cosmic, around, iterations=settings.cosmic_grow_px)
@@ -183,3 +217,42 @@ def clean_cosmics(frame: Frame, settings: CleaningSettings) -> Frame:
         return frame
     restored = np.asarray(cleaned)[inner] * np.float64(unit) + background.level
     return frame.with_(data=np.where(cosmic & ~frame.bad, restored, frame.data), mask=mask)
+
+
+def _too_narrow(width: StarWidth | None, settings: CleaningSettings) -> bool:
+    """Return True if a frame's stars cannot be told from hot pixels."""
+    return width is not None and width.fwhm < settings.cosmic_least_fwhm_px
+
+
+def _star_shaped(cosmic: Bools, frame: Frame, sky: Background, least: float) -> Bools:
+    """Return True in those connected groups of pixels whose brightest pixel is star-shaped."""
+    groups, n = label(cosmic, generate_binary_structure(2, 2))
+    if n == 0:
+        return cosmic
+    with np.errstate(over="ignore", invalid="ignore"):
+        z = np.nan_to_num((frame.data - sky.level) / sky.rms)
+    z[frame.bad] = 0.0
+    y, x = np.transpose(maximum_position(z, groups, np.arange(1, n + 1))).astype(np.intp)
+    star = star_shaped(z, y, x, least)
+    return np.asarray(np.concatenate([[False], star])[groups])
+
+
+def cleaning_note(frame: Frame, settings: CleaningSettings) -> str | None:
+    """Return in one line how the cleaning adapts to an undersampled frame, otherwise None.
+
+    Parameters
+    ----------
+    frame : Frame
+        As it is given to `clean`.
+    settings : CleaningSettings
+    """
+    width = measure_star_width(frame) if settings.cosmics else None
+    if width is None or width.fwhm >= _UNDERSAMPLED_PX:
+        return None
+    if _too_narrow(width, settings):
+        does = "no cosmic rays or hot pixels are cleaned, for these stars look alike"
+    elif settings.cosmic_star_shape:
+        does = "what has the shape of these stars is not cleaned"
+    else:
+        return None
+    return f"undersampled (stars {width.fwhm:.1f} px wide): {does}"

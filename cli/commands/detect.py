@@ -190,6 +190,8 @@ def _print_facts(outcome: Outcome, verbose: bool) -> None:
     said = (outcome.facts.get(key, ()) for key in ("notes", "set_aside"))
     for line in decision_lines(outcome.frame, *said):
         warn(line)
+    if "detector_note" in outcome.facts:
+        warn(outcome.facts["detector_note"])
     if verbose:
         for fact, words in outcome.facts.get("used", {}).items():
             err.print(f"{outcome.frame}: {fact}: {words}", markup=False, highlight=False,

@@ -9,8 +9,15 @@ from skyduel.baseline import sep_default, sep_matched
 from skyduel.baseline.daofind import daofind
 from skyduel.baseline.filters import peak_snr, snr_map
 from skyduel.baseline.sep.cleaned import sep_cleaned
-from skyduel.baseline.sep.cleaning import CleaningSettings, clean, clean_cosmics, clean_lines
+from skyduel.baseline.sep.cleaning import (
+    CleaningSettings,
+    clean,
+    clean_cosmics,
+    clean_lines,
+    cleaning_note,
+)
 from skyduel.core import Frame
+from skyduel.core.detector import NOTE_KEY
 from skyduel.core.errors import BadInputError
 from skyduel.core.search_space import Choice, Range, Tunable, TunesInOnePass
 from skyduel.runner.sample_settings import draw_trials
@@ -108,6 +115,69 @@ def test_what_was_cleaned_is_not_found_and_stars_still_are() -> None:
     for x, y, _ in STARS:
         assert near(after, x, y, 0.5).size == 1
     assert np.count_nonzero(after["score"] > 6) == len(STARS)
+
+
+def undersampled(fwhm: float) -> tuple[Frame, np.ndarray, np.ndarray]:
+    """A frame without a stated FWHM: its stars and its hot pixels, x and y."""
+    rng = np.random.default_rng(11)
+    image = rng.normal(SKY, NOISE, (200, 200))
+    yy, xx = np.mgrid[-4:5, -4:5]
+    places = np.stack(np.meshgrid(np.arange(10, 190, 15), np.arange(10, 190, 15)), -1)
+    order = rng.permutation(places.reshape(-1, 2))
+    stars, hot = order[:60] + rng.uniform(-0.5, 0.5, (60, 2)), order[60:120]
+    sigma = fwhm / 2.355
+    for x, y in stars:
+        x0, y0 = round(x), round(y)
+        star = np.exp(-((xx + x0 - x) ** 2 + (yy + y0 - y) ** 2) / (2 * sigma**2))
+        image[y0 - 4 : y0 + 5, x0 - 4 : x0 + 5] += 1500.0 * star
+    image[hot[:, 1], hot[:, 0]] += 1500.0
+    return Frame(data=image.astype(np.float32), name="f", gain=GAIN), stars, hot
+
+
+def on(mask: np.ndarray, xy: np.ndarray) -> np.ndarray:
+    column, row = np.rint(xy).astype(int).T
+    return mask[row, column]
+
+
+def test_stars_of_undersampled_frames_are_kept_and_hot_pixels_are_cleaned() -> None:
+    frame, stars, hot = undersampled(1.5)
+    without = clean(frame, CleaningSettings(cosmic_star_shape=0, cosmic_least_fwhm_px=0))
+    assert on(without.bad, stars).mean() > 0.4  # what L.A.Cosmic alone does
+    cleaned = clean(frame)
+    assert not on(cleaned.bad, stars).any()
+    assert on(cleaned.bad, hot).all()
+    found = sep_cleaned()(frame)
+    assert all(near(found, x, y, 0.5).size == 1 for x, y in stars)
+    assert not any(near(found, x, y, 1.0).size for x, y in hot)
+    note = found.table.meta[NOTE_KEY]
+    assert note == (
+        "undersampled (stars 1.5 px wide): what has the shape of these stars is not cleaned"
+    )
+    # The filter has the measured width where the header states none.
+    assert 1.45 < found.table.meta["kernel_fwhm_px"] < 1.6
+    stated = sep_cleaned()(frame.with_(fwhm=1.5)).table.meta
+    assert stated["kernel_fwhm_px"] == 1.5
+    (variant,) = sep_cleaned().variants(frame, [{}])
+    assert variant.table.meta[NOTE_KEY] == note
+
+
+def test_stars_as_narrow_as_hot_pixels_stop_the_cleaning() -> None:
+    frame, stars, hot = undersampled(1.2)
+    cleaned = clean_cosmics(frame, CleaningSettings())
+    assert cleaned is frame
+    found = sep_cleaned()(frame)
+    assert all(near(found, x, y, 0.5).size == 1 for x, y in stars)
+    note = "no cosmic rays or hot pixels are cleaned, for these stars look alike"
+    assert str(found.table.meta[NOTE_KEY]).endswith(note)
+    forced = clean_cosmics(frame, CleaningSettings(cosmic_least_fwhm_px=0))
+    assert on(forced.bad, hot).all()
+
+
+def test_ordinary_frames_have_no_note() -> None:
+    assert NOTE_KEY not in sep_cleaned()(frame_of(starry())).table.meta
+    frame, *_ = undersampled(1.5)
+    assert cleaning_note(frame, CleaningSettings(cosmics=False)) is None
+    assert cleaning_note(frame, CleaningSettings(cosmic_star_shape=0)) is None
 
 
 def test_a_clean_frame_comes_out_as_it_went_in() -> None:

@@ -10,7 +10,7 @@ import pytest
 from helpers.command_line import skyduel
 from helpers.star_shapes import disc, star_frame, trail
 
-from skyduel.core import Catalog, Sectioning, entry_of, write_catalog, write_frame
+from skyduel.core import Catalog, Frame, Sectioning, entry_of, write_catalog, write_frame
 from skyduel.runner.detect_frame import detect_frame
 from skyduel.runner.detector_specs import DetectorSpec
 
@@ -58,3 +58,26 @@ def test_large_images_are_judged_by_their_middle(trailed: Path, tmp_path: Path) 
         outcome = detect_frame(spec, entry, None, tmp_path / "t.ecsv", sectioning=sectioning)
         assert outcome.facts["sections"] > 1
         assert [note[: len(LINE) + 6] for note in outcome.facts.get("notes", [])] == said
+
+
+def test_a_detector_says_how_it_treats_an_undersampled_frame(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(2)
+    image = rng.normal(300.0, 5.0, (128, 128))
+    yy, xx = np.mgrid[0:128, 0:128]
+    xy = np.mgrid[12:120:12, 12:120:12].reshape(2, -1).T + rng.uniform(-0.5, 0.5, (81, 2))
+    for x, y in xy:
+        image += 1500 * np.exp(-((xx - x) ** 2 + (yy - y) ** 2) / (2 * 0.65**2))
+    write_frame(Frame(data=image.astype(np.float32), name="a"), tmp_path / "data" / "a.fits")
+    truth = Catalog.build(x=xy[:, 0], y=xy[:, 1], snr=np.full(len(xy), 50.0))
+    write_catalog(truth, tmp_path / "data" / "a.ecsv")
+    names = ("--with", "sep", "--with", "sep-cleaned")
+    line = "sep-cleaned on a: undersampled (stars 1.6 px wide)"
+    frame = tmp_path / "data" / "a.fits"
+    assert skyduel("detect", frame, "--with", "sep-cleaned", "-o", tmp_path / "a.ecsv") == 0
+    assert line in " ".join(capsys.readouterr().err.split())
+    assert skyduel("run", tmp_path / "data", *names, "--out", tmp_path / "run") == 0
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    (said,) = record["warnings"]
+    assert said.startswith(line)
