@@ -11,6 +11,8 @@ __all__ = ["EXAMPLES", "SUMMARIES", "epilog"]
 SUMMARIES: Final[Mapping[str, str]] = {
     "run": "Run every detector on every frame, score them, and write the report.",
     "init": "Write a commented TOML file with every setting of a run, for --config.",
+    "calibrate": "Subtract bias and dark from raw frames, divide by the flat, and mask the "
+    "dark's hot pixels.",
     "simulate": "Simulate frames with known truth: FITS images, ECSV tables and a manifest.",
     "inject": "Inject sources into real frames, with the frame's own PSF and noise, "
     "for `skyduel run`.",
@@ -47,6 +49,10 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "simulate": (
         "simulate --out sky",
         "simulate --out sky --family crowded --count 10 --calibration 3 --seed 5",
+    ),
+    "calibrate": (
+        "calibrate raw/*.fits --dark darks --flat flats -o calibrated",
+        "calibrate a.fits --bias bias/*.fits --dark dark_300s.fits -o a_calibrated.fits",
     ),
     "inject": (
         "inject night/a.fits night/b.fits --out injected --snr 2:50 --copies 4",

@@ -34,6 +34,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "paho": "mqtt",
     "regions": "regions",
     "mocpy": "regions",
+    "ccdproc": "calibrate",
 }
 
 

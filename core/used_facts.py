@@ -13,6 +13,7 @@ from skyduel.core.io.images.fits_metadata import IGNORED_KEY
 from skyduel.core.io.images.image_reader import NOTES_KEY
 from skyduel.core.io.pixel_checks.check_facts import MEASURED_GAIN
 from skyduel.core.measure.star_shape import star_shape_note
+from skyduel.core.preprocess.mosaic import MOSAIC_KEY
 from skyduel.core.sections.large_image import LargeImage
 
 __all__ = ["META_KEYS", "UNKNOWN", "UsedFacts", "used_facts"]
@@ -34,6 +35,8 @@ META_KEYS: Final[Mapping[str, str]] = {
     "wcs": "FR_WCS",
     "unit": "FR_UNIT",
     "mask": "FR_MASK",
+    "calibration": "FR_CALIB",
+    "mosaic": "FR_CFA",
 }
 _ASIDE_KEY: Final = "FR_ASIDE"
 _NOTES_KEY: Final = "FR_NOTES"
@@ -101,6 +104,8 @@ def used_facts(frame: Frame | LargeImage, n_masked: int | None = None) -> UsedFa
     wcs = fields.get("wcs")
     words["wcs"] = "none" if wcs is None else (str(wcs.wcs.radesys).strip() or "no RADESYS")
     words["unit"] = str(header.get("BUNIT", "")).strip() or "no BUNIT"
+    words["calibration"] = str(header.get("CALSTAT", "")).strip() or "none"
+    words["mosaic"] = str(header.get(MOSAIC_KEY, "")) or "none"
     words["mask"] = UNKNOWN if n_masked is None else f"{n_masked} px"
     set_aside = [str(line) for line in header.get(IGNORED_KEY, ())]
     notes = list(header.get(NOTES_KEY, ()))

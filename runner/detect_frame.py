@@ -58,8 +58,9 @@ _SECTIONING: Final = Sectioning()
 def frame_fingerprint(entry: Entry) -> str:
     """Return the fingerprint of a frame's files, with the bits of its mask that count."""
     bits = "" if entry.mask_bits is None else f" bits {entry.mask_bits}"
+    bits += " raw" if entry.raw else ""
     area = "" if entry.ignore is None else f" ignore {fingerprint(entry.ignore)}"
-    return fingerprint(*entry.images) + bits + area
+    return fingerprint(*entry.images, *entry.used_calibration.every) + bits + area
 
 
 def fingerprint(*paths: Path) -> str:

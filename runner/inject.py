@@ -72,6 +72,8 @@ class InjectionPlan:
         Region of every frame that is used, as for `skyduel.runner.read_region.read_region`.
     mask_bits : int, optional
         As for `skyduel.core.read_frame`.
+    raw : bool
+        As for `skyduel.core.Entry`.
     """
 
     frames: Sequence[str]
@@ -84,6 +86,7 @@ class InjectionPlan:
     facts: Mapping[str, Any] = field(default_factory=dict)
     cutout: str | None = None
     mask_bits: int | None = None
+    raw: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ def inject_frames(
     detectors = [build(spec) for spec in plan.specs]
     entries: list[Entry] = []
     for number, path in enumerate(plan.frames):
-        frame = read_region(path, plan.cutout, mask_bits=plan.mask_bits, **plan.facts)
+        frame = read_region(path, plan.cutout, mask_bits=plan.mask_bits, raw=plan.raw, **plan.facts)
         sky = estimate_background(frame)
         before = [(detector, detector(frame)) for detector in detectors]
         seen = _joined([at_default(detector, found) for detector, found in before])

@@ -18,7 +18,12 @@ __all__ = ["read_region"]
 
 
 def read_region(
-    path: str, cutout: str | None = None, *, mask_bits: int | None = None, **facts: Any
+    path: str,
+    cutout: str | None = None,
+    *,
+    mask_bits: int | None = None,
+    raw: bool = False,
+    **facts: Any,
 ) -> Frame:
     """Read a frame or a region of it.
 
@@ -32,6 +37,8 @@ def read_region(
         this region of the file is read. Its corner is appended to the name of the frame.
     mask_bits : int, optional
         As for `skyduel.core.read_frame`.
+    raw : bool
+        As for `skyduel.core.Entry`.
     **facts
         Metadata of the frame that override its header.
 
@@ -43,7 +50,7 @@ def read_region(
     """
     sectioning = Sectioning()
     most = f"{sectioning.section_px} x {sectioning.section_px} px"
-    entry = entry_of(path, mask_bits=mask_bits)
+    entry = entry_of(path, mask_bits=mask_bits, raw=raw)
     mosaic = open_large_image(entry, sectioning)
     if mosaic is not None and cutout is None:
         raise BadInputError(

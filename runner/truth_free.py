@@ -15,7 +15,7 @@ from skyduel.evaluation import FlipEstimate, flip_estimate, repeat_estimate
 from skyduel.runner.inject import at_default
 from skyduel.simulation import sign_flipped
 
-__all__ = ["ALL", "common_positions", "flip_table", "repeat_table"]
+__all__ = ["ALL", "common_positions", "flip_table", "recurrence_table", "repeat_table"]
 
 #: Name of the rows with the sums over all frames.
 ALL: Final = "all"
@@ -111,6 +111,44 @@ def repeat_table(
         fields = asdict(estimate)
         seen = {f"seen_{k}": n for k, n in enumerate(fields.pop("detections"), start=1)}
         rows.append({"detector": label, **fields, **seen})
+    return pd.DataFrame(rows)
+
+
+def recurrence_table(repeats: pd.DataFrame) -> pd.DataFrame:
+    """Return how many sources of each detector recur in how many exposures.
+
+    Parameters
+    ----------
+    repeats : DataFrame
+        As `repeat_table` returns it.
+
+    Returns
+    -------
+    DataFrame
+        One row for each detector and each number of exposures, from all of them down to one:
+        ``detector``, ``exposures`` (how many there are), ``seen_in`` (in exactly how many),
+        ``detections``, ``sources`` (detections over ``seen_in``: every source was detected so
+        often), ``sources_at_least`` (those seen in so many exposures or more) and
+        ``share_at_least`` (of all sources; NaN without one).
+    """
+    rows = []
+    for row in repeats.to_dict("records"):
+        n, sources = int(row["n_exposures"]), 0.0
+        every = sum(row[f"seen_{k}"] / k for k in range(1, n + 1))
+        for k in range(n, 0, -1):
+            here = row[f"seen_{k}"] / k
+            sources += here
+            rows.append(
+                {
+                    "detector": row["detector"],
+                    "exposures": n,
+                    "seen_in": k,
+                    "detections": int(row[f"seen_{k}"]),
+                    "sources": here,
+                    "sources_at_least": sources,
+                    "share_at_least": sources / every if every else float("nan"),
+                }
+            )
     return pd.DataFrame(rows)
 
 

@@ -3,9 +3,10 @@
 ``python benchmarks/accuracy/real_frames.py DATA --doc docs/real-frames.md``
 
 DATA holds the folders ``sdss_s82``, ``widefield_lens``, ``panoptes_cygnus``,
-``wfsat_crops`` and ``ystar_streak``. Draws one figure each into ``figures/real-*.png``
-in the folder of the document, writes the numbers as ``figures/real-*.csv``, and puts the tables
-between the ``<!-- NAME -->`` and ``<!-- /NAME -->`` lines of the document.
+``wfsat_crops``, ``ystar_streak``, ``sbig_tres1`` and ``seestar_m94``. Draws figures into
+``figures/real-*.png`` in the folder of the document, writes the numbers as
+``figures/real-*.csv``, and puts the tables between the ``<!-- NAME -->`` and
+``<!-- /NAME -->`` lines of the document.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from real.catalogues import lens, panoptes, sdss
+from real.preprocessing import mosaics, sbig
 from real.telescopes import crops, satellite
 
 from skyduel.core import Detector
@@ -30,6 +32,8 @@ SECTIONS: dict[str, Callable[[Path, dict[str, Detector], Path], str]] = {
     "panoptes": panoptes,
     "crops": crops,
     "satellite": satellite,
+    "sbig": sbig,
+    "mosaics": mosaics,
 }
 
 

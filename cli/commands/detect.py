@@ -19,6 +19,7 @@ from skyduel.cli.commands.options import (
     Most,
     OneDetector,
     Purity,
+    Raw,
     Regions,
     Set,
     Threshold,
@@ -93,6 +94,7 @@ def command(
     fwhm: Fwhm = None,
     gain: Gain = None,
     mask_bits: MaskBits = None,
+    raw: Raw = False,
     set_: Set = None,
     config: Config = None,
 ) -> None:
@@ -124,7 +126,7 @@ def command(
     with progress() as bar:
         task = bar.add_task(spec.name, total=len(targets), note="")
         for name, target in targets.items():
-            entry = entry_of(name, mask_bits=bits, given=given)
+            entry = entry_of(name, mask_bits=bits, given=given, raw=raw)
             outcome = detect_frame(spec, entry, None, target, facts_file=False, choice=choice)
             _print_facts(outcome, verbose)
             missing.update(_unmentioned(outcome.facts))

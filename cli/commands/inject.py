@@ -13,6 +13,7 @@ from skyduel.cli.commands.options import (
     Config,
     Cutout,
     MaskBits,
+    Raw,
     Set,
     With,
     detector_specs,
@@ -108,6 +109,7 @@ def command(
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same frames.")] = 1,
     cutout: Cutout = None,
     mask_bits: MaskBits = None,
+    raw: Raw = False,
     with_: With = None,
     set_: Set = None,
     config: Config = None,
@@ -157,6 +159,7 @@ def command(
         facts={k: v for k, v in facts.items() if v is not None},
         cutout=cutout,
         mask_bits=mask_bits_from(mask_bits),
+        raw=raw,
     )
     done: list[InjectedFrame] = []
     with progress() as bar:

@@ -36,6 +36,7 @@ __all__ = [
     "PerGroup",
     "Purity",
     "RadiusPx",
+    "Raw",
     "Regions",
     "Set",
     "Threshold",
@@ -53,6 +54,7 @@ __all__ = [
     "rules_from",
     "tuning_from",
     "with_mask_bits",
+    "with_raw",
 ]
 
 
@@ -137,6 +139,14 @@ Ignore = Annotated[
         metavar="FILE",
         help="Areas where neither truth nor detections count: DS9 regions, a MOC (FITS) or a FITS "
         "image. Default: NAME_ignore.reg, NAME_ignore.fits or NAME.moc.fits beside the frame.",
+    ),
+]
+Raw = Annotated[
+    bool,
+    typer.Option(
+        "--raw",
+        help="Take the pixels as they are: no calibration by folders bias, dark and flat or the "
+        "columns of a manifest, and no balance of the filter phases of a raw colour frame.",
     ),
 ]
 Workers = Annotated[
@@ -264,6 +274,13 @@ def with_ignore(dataset: Dataset, file: Path | None) -> Dataset:
 
     area = existing_file(file)
     return replace(dataset, entries=tuple(replace(entry, ignore=area) for entry in dataset))
+
+
+def with_raw(dataset: Dataset, raw: bool) -> Dataset:
+    """Return a data set whose frames are read raw with --raw; as it is without the option."""
+    if not raw:
+        return dataset
+    return replace(dataset, entries=tuple(replace(entry, raw=True) for entry in dataset))
 
 
 def expand_frames(paths: Sequence[str]) -> list[str]:

@@ -21,6 +21,7 @@ from skyduel.cli.commands.options import (
     Pairing,
     PerGroup,
     RadiusPx,
+    Raw,
     Set,
     Trials,
     TuningSeed,
@@ -33,6 +34,7 @@ from skyduel.cli.commands.options import (
     tuning_from,
     with_ignore,
     with_mask_bits,
+    with_raw,
 )
 from skyduel.cli.console import err, out, progress, progress_callback, wide_out
 from skyduel.core import BadInputError
@@ -64,6 +66,7 @@ def command(
     columns: Columns = None,
     mask_bits: MaskBits = None,
     ignore: Ignore = None,
+    raw: Raw = False,
     config: Config = None,
     workers: Workers = None,
     tune: Annotated[
@@ -154,6 +157,7 @@ def command(
         if dataset is not None:
             print_listing(frames)
         frames = with_ignore(with_mask_bits(frames, mask_bits), ignore)
+        frames = with_raw(frames, raw)
         if columns is not None:
             parse_columns(columns)
             entries = tuple(replace(entry, columns=columns) for entry in frames)

@@ -14,6 +14,7 @@ from skyduel.cli.commands.options import (
     Cutout,
     MaskBits,
     RadiusPx,
+    Raw,
     Set,
     With,
     detector_specs,
@@ -42,7 +43,8 @@ def command(
         bool,
         typer.Option(
             "--repeats",
-            help="The frames are exposures of one field: also count repeated detections.",
+            help="The frames are exposures of one field: also count in how many of them each "
+            "source recurs.",
         ),
     ] = False,
     radius_px: RadiusPx = None,
@@ -51,10 +53,11 @@ def command(
     ] = 5.0,
     out_folder: Annotated[
         Optional[Path],  # noqa: UP045 - typer reads the annotation at run time
-        typer.Option("--out", help="Folder for flipped.csv and repeats.csv."),
+        typer.Option("--out", help="Folder for flipped.csv, repeats.csv and recurrence.csv."),
     ] = None,
     cutout: Cutout = None,
     mask_bits: MaskBits = None,
+    raw: Raw = False,
     set_: Set = None,
     config: Config = None,
 ) -> None:
@@ -70,7 +73,7 @@ def command(
     from skyduel.core.used_facts import used_facts
     from skyduel.runner.detector_specs import DEFAULT_DETECTORS, build
     from skyduel.runner.read_region import read_region
-    from skyduel.runner.truth_free import flip_table, repeat_table
+    from skyduel.runner.truth_free import flip_table, recurrence_table, repeat_table
 
     frames, bits = expand_frames(frames), mask_bits_from(mask_bits)
     if repeats and len(frames) < 2:
@@ -80,7 +83,7 @@ def command(
     radius = radius_px or rules_from(settings).radius_px
     images = []
     for path in frames:
-        images.append(read_region(path, cutout, mask_bits=bits))
+        images.append(read_region(path, cutout, mask_bits=bits, raw=raw))
         _check_memory(images, len(frames))
     names = [image.name for image in images]
     if len(set(names)) < len(names):
@@ -112,6 +115,8 @@ def command(
     tables = {"flipped": flipped}
     if repeats:
         tables["repeats"] = repeat_table(images, detectors, radius, found=found)
+        tables["recurrence"] = recurrence_table(tables["repeats"])
+        wide_out().print(WholeTable(_recurrence_view(tables["recurrence"], radius)))
         wide_out().print(WholeTable(_repeat_view(tables["repeats"], radius)))
         if images[0].wcs is None:
             line = "skyduel: no WCS: the exposures are assumed to be registered to the pixel"
@@ -165,6 +170,28 @@ def _flip_view(rows: Any, single: str | None) -> Table:
     return table
 
 
+def _recurrence_view(rows: Any, radius: float) -> Table:
+    """Return one row for each number of exposures and one column for each detector."""
+    n = int(rows["exposures"].iloc[0])
+    table = Table(
+        title=f"sources by the number of {n} exposures that they recur in, within {radius:g} px",
+        title_justify="left",
+        caption="in brackets: the share of the detector's sources seen so often or oftener",
+        caption_justify="left",
+    )
+    table.add_column("seen in")
+    cells: dict[int, list[str]] = {k: [] for k in range(n, 0, -1)}
+    for name, part in rows.groupby("detector", sort=False):
+        table.add_column(Text(str(name)), justify="right")
+        for row in part.to_dict("records"):
+            share = row["share_at_least"]
+            more = f" ({share:.0%})" if share == share else ""
+            cells[row["seen_in"]].append(f"{row['sources']:,.0f}{more}")
+    for k, ones in cells.items():
+        table.add_row(f"{k} of {n}", *ones)
+    return table
+
+
 def _repeat_view(rows: Any, radius: float) -> Table:
     table = Table(
         title=f"repeats within {radius:g} px",
@@ -172,16 +199,14 @@ def _repeat_view(rows: Any, radius: float) -> Table:
         caption="purity: a lower limit if false detections do not recur; [95 % interval]",
         caption_justify="left",
     )
-    seen = [name for name in rows.columns if name.startswith("seen_")]
     table.add_column("detector")
-    for name in (*(f"seen {s.removeprefix('seen_')}×" for s in seen), "fraction once", "by chance"):
+    for name in ("fraction once", "by chance"):
         table.add_column(name, justify="right")
     table.add_column("purity ≥", justify="right")
     table.add_column("if all seen once are false", justify="right")
     for row in rows.to_dict("records"):
         table.add_row(
             Text(str(row["detector"])),
-            *(str(row[name]) for name in seen),
             _interval(row, "once", "once", 3),
             f"{row['chance']:.3f}",
             _interval(row, "purity", "purity", 3),

@@ -19,6 +19,7 @@ from skyduel.cli.commands.options import (
     Pairing,
     PerGroup,
     RadiusPx,
+    Raw,
     Set,
     Trials,
     TuningSeed,
@@ -31,6 +32,7 @@ from skyduel.cli.commands.options import (
     tuning_from,
     with_ignore,
     with_mask_bits,
+    with_raw,
 )
 from skyduel.cli.console import err, out, progress, progress_callback, wide_out
 from skyduel.core import BadInputError
@@ -70,6 +72,7 @@ def command(
     bins: Bins = None,
     mask_bits: MaskBits = None,
     ignore: Ignore = None,
+    raw: Raw = False,
     config: Config = None,
     workers: Workers = None,
 ) -> None:
@@ -94,6 +97,7 @@ def command(
     )
     specs = detector_specs(settings, with_, set_, TUNED_DETECTORS)
     frames = with_ignore(with_mask_bits(open_dataset(dataset), mask_bits), ignore)
+    frames = with_raw(frames, raw)
     require_truth(frames)
     print_listing(frames)
     if out_file.suffix != ".toml":

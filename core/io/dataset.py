@@ -13,13 +13,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from astropy.table import Table
-
 from skyduel.core.catalog import Catalog
-from skyduel.core.errors import BadInputError, one_line
+from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame, Plane
 from skyduel.core.io import companions
 from skyduel.core.io.atomic_files import atomic_path, existing_file
+from skyduel.core.io.calibration.files import (
+    NO_FILES,
+    CalibrationFiles,
+    files_beside,
+    files_named,
+)
 from skyduel.core.io.column_names import parse_columns
 from skyduel.core.io.frames import read_frame
 from skyduel.core.io.images.frame_lists import expand_chips, names_chips
@@ -31,6 +35,8 @@ from skyduel.core.io.images.image_formats import (
 )
 from skyduel.core.io.images.image_reader import split_brackets, without_brackets
 from skyduel.core.io.tables import read_catalog
+from skyduel.core.io.tabular.manifest_rows import manifest_rows
+from skyduel.core.preprocess.calibration import KINDS
 
 __all__ = [
     "FRAME_FOLDERS",
@@ -53,7 +59,7 @@ MANIFEST_NAMES: Final = ("manifest.csv", "manifest.ecsv")
 #: Folders of frames in the folder of a data set.
 FRAME_FOLDERS: Final = ("frames", "images", "data")
 _COLUMNS: Final = ("name", "frame", "truth", "split", "group")
-_KNOWN: Final = frozenset({*_COLUMNS, "mask", "weight", "mask_bits", "ignore", "columns"})
+_KNOWN: Final = frozenset({*_COLUMNS, "mask", "weight", "mask_bits", "ignore", "columns", *KINDS})
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,11 @@ class Entry:
         Columns of the truth under other names, as ``ra=RAJ2000,mag=rmag``.
     given : mapping of str to float
         Facts of the frame that stand above those of its header, as for `core.read_frame`.
+    calibration : CalibrationFiles
+        Its bias, dark and flat exposures.
+    raw : bool
+        If True, the pixels are read as they are: neither calibrated nor, of a raw colour frame,
+        balanced.
 
     Raises
     ------
@@ -101,6 +112,8 @@ class Entry:
     ignore: Path | None = None
     columns: str = ""
     given: Mapping[str, float] = field(default_factory=dict, hash=False)
+    calibration: CalibrationFiles = NO_FILES
+    raw: bool = False
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -121,6 +134,11 @@ class Entry:
     def images(self) -> tuple[Path, ...]:
         """The files of the frame and, where there are any, of its mask and weight map."""
         return tuple(p for p in (self.frame, self.mask, self.weight) if p is not None)
+
+    @property
+    def used_calibration(self) -> CalibrationFiles:
+        """The calibration exposures that are applied: none of a frame read raw."""
+        return NO_FILES if self.raw else self.calibration
 
     def read_truth(self, plane: Plane | None = None) -> Catalog:
         """Read the truth table.
@@ -158,7 +176,8 @@ class Entry:
             mask=self.mask,
             mask_bits=self.mask_bits,
             weight=self.weight,
-            **{**self.given, **overrides},
+            calibration=self.used_calibration,
+            **{"balance": not self.raw, **self.given, **overrides},
         )
 
 
@@ -221,7 +240,8 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
         - a folder with ``manifest.csv`` (or ``.ecsv``), or such a table by
           any name: columns ``frame`` and, all optional, ``name``, ``truth``,
           ``split``, ``group``, ``mask``, ``weight``, ``mask_bits`` (their
-          sum, also as ``0x5``), ``ignore``; paths relative to the manifest; an empty cell
+          sum, also as ``0x5``), ``ignore``, ``bias``, ``dark``, ``flat`` (a file, a folder of exposures or
+          a pattern); paths relative to the manifest; an empty cell
           is none, an empty split ``test``;
         - a folder of frames, or with the frames in ``frames/`` or
           ``images/``. The truth of ``NAME.fits`` is a table ``NAME`` or
@@ -233,7 +253,8 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
           Folders ``test/``
           and ``calibration/``, where there are any, are the splits; frames beside them
           belong to the test split. Calibration frames without a truth table are left out if
-          there are test frames;
+          there are test frames. Folders ``bias/``, ``dark/`` and ``flat/`` beside the frames
+          hold their calibration exposures;
         - one image file, a set of one; ``chips.fits[SCI,*]`` is a set of all chips of that
           name, ``chips.fits[*]`` of all images of the sky in a file.
 
@@ -277,6 +298,7 @@ def entry_of(
     *,
     mask_bits: int | None = None,
     given: Mapping[str, float] | None = None,
+    raw: bool = False,
 ) -> Entry:
     """Make the entry of a lone frame, with the truth, mask and weight map found beside it.
 
@@ -290,11 +312,14 @@ def entry_of(
         As for `core.read_frame`.
     given : mapping of str to float, optional
         Facts that stand above the header's.
+    raw : bool
+        As for `Entry`.
 
     Returns
     -------
     Entry
-        ``NAME_mask``, ``NAME_weight`` and the truth are looked for as in `open_dataset`.
+        ``NAME_mask``, ``NAME_weight``, the truth and the folders of calibration exposures are
+        looked for as in `open_dataset`.
     """
     file = Path(path)
     name = frame_name(file)
@@ -310,6 +335,8 @@ def entry_of(
         mask_bits=mask_bits,
         ignore=companions.ignore_of(bare, place),
         given=dict(given or {}),
+        calibration=files_beside(place),
+        raw=raw,
     )
 
 
@@ -340,7 +367,7 @@ def write_manifest(dataset: Dataset, path: str | os.PathLike[str]) -> None:
 def _from_manifest(manifest: Path) -> Dataset:
     """Return the data set that a manifest lists."""
     folder = manifest.parent
-    rows = list(_rows(manifest))
+    rows = list(manifest_rows(manifest))
     columns = set(rows[0]) if rows else set()
     for column in sorted(columns - _KNOWN):
         # A table may say more of its frames; but a slip of the pen would change the set.
@@ -376,6 +403,7 @@ def _from_manifest(manifest: Path) -> Dataset:
                     row.get("mask_bits", ""), str(manifest), f" in row {number}"
                 ),
                 columns=row.get("columns", ""),
+                calibration=_calibration_in_row(row, folder, manifest),
             )
             for frame in expand_chips(place)
         )
@@ -385,35 +413,15 @@ def _from_manifest(manifest: Path) -> Dataset:
     return Dataset(name, manifest, tuple(entries))
 
 
-def _rows(manifest: Path) -> Iterator[Mapping[str, str]]:
-    """Yield a manifest's rows as text by column, names in lower case."""
-    content = existing_file(manifest).read_bytes()
-    try:
-        text = content.decode("utf-8-sig")
-        if text.startswith("# %ECSV"):
-            table = Table.read(text.splitlines(), format="ascii.ecsv")
-            names = [name.strip().lower() for name in table.colnames]
-            lists = [
-                ["" if v is None else str(v) for v in table[c].tolist()] for c in table.colnames
-            ]
-            cells: Iterable[list[str]] = (
-                [column[i] for column in lists] for i in range(len(table))
-            )
-        else:
-            lines = csv.reader(text.splitlines(), strict=True)
-            names = [name.strip().lower() for name in next(lines, [])]
-            cells = [line for line in lines if line]
-        twice = [name for name, n in Counter(names).items() if n > 1]
-        if twice:
-            raise ValueError(f"column {twice[0]!r} twice")
-        for number, line in enumerate(cells, start=1):
-            if len(line) != len(names):
-                raise ValueError(f"{len(line)} cells in row {number} under {len(names)} columns")
-            yield dict(zip(names, (cell.strip() for cell in line), strict=True))
-    except BadInputError:
-        raise
-    except Exception as error:  # parsers raise a dozen types on damaged files
-        raise BadInputError(str(manifest), "a manifest as CSV or ECSV", one_line(error)) from error
+def _calibration_in_row(row: Mapping[str, str], folder: Path, manifest: Path) -> CalibrationFiles:
+    """Return the calibration exposures that a row names."""
+    return CalibrationFiles(
+        **{
+            kind: files_named([_below(folder, row[kind])], str(manifest))
+            for kind in KINDS
+            if row.get(kind)
+        }
+    )
 
 
 def _name_in_row(stated: str, place: Path, frame: str) -> str:

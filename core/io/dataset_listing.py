@@ -14,6 +14,7 @@ from skyduel.core.io.companions import TABLES, TRUTH_FOLDERS, belongs_to_another
 from skyduel.core.io.dataset import FRAME_FOLDERS, SPLITS, Dataset
 from skyduel.core.io.images.image_formats import frame_name, holds_image, is_image_name
 from skyduel.core.io.images.image_reader import without_brackets
+from skyduel.core.preprocess.calibration import KINDS
 
 __all__ = ["ListedFile", "list_files", "require_truth", "summarize_files"]
 
@@ -29,8 +30,9 @@ class ListedFile:
     path : Path
         Relative to the folder of the data set.
     use : str
-        ``test frame``, ``calibration frame``, ``truth table``, ``mask``, ``weight map`` or
-        ``manifest``; empty if it is not used.
+        ``test frame``, ``calibration frame``, ``truth table``, ``mask``, ``weight map``,
+        ``bias exposure``, ``dark exposure``, ``flat exposure`` or ``manifest``; empty if it is
+        not used.
     reason : str
         Why it is not used; empty if it is.
     """
@@ -107,6 +109,9 @@ def _uses(dataset: Dataset) -> dict[Path, str]:
                           (entry.weight, "weight map")):  # fmt: skip
             if path is not None:
                 uses[_absolute(without_brackets(path))] = use
+        for kind in KINDS:
+            for path in entry.calibration.of(kind):
+                uses[_absolute(without_brackets(path))] = f"{kind} exposure"
     if dataset.path.is_file():
         uses[_absolute(dataset.path)] = "manifest"
     return uses

@@ -12,11 +12,14 @@ import numpy.typing as npt
 
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
+from skyduel.core.io.calibration.files import NO_FILES, CalibrationFiles
+from skyduel.core.io.calibration.masters import calibrator_of
 from skyduel.core.io.images.blind_strips import blind_strips
 from skyduel.core.io.images.fits_metadata import FACT_KEYS
 from skyduel.core.io.images.image_formats import frame_name, open_image
 from skyduel.core.io.images.image_reader import NOTES_KEY, Hdu, ImageReader, Pixels, hdu_suffix
 from skyduel.core.io.pixel_checks.check_facts import central_box, check_given, checked_facts
+from skyduel.core.preprocess.mosaic import MOSAIC_KEY, balanced, find_mosaic
 
 __all__ = ["frame_facts", "frame_name", "masked_pixels", "read_frame"]
 
@@ -30,6 +33,8 @@ def read_frame(
     mask: str | os.PathLike[str] | npt.NDArray[Any] | None = None,
     mask_bits: int | None = None,
     weight: str | os.PathLike[str] | npt.NDArray[Any] | None = None,
+    calibration: CalibrationFiles = NO_FILES,
+    balance: bool = False,
     **overrides: Any,
 ) -> Frame:
     """Read an image with the facts that its file states.
@@ -57,6 +62,12 @@ def read_frame(
         A survey's weight map: pixels of weight 0, below, or NaN are masked
         besides. How large the others are is not used, for every detector
         measures the noise in the frame itself.
+    calibration : CalibrationFiles, optional
+        Bias, dark and flat exposures that are applied (`skyduel.core.io.calibration`). Hot pixels
+        of the dark are masked.
+    balance : bool
+        If True, the four filter phases of a raw colour frame get one background and one noise
+        (`skyduel.core.preprocess.mosaic`).
     **overrides
         Facts of `Frame` (``name``, ``gain``, ``read_noise``, ``saturation``,
         ``exposure_s``, ``zero_point``, ``fwhm``, ``pixel_scale_arcsec``,
@@ -92,16 +103,23 @@ def read_frame(
         unusable = _either(_mask(mask, image, mask_bits), _weightless(weight, image.shape))
         facts = frame_facts(image, overrides)
         check_given(facts["name"], overrides)
+        if calibration:
+            calibrator = calibrator_of(calibration, image, facts)
+            data, bad = calibrator.apply(data, *(slice(0, n) for n in image.shape))
+            unusable = _either(bad, unusable)
+            facts = calibrator.facts(facts)
         box = central_box(image.shape)
         boxed = None if unusable is None or unusable.shape != data.shape else unusable[box]
         facts = checked_facts(facts, data[box], boxed, overrides)
         frame = Frame(data=data, mask=unusable, **facts)
+    mosaic = find_mosaic(frame) if balance else None
+    if mosaic is not None:
+        frame = _noted(balanced(frame), mosaic.note, {MOSAIC_KEY: mosaic.words})
     usable = frame.data[~frame.bad]
     strips = blind_strips(frame.shape, lambda: [(0, frame.data, ~frame.bad)])
     if strips is not None:
-        notes = (*frame.header.get(NOTES_KEY, ()), f"{frame.name}: {strips.note}")
         mask = frame.bad | strips.within(slice(None), slice(None))
-        return frame.with_(mask=mask, header={**frame.header, NOTES_KEY: notes})
+        return _noted(frame.with_(mask=mask), strips.note)
     if usable.min() == usable.max():
         raise BadInputError(
             str(path),
@@ -109,6 +127,12 @@ def read_frame(
             f"{float(usable[0]):g} in all {usable.size} usable pixels",
         )
     return frame
+
+
+def _noted(frame: Frame, note: str, more: Mapping[str, Any] | None = None) -> Frame:
+    """Return a frame with one more note, and more entries of its header."""
+    notes = (*frame.header.get(NOTES_KEY, ()), f"{frame.name}: {note}")
+    return frame.with_(header={**frame.header, **(more or {}), NOTES_KEY: notes})
 
 
 def frame_facts(image: ImageReader, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:

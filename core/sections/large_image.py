@@ -7,7 +7,7 @@ that meshes are the same pixels as in the whole frame.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -17,12 +17,14 @@ from astropy.wcs import WCS
 
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
+from skyduel.core.io.calibration.masters import Calibrator, calibrator_of
 from skyduel.core.io.dataset import Entry
 from skyduel.core.io.frames import frame_facts, frame_name, masked_pixels
 from skyduel.core.io.images.blind_strips import Band, BlindStrips, blind_strips
 from skyduel.core.io.images.image_formats import open_image
 from skyduel.core.io.images.image_reader import NOTES_KEY, ImageReader, split_brackets
 from skyduel.core.io.pixel_checks.check_facts import central_box, check_given, checked_facts
+from skyduel.core.preprocess.mosaic import MOSAIC_KEY, Mosaic, balanced, find_mosaic
 
 __all__ = ["LargeImage", "PackedMask", "Section", "Sectioning", "open_large_image"]
 
@@ -209,6 +211,10 @@ class LargeImage:
         Which bits of the mask make a pixel unusable.
     blind : BlindStrips, optional
         Strips of constant value, which are masked.
+    calibrator : Calibrator, optional
+        Bias, dark and flat.
+    mosaic : Mosaic, optional
+        Filter mosaic whose phases are balanced in each section.
     """
 
     facts: dict[str, Any]
@@ -219,6 +225,8 @@ class LargeImage:
     weight: ImageReader | None = None
     mask_bits: int | None = None
     blind: BlindStrips | None = None
+    calibrator: Calibrator | None = None
+    mosaic: Mosaic | None = None
 
     @property
     def name(self) -> str:
@@ -258,12 +266,16 @@ class LargeImage:
         facts = self.facts
         if self.wcs is not None:
             facts = facts | {"wcs": self.wcs.slice((rows, columns))}
-        return Frame(data=pixels, mask=bad, **facts)
+        frame = Frame(data=pixels, mask=bad, **facts)
+        return frame if self.mosaic is None else balanced(frame)
 
     def _box(self, rows: slice, columns: slice) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
         """Return pixels and mask of a box."""
         pixels = self.image.read_box(rows, columns)
         bad = ~np.isfinite(pixels)
+        if self.calibrator is not None:
+            pixels, useless = self.calibrator.apply(pixels, rows, columns)
+            bad |= useless
         if self.mask is not None:
             source = str(self.mask.file)
             bad |= masked_pixels(self.mask.read_box(rows, columns), self.mask_bits, source)
@@ -360,19 +372,30 @@ def open_large_image(entry: Entry, sectioning: Sectioning) -> LargeImage | None:
                 str(one.file), f"a {what} of the image's shape {image.shape}", f"{one.shape}"
             )
     check_given(frame_name(file), entry.given)
+    facts, calibrator = frame_facts(image, entry.given), None
+    if entry.used_calibration:
+        calibrator = calibrator_of(entry.used_calibration, image, facts)
+        facts = calibrator.facts(facts)
     opened = _checked(
         LargeImage(
-            facts=frame_facts(image, entry.given),
+            facts=facts,
             shape=image.shape,
             sections=sectioning.sections(image.shape),
             image=image,
             mask=mask,
             weight=weight,
             mask_bits=bits,
+            calibrator=calibrator,
         ),
         entry.given,
     )
-    return _without_strips(opened)
+    middle = None if entry.raw else opened.middle()
+    mosaic = None if middle is None else find_mosaic(middle)
+    opened = _without_strips(opened)
+    if mosaic is None:
+        return opened
+    noted = _noted(opened, mosaic.note, {MOSAIC_KEY: mosaic.words})
+    return replace(noted, mosaic=mosaic)
 
 
 def _checked(image: LargeImage, given: Collection[str]) -> LargeImage:
@@ -396,9 +419,14 @@ def _without_strips(image: LargeImage) -> LargeImage:
     strips = blind_strips(image.shape, bands) if _may_have_strips(image) else None
     if strips is None:
         return image
-    header = dict(image.facts.get("header", {}))
-    notes = (*header.get(NOTES_KEY, ()), f"{image.name}: {strips.note}")
-    return replace(image, facts=image.facts | {"header": header | {NOTES_KEY: notes}}, blind=strips)
+    return replace(_noted(image, strips.note), blind=strips)
+
+
+def _noted(image: LargeImage, note: str, more: Mapping[str, Any] | None = None) -> LargeImage:
+    """Return an image with one more note, and more entries of its header."""
+    header = {**image.facts.get("header", {}), **(more or {})}
+    notes = (*header.get(NOTES_KEY, ()), f"{image.name}: {note}")
+    return replace(image, facts=image.facts | {"header": header | {NOTES_KEY: notes}})
 
 
 def _may_have_strips(image: LargeImage) -> bool:

@@ -1,5 +1,6 @@
 """`skyduel inject` and `skyduel truth-free` on frames whose truth is known."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,10 @@ import pandas as pd
 import pytest
 from astropy.wcs import WCS
 from helpers.command_line import skyduel
+from rich.console import Console
 
+from skyduel.cli.commands.truth_free import _recurrence_view
+from skyduel.cli.whole_tables import WholeTable
 from skyduel.core import (
     BadInputError,
     Catalog,
@@ -19,7 +23,7 @@ from skyduel.core import (
 )
 from skyduel.evaluation import ScoringRules, pair, score_catalogs
 from skyduel.runner.detector_specs import DetectorSpec, build
-from skyduel.runner.truth_free import common_positions, repeat_table
+from skyduel.runner.truth_free import common_positions, recurrence_table, repeat_table
 from skyduel.simulation import SceneSettings, inject, make_psf, simulate
 
 NY, NX = 240, 330
@@ -256,3 +260,39 @@ def test_truth_free_shows_repeats_and_refuses_a_single_frame(
     rows = pd.read_csv(tmp_path / "o" / "repeats.csv")
     assert rows["n_exposures"].tolist() == [3]
     assert sorted(pd.read_csv(tmp_path / "o" / "flipped.csv")["frame"])[-1] == "all"
+    recurrence = pd.read_csv(tmp_path / "o" / "recurrence.csv")
+    assert recurrence["seen_in"].tolist() == [3, 2, 1]
+    assert recurrence["detections"].tolist() == [rows[f"seen_{k}"][0] for k in (3, 2, 1)]
+
+
+def repeats(n: int, **detectors: list[int]) -> pd.DataFrame:
+    """A table of repeats whose detectors were seen 1, 2, … n times so often."""
+    return pd.DataFrame(
+        {"detector": name, "n_exposures": n} | {f"seen_{k}": v for k, v in enumerate(seen, 1)}
+        for name, seen in detectors.items()
+    )
+
+
+def test_recurrence_counts_sources_not_detections() -> None:
+    table = recurrence_table(repeats(3, a=[10, 8, 300], none=[0, 0, 0]))
+    one = table[table["detector"] == "a"]
+    assert one["seen_in"].tolist() == [3, 2, 1]
+    assert one["sources"].tolist() == [100, 4, 10]
+    assert one["sources_at_least"].tolist() == [100, 104, 114]
+    assert one["share_at_least"].tolist() == pytest.approx([100 / 114, 104 / 114, 1])
+    assert table[table["detector"] == "none"]["share_at_least"].isna().all()
+
+
+def test_twelve_exposures_are_readable_at_80_columns() -> None:
+    seen = {name: [1200 * k for k in range(1, 13)] for name in ("neural", "sep", "sep-matched")}
+    stream = io.StringIO()
+    console = Console(file=stream, width=80)
+    console.print(WholeTable(_recurrence_view(recurrence_table(repeats(12, **seen)), 2.0)))
+    lines = stream.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "…" not in stream.getvalue()
+    head = next(line for line in lines if "seen in" in line)
+    assert all(name in head for name in seen)
+    numbers = [line for line in lines if " of 12 " in line and "(" in line]
+    assert [line.split()[1] for line in numbers] == [str(k) for k in range(12, 0, -1)]
+    assert all(line.count("1,200 (") == 3 for line in numbers)

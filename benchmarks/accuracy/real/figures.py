@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from skyduel.core import Catalog, Frame, estimate_background
-from skyduel.reports.style import detector_styles, plot_style
+from skyduel.reports.style import detector_styles
+from skyduel.reports.svg.backend import plot_style
 
 DPI = 110
 

@@ -156,6 +156,8 @@ class LoadedFitsImage(_FitsFacts):
                     raw = one.section[box] if cube else np.asarray(one.data)[box]
                     values = scaled(np.asarray(raw), self.header, file)
                     self._pixels = self._sections.blanked(values, rows, columns)
+                    box = self._sections.overscan
+                    self._overscan = None if box is None else float(np.nanmedian(values[box]))
             except BadInputError:
                 raise
             except Exception as error:  # astropy raises a dozen types on damaged files
@@ -173,6 +175,10 @@ class LoadedFitsImage(_FitsFacts):
     def read_box(self, rows: slice, columns: slice) -> Pixels:
         """Return the pixels of a box."""
         return self._pixels[rows, columns]
+
+    def overscan(self) -> float | None:
+        """Return the median of the overscan, None without one."""
+        return self._overscan
 
     def close(self) -> None:
         """Do nothing: the file is closed already."""
@@ -233,6 +239,15 @@ class FitsImage(_FitsFacts):
         The map lives as long as the call, so that pages once read are not counted
         as this process's memory for ever.
         """
+        return self._sections.blanked(self._values(rows, columns), rows, columns)
+
+    def overscan(self) -> float | None:
+        """Read the median of the overscan, None without one."""
+        box = self._sections.overscan
+        return None if box is None else float(np.nanmedian(self._values(*box)))
+
+    def _values(self, rows: slice, columns: slice) -> Pixels:
+        """Read the scaled pixels of a box, also those that see no sky."""
         path = self.file if self._plain is None else Path(self._plain.name)
         box = self._choice.box(rows, columns)
         with warnings.catch_warnings():
@@ -240,8 +255,7 @@ class FitsImage(_FitsFacts):
             try:
                 with fits.open(path, memmap=True, do_not_scale_image_data=True) as hdus:
                     raw = np.array(hdus[self._choice.index].section[box])
-                values = scaled(raw, self.header, self.file)
-                return self._sections.blanked(values, rows, columns)
+                return scaled(raw, self.header, self.file)
             except BadInputError:
                 raise
             except Exception as error:

@@ -59,6 +59,14 @@ class Sections:
             blind |= inside(box)
         return blind
 
+    @property
+    def overscan(self) -> tuple[slice, slice] | None:
+        """Rows and columns of the overscan, None without one or with several."""
+        if len(self.bias) != 1:
+            return None
+        (box,) = self.bias
+        return slice(box.y0, box.y1), slice(box.x0, box.x1)
+
     def blanked(self, values: Pixels, rows: slice, columns: slice) -> Pixels:
         """Return the pixels of a box with NaN where they see no sky."""
         if not (self.data or self.bias):

@@ -1,0 +1,1 @@
+"""Calibration frames of a data set: which belong to a frame, and their masters."""
