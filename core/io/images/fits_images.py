@@ -156,8 +156,8 @@ class LoadedFitsImage(_FitsFacts):
                     raw = one.section[box] if cube else np.asarray(one.data)[box]
                     values = scaled(np.asarray(raw), self.header, file)
                     self._pixels = self._sections.blanked(values, rows, columns)
-                    box = self._sections.overscan
-                    self._overscan = None if box is None else float(np.nanmedian(values[box]))
+                    bias = self._sections.overscan
+                    self._overscan = None if bias is None else float(np.nanmedian(values[bias]))
             except BadInputError:
                 raise
             except Exception as error:  # astropy raises a dozen types on damaged files
