@@ -123,7 +123,13 @@ def test_every_file_of_a_folder_is_listed(tmp_path: Path) -> None:
         tmp_path,
         *("a.fits", "a.csv", "a.ecsv", "a_mask.fits", "a.weight.fits", "a.flag.fits", "b.fits"),
         *("truth/b.ecsv", "truth/z.csv", "other.csv", "notes.txt", "darks/d.fits", "sky.png"),
-        *("calibration/dark.fits", "calibration/k.fits", "calibration/k.csv", "frames/x.fits"),
+        *(
+            "drafts/d.fits",
+            "calibration/dark.fits",
+            "calibration/k.fits",
+            "calibration/k.csv",
+            "frames/x.fits",
+        ),
         ".hidden",
     )
     column = fits.Column("a", "E", array=np.zeros(2))
@@ -140,7 +146,8 @@ def test_every_file_of_a_folder_is_listed(tmp_path: Path) -> None:
         "calibration/dark.fits": "a calibration frame without a truth table",
         "calibration/k.csv": "truth table",
         "calibration/k.fits": "calibration frame",
-        "darks": "a folder that is not searched",
+        "darks/d.fits": "dark exposure",
+        "drafts": "a folder that is not searched",
         "frames/x.fits": "frames are taken from another folder",
         "notes.txt": "no frame has this name",
         "sky.png": "neither an image nor a table",
@@ -151,8 +158,8 @@ def test_every_file_of_a_folder_is_listed(tmp_path: Path) -> None:
     }
     line = summarize_files(dataset, list_files(dataset))
     assert line.startswith(
-        f"{tmp_path.name}: 1 calibration frame, 1 mask, 1 weight map, 2 test frames, "
-        "3 truth tables; not used: a.csv (another truth table is used), a.flag.fits"
+        f"{tmp_path.name}: 1 calibration frame, 1 dark exposure, 1 mask, 1 weight map, "
+        "2 test frames, 3 truth tables; not used: a.csv (another truth table is used), a.flag.fits"
     )
     assert line.endswith("and 4 more")
 
