@@ -22,7 +22,7 @@ from skyduel.core.io.calibration.files import (
     NO_FILES,
     CalibrationFiles,
     files_beside,
-    files_named,
+    files_in_row,
 )
 from skyduel.core.io.column_names import parse_columns
 from skyduel.core.io.frames import read_frame
@@ -240,8 +240,8 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
         - a folder with ``manifest.csv`` (or ``.ecsv``), or such a table by
           any name: columns ``frame`` and, all optional, ``name``, ``truth``,
           ``split``, ``group``, ``mask``, ``weight``, ``mask_bits`` (their
-          sum, also as ``0x5``), ``ignore``, ``bias``, ``dark``, ``flat`` (a file, a folder of exposures or
-          a pattern); paths relative to the manifest; an empty cell
+          sum, also as ``0x5``), ``ignore``, ``bias``, ``dark``, ``flat`` (a file, a folder of
+          exposures or a pattern); paths relative to the manifest; an empty cell
           is none, an empty split ``test``;
         - a folder of frames, or with the frames in ``frames/`` or
           ``images/``. The truth of ``NAME.fits`` is a table ``NAME`` or
@@ -403,7 +403,7 @@ def _from_manifest(manifest: Path) -> Dataset:
                     row.get("mask_bits", ""), str(manifest), f" in row {number}"
                 ),
                 columns=row.get("columns", ""),
-                calibration=_calibration_in_row(row, folder, manifest),
+                calibration=files_in_row(row, folder, str(manifest)),
             )
             for frame in expand_chips(place)
         )
@@ -411,17 +411,6 @@ def _from_manifest(manifest: Path) -> Dataset:
         entries = list(_with_groups(entries))
     name = _folder_name(folder) if manifest.name in MANIFEST_NAMES else manifest.stem
     return Dataset(name, manifest, tuple(entries))
-
-
-def _calibration_in_row(row: Mapping[str, str], folder: Path, manifest: Path) -> CalibrationFiles:
-    """Return the calibration exposures that a row names."""
-    return CalibrationFiles(
-        **{
-            kind: files_named([_below(folder, row[kind])], str(manifest))
-            for kind in KINDS
-            if row.get(kind)
-        }
-    )
 
 
 def _name_in_row(stated: str, place: Path, frame: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
@@ -13,7 +13,14 @@ from skyduel.core.io.images.image_formats import holds_image, is_image_name
 from skyduel.core.io.images.image_reader import without_brackets
 from skyduel.core.preprocess.calibration import KINDS, Kind
 
-__all__ = ["CALIBRATION_FOLDERS", "NO_FILES", "CalibrationFiles", "files_beside", "files_named"]
+__all__ = [
+    "CALIBRATION_FOLDERS",
+    "NO_FILES",
+    "CalibrationFiles",
+    "files_beside",
+    "files_in_row",
+    "files_named",
+]
 
 #: Names of folders, in lower case, that hold calibration exposures beside frames.
 CALIBRATION_FOLDERS: Final[dict[Kind, tuple[str, ...]]] = {
@@ -97,6 +104,23 @@ def files_named(paths: Iterable[str | os.PathLike[str]], source: str) -> tuple[P
             raise BadInputError(source, "an image, a folder of images or a pattern", f"{path}")
         found.extend(files)
     return tuple(found)
+
+
+def files_in_row(row: Mapping[str, str], folder: Path, source: str) -> CalibrationFiles:
+    """Return the exposures that a row of a manifest names, relative paths below a folder.
+
+    Raises
+    ------
+    BadInputError
+        If a cell names nothing.
+    """
+    return CalibrationFiles(
+        **{
+            kind: files_named([os.path.normpath(folder / row[kind])], source)
+            for kind in KINDS
+            if row.get(kind)
+        }
+    )
 
 
 def _images(folder: Path) -> list[Path]:
