@@ -26,6 +26,7 @@ from skyduel.run_folder.read_run import Run, load_run
 from skyduel.runner.builtin_dataset import BUILTIN_SEED, builtin_of_run
 from skyduel.runner.detect_frame import measured_on
 from skyduel.runner.detector_specs import DetectorSpec, installed_defaults, parse_specs
+from skyduel.runner.execution.process_pool import leave_starting_worker
 from skyduel.runner.frame_steps import checked_catalog, usable_mpix
 from skyduel.runner.plan import ProgressCallback, RunPlan
 from skyduel.runner.run import run
@@ -45,8 +46,8 @@ def run_detectors(
 ) -> Run:
     """Run detectors on the frames of a data set, score them and load the finished run.
 
-    It is exported as ``skyduel.run``. A script that uses more than one worker, or any
-    detector, must call it below ``if __name__ == "__main__":``, for it starts processes.
+    It is exported as ``skyduel.run``. A script must call it below
+    ``if __name__ == "__main__":``, for it starts processes, which import the script.
 
     Parameters
     ----------
@@ -76,9 +77,10 @@ def run_detectors(
     Raises
     ------
     BadInputError
-        If the data set, a detector or a setting is wrong, the folder holds another run, or
-        no frame could be scored.
+        If the data set, a detector or a setting is wrong, the folder holds another run, no
+        frame could be scored, or the script starts it again in the processes that import it.
     """
+    leave_starting_worker()
     if detectors is None:
         detectors, line = installed_defaults()
         if line:

@@ -51,7 +51,7 @@ from skyduel.runner.detect_frame import detect_frame, frame_fingerprint, prepare
 from skyduel.runner.detector_specs import DetectorSpec, build
 from skyduel.runner.execution.executors import Job, executor, gather
 from skyduel.runner.execution.outcome import Outcome
-from skyduel.runner.execution.process_pool import threads_each
+from skyduel.runner.execution.process_pool import leave_starting_worker, threads_each
 from skyduel.runner.plan import ProgressCallback, RunPlan
 from skyduel.runner.start_run import start_run
 from skyduel.runner.tune import SUFFIX, Tuned, tune
@@ -86,6 +86,7 @@ def run(plan: RunPlan, progress: ProgressCallback | None = None) -> RunRecord:
     reason. Every detector is scored on the frames that all of them finished:
     otherwise the scores would be of different frames.
     """
+    leave_starting_worker()
     if not plan.specs:
         raise BadInputError("--with", "at least one detector", "none")
     require_truth(plan.dataset)

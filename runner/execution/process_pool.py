@@ -21,13 +21,17 @@ from multiprocessing.connection import wait as wait_for
 from types import TracebackType
 from typing import Any, Final
 
-__all__ = ["WorkerLostError", "process_pool", "threads_each"]
+from skyduel.core import BadInputError
+
+__all__ = ["WorkerLostError", "leave_starting_worker", "process_pool", "threads_each"]
 
 # Interval between checks of deadlines [s].
 _TICK_S: Final = 0.1
 # Time beyond the limit of a call until its process is killed [s]: the limit does not include
 # loading libraries, and the call is first stopped within its process.
 GRACE_S: Final = 60.0
+# In the environment of a worker process until it can take calls.
+_STARTING: Final = "SKYDUEL_WORKER_STARTING"
 
 
 class WorkerLostError(BrokenProcessPool):
@@ -56,6 +60,7 @@ class _SturdyPool(Executor):
         self._owed: set[_Call] = set()
         self._news = threading.Condition()
         self._closing = False
+        self._begun = False  # whether a process of this pool was ever ready for calls
         # Not forked: a fork of a process with threads may hang.
         self._context = multiprocessing.get_context("spawn")
         self._thread = threading.Thread(target=self._work, name="skyduel-pool", daemon=True)
@@ -135,6 +140,9 @@ class _SturdyPool(Executor):
                 done, _ = wait(out, timeout=_TICK_S, return_when=FIRST_COMPLETED)
                 back = [(f, out.pop(f)[0]) for f in done]
                 lost = [call for f, call in back if not _passed_on(f, call)]
+                self._begun |= len(lost) < len(back)
+                if lost:
+                    self._check_begun(pids)
                 late = [] if self._limit_s is None else self._late(out, self._limit_s)
                 if lost or late:
                     if late:
@@ -146,12 +154,24 @@ class _SturdyPool(Executor):
                 if alone and not out:
                     return
         except BrokenProcessPool:  # the pool broke while a call was submitted
+            self._check_begun(pids)
             pending = [call for call, _ in out.values()]
             pending += [c for c in taken if c not in pending]
             self._blame([c for c in pending if not c.future.done()], [])
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
             pids.close()
+
+    def _check_begun(self, pids: Any) -> None:
+        """Fail all calls if no process ever got as far as its first one."""
+        self._begun |= not pids.empty()
+        if not self._begun:
+            raise BadInputError(
+                "worker processes",
+                "processes that start; each imports the script, so a script calls Skyduel below "
+                'if __name__ == "__main__":',
+                "processes that ended before their first call",
+            )
 
     @staticmethod
     def _late(out: dict[Future[Any], tuple[_Call, float]], limit_s: float) -> list[_Call]:
@@ -193,10 +213,22 @@ def _passed_on(inner: Future[Any], call: _Call) -> bool:
 
 def _begin(pids: Any) -> None:
     """Send the ID of this process, and exit when its parent exits."""
+    os.environ.pop(_STARTING, None)
     pids.put(os.getpid())
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def leave_starting_worker() -> None:
+    """Exit, without a word, a worker process that has not started: it imports its script.
+
+    A script that starts work outside ``if __name__ == "__main__":`` would start it again in
+    every worker. The process that started the worker tells the user.
+    """
+    worker = multiprocessing.parent_process() is not None
+    if worker and os.environ.get(_STARTING) == str(os.getppid()):
+        os._exit(1)  # an exception could be caught by the script, or print its traceback
 
 
 def _end_with(sentinel: int) -> None:
@@ -214,12 +246,13 @@ def process_pool(workers: int, threads: int, limit_s: float | None = None) -> It
         Number of processes, and of threads of each process.
     limit_s : float, optional
         Time limit of a call [s]. One minute later its process is killed, and its future
-        raises `WorkerLostError`.
+        raises `WorkerLostError`. All futures raise `BadInputError` if no process can start.
     """
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    leave_starting_worker()
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", _STARTING)
     before = {name: os.environ.get(name) for name in names}
     # Libraries read these when they are loaded, so they are set before the children start.
-    os.environ.update(dict.fromkeys(names, str(threads)))
+    os.environ.update(dict.fromkeys(names, str(threads)) | {_STARTING: str(os.getpid())})
     try:
         with _SturdyPool(workers, limit_s) as pool:
             yield pool

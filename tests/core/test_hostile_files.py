@@ -127,7 +127,7 @@ except BadInputError as error:
     print(error)
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=1200
     )
     assert done.returncode == 0, done.stderr[-500:]
     return done.stdout

@@ -238,7 +238,7 @@ def test_topcats_stilts_reads_every_value(tmp_path: Path, ending: str, form: str
     write_catalog(given_, tmp_path / f"c{ending}")
     command = [str(STILTS), "tpipe", f"in=c{ending}", f"ifmt={form}", f"out=o{ending}",
                f"ofmt={form}"]  # fmt: skip
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=1200)
     same(read_catalog(tmp_path / f"o{ending}"), given_)
     table = Table.read(tmp_path / f"o{ending}", format=form)
     assert {n: table[n].unit for n in table.colnames} == {
@@ -258,7 +258,7 @@ def test_topcats_stilts_finds_our_votable_valid(tmp_path: Path) -> None:
         check=True,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=1200,
     )
     assert "ERROR" not in done.stdout + done.stderr
 

@@ -26,7 +26,7 @@ def test_every_item_has_its_turn_once(two_threads: None) -> None:
 
 
 def test_two_work_at_the_same_time(two_threads: None) -> None:
-    meeting = threading.Barrier(2, timeout=60)
+    meeting = threading.Barrier(2, timeout=600)
     each_in_threads(lambda _: meeting.wait(), range(2))
 
 

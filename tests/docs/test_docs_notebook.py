@@ -39,7 +39,7 @@ def test_the_first_duel_runs(monkeypatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
     monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     notebook = read(ROOT / "docs" / "notebooks" / "first_duel.ipynb")
-    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    nbclient.NotebookClient(notebook, timeout=1200, kernel_name="python3").execute()
     assert pictures(notebook) == 2
     overall = next(c for c in notebook.cells if "overall.pivot" in c.source)
     rows = {line.split()[0]: line.split()[1:] for line in text_of(overall).splitlines() if line}
@@ -56,7 +56,7 @@ def test_the_notebook_on_a_real_frame_runs(monkeypatch, tmp_path: Path) -> None:
     (tmp_path / "night").symlink_to(DATA / "sbig_tres1")
     notebook = read(ROOT / "docs" / "notebooks" / "real_frame.ipynb")
     nbclient.NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+        notebook, timeout=1200, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
     ).execute()
     assert pictures(notebook) == 1
     first = next(c for c in notebook.cells if c.cell_type == "code")

@@ -83,7 +83,7 @@ def act(run, acts, tmp_path, hash_="", point="default"):
     page = tmp_path / "page.html"
     page.write_text(source, encoding="utf-8")
     command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", page.as_uri() + hash_]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)
     told = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     assert told == []
     out = json.loads(html.unescape(re.search(r'<pre id="result">(.*?)</pre>', done.stdout)[1]))

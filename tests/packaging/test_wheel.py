@@ -237,7 +237,7 @@ def other(tmp_path_factory) -> Path:
     words = ("wheel", "-q", "--no-deps", "--no-build-isolation", "--retries", 1, "--timeout", 15)
     done = subprocess.run(
         [sys.executable, "-m", "pip", *map(str, words), "-r", "requirements.txt"],
-        cwd=folder, capture_output=True, text=True, timeout=300,
+        cwd=folder, capture_output=True, text=True, timeout=1800,
     )  # fmt: skip
     if done.returncode:
         pytest.skip(f"PyPI's detect cannot be had: {done.stderr.strip().splitlines()[-1]}")

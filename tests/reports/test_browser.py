@@ -175,7 +175,7 @@ def _browse(page, tmp_path, *more):
     command = browser_command(BROWSER, tmp_path / "profile")
     command += [*more, "--enable-logging=stderr", "--v=0", "--virtual-time-budget=4000"]
     return subprocess.run(
-        [*command, page.as_uri()], capture_output=True, timeout=240, check=False, text=True
+        [*command, page.as_uri()], capture_output=True, timeout=1200, check=False, text=True
     )
 
 
