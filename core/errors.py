@@ -14,7 +14,7 @@ __all__ = ["BadInputError", "SkyduelError", "UnwritableError", "one_line", "prin
 
 # C0, C1 and DEL, line ends of Unicode, and characters that change the text direction.
 _ACTS: Final = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\ufff9-\ufffb]"
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\ufff9-\ufffb\ufffe\uffff]"
 )
 _LONGEST: Final = 600
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from skyduel.core.catalog import Catalog
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import BadInputError, printable
 from skyduel.core.io.atomic_files import atomic_path
 
 __all__ = ["write_regions"]
@@ -36,7 +36,8 @@ def write_regions(
         Radius of the circles [px].
     label : str
         The column written beside each source; a NaN writes nothing. Braces
-        and line ends in text would end the label early and are replaced.
+        and line ends in text would end the label early and are replaced; control
+        characters are escaped, and long text is shortened.
     color : str
         A colour's name or ``#rrggbb``.
     overwrite : bool
@@ -76,4 +77,4 @@ def _text(value: Any) -> str:
     """Return a value as DS9 may show it between braces."""
     if isinstance(value, float | np.floating):
         return f"{value:.4g}" if np.isfinite(value) else ""
-    return " ".join(str(value).translate({ord("{"): "(", ord("}"): ")"}).split())
+    return printable(" ".join(str(value).translate({ord("{"): "(", ord("}"): ")"}).split()))

@@ -28,6 +28,7 @@ from skyduel.core.io.tabular.ecsv_tables import write_ecsv
 from skyduel.core.io.tabular.fits_tables import write_fits
 from skyduel.core.io.tabular.parquet_tables import write_parquet
 from skyduel.core.io.tabular.text_tables import write_csv
+from skyduel.core.io.tabular.unheld_text import check_text
 from skyduel.core.io.tabular.votables import write_votable
 
 __all__ = ["TABLE_ENDINGS", "UCDS", "write_catalog"]
@@ -119,6 +120,7 @@ def write_catalog(
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", AstropyWarning)
+                check_text(catalog.table, kind)
                 if kind == "SExtractor FITS_LDAC" and frame is not None:
                     table = with_position_errors(catalog.table, getattr(frame, "fwhm", None))
                     write_ldac(table, temporary, frame_header(frame))
