@@ -4,7 +4,7 @@
 PYTHON ?= python3
 TOX := .tox/boot/bin/tox
 
-.PHONY: help duel test nightly docs lint types sanitize clean
+.PHONY: help duel test nightly docs lint types sanitize mutate clean
 .DEFAULT_GOAL := help
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo "make nightly  also run the slow tests, and the tests without torch"
 	@echo "make docs     set up, build the documentation into build/docs"
 	@echo "make sanitize run the compiled operators under address and undefined-behaviour sanitizers"
+	@echo "make mutate   mutation tests of evaluation/; goes on where it was stopped (hours)"
 	@echo "make lint     check style only   make types   check types only"
 	@echo "make clean    remove environments and build products (runs/ stays)"
 
@@ -40,6 +41,10 @@ lint types: $(TOX)
 sanitize: $(TOX)
 	@$(TOX) run -q -e skyduel
 	PYTHON=$(CURDIR)/.tox/skyduel/bin/python fuzz/sanitize.sh
+
+mutate: $(TOX)
+	@$(TOX) run -q -e skyduel
+	.tox/skyduel/bin/python fuzz/mutate.py evaluation
 
 clean:
 	rm -rf .tox build dist src/*.egg-info cuda_ops/*.so core/native/*.so

@@ -100,9 +100,10 @@ def command(
     names = (made.name_a, made.name_b)
     tables = [_groups(shown, names, alpha), _bins(shown, alpha)]
     if markdown:
-        typer.echo(
-            without_controls(f"{said}.\n" + "".join(f"\n{_markdown(*t)}" for t in tables)), nl=False
-        )
+        from skyduel.evaluation.comparison.gate_report import markdown_text
+
+        text = f"{markdown_text(said)}.\n" + "".join(f"\n{_markdown(*t)}" for t in tables)
+        typer.echo(without_controls(text), nl=False)
         return
     console = wide_out()
     console.print(Text(f"{said}."), soft_wrap=True)
@@ -227,11 +228,14 @@ def _rich(title: str, head: list[str], rows: list[list[str]], note: str) -> Tabl
 
 
 def _markdown(title: str, head: list[str], rows: list[list[str]], note: str) -> str:
+    from skyduel.evaluation.comparison.gate_report import markdown_text
+
     def line(cells: list[str]) -> str:
-        return "| " + " | ".join(" ".join(c.replace("|", r"\|").split()) for c in cells) + " |"
+        return "| " + " | ".join(map(markdown_text, cells)) + " |"
 
     rule = "|" + "---|" * len(head)
-    return "\n".join([f"**{title}**", "", line(head), rule, *map(line, rows), "", note, ""])
+    lines = [f"**{markdown_text(title)}**", "", line(head), rule, *map(line, rows)]
+    return "\n".join([*lines, "", markdown_text(note), ""])
 
 
 def _plain(value: Any) -> Any:

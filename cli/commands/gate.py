@@ -95,6 +95,7 @@ def command(
         gate_junit,
         gate_markdown,
         gate_sentence,
+        independence_note,
     )
 
     allowances = parse_allowances(",".join(allow), point)
@@ -114,6 +115,9 @@ def command(
             console.print(
                 Text(f"{decision.name}: {decision.verdict}: {decision.reason}"), soft_wrap=True
             )
+    note = independence_note(decided)
+    if note:
+        console.print(Text(note), soft_wrap=True)
     if more:
         console.print(Text(MORE_NOTE), soft_wrap=True)
     elif decided.verdict == "undecided":

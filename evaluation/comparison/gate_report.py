@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from html import escape
 from typing import Final
 from xml.etree import ElementTree
 
+from skyduel.core.errors import printable
 from skyduel.evaluation.comparison.compare import FEW_FRAMES
 from skyduel.evaluation.comparison.gate import CriterionDecision, GateReport
 
-__all__ = ["COMMENT_MARK", "gate_junit", "gate_markdown", "gate_sentence"]
+__all__ = [
+    "COMMENT_MARK",
+    "gate_junit",
+    "gate_markdown",
+    "gate_sentence",
+    "independence_note",
+    "markdown_text",
+]
 
 _WORD: Final = {
     "pass": "pass", "worse": "**worse**", "undecided": "**undecided**", "not comparable": "–",
@@ -22,8 +31,12 @@ MORE_NOTE: Final = (
 )
 #: First line of the Markdown, by which a pull request's comment is found and replaced.
 COMMENT_MARK: Final = "<!-- skyduel gate -->"
-#: What XML 1.0 cannot hold, not even escaped.
-_UNFIT: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_LONGEST_CELL: Final = 2000
+#: What XML 1.0 cannot hold, not even escaped, and what changes the direction of writing.
+_UNFIT: Final = re.compile(
+    "[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+    "|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
 
 
 def gate_sentence(report: GateReport) -> str:
@@ -45,9 +58,9 @@ def gate_markdown(report: GateReport) -> str:
     level = f"{report.confidence:.0%}"
     lines = [
         COMMENT_MARK,
-        f"# Gate: {_cell(report.candidate)} against {_cell(report.reference)}",
+        f"# Gate: {markdown_text(report.candidate)} against {markdown_text(report.reference)}",
         "",
-        f"**{_cell(gate_sentence(report))}**",
+        f"**{markdown_text(gate_sentence(report))}**",
         "",
         f"| criterion | frames | reference | candidate | loss [{level} interval] | allowed | "
         "verdict | why |",
@@ -58,18 +71,35 @@ def gate_markdown(report: GateReport) -> str:
             j.name, str(j.n_frames or "–"), number(j.reference), number(j.candidate), loss_text(j),
             f"{j.allowance.margin:g}",
         )  # fmt: skip
-        row = " | ".join(_cell(c) for c in cells)
-        lines.append(f"| {row} | {_WORD[j.verdict]} | {_cell(j.reason)} |")
+        row = " | ".join(markdown_text(c) for c in cells)
+        lines.append(f"| {row} | {_WORD[j.verdict]} | {markdown_text(j.reason)} |")
     lines += [
         "",
         "A loss is positive where the candidate is worse; its interval is over frames, in pairs.",
     ]
     if report.more:
         lines += ["", MORE_NOTE]
+    note = independence_note(report)
+    if note:
+        lines += ["", note]
     few = min((j.n_frames for j in report.criteria if j.n_frames), default=FEW_FRAMES)
     if few < FEW_FRAMES:
         lines += ["", f"Fewer than {FEW_FRAMES} frames ({few}): the intervals are rough."]
     return "\n".join(lines) + "\n"
+
+
+def independence_note(report: GateReport) -> str:
+    """Return what the intervals take for granted, in a sentence; empty if there is no interval.
+
+    Of n frames none has a failure of frequency 3 / n with a probability of 5 %.
+    """
+    n = max((j.n_frames for j in report.criteria if j.lo == j.lo), default=0)
+    if n < 2:
+        return ""
+    return (
+        f"The intervals take the {n} frames as independent: frames of one field or night tell "
+        f"less, and failures on fewer than {min(3 / n, 1):.0%} of frames may be missing here."
+    )
 
 
 def gate_junit(report: GateReport) -> str:
@@ -124,5 +154,7 @@ def _fit(text: str) -> str:
     return _UNFIT.sub("?", text)
 
 
-def _cell(text: str) -> str:
-    return " ".join(text.replace("|", r"\|").split())
+def markdown_text(text: str) -> str:
+    """Return text that Markdown shows as it is: names must not become links, pictures or tags."""
+    shown = printable(" ".join(text.split()), longest=_LONGEST_CELL)
+    return re.sub(r"([\\`*\[\]|~#!])", r"\\\1", escape(shown, quote=False))

@@ -26,7 +26,12 @@ from skyduel.evaluation.comparison.gate import (
     decide_speed,
     parse_allowances,
 )
-from skyduel.evaluation.comparison.gate_report import gate_junit, gate_markdown, gate_sentence
+from skyduel.evaluation.comparison.gate_report import (
+    gate_junit,
+    gate_markdown,
+    gate_sentence,
+    independence_note,
+)
 from skyduel.evaluation.comparison.headline import sentence
 from skyduel.evaluation.scoring.depth import Limit, fit_half
 from skyduel.evaluation.statistics.anytime import ANYTIME_VARIANCE, anytime_radius
@@ -374,8 +379,46 @@ def test_markdown_has_a_row_for_each_criterion() -> None:
     assert len(rows) == 2
     cells = {len(r.replace(r"\|", "").split("|")) for r in text.splitlines() if r.startswith("|")}
     assert cells == {10}
-    assert r"new\|<2>" in text
+    assert r"new\|&lt;2&gt;" in text
     assert "Fewer than 20 frames (9)" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("<img src=//x>", "&lt;img src=//x&gt;"),
+        ("[a](http://x)", r"\[a\](http://x)"),
+        ("![a](http://x)", r"\!\[a\](http://x)"),
+        ("`a`*b*~c~#d", r"\`a\`\*b\*\~c\~\#d"),
+        ("a\n\n| b", r"a \| b"),
+        ("a\x1b[2J\u202eb", r"a\\x1b\[2J\\u202eb"),
+        ("--> <!-- skyduel gate -->", "--&gt; &lt;\\!-- skyduel gate --&gt;"),
+    ],
+)
+def test_a_name_is_text_in_markdown_and_junit(name: str, shown: str) -> None:
+    report = GateReport("old", name, made("worse").criteria, 0.95)
+    text = gate_markdown(report)
+    assert text.splitlines()[1] == f"# Gate: {shown} against old"
+    assert text.count("<!--") == 1  # the mark by which the comment is found
+    said = gate_junit(report)
+    assert ElementTree.fromstring(said).find("testsuite") is not None
+    assert "\u202e" not in said
+    long = GateReport("old", "x" * 10**6, made("worse").criteria, 0.95)
+    assert len(gate_markdown(long)) < 10_000
+
+
+def test_what_the_intervals_take_for_granted_is_said_beside_them() -> None:
+    said = (
+        "The intervals take the 9 frames as independent: frames of one field or night tell less, "
+        "and failures on fewer than 33% of frames may be missing here."
+    )
+    assert independence_note(made("pass")) == said
+    assert said in gate_markdown(made("pass"))
+    nothing = GateReport("a", "b", (), 0.95)
+    assert independence_note(nothing) == ""
+    table = pd.DataFrame([row(float("nan"), float("nan"), n_frames=1)])
+    single = decide(table, parse_allowances("f1=0.5"))
+    assert independence_note(GateReport("a", "b", single, 0.95)) == ""
 
 
 # --- allowances -----------------------------------------------------------------

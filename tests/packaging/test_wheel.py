@@ -20,7 +20,7 @@ from skyduel.core import native
 LEFTOVERS = shutil.ignore_patterns("*.egg-info", "*.so", "__pycache__", ".*_cache")
 TOP_LEFTOVERS = {
     *(".git", ".tox", ".venv", "build", "dist", "runs", "training", ".hypothesis"),
-    "fuzz-findings",
+    *("fuzz-findings", "mutation"),
 }
 #: The package on PyPI whose only module, ``detect``, has the name of one of our folders.
 OTHER = (
