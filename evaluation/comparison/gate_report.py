@@ -157,4 +157,5 @@ def _fit(text: str) -> str:
 def markdown_text(text: str) -> str:
     """Return text that Markdown shows as it is: names must not become links, pictures or tags."""
     shown = printable(" ".join(text.split()), longest=_LONGEST_CELL)
-    return re.sub(r"([\\`*\[\]|~#!])", r"\\\1", escape(shown, quote=False))
+    # Brackets alone, as of intervals, are text; a link needs what follows them.
+    return re.sub(r"([\\`*|~#]|\](?=[(\[:]))", r"\\\1", escape(shown, quote=False))
