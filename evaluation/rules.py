@@ -34,7 +34,7 @@ PairingRule = Literal["most-pairs", "mutual-nearest", "score-first"]
 #: Why a truth is ignored; the first that applies is the one recorded.
 IGNORE_REASONS: Final = (
     *("given", "off_frame", "edge", "area"),
-    *("masked", "saturated", "faint"),
+    *("masked", "saturated", "faint", "suspect"),
 )
 
 
@@ -217,7 +217,8 @@ def apply_ignore(
     *given*; *off_frame*: the centre is on no pixel; *edge*: closer to the
     frame's border than ``edge_px``; *area*: in an ignore area; *masked*, *saturated*: on
     such a pixel;
-    *faint*: ``snr`` below ``min_snr`` (no ``snr`` column, or NaN: not faint).
+    *faint*: ``snr`` below ``min_snr`` (no ``snr`` column, or NaN: not faint); *suspect*: the
+    user asked for it (`skyduel.evaluation.suspect_list`).
     A streak is at the edge, in an area, masked or saturated when more than half of its
     points on the frame are, sampled a pixel apart.
     """
@@ -238,6 +239,8 @@ def apply_ignore(
             flags["masked"] = _mostly(truth, shape, lambda x, y: mask[_row(y), _row(x)])
         if saturated is not None and rules.ignore_saturated:
             flags["saturated"] = _mostly(truth, shape, lambda x, y: saturated[_row(y), _row(x)])
+    if "suspect" in truth:
+        flags["suspect"] = np.asarray(truth["suspect"], dtype=np.int64) > 0
     reason = np.full(n, "", dtype="U9")
     for name in reversed(IGNORE_REASONS):
         if name in flags:

@@ -360,6 +360,34 @@ _OWN: Final[Mapping[str, Mapping[str, Column]]] = {
         "completeness": Column("float", "", "completeness on the test frames"),
         **_ends("completeness", "`completeness`"),
     },
+    "suspects": {
+        "side": Column(
+            "text",
+            "",
+            "`not in truth`: all detectors find it with a high score, the truth lacks it; `never "
+            "found`: a bright truth that no detector finds",
+        ),
+        "x": Column("float", "px", "position; of a detection the mean of all detectors"),
+        "y": Column("float", "px", "position"),
+        "ra": Column("float", "deg", "right ascension (ICRS), if it is known"),
+        "dec": Column("float", "deg", "declination (ICRS), if it is known"),
+        "mag": Column("float", "mag", "true magnitude, or the median of the measured ones"),
+        "snr": Column("float", "", "ideal S/N of a truth; S/N in the common aperture"),
+        "rank": Column(
+            "float",
+            "",
+            "share of the right detections that have a lower score, of the least sure detector; "
+            "NaN for a truth",
+        ),
+        "detectors": Column("int", "", "number of detectors"),
+    },
+    "suspects_ignored": {
+        "quantity": Column("text", "", "`completeness`, `purity` or `f1`"),
+        "ignored": Column("float", "", "score with the suspects ignored, as in `scores`"),
+        "counted": Column("float", "", "score with the suspects counted"),
+        "truths": Column("int", "", "truths that are ignored as suspects"),
+        "detections": Column("int", "", "places that are ignored as suspects"),
+    },
     "trials": {
         "fold": Column("int", "", "half of the set to which the choice is applied; −1: all frames"),
         "trial": Column("int", "", "number of the trial; 0: the detector's own settings"),

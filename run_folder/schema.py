@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from skyduel.evaluation.analyses.all_analyses import ANALYSES, KEYS, STUDIES, STUDY_KEYS
+from skyduel.evaluation.analyses.suspects import SUSPECT_COLUMNS
 from skyduel.evaluation.comparison.compare import COMPARISON_COLUMNS
 from skyduel.evaluation.evaluate_detectors import (
     COUNTS_COLUMNS,
@@ -19,6 +20,7 @@ from skyduel.evaluation.evaluate_detectors import (
 )
 from skyduel.evaluation.matching.matching import OUTCOMES, PAIR_COLUMNS
 from skyduel.evaluation.scoring.metrics import listed
+from skyduel.evaluation.suspect_list import SUSPECTS_IGNORED_COLUMNS
 from skyduel.evaluation.table_keys import (
     ALL_BINS,
     ALL_GROUPS,
@@ -48,6 +50,8 @@ __all__ = [
     "RUNNING",
     "SCHEMA_VERSION",
     "SCORES",
+    "SUSPECTS",
+    "SUSPECTS_IGNORED",
     "TRIALS",
     "WITH_FAILURES",
     "TableSchema",
@@ -136,10 +140,19 @@ TRIALS: Final = TableSchema(
     keys=("detector", "fold", "group", "trial"),
 )  # fmt: skip
 
+#: Suspects in the truth, of all detectors together.
+SUSPECTS: Final = TableSchema("suspects", SUSPECT_COLUMNS)
+#: Scores with and without the suspects that the user asked to be ignored.
+SUSPECTS_IGNORED: Final = TableSchema(
+    "suspects_ignored", SUSPECTS_IGNORED_COLUMNS, keys=("detector", "point", "quantity")
+)
+
 #: Tables in ``analyses/``.
 ANALYSIS_TABLES: Final[tuple[TableSchema, ...]] = (
     *(TableSchema(a.name, (*KEYS, *a.columns)) for a in ANALYSES),
     *(TableSchema(s.name, (*STUDY_KEYS, *s.columns)) for s in STUDIES),
+    SUSPECTS,
+    SUSPECTS_IGNORED,
 )
 
 

@@ -36,6 +36,7 @@ from skyduel.core.sections.large_image import PackedMask
 from skyduel.core.used_facts import used_facts
 from skyduel.evaluation import ScoringRules, apply_ignore, mark_ignored_regions
 from skyduel.evaluation.rules import ignore_note
+from skyduel.evaluation.suspect_list import mark_suspects
 from skyduel.run_folder.layout import RunPaths
 from skyduel.run_folder.previews import stretch_of, write_mask, write_preview
 from skyduel.runner.catalog_warnings import truth_warnings
@@ -234,6 +235,7 @@ def prepare_truth(
     rules: ScoringRules,
     paths: RunPaths,
     sectioning: Sectioning = _SECTIONING,
+    suspects: Catalog | None = None,
 ) -> Outcome:
     """Write the truth of one frame as it will be scored, and pictures of the frame and its mask.
 
@@ -247,12 +249,14 @@ def prepare_truth(
         Where they are written.
     sectioning : Sectioning
         Which frames are read section by section, and the size of the sections.
+    suspects : Catalog, optional
+        Suspects of this frame that are to be ignored.
     """
     try:
         image = open_large_image(entry, sectioning)
         if image is None:
             frame = entry.read()
-            truth = read_truth(entry, frame)
+            truth = mark_suspects(read_truth(entry, frame), suspects, rules.radius_for(frame.fwhm))
             warnings = truth_warnings(truth, frame.shape)
             area = ignore_area_of(entry, frame)
             truth = apply_ignore(truth, frame.shape, frame.bad, frame.saturated(), rules, area)
@@ -264,7 +268,7 @@ def prepare_truth(
             shape, fwhm = frame.shape, frame.fwhm
             words = used_facts(frame)
         else:
-            truth = read_truth(entry, image)
+            truth = mark_suspects(read_truth(entry, image), suspects, rules.radius_for(image.fwhm))
             warnings = truth_warnings(truth, image.shape)
             seen = measure_by_sections(image, truth, preview=True)
             area = ignore_area_of(entry, image)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from skyduel.core import Dataset, Sectioning
 from skyduel.evaluation import ScoringRules
+from skyduel.evaluation.suspect_list import SuspectList
 from skyduel.run_folder.layout import RunPaths
 from skyduel.runner.detector_specs import DetectorSpec
 from skyduel.runner.execution.executors import IN_FLIGHT_CLUSTER, IN_FLIGHT_EACH
@@ -55,6 +56,8 @@ class RunPlan:
         A frame on which a detector takes longer [s] is recorded as a failure of the detector.
     resume : bool
         Whether there must be an earlier run to complete.
+    suspects : SuspectList, optional
+        Suspects in the truth that the user asked to be ignored.
     """
 
     dataset: Dataset
@@ -70,6 +73,7 @@ class RunPlan:
     scheduler: str | None = None
     frame_timeout_s: float | None = None
     resume: bool = False
+    suspects: SuspectList | None = None
 
     @property
     def paths(self) -> RunPaths:

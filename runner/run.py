@@ -26,7 +26,13 @@ from skyduel.evaluation import (
     evaluate_detector,
     merge,
 )
+from skyduel.evaluation.analyses.suspects import SuspectCollector
 from skyduel.evaluation.comparison.compare import compare_all
+from skyduel.evaluation.suspect_list import (
+    SUSPECTS_IGNORED_COLUMNS,
+    counted_scores,
+    ignored_lines,
+)
 from skyduel.run_folder.lock import lock_folder
 from skyduel.run_folder.provenance import now_utc
 from skyduel.run_folder.record import (
@@ -38,10 +44,14 @@ from skyduel.run_folder.record import (
 )
 from skyduel.run_folder.schema import (
     ALL_GROUPS,
+    CALIBRATED_POINT,
     COMPARISONS,
     COMPLETE,
+    DEFAULT_POINT,
     LIMITS,
     SCORES,
+    SUSPECTS,
+    SUSPECTS_IGNORED,
     WITH_FAILURES,
     sweep_table,
 )
@@ -154,6 +164,7 @@ def _run(plan: RunPlan, progress: ProgressCallback) -> RunRecord:
         warnings=(
             *catalog_warnings(plan.paths, truths, plan.rules),
             *(line for outcomes in done.values() for line in detector_notes(outcomes.values())),
+            *ignored_lines(plan.suspects, result.analyses[SUSPECTS_IGNORED.name]),
         ),
         bins_mag=result.edges,
         finished_utc=now_utc(),
@@ -186,7 +197,13 @@ def _truth_stage(
         Job(
             entry.name,
             prepare_truth,
-            (entry, plan.rules, paths, plan.sectioning),
+            (
+                entry,
+                plan.rules,
+                paths,
+                plan.sectioning,
+                None if plan.suspects is None else plan.suspects.of(entry.name),
+            ),
         )
         for entry in entries
     )
@@ -339,23 +356,31 @@ def _evaluate(
         ]
 
     edges: tuple[float, ...] | None = None
-    parts = []
+    parts, ignored = [], []
     with CountsWriter(plan.folder) as writer:
+        suspects = SuspectCollector(writer, plan.rules, DEFAULT_POINT)
         for spec in plan.specs:
             frames = inputs(spec)
             edges = edges or choose_edges(frames, plan.rules)
-            parts.append(
-                evaluate_detector(
-                    spec.name,
-                    frames,
-                    plan.rules,
-                    edges,
-                    default_threshold=detector_info(detectors[spec.name]).default_threshold,
-                    sink=writer,
-                )
+            default = detector_info(detectors[spec.name]).default_threshold
+            part = evaluate_detector(
+                spec.name, frames, plan.rules, edges, default_threshold=default, sink=suspects
             )
+            parts.append(part)
+            if plan.suspects is not None:
+                points = {DEFAULT_POINT: default}
+                if part.calibrated[spec.name] is not None:
+                    points[CALIBRATED_POINT] = part.calibrated[spec.name]
+                test = [f for f in frames if f.split == "test"]
+                ignored.append(counted_scores(spec.name, test, points, plan.rules, edges))
             del frames
-    return merge(parts, edges or ())
+    merged = merge(parts, edges or ())
+    without = pd.DataFrame(columns=list(SUSPECTS_IGNORED_COLUMNS))
+    more = {
+        SUSPECTS.name: suspects.table(),
+        SUSPECTS_IGNORED.name: pd.concat(ignored, ignore_index=True) if ignored else without,
+    }
+    return replace(merged, analyses={**merged.analyses, **more})
 
 
 def _write_tables(plan: RunPlan, result: Evaluation) -> None:

@@ -119,6 +119,7 @@ def _configuration_sha256(
         ),
         "contestants": [spec.model_dump(mode="json") for spec in plan.specs],
         "rules": plan.rules.model_dump(mode="json"),
+        "suspects": None if plan.suspects is None else plan.suspects.sha256,
         "sections": asdict(plan.sectioning),
         "tuning": None if plan.tuning is None else plan.tuning.model_dump(mode="json"),
     }

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from skyduel.core.io.dataset import Dataset
     from skyduel.core.operating_point import RowChoice
     from skyduel.evaluation import ScoringRules
+    from skyduel.evaluation.suspect_list import SuspectList
     from skyduel.runner.detector_specs import DetectorSpec
     from skyduel.runner.tune import TuningRules
 
@@ -28,6 +29,7 @@ __all__ = [
     "Cutout",
     "Ending",
     "Everything",
+    "IgnoreSuspects",
     "MaskBits",
     "Most",
     "Objective",
@@ -52,6 +54,7 @@ __all__ = [
     "print_listing",
     "read_config",
     "rules_from",
+    "suspects_of",
     "tuning_from",
     "with_mask_bits",
     "with_raw",
@@ -147,6 +150,15 @@ Raw = Annotated[
         "--raw",
         help="Take the pixels as they are: no calibration by folders bias, dark and flat or the "
         "columns of a manifest, and no balance of the filter phases of a raw colour frame.",
+    ),
+]
+IgnoreSuspects = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        "--ignore-suspects",
+        metavar="TABLE",
+        help="Ignore these suspects in the truth: analyses/suspects.csv of a run, reviewed by you. "
+        "The scores with them counted are stated beside.",
     ),
 ]
 Workers = Annotated[
@@ -281,6 +293,24 @@ def with_raw(dataset: Dataset, raw: bool) -> Dataset:
     if not raw:
         return dataset
     return replace(dataset, entries=tuple(replace(entry, raw=True) for entry in dataset))
+
+
+def suspects_of(path: Path, dataset: Dataset) -> SuspectList:
+    """Return the suspects in a table, all of frames of a data set.
+
+    Raises
+    ------
+    BadInputError
+        If the table cannot be read, or names a frame that the set has not.
+    """
+    from skyduel.evaluation.suspect_list import read_suspects
+
+    suspects = read_suspects(path)
+    names = {entry.name for entry in dataset}
+    other = sorted(set(suspects.rows) - names)
+    if other:
+        raise BadInputError(str(path), f"frames of {dataset.name}", f"{other[0]!r}")
+    return suspects
 
 
 def expand_frames(paths: Sequence[str]) -> list[str]:

@@ -16,6 +16,7 @@ from skyduel.cli.commands.options import (
     Columns,
     Config,
     Ignore,
+    IgnoreSuspects,
     MaskBits,
     Objective,
     Pairing,
@@ -31,6 +32,7 @@ from skyduel.cli.commands.options import (
     print_listing,
     read_config,
     rules_from,
+    suspects_of,
     tuning_from,
     with_ignore,
     with_mask_bits,
@@ -104,6 +106,7 @@ def command(
             help="Time limit per frame and detector; a frame above it fails. Default: no limit.",
         ),
     ] = None,
+    ignore_suspects: IgnoreSuspects = None,
     resume: Annotated[
         bool,
         typer.Option(
@@ -162,7 +165,9 @@ def command(
             parse_columns(columns)
             entries = tuple(replace(entry, columns=columns) for entry in frames)
             frames = replace(frames, entries=entries)
+        suspects = None if ignore_suspects is None else suspects_of(ignore_suspects, frames)
         plan = RunPlan(
+            suspects=suspects,
             dataset=frames,
             specs=specs,
             rules=rules,

@@ -16,6 +16,7 @@ from skyduel.cli.commands.options import (
     Columns,
     Config,
     Ignore,
+    IgnoreSuspects,
     MaskBits,
     Pairing,
     RadiusPx,
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from skyduel.core import Catalog
-    from skyduel.evaluation import ScoreReport
+    from skyduel.core import Catalog, Frame
+    from skyduel.evaluation import ScoreReport, ScoringRules
 
 __all__ = ["NAME", "command"]
 
@@ -87,6 +88,7 @@ def command(
         typer.Option(metavar="OURS=THEIRS,...", help="As --columns, for FOUND only."),
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    ignore_suspects: IgnoreSuspects = None,
     config: Config = None,
 ) -> None:
     """Match two catalogues and print completeness, purity and other scores per magnitude bin.
@@ -132,20 +134,34 @@ def command(
                  "used; --threshold -inf uses all")  # fmt: skip
     file = ignore if ignore is not None or entry is None else entry.ignore
     area = None if image is None or file is None else read_ignore_area(file, image)
-    detections, sources = measured_alike(read[0], read[1], image, rules, on_sky=on_sky, area=area)
-    report = score_catalogs(
-        sources,
-        detections,
-        rules,
-        frame_shape=None if image is None else image.shape,
-        mpix=None if image is None else usable_mpix(image, area),
-        fwhm=None if image is None else image.fwhm,
-        mask=None if image is None else image.bad,
-        saturated=None if image is None else image.saturated(),
-        area=area,
-        threshold=threshold,
-        radius_arcsec=radius_arcsec,
-    )
+
+    def scored(given: Catalog) -> tuple[Catalog, ScoreReport]:
+        detections, sources = measured_alike(
+            read[0], given, image, rules, on_sky=on_sky, area=area
+        )
+        return sources, score_catalogs(
+            sources,
+            detections,
+            rules,
+            frame_shape=None if image is None else image.shape,
+            mpix=None if image is None else usable_mpix(image, area),
+            fwhm=None if image is None else image.fwhm,
+            mask=None if image is None else image.bad,
+            saturated=None if image is None else image.saturated(),
+            area=area,
+            threshold=threshold,
+            radius_arcsec=radius_arcsec,
+        )
+
+    counted = None
+    if ignore_suspects is not None:
+        if on_sky:
+            raise BadInputError("--ignore-suspects", "positions in px", "--radius-arcsec")
+        counted = scored(read[1])[1]
+        read[1] = _without_suspects(read[1], ignore_suspects, image, rules)
+    sources, report = scored(read[1])
+    if counted is not None:
+        warn(_counted_line(str(ignore_suspects), report, counted))
     if len(sources) and not np.isfinite(sources["mag"]).any():
         warn(f"{truth}: no magnitudes, so one row for all; --truth-columns mag=NAME names a column")
     if file is not None and area is not None:
@@ -159,9 +175,40 @@ def command(
     if metric == "jia2020":
         _print_jia2020(report, json_)
     elif json_:
-        typer.echo(report.to_json(), nl=False)
+        content = report.to_dict()
+        if counted is not None:
+            content["suspects_counted"] = counted.counts.sums()
+        typer.echo(json.dumps(content, sort_keys=True, indent=2, allow_nan=False))
     else:
         wide_out().print(WholeTable(_table(report)))
+
+
+def _without_suspects(
+    truth: Catalog, path: Path, image: Frame | None, rules: ScoringRules
+) -> Catalog:
+    """Return the truth with the listed suspects of its frame marked to be ignored."""
+    from skyduel.evaluation.suspect_list import mark_suspects, read_suspects
+
+    listed = read_suspects(path)
+    name = next(iter(listed.rows), None) if image is None else image.name
+    if image is None and len(listed.rows) > 1:
+        raise BadInputError("--ignore-suspects", "--frame with suspects of several frames", "none")
+    suspects = None if name is None else listed.of(name)
+    return mark_suspects(truth, suspects, rules.radius_for(None if image is None else image.fwhm))
+
+
+def _counted_line(source: str, report: ScoreReport, counted: ScoreReport) -> str:
+    """Say how many suspects are ignored, and the scores with them counted."""
+    from skyduel.evaluation.suspect_list import n_suspects
+
+    n_truths, n_places = n_suspects(report.frame.source.truth)
+    rows = counted.table[counted.table["bin"] == ALL_BINS]
+    value = dict(zip(rows["quantity"], rows["value"].tolist(), strict=True))
+    scores = ", ".join(f"{name} {value[name]:.3f}" for name in ("completeness", "purity", "f1"))
+    return (
+        f"suspects of {source} are ignored as asked for: {n_truths} of the truth, {n_places} that "
+        f"it lacks; with them counted: {scores}"
+    )
 
 
 def _print_jia2020(report: ScoreReport, as_json: bool) -> None:

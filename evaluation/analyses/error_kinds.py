@@ -46,6 +46,7 @@ __all__ = [
     "FALSE_KINDS",
     "MISSED_KINDS",
     "FrameErrors",
+    "classified",
     "classify",
     "error_kind_table",
     "error_source_table",
@@ -162,7 +163,7 @@ def classify(score: FrameScore, rules: ScoringRules) -> FrameErrors:
     )
 
 
-def _classified(
+def classified(
     frames: Sequence[FrameScore], rules: ScoringRules
 ) -> Sequence[tuple[npt.NDArray[Any], ...]]:
     """Return index, kind number, magnitude and S/N of the misses and of the false detections.
@@ -321,7 +322,7 @@ def error_kind_table(
     (every kind, also with ``n`` 0) is all bins together. ``share`` is the fraction of all
     errors of that side in the bin, with its Wilson interval.
     """
-    parts = _classified(frames, rules)
+    parts = classified(frames, rules)
     bins = bin_table(edges)
     tables = []
     for at, (side, kinds) in enumerate((("missed", MISSED_KINDS), ("false", FALSE_KINDS))):
@@ -360,7 +361,7 @@ def error_source_table(
     Missed truths of highest S/N and false detections of highest score; equal ones in
     the order of frames and rows. ``edges`` is not used.
     """
-    parts = _classified(frames, rules)
+    parts = classified(frames, rules)
     if not frames:
         return pd.DataFrame({c: pd.Series(dtype="float64") for c in ERROR_SOURCE_COLUMNS})
     # Only the sorting keys of all errors are collected; other columns only for those listed.

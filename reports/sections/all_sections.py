@@ -18,6 +18,7 @@ from skyduel.reports.sections.analyses.ideal_observer import IDEAL_OBSERVER
 from skyduel.reports.sections.analyses.jia2020 import JIA2020
 from skyduel.reports.sections.analyses.residuals import RESIDUALS
 from skyduel.reports.sections.analyses.snr_limit import SNR_LIMIT
+from skyduel.reports.sections.analyses.suspects import SUSPECTS_SECTION
 from skyduel.reports.sections.answer import ANSWER
 from skyduel.reports.sections.depth import DEPTH
 from skyduel.reports.sections.differences import DIFFERENCES
@@ -48,6 +49,7 @@ SECTIONS: Final[tuple[Section, ...]] = (
     DIFFERENCES,
     ERROR_KINDS_SECTION,
     GALLERY,
+    SUSPECTS_SECTION,
     VIEWER,
     CALIBRATION,
     RESIDUALS,
