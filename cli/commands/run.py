@@ -190,13 +190,21 @@ def command(
 
         page = write_report(folder)
         on_progress("report", "page", 1)
-    wide_out().print(run_summary(load_run(folder)))
+    finished = load_run(folder)
+    wide_out().print(run_summary(finished))
     for detector in record.detectors:
         for problem in (detector.settings or {}).get("not_reproduced", ()):
             line = f"{detector.name} does not reproduce a setting of its file: {problem}"
             err.print(line, markup=False, style="yellow", soft_wrap=True)
     for line in record.warnings:
         err.print(f"skyduel: {line}", markup=False, highlight=False, style="yellow", soft_wrap=True)
+    n_suspects = len(finished.analysis("suspects"))
+    if n_suspects:
+        line = (
+            f"{n_suspects:,} suspect{'' if n_suspects == 1 else 's'} in the truth, for a look: "
+            f"{finished.paths.analysis('suspects', '.csv')} and the page"
+        )
+        err.print(f"skyduel: {line}", markup=False, highlight=False, soft_wrap=True)
     for failure in record.failures:
         who = f" ({failure.detector})" if failure.detector else ""
         line = f"failed: {failure.frame}{who}: {failure.reason}"

@@ -103,7 +103,7 @@ def test_the_page_shows_both_with_cut_outs(folder: Path) -> None:
     assert section.count("<svg") == section.count("<image href=") == 2
     assert "Found by all detectors with a high score, not in the truth: sparse_000, x " in section
     assert "Bright in the truth, found by none: sparse_000, x " in section
-    assert "are ignored" not in section
+    assert "as asked for" not in section
 
 
 def test_ignored_on_request_both_scores_are_stated(sky: Path, folder: Path) -> None:
@@ -135,7 +135,10 @@ def test_ignored_on_request_both_scores_are_stated(sky: Path, folder: Path) -> N
     # What is ignored is no suspect any more.
     assert len(done.analysis("suspects")) == 0
     page = page_html(done, [])
-    assert "1 truths that none found and 1 places that the truth lacks are ignored" in page
+    assert (
+        "as asked for, 1 truth that no detector found and 1 place that the truth lacks count"
+        in page
+    )
     assert "Scores with and without the suspects" in page
     assert "Scores with and without the suspects" in markdown(done)
 

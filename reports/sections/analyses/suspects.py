@@ -110,9 +110,11 @@ def _introduction(run: Run) -> str:
     ignored = run.analysis(SUSPECTS_IGNORED.name)
     if len(ignored):
         first = ignored.iloc[0]
+        truths, places = int(first["truths"]), int(first["detections"])
         said += (
-            f" In this run {int(first['truths'])} truths that none found and "
-            f"{int(first['detections'])} places that the truth lacks are ignored, as asked for."
+            f" In this run, as asked for, {truths} truth{'' if truths == 1 else 's'} that no "
+            f"detector found and {places} place{'' if places == 1 else 's'} that the truth lacks "
+            "count neither way."
         )
     return said
 
