@@ -98,7 +98,7 @@ def read_suspects(path: str | os.PathLike[str]) -> SuspectList:
     wanted = catalog["ignore"] if "ignore" in catalog else np.ones(len(catalog), dtype=bool)
     rows = {
         name: catalog.select(np.flatnonzero((frames == name) & wanted))
-        for name in dict.fromkeys(frames[wanted])
+        for name in dict.fromkeys(frames[wanted].tolist())
     }
     return SuspectList(str(path), rows, hashlib.sha256(Path(path).read_bytes()).hexdigest())
 

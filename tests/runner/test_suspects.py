@@ -273,3 +273,12 @@ def test_what_is_no_list(tmp_path: Path, changes: dict[str, list[object]], messa
     (tmp_path / "t.csv").write_text("x,y\n1,2\n")
     with pytest.raises(BadInputError, match="a column 'frame'"):
         read_suspects(tmp_path / "t.csv")
+
+
+def test_a_list_of_other_frames_is_refused(
+    sky: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--with", "sep", "--out", tmp_path / "r")
+    suspects = listing(tmp_path / "s.csv")
+    assert skyduel("run", sky / "sky", *words, "--ignore-suspects", suspects) == 2
+    assert "s.csv: required frames of sky; got 'f'" in capsys.readouterr().err
