@@ -136,9 +136,7 @@ def command(
     area = None if image is None or file is None else read_ignore_area(file, image)
 
     def scored(given: Catalog) -> tuple[Catalog, ScoreReport]:
-        detections, sources = measured_alike(
-            read[0], given, image, rules, on_sky=on_sky, area=area
-        )
+        detections, sources = measured_alike(read[0], given, image, rules, on_sky=on_sky, area=area)
         return sources, score_catalogs(
             sources,
             detections,
