@@ -15,7 +15,9 @@ EXTRAS = {
     "skyduel": (),
     "neural": ("neural",),
     "test": (
-        "neural", "onnx", "export", "train", "asdf", "cluster", "test-base", "test", "lint",
+        "neural", "onnx", "export", "train", "asdf", "calibrate", "cluster", "mqtt", "online",
+        "regions", "watch",
+        "test-base", "test", "lint",
         "types", "docs",
     ),
 }  # fmt: skip
