@@ -226,8 +226,9 @@ def leave_starting_worker() -> None:
     A script that starts work outside ``if __name__ == "__main__":`` would start it again in
     every worker. The process that started the worker tells the user.
     """
-    worker = multiprocessing.parent_process() is not None
-    if worker and os.environ.get(_STARTING) == str(os.getppid()):
+    # What multiprocessing itself asks; its parent process is not known yet at this time.
+    importing = getattr(multiprocessing.current_process(), "_inheriting", False)
+    if importing and os.environ.get(_STARTING) == str(os.getppid()):
         os._exit(1)  # an exception could be caught by the script, or print its traceback
 
 
