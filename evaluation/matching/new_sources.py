@@ -26,10 +26,13 @@ class EarlierPositions:
         Positions x, y [px]; rows that are not finite lie nowhere.
     outline : ndarray of float64, shape (k, 2), optional
         Corners, in order, of the polygon that the earlier frame covers [px]. None: everything.
+    flux : ndarray of float64, shape (n,), optional
+        Fluxes, in the unit of the present frame's.
     """
 
     xy: Floats
     outline: Floats | None = None
+    flux: Floats | None = None
 
     def covers(self, xy: Floats) -> npt.NDArray[np.bool_]:
         """Return which positions lie inside the outline, shape (n,)."""
@@ -47,7 +50,12 @@ class EarlierPositions:
 
 
 def seen_before(
-    xy: Floats, earlier: Sequence[EarlierPositions], radius_px: float
+    xy: Floats,
+    earlier: Sequence[EarlierPositions],
+    radius_px: float,
+    *,
+    flux: Floats | None = None,
+    fraction: float = 0.0,
 ) -> tuple[Ints, Ints]:
     """Count in how many earlier lists each position was seen.
 
@@ -59,6 +67,11 @@ def seen_before(
         The lists.
     radius_px : float
         Largest distance of a row that counts [px], inclusive.
+    flux : ndarray of float64, shape (n,), optional
+        Fluxes of the positions.
+    fraction : float
+        A row whose flux is below this fraction of the position's is another, fainter source, and
+        does not count; it does where one of the fluxes is unknown.
 
     Returns
     -------
@@ -80,7 +93,12 @@ def seen_before(
     for one in earlier:
         inside = one.covers(xy)
         near = np.zeros(len(xy), dtype=bool)
-        near[within(xy, one.xy[np.isfinite(one.xy).all(axis=1)], radius)[0]] = True
+        somewhere = np.flatnonzero(np.isfinite(one.xy).all(axis=1))
+        i, j, _ = within(xy, one.xy[somewhere], radius)
+        if flux is not None and one.flux is not None:
+            fainter = one.flux[somewhere[j]] < fraction * flux[i]  # False for a NaN
+            i = i[~fainter]
+        near[i] = True
         covered += inside
         seen += inside & near
     return seen, covered

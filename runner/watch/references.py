@@ -44,6 +44,9 @@ _EDGE_PX: Final = 8.0
 _SIDE: Final = 8
 #: Most candidates in an event.
 _MOST_ROWS: Final = 100
+#: A row of an earlier frame with less than this fraction of the flux is another source, by chance
+#: at the same place: the lowest scores stand for much noise.
+_FLUX_FRACTION: Final = 1 / 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,7 +264,8 @@ class EarlierFrames:
             sky = np.column_stack([found["ra"], found["dec"]])
             x, y = _border(plane.shape).T
             outline = np.column_stack(sky_positions(x, y, plane))
-        one = _Remembered(plane.name, found.xy, found["flux"], plane.shape, sky, outline)
+        flux = found["aper_flux"]
+        one = _Remembered(plane.name, found.xy, flux, plane.shape, sky, outline)
         with atomic_path(self._file(one.name)) as temporary, temporary.open("wb") as stream:
             empty = np.zeros((0, 2))
             np.savez(
@@ -283,11 +287,12 @@ class EarlierFrames:
         """Return an earlier frame's positions by the shift of its bright sources."""
         if one.sky is not None:
             return None, None
-        shift = estimate_shift(kept.xy, kept["flux"], one.xy, one.flux, self._rules.radius_px)
+        flux = kept["aper_flux"]
+        shift = estimate_shift(kept.xy, flux, one.xy, one.flux, self._rules.radius_px)
         if shift is None:
             return None, None
         by = np.array([shift.dx, shift.dy])
-        return EarlierPositions(one.xy + by, _border(one.shape) + by), shift
+        return EarlierPositions(one.xy + by, _border(one.shape) + by, one.flux), shift
 
     def _file(self, name: str) -> Path:
         return self._folder / f"{safe_name(name)}.npz"
@@ -309,7 +314,9 @@ def _compared(
     shift: PixelShift | None,
 ) -> Comparison:
     """Return the point sources that few of the earlier lists have."""
-    seen, of = seen_before(kept.xy, placed, rules.radius_px)
+    seen, of = seen_before(
+        kept.xy, placed, rules.radius_px, flux=kept["aper_flux"], fraction=_FLUX_FRACTION
+    )
     with np.errstate(divide="ignore", invalid="ignore"):
         snr = np.asarray(kept["aper_flux"] / kept["aper_flux_err"])
     new = (seen <= rules.most_seen) & (of >= fewest) & (snr >= rules.snr) & ~kept.is_streak
@@ -335,7 +342,7 @@ def _on_sky(one: _Remembered, plane: Plane) -> EarlierPositions | None:
     (left, bottom), (right, top) = outline.min(axis=0), outline.max(axis=0)
     if right < 0 or top < 0 or left > nx - 1 or bottom > ny - 1:
         return None
-    return EarlierPositions(_placed(one.sky, plane), outline)
+    return EarlierPositions(_placed(one.sky, plane), outline, one.flux)
 
 
 def _placed(sky: Floats, plane: Plane) -> Floats:

@@ -27,6 +27,19 @@ def test_two_rows_at_one_star_are_both_known() -> None:
     assert seen.tolist() == [1, 1]
 
 
+def test_a_much_fainter_row_is_another_source() -> None:
+    xy = np.array([[10.0, 10.0], [30.0, 20.0], [50.0, 30.0], [50.0, 10.0]])
+    flux = np.array([90.0, 90.0, np.nan, 90.0])
+    earlier = EarlierPositions(
+        np.vstack([[[np.nan, 0.0]], xy, xy[:1]]),
+        flux=np.array([1e9, 29.9, 30.0, 1.0, np.nan, 29.0]),
+    )
+    seen, covered = seen_before(xy, [earlier], 2.0, flux=flux, fraction=1 / 3)
+    assert seen.tolist() == [0, 1, 1, 1]
+    assert covered.tolist() == [1, 1, 1, 1]
+    assert seen_before(xy, [earlier], 2.0)[0].tolist() == [1, 1, 1, 1]
+
+
 def test_a_position_outside_the_outline_is_not_covered_and_not_seen() -> None:
     xy = np.array([[70.0, 10.0], [59.0, 39.0], [-0.5, 20.0]])
     seen, covered = seen_before(xy, [EarlierPositions(xy, SQUARE)], 1.0)
