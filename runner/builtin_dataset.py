@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+from astropy.wcs import WCS
 
 from skyduel.core import (
     BadInputError,
     Dataset,
     Entry,
     Split,
+    add_sky_positions,
     open_dataset,
     write_catalog,
     write_frame,
@@ -22,7 +24,14 @@ from skyduel.core import (
 from skyduel.run_folder.layout import RunPaths
 from skyduel.simulation import FAMILIES, draw_settings, simulate
 
-__all__ = ["BUILTIN_FRAMES", "BUILTIN_SEED", "builtin_of_run", "make_builtin", "make_frames"]
+__all__ = [
+    "BUILTIN_FRAMES",
+    "BUILTIN_SEED",
+    "Pointing",
+    "builtin_of_run",
+    "make_builtin",
+    "make_frames",
+]
 
 #: Seed of the built-in set; the network was not trained on frames of this seed.
 BUILTIN_SEED: Final = 20260
@@ -34,6 +43,34 @@ _CALIBRATION: Final = ("sparse", "aberrated", "crowded", "dirty")
 BUILTIN_FRAMES: Final = _TEST_PER_FAMILY * len(FAMILIES) + len(_CALIBRATION)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pointing:
+    """Where on the sky simulated frames lie: north up, east left.
+
+    Parameters
+    ----------
+    ra, dec : float
+        Position of the centre of the frame [deg, ICRS].
+    scale_arcsec : float, optional
+        Width of a pixel [arcsec]. Default: the one that was drawn for the frame.
+    """
+
+    ra: float
+    dec: float
+    scale_arcsec: float | None = None
+
+    def wcs(self, ny: int, nx: int, scale_arcsec: float) -> WCS:
+        """Return the gnomonic projection (TAN) of a frame of a shape."""
+        wcs = WCS(naxis=2)
+        wcs.wcs.ctype = "RA---TAN", "DEC--TAN"
+        wcs.wcs.radesys = "ICRS"
+        wcs.wcs.crval = self.ra, self.dec
+        wcs.wcs.crpix = (nx + 1) / 2, (ny + 1) / 2
+        wcs.wcs.cdelt = -scale_arcsec / 3600, scale_arcsec / 3600
+        wcs.wcs.set()
+        return wcs
+
+
 def make_frames(
     folder: Path,
     plan: Sequence[tuple[str, str, Split]],
@@ -41,6 +78,7 @@ def make_frames(
     *,
     ny: int = 512,
     nx: int = 512,
+    pointing: Pointing | None = None,
     on_frame: Callable[[str], None] | None = None,
 ) -> Dataset:
     """Simulate frames with truth into a folder and return them as a data set.
@@ -55,6 +93,9 @@ def make_frames(
         Seed of all random numbers.
     ny, nx : int
         Shape of the frames [px].
+    pointing : Pointing, optional
+        Where on the sky the frames lie: they have a WCS, and the truths `ra` and `dec`. Pixels
+        and positions are the same with and without.
     on_frame : callable, optional
         Called with the name after each frame.
     """
@@ -63,6 +104,11 @@ def make_frames(
     for index, (name, family, split) in enumerate(plan):
         rng = np.random.default_rng([seed, index])
         frame, truth = simulate(draw_settings(family, rng, ny=ny, nx=nx), rng, name)
+        if pointing is not None:
+            scale = pointing.scale_arcsec or frame.pixel_scale_arcsec or 1.0
+            wcs = pointing.wcs(ny, nx, scale)
+            frame = frame.with_(wcs=wcs, pixel_scale_arcsec=scale)
+            truth = add_sky_positions(frame, truth)
         image, table = folder / f"{name}.fits.fz", folder / f"{name}.ecsv"
         write_frame(frame, image, dtype="uint16")
         write_catalog(truth, table)

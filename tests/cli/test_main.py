@@ -76,6 +76,43 @@ def test_simulate_writes_frames_truth_and_manifest(tmp_path, capsys) -> None:
     assert "a new or empty folder" in capsys.readouterr().err
 
 
+def test_simulated_frames_lie_on_the_sky_where_one_wants(tmp_path) -> None:
+    words = ["--family", "field", "--count", 1, "--ny", 95, "--nx", 131, "--seed", 3]
+    assert skyduel("simulate", "--out", tmp_path / "plain", *words) == 0
+    words += ["--center", "83.6,-60", "--scale", 3]
+    assert skyduel("simulate", "--out", tmp_path / "sky", *words) == 0
+    plain = read_frame(tmp_path / "plain" / "field_000.fits.fz")
+    frame = read_frame(tmp_path / "sky" / "field_000.fits.fz")
+    np.testing.assert_array_equal(frame.data, plain.data)
+    assert plain.wcs is None
+    assert frame.pixel_scale_arcsec == 3
+    # The middle of 131 × 95 px, counted from 0; ten pixels up are 30 arcsec north, ten to the left
+    # 30 arcsec east.
+    sky = frame.wcs.pixel_to_world([65, 65, 55], [47, 57, 47])
+    np.testing.assert_allclose(sky.ra.deg, [83.6, 83.6, 83.6 + 30 / 3600 / 0.5], atol=1e-5)
+    np.testing.assert_allclose(sky.dec.deg, [-60, -60 + 30 / 3600, -60], atol=2e-6)
+    truth = read_catalog(tmp_path / "sky" / "field_000.ecsv")
+    sky = frame.wcs.pixel_to_world(truth["x"], truth["y"])
+    np.testing.assert_allclose(truth["ra"], sky.ra.deg, atol=1e-9)
+    np.testing.assert_allclose(truth["dec"], sky.dec.deg, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--center", "400,3"], "--center: required RA,DEC in degrees, 0 to 360"),
+        (["--center", "5h 3m"], "--center: required RA,DEC in degrees, 0 to 360"),
+        (["--center", "nan,3"], "--center: required RA,DEC in degrees, 0 to 360"),
+        (["--center", "4,3", "--scale", "0"], "--scale: required more than 0 and at most 60"),
+        (["--scale", "2"], "--scale: required --center RA,DEC beside it"),
+    ],
+)
+def test_simulate_refuses_positions_that_are_none(words, message, tmp_path, capsys) -> None:
+    assert skyduel("simulate", "--out", tmp_path / "sky", *words) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "sky").exists()
+
+
 def test_detect_writes_one_catalogue_a_frame(star_frame, tmp_path, capsys) -> None:
     out = tmp_path / "cats"
     assert skyduel("detect", star_frame, "--with", "sep", "--out", out, "--regions") == 0
