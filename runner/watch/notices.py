@@ -65,12 +65,12 @@ def inotify(folder: Path, notices: Notices) -> Iterator[None]:
     file system.
     """
     try:
-        from watchdog.events import FileClosedEvent, FileMovedEvent
+        from watchdog.events import FileClosedEvent, FileMovedEvent, FileSystemEventHandler
         from watchdog.observers.inotify import InotifyObserver
     except ModuleNotFoundError as error:
         raise missing_extra("skyduel watch", error) or error from None
 
-    class Handler:
+    class Handler(FileSystemEventHandler):
         def dispatch(self, event: Any) -> None:
             """Send a notice; a file that was renamed is told of by its new name."""
             name = event.dest_path if isinstance(event, FileMovedEvent) else event.src_path
