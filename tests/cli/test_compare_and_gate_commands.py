@@ -297,7 +297,17 @@ def test_without_its_options_the_plugin_does_nothing_and_imports_nothing(pyteste
     )
     root = str(ROOT / "src")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:hypothesispytest", *PLUGIN],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:hypothesispytest",
+            "-p",
+            "no:zarr",
+            *PLUGIN,
+        ],
         cwd=pytester.path,
         env=os.environ | {"PYTHONPATH": root},
         capture_output=True,

@@ -292,7 +292,7 @@ def test_damage_is_told_in_one_printable_line(tmp_path, name, content, message) 
 def test_bytes_that_are_no_text_in_a_fits_table(tmp_path) -> None:
     table = Table({"x": [1.0], "y": [2.0], "kind": np.array([b"po\xffint"])})
     table.write(tmp_path / "a.fits")
-    with pytest.raises(BadInputError, match="kind 'point' or 'streak'"):
+    with pytest.raises(BadInputError, match="kind 'point', 'streak' or 'galaxy'"):
         read_catalog(tmp_path / "a.fits")
 
 

@@ -417,7 +417,7 @@ def test_a_sky_position_that_is_missing(tmp_path: Path) -> None:
         ("a.list", b"100.0 1.5 2.5\n100.0 3.5 4.5\n", "got columns col1, col2, col3"),
         ("a.csv", b"x,y\nleft,2\n", "column 'x' of type f8"),
         ("a.csv", b"x,y\n,2\n", "a finite 'x' in every row"),
-        ("a.csv", b"x,y,kind\n1,2,blob\n", "kind 'point' or 'streak'; got 'blob'"),
+        ("a.csv", b"x,y,kind\n1,2,blob\n", "kind 'point', 'streak' or 'galaxy'; got 'blob'"),
         ("a.csv", b"x,y,ignore\n1,2,maybe\n", "'maybe' is neither true nor false"),
         ("a.csv", b"x,y,ra,dec\n1,2,noon,x\n", "sexagesimal or decimal positions in 'ra'"),
         ("a.csv", b"x,y\n1,2,3\n", "required a CSV table; got"),

@@ -78,7 +78,8 @@ def reported(tmp_path_factory):
 def test_every_number_in_the_tables_is_one_of_the_runs(reported):
     run, _, outline = reported
     held = {float(len(run.frames)), 1.0}  # the tally of frames by split and group
-    names = "ideal mistakes calibration_error purity_choice astrometry facets ignore_limit chance"
+    names = "ideal mistakes calibration_error purity_choice astrometry facets ignore_limit chance "
+    names += "galaxies suspects"
     tables = [run.scores, run.limits, run.comparisons, run.analysis("average_precision")]
     tables += [run.analysis(name) for name in names.split()]
     for table in tables:

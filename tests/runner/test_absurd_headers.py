@@ -74,7 +74,9 @@ def test_a_run_survives_absurd_headers_and_is_resumed(night: Path, tmp_path: Pat
     assert frames["good"].facts["gain"] == "1.5 e- per pixel unit (GAIN = 1.5)"
     assert frames["good"].facts["zero_point"] == "25 mag (MAGZERO = 25.0)"
     assert frames["good"].set_aside == frames["blank"].set_aside == ()
-    assert frames["none"].facts == {"wcs": "none", "unit": "no BUNIT", "mask": "0 px"}
+    assert frames["none"].facts == {
+        "wcs": "none", "unit": "no BUNIT", "mask": "0 px", "mosaic": "none", "calibration": "none",
+    }  # fmt: skip
     for name, cards in SET_ASIDE.items():
         said = " ".join(frames[name].set_aside)
         assert [card for card in cards.split() if card not in said] == [], name
