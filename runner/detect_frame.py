@@ -36,10 +36,8 @@ from skyduel.core.sections.large_image import PackedMask
 from skyduel.core.used_facts import used_facts
 from skyduel.evaluation import ScoringRules, apply_ignore, mark_ignored_regions
 from skyduel.evaluation.rules import ignore_note
-from skyduel.evaluation.suspect_list import mark_suspects
 from skyduel.run_folder.layout import RunPaths
 from skyduel.run_folder.previews import stretch_of, write_mask, write_preview
-from skyduel.runner.catalog_warnings import truth_warnings
 from skyduel.runner.detector_specs import DetectorSpec
 from skyduel.runner.execution.outcome import Outcome
 from skyduel.runner.execution.time_limit import TooLongError, time_limit
@@ -252,6 +250,10 @@ def prepare_truth(
     suspects : Catalog, optional
         Suspects of this frame that are to be ignored.
     """
+    # Loaded for a truth only: they bring the scores and analyses, which detection does not need.
+    from skyduel.evaluation.suspect_list import mark_suspects
+    from skyduel.runner.catalog_warnings import truth_warnings
+
     try:
         image = open_large_image(entry, sectioning)
         if image is None:

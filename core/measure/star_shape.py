@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 import sep
-from scipy import ndimage, signal
+from scipy import ndimage
 
 from skyduel.core.frame import Frame
 from skyduel.core.measure.background import Background, estimate_background
@@ -322,9 +322,11 @@ def _alike(stamps: Floats, profile: Floats, total: Floats) -> Bools:
 
 def _shifts(stamps: Floats, profile: Floats, reach: int) -> Floats:
     """Return the shift x, y of each stamp against a profile [px], up to ``reach``."""
+    from scipy.signal import fftconvolve  # takes long to load, and few frames need it
+
     kernel = profile[None, ::-1, ::-1]
     wide = np.pad(stamps, ((0, 0), (reach, reach), (reach, reach)))
-    maps = signal.fftconvolve(wide, kernel, mode="valid", axes=(1, 2))
+    maps = fftconvolve(wide, kernel, mode="valid", axes=(1, 2))
     return np.array([np.subtract(_peak(one), reach) for one in maps])
 
 

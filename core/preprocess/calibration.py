@@ -13,7 +13,6 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 from astropy import units as u
-from astropy.nddata import CCDData
 from astropy.stats import mad_std
 from astropy.utils.exceptions import AstropyWarning
 
@@ -246,6 +245,8 @@ def combined(stack: Sequence[npt.NDArray[Any]], name: str) -> Pixels:
     images = [np.asarray(one, dtype=np.float64) for one in stack]
     if len(images) == 1:
         return images[0].astype(np.float32)
+    from astropy.nddata import CCDData  # takes long to load, as ccdproc does
+
     ccdproc = _ccdproc(name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", (AstropyWarning, RuntimeWarning))
@@ -309,6 +310,8 @@ def applied(
     bad : ndarray of bool
         Hot pixels, pixels where a master has no value, and where the flat is below a tenth.
     """
+    from astropy.nddata import CCDData
+
     ccdproc = _ccdproc(name)
     ccd = CCDData(np.array(pixels, dtype=np.float64), unit=u.adu)
     bad = np.zeros(ccd.shape, dtype=bool)

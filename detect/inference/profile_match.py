@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage, signal
+from scipy import ndimage
 
 from skyduel.core.frame import Frame
 from skyduel.core.measure.background import Background
@@ -68,6 +68,8 @@ class ProfileMatch:
     """
 
     def __init__(self, frame: Frame, background: Background, stars: StarShape) -> None:
+        from scipy import signal  # takes long to load, and few frames need it
+
         z = (frame.data - background.level) / background.rms
         z[frame.bad] = 0.0
         around = ndimage.median_filter(z, 3)

@@ -14,7 +14,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.isotonic import IsotonicRegression
 
 from skyduel.evaluation.matching.matching import pair_candidates
 from skyduel.evaluation.rules import ScoringRules
@@ -112,6 +111,9 @@ def _probabilities(
     known = np.isfinite(learnt.score)
     x, y = learnt.score[known], learnt.right[known]
     if 0 < np.count_nonzero(y) < y.size:
+        # Imported where it is used: detection loads this module, and scikit-learn takes long.
+        from sklearn.isotonic import IsotonicRegression
+
         fit = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(x, y)
         p = np.full(told.score.size, np.nan)
         finite = np.isfinite(told.score)

@@ -16,7 +16,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from scipy.optimize import nnls
 
 __all__ = ["MOST_ERROR", "PhotonTransfer", "photon_transfer"]
 
@@ -295,6 +294,8 @@ def _normal(terms: Floats, square: Floats, weight: Floats) -> tuple[Floats, Floa
 
 def _solved(matrix: Floats, vector: Floats) -> Floats:
     """Return the solution of normal equations that has no negative factor."""
+    from scipy.optimize import nnls  # takes long to load, and few frames need it
+
     ridge = 1e-9 * np.diag(np.maximum(matrix.diagonal(), 1e-300))
     root = np.linalg.cholesky(matrix + ridge)
     return np.asarray(nnls(root.T, np.linalg.solve(root, vector))[0])
