@@ -72,7 +72,9 @@ def _overall(run: Run) -> Table:
     caption += f"; for {and_list(resampled)} bootstrapped)." if resampled else ")."
     if CALIBRATED_POINT in run.points:
         caption += " calibrated: at the threshold with the best F1 on the calibration frames."
-    table = _new(f"{run.name}: all magnitudes, {len(run.scored_frames)} test frames", caption)
+    n = len(run.scored_frames)
+    n_frames = f"{n} test frame{'' if n == 1 else 's'}"
+    table = _new(f"{run.name}: all magnitudes, {n_frames}", caption)
     table.add_column("detector", no_wrap=True)
     table.add_column("point", no_wrap=True)
     for name in (*(m.short for m in shown), "Mpix/s"):

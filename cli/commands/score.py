@@ -117,9 +117,9 @@ def command(
     rules = rules_from(read_config(config), radius_px=radius_px, bins=bins, pairing=pairing)
     bits = mask_bits_from(mask_bits)
     if bits is not None and frame is None:
-        raise BadInputError("--mask-bits", "--frame with it", "no frame")
+        raise BadInputError("--mask-bits", "a frame, --frame FRAME", "none")
     if ignore is not None and frame is None:
-        raise BadInputError("--ignore", "--frame with it", "no frame")
+        raise BadInputError("--ignore", "a frame, --frame FRAME", "none")
     entry = None if frame is None else entry_of(frame, mask_bits=bits)
     image = None if entry is None else entry.read()
     mappings = _mappings(found, truth, columns, found_columns, truth_columns)
@@ -287,7 +287,8 @@ def _warnings(
     if report.radius_arcsec is not None:
         shape, unit = None, "arcsec"
         xy = _on_one_plane(report.frame.source.truth, report.frame.source.found)
-    unmatched = match_warning(xy[0], xy[1], n_matches, shape, unit)
+    radius = report.radius_arcsec or report.rules.radius_for(report.frame.source.fwhm)
+    unmatched = match_warning(xy[0], xy[1], n_matches, shape, unit, radius=radius)
     return [*lines, unmatched] if unmatched else lines
 
 

@@ -288,7 +288,8 @@ def _notes(
 ) -> tuple[str, ...]:
     """Return the lines on magnitudes, motions and depth."""
     notes = [f"magnitudes: {sources.magnitude}" if sources.magnitude else
-             "the reference has no magnitudes: one bin for all, no limit of depth"]  # fmt: skip
+             "the reference has no magnitude that is known as one: one bin for all, no limit of "
+             "depth; --mag COLUMN chooses one"]  # fmt: skip
     has = np.isfinite(sources.pmra[rows]) & np.isfinite(sources.pmdec[rows])
     dated = has & np.isfinite(sources.epoch[rows])
     if epoch is None:

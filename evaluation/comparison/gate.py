@@ -346,6 +346,10 @@ class Found:
         Found by either at the default point, where that is another and known.
     same : bool
         Whether both found the very same truths.
+    kept : (int, int)
+        Truths that each found there; 0 if unknown.
+    kept_default : (int, int) or None
+        Truths that each found at the default point, where that is another and known.
     """
 
     point: str
@@ -353,6 +357,8 @@ class Found:
     n_truths: int = 0
     n_default: int | None = None
     same: bool = False
+    kept: tuple[int, int] = (0, 0)
+    kept_default: tuple[int, int] | None = None
 
     @classmethod
     def at(cls, table: pd.DataFrame, point: str, group: str) -> Found:
@@ -367,12 +373,21 @@ class Found:
             n_truths=sum(here),
             n_default=None if other is None else sum(other[:3]),
             same=here[1] == here[2] == 0,
+            kept=_by_each(here),
+            kept_default=None if other is None else _by_each(other),
         )
 
     @property
     def sliver(self) -> bool:
         """True if less than a tenth of what the default point finds is found."""
         return self.n_default is not None and self.n < _SLIVER * self.n_default
+
+    def slivers(self) -> tuple[bool, bool]:
+        """Return which of the two found less than a tenth of what it finds at the default point."""
+        if self.kept_default is None:
+            return (False, False)
+        a, b = (k < _SLIVER * d for k, d in zip(self.kept, self.kept_default, strict=True))
+        return (a, b)
 
     @property
     def words(self) -> str:
@@ -400,6 +415,11 @@ def _outcomes_at(table: pd.DataFrame, point: str, group: str) -> tuple[int, ...]
         return None
     row = rows.iloc[0]
     return tuple(int(row[k]) for k in ("n_both", "n_a_only", "n_b_only", "n_neither"))
+
+
+def _by_each(outcomes: tuple[int, ...]) -> tuple[int, int]:
+    """Return the truths found by the one and by the other."""
+    return outcomes[0] + outcomes[1], outcomes[0] + outcomes[2]
 
 
 def _undefined(allowance: Allowance, reference: float, candidate: float, n: int) -> str:

@@ -84,6 +84,7 @@ def sentence(table: pd.DataFrame, point: str, *, confidence: float = 0.95) -> st
     untold = [str(g) for g in many.loc[many["p"].isna(), "group"]]
     n_frames = int(overall["n_frames"])
 
+    found = Found.at(table, point, ALL_GROUPS)
     clauses: list[str] = []
     for better, worse, sign in ((name_a, name_b, 1.0), (name_b, name_a, -1.0)):
         mine = shown[shown["delta"] * sign > 0]
@@ -110,9 +111,12 @@ def sentence(table: pd.DataFrame, point: str, *, confidence: float = 0.95) -> st
             "but in no single group is it shown"
         )
     elif not clauses:
-        clauses.append(_nothing(name_a, name_b, overall, Found.at(table, point, ALL_GROUPS)))
+        clauses.append(_nothing(name_a, name_b, overall, found))
     elif len(groups) > 1 and len(shown) + len(untold) < len(many):
         clauses.append("no difference shown elsewhere")
+    for name, few, kept in zip((name_a, name_b), found.slivers(), found.kept, strict=True):
+        if few and not clauses[0].startswith("undecided"):
+            clauses.append(f"{name} has only {kept:,} of {found.n_truths:,} sources left there")
     if untold and len(untold) < len(many):
         clauses.append(f"not to be told in {', '.join(untold)}")
     frames = f"{n_frames} frame{'' if n_frames == 1 else 's'} {_POINT.get(point, f'at {point}')}"

@@ -14,6 +14,14 @@ __all__ = ["frame_warning", "match_warning"]
 
 # Fewer rows than these may well have no match by chance.
 _FEW: Final = 5
+# So many rows of both lists tell matches from pairs by chance, ...
+_ENOUGH: Final = 20
+# ... where they match less than this fraction of the shorter list.
+_FRACTION: Final = 0.2
+# How far the detections are shifted, in matching radii, for pairs that are chance.
+_SHIFTS: Final = np.array(
+    [(8, 0), (0, 8), (-8, 0), (0, -8), (12, 5), (-5, 12), (-12, -5), (5, -12)]
+)
 
 
 def frame_warning(catalog: Catalog, what: str, shape: tuple[int, int] | None) -> str | None:
@@ -60,8 +68,10 @@ def match_warning(
     n_matches: int,
     shape: tuple[int, int] | None = None,
     unit: str = "px",
+    *,
+    radius: float | None = None,
 ) -> str | None:
-    """Return a warning if nothing matched although both catalogues lie on the frame.
+    """Return a warning if no more matched than by chance although both catalogues lie on the frame.
 
     Parameters
     ----------
@@ -73,19 +83,34 @@ def match_warning(
         Of the frame [px]; without it every row counts.
     unit : str
         Of the positions.
+    radius : float, optional
+        Matching radius, in ``unit``. Without it every match is one.
 
     Returns
     -------
     str or None
-        None if there is a match, or fewer than five rows of either. The offset
-        is the median over truths of the difference to the nearest detection.
+        None if there are more matches than by chance, or fewer than five rows of either. Pairs by
+        chance are counted after shifts of the detections by 8 to 13 radii, for lists of twenty
+        rows or more. The offset is the median over truths of the difference to the nearest
+        detection.
     """
-    if n_matches:
+    if n_matches and radius is None:
         return None
     if shape is not None:
         truth_xy = truth_xy[_on_frame(truth_xy, shape)]
         found_xy = found_xy[_on_frame(found_xy, shape)]
-    if min(len(truth_xy), len(found_xy)) < _FEW:
+    shorter = min(len(truth_xy), len(found_xy))
+    if n_matches and radius is not None:
+        if shorter < _ENOUGH or n_matches >= _FRACTION * shorter:
+            return None
+        chance = _chance_matches(truth_xy, found_xy, radius)
+        if n_matches > chance + 3 * np.sqrt(chance + 1):
+            return None
+        return (
+            f"only {n_matches} of {len(truth_xy)} truths matched one of {len(found_xy)} "
+            f"detections, no more than by chance ({chance:.0f}): is it the truth of another frame?"
+        )
+    if shorter < _FEW:
         return None
     _, nearest = cKDTree(found_xy).query(truth_xy)
     offsets = found_xy[nearest] - truth_xy
@@ -96,6 +121,18 @@ def match_warning(
         f"0 of {len(truth_xy)} truths matched although {len(found_xy)} detections {where} "
         f"(nearest detection {apart:.3g} {unit} away, median offset {dx:+.3g}, {dy:+.3g} {unit})"
     )
+
+
+def _chance_matches(
+    truth_xy: npt.NDArray[np.float64], found_xy: npt.NDArray[np.float64], radius: float
+) -> float:
+    """Return how many truths have a detection within a radius after a shift, a mean over shifts."""
+    tree = cKDTree(found_xy)
+    counts = [
+        np.isfinite(tree.query(truth_xy + shift, distance_upper_bound=radius)[0]).sum()
+        for shift in radius * _SHIFTS
+    ]
+    return float(np.mean(counts))
 
 
 def _on_frame(xy: npt.NDArray[np.float64], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:

@@ -533,6 +533,23 @@ def test_the_sentence_does_not_say_more_than_it_knows() -> None:
     assert "new scores higher than old" in sentence(table, "default")
 
 
+def test_the_sentence_says_who_is_left_with_a_sliver() -> None:
+    truths, rng = np.full(20, 500), np.random.default_rng(3)
+    found = [rng.integers(low, low + 9, 20) for low in (3, 220)]
+    pure = [counted(truths, one, np.full(20, 1)) for one in found]
+    other = [counted(truths, rng.integers(low, low + 9, 20), np.full(20, 9)) for low in (230, 250)]
+    named = {
+        (name, point, "all"): sample
+        for point, pair in (("purity95", pure), ("default", other))
+        for name, sample in zip(("old", "new"), pair, strict=True)
+    }
+    table = compare_all(named, RULES)
+    said = sentence(table, "purity95")
+    assert "new scores higher than old" in said
+    assert f"; old has only {found[0].sum()} of 10,000 sources left there; 20 frames" in said
+    assert "left there" not in sentence(table, "default")
+
+
 @pytest.mark.parametrize("n", [2, 3, 5, 8, 20, 300])
 def test_the_anytime_radius_solves_its_e_value(n: int) -> None:
     def e_value(t_square: float) -> float:

@@ -58,6 +58,27 @@ def test_nothing_matched_on_the_frame() -> None:
     assert line == f"0 of 12 truths matched although 12 detections lie on the frame ({expected}"
     assert match_warning(GRID, GRID + 3, 1, (60, 60)) is None
     assert match_warning(GRID[:4], GRID + 3, 0, (60, 60)) is None
+
+
+def test_matches_that_are_no_more_than_chance() -> None:
+    rng = np.random.default_rng(4)
+    truth, other = rng.uniform(0, 399, (2, 300, 2))
+    apart = np.hypot(*(truth[:, None] - other[None]).transpose(2, 0, 1)).min(axis=1)
+    by_chance = int((apart <= 2).sum())
+    assert 0 < by_chance < 20
+    line = match_warning(truth, other, by_chance, (400, 400), radius=2.0)
+    assert line is not None
+    assert re.fullmatch(
+        rf"only {by_chance} of 300 truths matched one of 300 detections, no more than by chance "
+        r"\(\d+\): is it the truth of another frame\?",
+        line,
+    ), line
+    # A detector that finds a tenth of the truths and as many false ones has matches of its own.
+    few = np.vstack([truth[:30], rng.uniform(0, 399, (170, 2))])
+    assert match_warning(truth, few, 30 + 2, (400, 400), radius=2.0) is None
+    # Too few rows, or no radius: any match counts.
+    assert match_warning(truth[:19], other, 1, (400, 400), radius=2.0) is None
+    assert match_warning(truth, other, by_chance, (400, 400)) is None
     assert match_warning(GRID, GRID + 300, 0, (60, 60)) is None
 
 

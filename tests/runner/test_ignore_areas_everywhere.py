@@ -134,7 +134,7 @@ def test_score_takes_the_areas_beside_the_frame_or_a_file(
     assert f"{n - outside} of {n} truths and {AREA.mean():.1%} of the pixels" in said
     assert counted("--frame", bare, "--ignore", night / "a_ignore.fits")[0] == outside
     assert skyduel("score", table, table, "--ignore", night / "a_ignore.fits") == 2
-    assert "--ignore: required --frame with it" in capsys.readouterr().err
+    assert "--ignore: required a frame, --frame FRAME" in capsys.readouterr().err
     # And from Python.
     frame = read_frame(bare)
     report = score(truth, truth, frame=frame, ignore=night / "a_ignore.fits")
