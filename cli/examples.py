@@ -109,6 +109,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "train": (
         "train --out training --steps 6000",
         "train --out training --device cuda --workers 8",
+        "train --network jia2020 --form faithful --out jia",
     ),
     "finetune": (
         "finetune night --out mine.safetensors",

@@ -30,7 +30,7 @@ ORDER = {
     "evaluation": ("rules table_keys", "statistics", "matching", "scoring", "analyses",
                    "comparison"),
     "baseline": ("errors filters shapes sextractor_files", "sep"),
-    "detect": ("model", "inference", "training", "calibration"),
+    "detect": ("model", "inference", "training", "calibration", "published"),
     "reports": ("style error_kinds pictures", "svg", "figures", "tables", "text", "sections",
                 "page"),
     "runner": ("execution",

@@ -21,11 +21,26 @@ def command(
     ] = Path("training"),
     steps: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="Total number of optimiser steps. Default 6000."),
+        typer.Option(
+            min=1, help="Total number of optimiser steps. Default 6000; 3000 for jia2020."
+        ),
     ] = None,
     batch: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="Frames per step. Default 8."),
+        typer.Option(min=1, help="Frames per step. Default 8; for jia2020 2 (mended) or 1."),
+    ] = None,
+    network: Annotated[
+        str,
+        typer.Option(
+            help="skyduel, or jia2020: the network of Jia, Liu & Sun (2020), trained on the CPU."
+        ),
+    ] = "skyduel",
+    form: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="faithful|mended",
+            help="Form of jia2020: with all its published faults, or with none. Default: mended.",
+        ),
     ] = None,
     seed: Annotated[
         Optional[int],  # noqa: UP045
@@ -52,7 +67,7 @@ def command(
     ] = None,
     learning_rate: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(min=0.0, help="Highest learning rate. Default 0.002."),
+        typer.Option(min=0.0, help="Highest learning rate. Default 0.002; 0.001 for jia2020."),
     ] = None,
     warmup: Annotated[
         Optional[int],  # noqa: UP045
@@ -83,6 +98,9 @@ def command(
     sooner. The averaged weights with the lowest loss on held-out validation frames are
     calibrated and written as safetensors, never as pickle.
 
+    With --network jia2020 the published network is trained on the same frames; its scores
+    are not calibrated.
+
     On several GPUs: torchrun --nproc-per-node N --no-python skyduel train ...
     """
     import torch
@@ -93,6 +111,29 @@ def command(
     from skyduel.detect.training.distributed import is_rank0
     from skyduel.detect.training.train import BEST, Progress, TrainingSettings, train
 
+    if network not in ("skyduel", "jia2020"):
+        raise BadInputError("--network", "skyduel or jia2020", repr(network))
+    if network == "jia2020":
+        # Options that only the suite's own network has, with their defaults.
+        own = {
+            "--device cuda": device == "cuda",
+            "--frames device": frames == "device",
+            "--from": start is not None,
+            "--cooldown": cooldown is not None,
+            "--tensorboard": bool(tensorboard),
+        }
+        given: dict[str, Any] = {
+            "steps": steps,
+            "batch": batch,
+            "seed": seed,
+            "learning_rate": learning_rate,
+            "warmup": warmup,
+            "workers": workers,
+        }
+        _train_published(form, out_folder, weights, given, [k for k, v in own.items() if v])
+        return
+    if form is not None:
+        raise BadInputError("--form", "--network jia2020", f"--network {network}")
     if device not in ("auto", "cpu", "cuda"):
         raise BadInputError("--device", "auto, cpu or cuda", repr(device))
     if device == "cuda" and not torch.cuda.is_available():
@@ -100,7 +141,7 @@ def command(
     if frames not in ("auto", "host", "device"):
         raise BadInputError("--frames", "auto, host or device", repr(frames))
     chosen = "cuda" if torch.cuda.is_available() and device != "cpu" else "cpu"
-    given: dict[str, Any] = {
+    given = {
         "steps": steps,
         "batch": batch,
         "seed": seed,
@@ -134,4 +175,42 @@ def command(
         task = bar.add_task("calibrate", total=None, note="")
         export_weights(out_folder / BEST, target)
         bar.update(task, total=1, completed=1)
+    out.print(str(target), markup=False, highlight=False, soft_wrap=True)
+
+
+def _train_published(
+    form: str | None,
+    out_folder: Path,
+    weights: Path | None,
+    given: dict[str, Any],
+    refused: list[str],
+) -> None:
+    """Train the network of Jia, Liu & Sun (2020) and write its weights."""
+    from skyduel.core import BadInputError
+    from skyduel.core.extras import require_one_of
+
+    if refused:
+        raise BadInputError("--network jia2020", f"no {refused[0]}", refused[0])
+    if form not in (None, "faithful", "mended"):
+        raise BadInputError("--form", "faithful or mended", repr(form))
+    require_one_of("--network jia2020", ["torchvision"])
+    from skyduel.detect.published.train import export_weights, train_published, training_settings
+    from skyduel.detect.training.train import Progress
+
+    settings = training_settings(
+        "faithful" if form == "faithful" else "mended",
+        **{k: v for k, v in given.items() if v is not None},
+    )
+    with progress() as bar:
+        task = bar.add_task("train", total=settings.steps, note="")
+
+        def show(step: Progress) -> None:
+            parts = [f"{k} {v:.3f}" for k, v in step.losses.items()]
+            if step.validation is not None:
+                bar.console.print(f"step {step.step}: validation {step.validation:.4f}")
+            bar.update(task, completed=step.step, note="  ".join(parts))
+
+        best = train_published(settings, out_folder, show)
+    target = weights or out_folder / "weights.safetensors"
+    export_weights(best, target)
     out.print(str(target), markup=False, highlight=False, soft_wrap=True)

@@ -21,7 +21,7 @@ from skyduel.detect.inference.streak_fit import refine_streaks
 from skyduel.detect.model.inputs import CHANNELS, frame_channels
 from skyduel.detect.model.layout import DENSE_CHANNELS, ROI_KINDS, STRIDE
 
-__all__ = ["RawSources", "Tiling", "find_sources"]
+__all__ = ["RawSources", "Tiling", "find_sources", "tile_spans"]
 
 #: Regions classified at a time; bounds the memory in crowded fields.
 _REGIONS_AT_ONCE: Final = 4096
@@ -90,7 +90,7 @@ class RawSources:
     context_features: npt.NDArray[np.float32]
 
 
-def _spans(n: int, tiling: Tiling, multiple: int) -> Iterator[tuple[int, int, int, int]]:
+def tile_spans(n: int, tiling: Tiling, multiple: int) -> Iterator[tuple[int, int, int, int]]:
     """Yield start and stop of each tile and of its core, along one axis.
 
     The cores follow each other without gap or overlap; all starts are multiples of
@@ -152,8 +152,8 @@ def find_sources(
     shape = len(DENSE_CHANNELS[STREAK_CHANNELS]), -(-ny // STRIDE), -(-nx // STRIDE)
     cells = np.zeros(shape, dtype=np.float16)
     found: list[_Part] = []
-    for rows in _spans(ny, tiling, runtime.multiple):
-        for columns in _spans(nx, tiling, runtime.multiple):
+    for rows in tile_spans(ny, tiling, runtime.multiple):
+        for columns in tile_spans(nx, tiling, runtime.multiple):
             box = (*rows[:2], *columns[:2])
             core = (*rows[2:], *columns[2:])
             part, some = _run_tile(run, box, core)

@@ -11,11 +11,11 @@ import torch
 from pydantic import BaseModel
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from skyduel.core.errors import BadInputError, one_line
 from skyduel.core.io.atomic_files import atomic_path
-from skyduel.detect.model.network import Network, current_names
+from skyduel.detect.model.network import current_names
 
 __all__ = [
     "read_average",
@@ -33,7 +33,7 @@ def save_checkpoint(
     path: Path,
     step: int,
     settings: BaseModel,
-    network: Network,
+    network: nn.Module,
     optimiser: torch.optim.Optimizer,
     average: Mapping[str, Tensor],
 ) -> None:
@@ -110,7 +110,7 @@ def resume(
     path: Path,
     s: Settings,
     may_change: Collection[str],
-    network: Network,
+    network: nn.Module,
     optimiser: torch.optim.Optimizer,
     average: dict[str, Tensor],
 ) -> tuple[int, Settings]:

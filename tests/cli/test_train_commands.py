@@ -14,7 +14,7 @@ import skyduel.detect.calibration.fit_calibration
 import skyduel.detect.finetune
 import skyduel.detect.training.train
 from skyduel.cli.main import app
-from skyduel.core import write_catalog, write_frame
+from skyduel.core import BadInputError, write_catalog, write_frame
 from skyduel.detect.model.backbones import ResNetSettings
 from skyduel.detect.model.network import Network, NetworkSettings
 from skyduel.detect.model.weights import Calibration, load_weights, save_weights
@@ -88,6 +88,48 @@ def test_only_the_first_process_calibrates_and_talks(
     assert result.exit_code == 0
     assert result.stdout == ""
     assert len(calls) == 1
+
+
+def test_train_of_the_published_network_hands_on_form_and_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import skyduel.detect.published.train as published
+
+    seen: list[Any] = []
+
+    def train(settings: Any, folder: Path, on_step: Any) -> Path:
+        seen.append((settings, folder))
+        on_step(Progress(1, 3, {"presence": 0.5, "kind": 0.25}, 0.1, 1.5))
+        return folder / "best.safetensors"
+
+    monkeypatch.setattr(published, "train_published", train)
+    monkeypatch.setattr(published, "export_weights", lambda *a: seen.append(a))
+    result = invoke(
+        "train", "--network", "jia2020", "--form", "faithful", "--out", str(tmp_path),
+        "--steps", "3", "--seed", "5", "--learning-rate", "0.0003", "--workers", "0",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    (settings, folder), finish = seen
+    assert settings.faults == published.FAITHFUL
+    assert (settings.steps, settings.seed, settings.learning_rate) == (3, 5, 0.0003)
+    assert folder == tmp_path
+    assert finish == (tmp_path / "best.safetensors", tmp_path / "weights.safetensors")
+    assert result.stdout.strip() == str(tmp_path / "weights.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--network", "vgg"), "--network: required skyduel or jia2020; got 'vgg'"),
+        (("--network", "jia2020", "--form", "new"), "--form: required faithful or mended"),
+        (("--form", "mended"), "--form: required --network jia2020; got --network skyduel"),
+        (("--network", "jia2020", "--cooldown", "0.5"), "required no --cooldown"),
+    ],
+)
+def test_train_refuses_options_of_the_other_network(words: tuple[str, ...], message: str) -> None:
+    result = invoke("train", *words)
+    assert isinstance(result.exception, BadInputError)
+    assert message in str(result.exception)
 
 
 def dataset(folder: Path, count: int) -> Path:

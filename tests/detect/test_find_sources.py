@@ -70,7 +70,8 @@ def test_cores_cover_every_pixel_once_and_tiles_start_on_the_grid(
             Tiling(size, margin)
         return
     covered = np.zeros(n, int)
-    for start, stop, core_start, core_stop in inference._spans(n, Tiling(size, margin), multiple):
+    tiles = inference.tile_spans(n, Tiling(size, margin), multiple)
+    for start, stop, core_start, core_stop in tiles:
         covered[core_start:core_stop] += 1
         assert 0 <= start <= core_start < core_stop <= stop <= n
         assert stop - start <= (size if n > size * 4 / 3 else n)
