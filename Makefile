@@ -4,13 +4,14 @@
 PYTHON ?= python3
 TOX := .tox/boot/bin/tox
 
-.PHONY: help duel test nightly docs lint types sanitize mutate clean
+.PHONY: help duel test nightly arm docs lint types sanitize mutate clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make duel     set up, run the detectors on the built-in frames, write the report"
 	@echo "make test     set up, check style and types, run the tests"
 	@echo "make nightly  also run the slow tests, and the tests without torch"
+	@echo "make arm      the network without torch on emulated ARM cores (needs qemu-user-static)"
 	@echo "make docs     set up, build the documentation into build/docs"
 	@echo "make sanitize run the compiled operators under address and undefined-behaviour sanitizers"
 	@echo "make mutate   mutation tests of evaluation/; goes on where it was stopped (hours)"
@@ -30,6 +31,11 @@ test: $(TOX)
 
 nightly: $(TOX)
 	@$(TOX) run -e skyduel,nightly,no-torch
+
+arm: $(TOX)
+	@$(TOX) run -q -e skyduel
+	.tox/skyduel/bin/python distribution/arm_system.py build/arm
+	SKYDUEL_ARM=build/arm .tox/skyduel/bin/pytest tests/packaging/test_on_arm.py
 
 docs: $(TOX)
 	@$(TOX) run -q -e skyduel,docs

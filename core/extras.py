@@ -36,6 +36,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "regions": "regions",
     "mocpy": "regions",
     "ccdproc": "calibrate",
+    "photutils": "photutils",  # on aarch64; elsewhere it is always installed
 }
 
 

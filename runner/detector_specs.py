@@ -28,8 +28,12 @@ DEFAULT_DETECTORS: Final = ("neural", "sep", "sep-matched")
 TUNED_DETECTORS: Final = (*DEFAULT_DETECTORS, "sep-cleaned", "daofind")
 
 
-#: Libraries of extras of which a detector of the default needs one.
-_NEEDS: Final[Mapping[str, tuple[str, ...]]] = {"neural": ("torch", "onnxruntime")}
+#: Libraries of extras of which a detector needs one.
+_NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "neural": ("torch", "onnxruntime"),
+    "daofind": ("photutils",),
+    "photutils-source-finder": ("photutils",),
+}
 
 
 def installed_defaults(names: Sequence[str] = DEFAULT_DETECTORS) -> tuple[tuple[str, ...], str]:
@@ -43,7 +47,7 @@ def installed_defaults(names: Sequence[str] = DEFAULT_DETECTORS) -> tuple[tuple[
     if not lacking:
         return tuple(names), ""
     kept = tuple(name for name in names if name not in lacking)
-    command = pip_commands(_NEEDS[lacking[0]])
+    command = ", ".join(dict.fromkeys(pip_commands(_NEEDS[name]) for name in lacking))
     return kept, (
         f"{' and '.join(lacking)} left out, not installed ({command}); "
         f"the default here is {', '.join(kept)}"

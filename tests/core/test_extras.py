@@ -10,7 +10,13 @@ from helpers.paths import ROOT
 
 from skyduel.core import BadInputError, make_detector
 from skyduel.core.extras import EXTRAS, missing_extra
-from skyduel.runner.detector_specs import DEFAULT_DETECTORS, installed_defaults
+from skyduel.runner.detector_specs import (
+    DEFAULT_DETECTORS,
+    TUNED_DETECTORS,
+    DetectorSpec,
+    installed_defaults,
+    require_installed,
+)
 
 
 def test_every_library_is_installed_by_the_extra_that_is_named() -> None:
@@ -20,7 +26,10 @@ def test_every_library_is_installed_by_the_extra_that_is_named() -> None:
     for library, extra in EXTRAS.items():
         named = setup["options.extras_require"][extra].split()
         assert any(line.startswith(library) for line in named), library
-        assert not any(line.startswith(library) for line in required), library
+        # photutils is required, but not where it has no wheels.
+        elsewhere = library == "photutils"
+        assert any(line.startswith(library) for line in required) == elsewhere, library
+    assert 'photutils>=3.0; platform_machine != "aarch64"' in setup["options"]["install_requires"]
 
 
 @pytest.mark.parametrize("error", [ModuleNotFoundError("no", name="nobodys"), ImportError("torch")])
@@ -58,6 +67,28 @@ def test_the_default_has_what_is_installed() -> None:
         "the default here is sep, sep-matched"
     )
     assert installed_defaults(("sep", "file")) == (("sep", "file"), "")
+
+
+def test_without_photutils_its_detectors_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(name: str, package: str | None = None) -> object:
+        absent = name in ("torch", "onnxruntime", "photutils")
+        return None if absent else importlib.util.find_spec(name, package)
+
+    monkeypatch.setattr("skyduel.core.extras.find_spec", found)
+    names, line = installed_defaults(TUNED_DETECTORS)
+    assert names == ("sep", "sep-matched", "sep-cleaned")
+    assert line == (
+        "neural and daofind left out, not installed (pip install 'skyduel[neural]' or "
+        "'skyduel[onnx]', pip install 'skyduel[photutils]'); the default here is sep, "
+        "sep-matched, sep-cleaned"
+    )
+    for name in ("daofind", "photutils-source-finder"):
+        with pytest.raises(BadInputError) as caught:
+            require_installed([DetectorSpec(name=name, use=name)])
+        assert str(caught.value) == (
+            f"detector {name!r}: required photutils (pip install 'skyduel[photutils]'); "
+            "got no photutils"
+        )
 
 
 def test_nothing_is_left_out_where_all_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
