@@ -15,6 +15,7 @@ from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.metrics import listed
 from skyduel.reports import summary_table
 from skyduel.reports.tables.run_tables import and_list
+from skyduel.reports.tables.slivers import limits_told
 from skyduel.reports.text.headline import headline
 from skyduel.run_folder import Run
 from skyduel.run_folder.schema import (
@@ -69,11 +70,12 @@ def _overall(run: Run) -> Table:
     kind = ScoringRules.model_fields["proportion_interval"].default
     kind = str(run.record.rules.get("proportion_interval", kind)).capitalize()
     caption = f"± half of the {100 * run.record.confidence:g} % interval ({kind}"
-    caption += f"; for {and_list(resampled)} bootstrapped)." if resampled else ")."
-    if CALIBRATED_POINT in run.points:
-        caption += " calibrated: at the threshold with the best F1 on the calibration frames."
     n = len(run.scored_frames)
     n_frames = f"{n} test frame{'' if n == 1 else 's'}"
+    over = "parts of the one frame: of this frame only" if n == 1 else f"{n} frames"
+    caption += f"; for {and_list(resampled)} bootstrapped over {over})." if resampled else ")."
+    if CALIBRATED_POINT in run.points:
+        caption += " calibrated: at the threshold with the best F1 on the calibration frames."
     table = _new(f"{run.name}: all magnitudes, {n_frames}", caption)
     table.add_column("detector", no_wrap=True)
     table.add_column("point", no_wrap=True)
@@ -122,7 +124,8 @@ def _per_magnitude(run: Run) -> Table:
 
 
 def _depth(run: Run) -> Table:
-    rows = run.limits[run.limits["point"] == EQUAL_PURITY_POINT].to_dict("records")
+    told = limits_told(run)
+    rows = told[told["point"] == EQUAL_PURITY_POINT].to_dict("records")
     limits: dict[tuple[str, str], dict[Any, Any]] = {
         (str(row["group"]), str(row["detector"])): row for row in rows
     }
@@ -130,7 +133,7 @@ def _depth(run: Run) -> Table:
         f"S/N at 50 % completeness and {100 * NOMINAL_PURITY:g} % purity (lower is better)",
         "Point sources only. Thresholds are chosen on these same frames: a comparison at equal "
         f"purity, not a prediction. –: {100 * NOMINAL_PURITY:g} % purity and 50 % completeness "
-        "never occur together.",
+        "never occur together, or only where most sources of the detector are left out.",
     )
     table.add_column("frames", no_wrap=True)
     for detector in run.detectors:

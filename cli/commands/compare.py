@@ -135,6 +135,16 @@ def _shown() -> list[str]:
     return [q.name for q in (*LIMITS, *metrics)]
 
 
+def _units(rows: pd.DataFrame) -> str:
+    """Return what was resampled, in words."""
+    from skyduel.evaluation.comparison.headline import BLOCKS
+
+    one = rows[rows["group"] == ALL_GROUPS]
+    if not (one["interval"] == BLOCKS).any():
+        return "frames"
+    return "parts of " + ("the one frame" if (one["n_frames"] <= 1).all() else "frames")
+
+
 Grid = tuple[str, list[str], list[list[str]], str]
 
 
@@ -150,7 +160,8 @@ def _groups(table: pd.DataFrame, names: tuple[str, str], alpha: float) -> Grid:
         out.append([str(group), str(n), *(_difference(cells[group, q], alpha) for q in shown)])
     title = f"{names[0]} minus {names[1]}, all magnitudes"
     note = (
-        f"difference ± half of the paired {1 - alpha:.0%} interval over frames; * significant: "
+        f"difference ± half of the paired {1 - alpha:.0%} interval over {_units(rows)}; * "
+        "significant: "
         f"p < {alpha:.2g} after Holm's correction over groups. m50 in mag: larger is deeper; "
         "snr50: smaller is deeper."
     )
@@ -184,7 +195,7 @@ def _bins(table: pd.DataFrame, alpha: float) -> Grid:
     note = (
         "Counts: truths found by both, by one or by neither. Δcompleteness: Newcombe's paired "
         "interval; p: exact McNemar test after Holm's correction over bins. Δpurity, ΔF1: interval "
-        "over frames."
+        f"over {_units(table)}."
     )
     return "all frames, per magnitude", head, out, note
 

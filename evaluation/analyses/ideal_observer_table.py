@@ -26,7 +26,12 @@ from skyduel.evaluation.scoring.depth import Limit, fit_limits, fit_steps
 from skyduel.evaluation.scoring.frame_score import FrameScore
 from skyduel.evaluation.scoring.metrics import ratio
 from skyduel.evaluation.scoring.resampling_units import block_grid, resampling_units
-from skyduel.evaluation.statistics.intervals import percentile, poisson, proportion, resampled
+from skyduel.evaluation.statistics.intervals import (
+    bootstrap_interval,
+    poisson,
+    proportion,
+    resampled,
+)
 from skyduel.evaluation.table_keys import ALL_BINS
 
 __all__ = ["IDEAL_COLUMNS", "MATCHES", "ideal_table"]
@@ -167,7 +172,10 @@ def _distance(
     lo = hi = np.nan
     if limit.samples.size and np.isfinite(value):
         samples = 2.5 * np.log10(limit.samples / half_snr(resampled))
-        lo, hi = (float(v[0]) for v in percentile(samples[:, None], rules.confidence, n_units))
+        lo, hi = (
+            float(v[0])
+            for v in bootstrap_interval([value], samples[:, None], rules.confidence, n_units)
+        )
     return {
         "snr50_ideal": ideal,
         "snr50": limit.value,

@@ -298,6 +298,8 @@ def _decide_row(
     loss = sign * float(row["delta"])
     reference, candidate = float(row["value_a"]), float(row["value_b"])
     n, needed = int(row["n_frames"]), None
+    one = "" if row["interval"] == "bootstrap" else "this frame" if n == 1 else "these frames"
+    scope = f", for {one} only" if one else ""
     verdict: Verdict = "undecided"
     if math.isnan(loss):
         reason = _undefined(allowance, reference, candidate, n)
@@ -316,9 +318,9 @@ def _decide_row(
     elif hi <= margin and n < _FEWEST_FRAMES and row["interval"] == "bootstrap":
         reason = f"{n} frames that tell are too few to pass; {_FEWEST_FRAMES} at least"
     elif hi <= margin:
-        verdict, reason = "pass", f"a loss of more than {margin:g} is excluded"
+        verdict, reason = "pass", f"a loss of more than {margin:g} is excluded{scope}"
     elif lo > margin:
-        verdict, reason = "worse", f"a loss of more than {margin:g} is shown"
+        verdict, reason = "worse", f"a loss of more than {margin:g} is shown{scope}"
     else:
         needed = _frames_needed(loss, lo, hi, margin, n, level)
         reason = f"not enough frames to tell: the interval reaches both sides of {margin:g}"

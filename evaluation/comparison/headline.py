@@ -19,13 +19,38 @@ from skyduel.evaluation.table_keys import (
     NOMINAL_PURITY,
 )
 
-__all__ = ["headline", "sentence"]
+__all__ = ["BLOCKS", "headline", "rests_on", "sentence"]
 
 _POINT: Final = {
     DEFAULT_POINT: "at each one's own threshold",
     CALIBRATED_POINT: "at each one's best threshold of the calibration frames",
     EQUAL_PURITY_POINT: f"at {100 * NOMINAL_PURITY:g} % purity",
 }
+
+
+#: Interval of comparisons whose units are parts of frames.
+BLOCKS: Final = "block bootstrap"
+
+
+def rests_on(n_frames: int, interval: str) -> str:
+    """Return what a difference rests on, and how far it reaches: ``over 20 frames``.
+
+    Parameters
+    ----------
+    n_frames : int
+        Frames that tell.
+    interval : str
+        How they were resampled, as in the column of this name. Parts of a frame share its
+        seeing and sky, so what is resampled in parts holds for these frames, not for others
+        like them.
+    """
+    said = f"over {n_frames} frame{'' if n_frames == 1 else 's'}"
+    if interval == BLOCKS and n_frames:
+        tells = "tells of this frame" if n_frames == 1 else "tell of these frames"
+        return f"{said}, which {tells} only"
+    if 0 < n_frames < FEW_FRAMES:
+        said += f" (fewer than {FEW_FRAMES}: intervals are rough)"
+    return said
 
 
 def headline(table: pd.DataFrame, point: str) -> pd.DataFrame:
@@ -82,8 +107,6 @@ def sentence(table: pd.DataFrame, point: str, *, confidence: float = 0.95) -> st
     many = groups if len(groups) > 1 else rows[rows["group"] == ALL_GROUPS]
     shown = many[many["p_holm"] < 1 - confidence]
     untold = [str(g) for g in many.loc[many["p"].isna(), "group"]]
-    n_frames = int(overall["n_frames"])
-
     found = Found.at(table, point, ALL_GROUPS)
     clauses: list[str] = []
     for better, worse, sign in ((name_a, name_b, 1.0), (name_b, name_a, -1.0)):
@@ -119,10 +142,9 @@ def sentence(table: pd.DataFrame, point: str, *, confidence: float = 0.95) -> st
             clauses.append(f"{name} has only {kept:,} of {found.n_truths:,} sources left there")
     if untold and len(untold) < len(many):
         clauses.append(f"not to be told in {', '.join(untold)}")
-    frames = f"{n_frames} frame{'' if n_frames == 1 else 's'} {_POINT.get(point, f'at {point}')}"
-    if 0 < n_frames < FEW_FRAMES:
-        frames += f" (fewer than {FEW_FRAMES}: intervals are rough)"
-    return "; ".join([*clauses, frames])
+    at = _POINT.get(point, f"at {point}")
+    clauses.append(f"{at} {rests_on(int(overall['n_frames']), str(overall['interval']))}")
+    return "; ".join(clauses)
 
 
 def _amount(row: Any, sign: float, *, name: bool = True) -> str:
@@ -131,7 +153,10 @@ def _amount(row: Any, sign: float, *, name: bool = True) -> str:
     lo, hi = sorted((sign * float(row["lo"]), sign * float(row["hi"])))
     label = f"Δ{of.short} = " if name else ""
     text = f"{label}{delta:.{of.digits}f}{of.unit}"
-    return text if lo != lo else f"{text} [{lo:.{of.digits}f}, {hi:.{of.digits}f}]"
+    if lo == lo:
+        text += f" [{lo:.{of.digits}f}, {hi:.{of.digits}f}]"
+    alone = row["group"] != ALL_GROUPS and row["interval"] == BLOCKS and row["n_frames"] == 1
+    return f"{text}, its one frame only" if alone else text
 
 
 def _nothing(name_a: str, name_b: str, overall: Any, found: Found) -> str:

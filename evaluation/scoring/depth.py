@@ -14,7 +14,12 @@ from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.frame_score import FrameScore
 from skyduel.evaluation.scoring.ragged import FrameSequence
 from skyduel.evaluation.scoring.resampling_units import resampling_units
-from skyduel.evaluation.statistics.intervals import resampled, tail_for
+from skyduel.evaluation.statistics.intervals import (
+    FEWEST_FOR_PERCENTILES,
+    bootstrap_interval,
+    resampled,
+    tail_for,
+)
 from skyduel.evaluation.statistics.logistic_fit import (
     ceiling_of,
     crossing,
@@ -171,6 +176,11 @@ def _fit_limits(frames: Sequence[FrameScore], rules: ScoringRules) -> Limits:
     )
 
 
+def _positive(limit: Limit) -> Limit:
+    """Return a limit that cannot be negative: Student's interval of few units knows no bound."""
+    return replace(limit, lo=float(np.maximum(limit.lo, 0.0)))
+
+
 def _power(limit: Limit) -> Limit:
     value, lo, hi = (float(10**v) for v in (limit.value, limit.lo, limit.hi))
     return Limit(value, lo, hi, 10**limit.samples)
@@ -219,9 +229,10 @@ def fit_curve(
     floor and ceiling included. Undefined (NaN) with fewer than 20 sources, or fewer
     than 3 found or missed; where the ceiling does not exceed the level; and where the
     crossing lies outside the sources' range, as it does if all were found. Intervals
-    are percentiles over resampled units, expanded for their number
-    (`skyduel.evaluation.statistics.intervals.tail_for`), and need two units. A resample whose curve
-    does not reach the level counts as reaching it beyond the hardest or the easiest
+    are percentiles over resampled units, expanded for their number, or Student's for fewer than
+    five (`skyduel.evaluation.statistics.intervals`), hold the value, and need two
+    units. A resample whose curve does not reach the level counts as reaching it beyond the
+    hardest or the easiest
     source; an interval that ends there ends in NaN, and none is given where that is so of
     more than half. Resamples are fitted on sources gathered in narrow steps of x, for speed.
     """
@@ -248,7 +259,7 @@ def fit_curve(
     return CurveFit(
         half=levels[0],
         ninety=levels[1],
-        width=_limit(width_of(theta), width_of(samples), n_units, rules),
+        width=_positive(_limit(width_of(theta), width_of(samples), n_units, rules)),
         floor=float(floor_of(theta)[0]),
         ceiling=float(ceiling_of(theta)[0]),
     )
@@ -311,7 +322,11 @@ def _limit(value: Floats, samples: Floats, n_units: int, rules: ScoringRules) ->
     finite = np.where(np.isfinite(samples), samples, np.nan)
     if np.isfinite(samples).mean() <= 0.5:
         return Limit(middle, np.nan, np.nan, finite)
+    # A resample beyond the sources opens the interval on that side if it is in its tail.
     tail = tail_for(rules.confidence, n_units)
     ends = np.quantile(samples, [tail, 1 - tail], method="inverted_cdf")
-    lo, hi = (float(v) if np.isfinite(v) else np.nan for v in ends)
+    told = np.array([min(ends[0], middle), max(ends[1], middle)])
+    if n_units < FEWEST_FOR_PERCENTILES:
+        told = np.ravel(bootstrap_interval([middle], finite[:, None], rules.confidence, n_units))
+    lo, hi = (float(v) if np.isfinite(e) else np.nan for v, e in zip(told, ends, strict=True))
     return Limit(middle, lo, hi, finite)

@@ -12,7 +12,12 @@ import pandas as pd
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.counts import COUNT_COLUMNS, Counts, bin_table, total
 from skyduel.evaluation.scoring.metrics import CountSums, Metric, listed, ratio
-from skyduel.evaluation.statistics.intervals import percentile, poisson, proportion, resampled
+from skyduel.evaluation.statistics.intervals import (
+    bootstrap_interval,
+    poisson,
+    proportion,
+    resampled,
+)
 from skyduel.evaluation.table_keys import ALL_BINS
 
 __all__ = ["score_table"]
@@ -60,8 +65,8 @@ def score_table(
     Counts are summed over frames and then divided; 0/0 is NaN. Completeness is by true
     magnitude and purity by measured magnitude, so a joined score of a bin (F1, F2, the Jaccard
     index) is NaN where either is; over all bins it comes from counts. Proportions have Wilson
-    (or Jeffreys) intervals and rates exact Poisson intervals. Joined scores have percentiles
-    of the bootstrap over frames, or blocks, expanded for their number. They have no interval
+    (or Jeffreys) intervals and rates exact Poisson intervals. Joined scores are
+    bootstrapped over frames, or blocks (`bootstrap_interval`). They have no interval
     with fewer than two, and with fewer than about 20 the interval is rough, hence ``n_frames``.
     """
     summed = total(frames, edges)
@@ -117,8 +122,8 @@ def _interval(
         return ratio(lo, n), ratio(hi, n), "poisson"
     lo = hi = np.full(value.shape, np.nan)
     if samples is not None:
-        lo, hi = percentile(metric.values(samples), rules.confidence, n_units)
-        lo, hi = np.where(np.isnan(value), np.nan, lo), np.where(np.isnan(value), np.nan, hi)
+        lo, hi = bootstrap_interval(value, metric.values(samples), rules.confidence, n_units)
+        lo, hi = np.clip(lo, 0.0, 1.0), np.clip(hi, 0.0, 1.0)
     return lo, hi, "bootstrap"
 
 

@@ -18,7 +18,10 @@ from scipy.stats import t as student
 from skyduel.core.errors import BadInputError
 
 __all__ = [
+    "FEWEST_FOR_PERCENTILES",
     "PROPORTION_INTERVALS",
+    "bootstrap_interval",
+    "bootstrap_spread",
     "frame_weights",
     "jeffreys",
     "percentile",
@@ -33,6 +36,8 @@ Floats = npt.NDArray[np.float64]
 
 #: Names that `proportion` takes.
 PROPORTION_INTERVALS: Final = ("wilson", "jeffreys")
+#: With fewer units percentiles of resamples are far too narrow, see `bootstrap_interval`.
+FEWEST_FOR_PERCENTILES: Final = 5
 #: Draws turned into floating numbers at a time, and kept as bytes for the next who asks.
 _DRAWS_AT_A_TIME: Final = 4_000_000
 _DRAWS_KEPT: Final = 2**27
@@ -196,3 +201,81 @@ def percentile(
     if np.any(enough):
         lo[enough], hi[enough] = np.nanquantile(samples[:, enough], [tail, 1 - tail], axis=0)
     return lo, hi
+
+
+def bootstrap_spread(
+    values: Floats, samples: Floats, n_units: npt.ArrayLike
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Return the standard error of bootstrapped values, and where an interval can rest on it.
+
+    The standard deviation over the resamples times sqrt(n / (n - 1)), which makes up for what
+    resamples of n units lack in spread (Hesterberg 2015, *The American Statistician* 69, 371).
+
+    Parameters
+    ----------
+    values : ndarray, shape (m,)
+        The values themselves.
+    samples : ndarray, shape (n_bootstrap, m)
+        The values of each resample; non-finite ones are left out.
+    n_units : array_like of int, shape (m,) or ()
+        Frames or blocks that were resampled.
+
+    Returns
+    -------
+    spread : ndarray, shape (m,)
+    enough : ndarray of bool, shape (m,)
+        False where the value is undefined, with fewer than two units, where half of the resamples
+        or more are undefined, and where all resamples agree on a value other than 0 (which is too
+        few sources, not certainty).
+    """
+    n = np.asarray(n_units, dtype=np.int64)
+    good = np.isfinite(samples)
+    count = good.sum(axis=0)
+    # From the first defined one, so that equal samples have exactly no spread.
+    first = (
+        samples[good.argmax(axis=0), np.arange(values.size)]
+        if len(samples)
+        else np.zeros(values.shape)
+    )
+    off = np.where(good, samples - np.where(np.isfinite(first), first, 0), 0.0)
+    mean = off.sum(axis=0) / np.maximum(count, 1)
+    square = (np.where(good, off - mean, 0.0) ** 2).sum(axis=0)
+    s = np.sqrt(square / np.maximum(count - 1, 1)) * np.sqrt(n / np.maximum(n - 1, 1))
+    enough = np.isfinite(values) & (n >= 2) & (2 * count > max(len(samples), 1)) & (count >= 2)
+    return s, enough & ((s > 0) | (values == 0))
+
+
+def bootstrap_interval(
+    values: npt.ArrayLike, samples: Floats, confidence: float, n_units: int
+) -> tuple[Floats, Floats]:
+    """Return the intervals of values that were bootstrapped over frames or blocks.
+
+    Percentiles of the resamples, expanded for their number (`tail_for`). With fewer than five
+    units the value plus and minus Student's t(n - 1) times `bootstrap_spread`: no percentile
+    lies beyond the most extreme unit, so percentiles of n units cover the true value with a
+    probability of at most 1 - 2^(1 - n), which is one half for two.
+
+    Parameters
+    ----------
+    values : array_like, shape (m,)
+        The values themselves; where one is NaN, so is its interval.
+    samples : ndarray, shape (n_bootstrap, m)
+        The values of each resample, NaN where undefined.
+    confidence : float
+        Level, such as 0.95.
+    n_units : int
+        Frames or blocks that were resampled.
+
+    Returns
+    -------
+    lo, hi : ndarray, shape (m,)
+        They hold the value: percentiles of resamples may all lie on one side of it, and an
+        interval without its own estimate is no error bar.
+    """
+    value = np.asarray(values, dtype=np.float64)
+    if n_units < FEWEST_FOR_PERCENTILES:
+        s, enough = bootstrap_spread(value, samples, n_units)
+        half = np.where(enough, student.ppf(0.5 + confidence / 2, max(n_units - 1, 1)) * s, np.nan)
+        return value - half, value + half
+    lo, hi = percentile(samples, confidence, n_units)
+    return np.minimum(lo, value), np.maximum(hi, value)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binom, t
 
-from skyduel.evaluation.statistics.intervals import wilson
+from skyduel.evaluation.statistics.intervals import bootstrap_spread, wilson
 
 __all__ = ["frame_interval", "holm", "mcnemar", "newcombe"]
 
@@ -117,16 +117,7 @@ def frame_interval(
         on none, lo = hi = 0 and p = 1.
     """
     d, n = np.asarray(delta, dtype=np.float64), np.asarray(n_frames, dtype=np.int64)
-    good = np.isfinite(samples)
-    count = good.sum(axis=0)
-    # From the first defined one, so that equal samples have exactly no spread.
-    first = samples[good.argmax(axis=0), np.arange(d.size)] if len(samples) else np.zeros(d.shape)
-    off = np.where(good, samples - np.where(np.isfinite(first), first, 0), 0.0)
-    mean = off.sum(axis=0) / np.maximum(count, 1)
-    square = (np.where(good, off - mean, 0.0) ** 2).sum(axis=0)
-    s = np.sqrt(square / np.maximum(count - 1, 1)) * np.sqrt(n / np.maximum(n - 1, 1))
-    enough = np.isfinite(d) & (n >= 2) & (2 * count > max(len(samples), 1)) & (count >= 2)
-    enough &= (s > 0) | (d == 0)
+    s, enough = bootstrap_spread(d, samples, n)
     freedom = np.maximum(n - 1, 1)
     half = t.ppf(0.5 + confidence / 2, freedom) * s
     p = np.where(s > 0, 2 * t.sf(np.abs(d) / np.where(s > 0, s, 1.0), freedom), 1.0)

@@ -18,9 +18,10 @@ from skyduel.reports.sections.section import (
     detector_names,
 )
 from skyduel.reports.style import Style, detector_styles, point_name, shorten
-from skyduel.reports.tables.run_tables import Cell, Table, interval, number, text
+from skyduel.reports.tables.run_tables import Table, interval, number, text
+from skyduel.reports.tables.slivers import limits_told
 from skyduel.reports.text.headline import headline
-from skyduel.reports.text.pitfalls import pitfall_sentences, sliver
+from skyduel.reports.text.pitfalls import pitfall_sentences
 from skyduel.run_folder.read_run import Run
 from skyduel.run_folder.schema import (
     ALL_BINS,
@@ -40,7 +41,7 @@ def answer_table(run: Run) -> Table:
     point, s = run.headline_point, run.scores
     part = s[(s["point"] == point) & (s["group"] == ALL_GROUPS) & (s["bin"] == ALL_BINS)]
     of = {(str(r["detector"]), str(r["quantity"])): r for r in part.to_dict("records")}
-    limits = run.limits
+    limits = limits_told(run)
     at = limits[(limits["group"] == ALL_GROUPS) & (limits["point"] == EQUAL_PURITY_POINT)]
     limit = {str(r["detector"]): r for r in at.to_dict("records")}
     rows = []
@@ -50,7 +51,7 @@ def answer_table(run: Run) -> Table:
             (
                 text(d),
                 *(interval(of.get((d, q)), ("value", "lo", "hi"), 3) for q in _COLUMNS),
-                *((_limit(run, d, limit.get(d)),) if limit else ()),
+                *((number(limit[d]["m50"] if d in limit else None, 2),) if limit else ()),
                 number(record.mpix_per_s, 1),
             )
         )
@@ -68,12 +69,6 @@ def answer_table(run: Run) -> Table:
         if limit
         else "Value (interval).",
     )
-
-
-def _limit(run: Run, detector: str, row: Mapping[Any, Any] | None) -> Cell:
-    """Return a cell of m50 at equal purity; a dash where it is that of a sliver."""
-    cut = sliver(run, EQUAL_PURITY_POINT, ALL_GROUPS, (detector,))
-    return number(None if row is None or cut else row["m50"], 2)
 
 
 def answer_data(run: Run) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ from skyduel.reports.sections.section import (
 from skyduel.reports.style import Style
 from skyduel.reports.tables.rows import HEADS, heads, rows_in_order
 from skyduel.reports.tables.run_tables import Table, interval, limits_table, number
+from skyduel.reports.tables.slivers import limits_told
 from skyduel.run_folder.read_run import Run
 
 __all__ = ["DEPTH", "shape_table"]
@@ -24,7 +25,8 @@ __all__ = ["DEPTH", "shape_table"]
 
 def shape_table(run: Run) -> Table | None:
     """Return the fitted completeness curves: depth at 90 %, width, floor and ceiling."""
-    limits = run.limits[run.limits["width_mag"].notna()]
+    limits = limits_told(run)
+    limits = limits[limits["width_mag"].notna()]
     if not len(limits):
         return None
     rows = [
@@ -56,9 +58,9 @@ def _figures(run: Run, styles: Mapping[str, Style]) -> Iterator[FigureSpec]:
             "Further left is better. Only the panel of equal purity compares like with like.",
             f"Dots with interval bars: S/N of half completeness per group for {who}. The numbers "
             "are in the table of limits.",
-            lambda: limits_by_group(run.limits, points=run.points, styles=styles),
+            lambda: limits_by_group(limits_told(run), points=run.points, styles=styles),
         )
-    if run.limits["width_mag"].notna().any():
+    if limits_told(run)["width_mag"].notna().any():
         yield FigureSpec(
             f"completeness_curves-{safe_name(point)}",
             f"Completeness and its fitted curve, {at_point(point)}",
@@ -67,7 +69,7 @@ def _figures(run: Run, styles: Mapping[str, Style]) -> Iterator[FigureSpec]:
             "intervals, shifted vertically so that none covers another.",
             f"Binned completeness against true magnitude with fitted curves for {who}, one panel a "
             "group. The limits are in the tables.",
-            lambda: completeness_curves(run.scores, run.limits, point=point, styles=styles),
+            lambda: completeness_curves(run.scores, limits_told(run), point=point, styles=styles),
         )
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from skyduel.evaluation.scoring.metrics import metric
 from skyduel.reports.style import point_name
+from skyduel.reports.tables.slivers import limits_told
 from skyduel.reports.tables.summary_table import metrics_of
 from skyduel.run_folder.read_counts import COUNTED
 from skyduel.run_folder.read_run import Run, bin_label
@@ -187,7 +188,7 @@ def limits_table(run: Run) -> Table:
     """Return the faint limits: one row a group, operating point and detector."""
     found = {
         (str(r["group"]), str(r["point"]), str(r["detector"])): r
-        for r in run.limits.to_dict("records")
+        for r in limits_told(run).to_dict("records")
     }
     points = list(dict.fromkeys([*run.points, *run.limits["point"].astype(str)]))
     rows = []
@@ -230,7 +231,8 @@ def limits_table(run: Run) -> Table:
         tuple(rows),
         n_heads=3,
         note="Lower S/N and fainter magnitude are better. A dash: the curve does not reach one "
-        "half, or no threshold reaches the purity.",
+        "half, or no threshold reaches the purity without leaving out most of what the detector "
+        "finds.",
     )
 
 

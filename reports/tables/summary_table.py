@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from skyduel.evaluation.scoring.metrics import Metric, Use, listed
+from skyduel.reports.tables.slivers import limits_told
 from skyduel.run_folder.read_run import Run
 from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS
 
@@ -29,16 +30,17 @@ def summary_table(run: Run, group: str = ALL_GROUPS) -> pd.DataFrame:
         `detector`, `point`; each metric of tables over all magnitudes (`completeness`,
         `purity`, `f1`, …) with its `_lo` and `_hi`; `snr50` with its own;
         `truths`, `detections`, `frames`; `mpix_per_s` and `peak_memory_mib`.
-        Undefined is NaN.
+        Undefined, and a limit of a sliver (`limits_told`), is NaN.
     """
     scores = run.scores[(run.scores["bin"] == ALL_BINS) & (run.scores["group"] == group)]
     of = {
         (str(r["detector"]), str(r["point"]), str(r["quantity"])): r
         for r in scores.to_dict("records")
     }
+    told = limits_told(run)
     limits = {
         (str(r["detector"]), str(r["point"])): r
-        for r in run.limits[run.limits["group"] == group].to_dict("records")
+        for r in told[told["group"] == group].to_dict("records")
     }
     names = [m.name for m in metrics_of(run, "overall")]
     rows: list[dict[str, Any]] = []

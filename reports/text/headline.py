@@ -8,11 +8,13 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from skyduel.evaluation.comparison.headline import rests_on
 from skyduel.evaluation.scoring.metrics import HEADLINE, quantity_named
 from skyduel.reports.figures.differences import ALPHA, overall_rows
 from skyduel.reports.style import shorten
 from skyduel.reports.tables.run_tables import and_list, format_number
-from skyduel.reports.text.pitfalls import Sliver, repeats, sliver
+from skyduel.reports.tables.slivers import Sliver, limits_told, sliver
+from skyduel.reports.text.pitfalls import repeats
 from skyduel.run_folder.read_run import Run
 from skyduel.run_folder.schema import (
     ALL_BINS,
@@ -65,13 +67,17 @@ def headline(run: Run) -> str:
         return pair_statement(run, a, b, run.headline_point, HEADLINE, note=why)
     where = _WHERE.get(run.headline_point, f"at {run.headline_point}")
     scores = [f"{shorten(d)} {format_number(_f1(run)[d], 3)}" for d in leaders]
-    return f"F1 {where}: {' and '.join(scores)}; the run has no interval for the difference{why}."
+    return (
+        f"F1 {where} over {_n_frames(run)}: {' and '.join(scores)}; the run has no interval for "
+        f"the difference{why}."
+    )
 
 
 def pair_statement(run: Run, a: str, b: str, point: str, quantity: str, *, note: str = "") -> str:
     """Return a sentence on the difference between two detectors, by groups.
 
-    A difference in a group is stated where it is shown after Holm's correction. A group where
+    A difference in a group is stated where it is shown after Holm's correction, with the number
+    of frames that it rests on; one frame alone tells of itself only. A group where
     the operating point keeps a sliver of a catalogue has no number.
     """
     rows = _rows(run, a, b, point, quantity)
@@ -85,20 +91,21 @@ def pair_statement(run: Run, a: str, b: str, point: str, quantity: str, *, note:
     for better, worse, sign in ((a, b, 1), (b, a, -1)):
         mine = {g: r for g, r in shown.items() if sign * r["delta"] > 0}
         if mine:
-            in_groups = [f"{_amount(r, sign)} on {shorten(g)}" for g, r in mine.items()]
-            clauses.append(
-                _claim(better, worse, quantity, f"{and_list(in_groups)} frames", f" {where}")
-            )
+            in_groups = [f"{_amount(r, sign)} on {_named(g, r)}" for g, r in mine.items()]
+            clauses.append(_claim(better, worse, quantity, and_list(in_groups), f" {where}"))
     whole_cut = sliver(run, point, ALL_GROUPS, (a, b))
     sure = overall is not None and _decided(overall) and whole_cut is None
     if shown and len(shown) + len(cut) < len(groups):
-        clauses.append("elsewhere no difference is shown")
+        clauses.append(f"elsewhere no difference is shown ({_n_frames(run)} in all)")
     elif not shown and overall is not None and sure and overall["p"] < ALPHA:
         sign = 1 if overall["delta"] > 0 else -1
         better, worse = (a, b) if sign > 0 else (b, a)
-        clauses.append(_claim(better, worse, quantity, _amount(overall, sign), f" {where}"))
+        rests = rests_on(int(overall["n_frames"]), str(overall["interval"]))
+        amount = f"{_amount(overall, sign)} {rests}"
+        clauses.append(_claim(better, worse, quantity, amount, f" {where}"))
     elif not shown:
         seen = f" ({_signed(overall, quantity)})" if overall is not None and sure else ""
+        seen = seen or f" over {_n_frames(run)}"
         clauses.append(
             f"No difference between {shorten(a)} and {shorten(b)} is shown {where}{seen}"
         )
@@ -134,7 +141,21 @@ def _amount(row: dict[Any, Any], sign: int) -> str:
 def _signed(row: dict[Any, Any], quantity: str) -> str:
     of = quantity_named(quantity)
     values = [format_number(float(row[c]), of.digits) for c in ("delta", "lo", "hi")]
-    return f"Δ{of.short} = {values[0]}{of.unit} [{values[1]}, {values[2]}] over all frames"
+    rests = rests_on(int(row["n_frames"]), str(row["interval"]))
+    return f"Δ{of.short} = {values[0]}{of.unit} [{values[1]}, {values[2]}] {rests}"
+
+
+def _named(group: str, row: dict[Any, Any]) -> str:
+    """Return the frames of a group in words: ``4 dirty frames``."""
+    n = int(row["n_frames"])
+    if n == 1:  # resampled in parts, see `rests_on`
+        return f"the one {shorten(group)} frame"
+    return f"{n} {shorten(group)} frames"
+
+
+def _n_frames(run: Run) -> str:
+    n = len(run.scored_frames)
+    return f"{n} frame{'' if n == 1 else 's'}"
 
 
 def _keeps(cut: Sliver) -> str:
@@ -193,16 +214,15 @@ def _two_best(run: Run) -> tuple[str, ...]:
 
 
 def _alone(run: Run, detector: str) -> str:
-    rows = run.limits[
-        (run.limits["detector"] == detector)
-        & (run.limits["group"] == ALL_GROUPS)
-        & (run.limits["point"] == EQUAL_PURITY_POINT)
+    limits = limits_told(run)
+    rows = limits[
+        (limits["detector"] == detector)
+        & (limits["group"] == ALL_GROUPS)
+        & (limits["point"] == EQUAL_PURITY_POINT)
     ]
     f1 = format_number(_f1(run)[detector], 3)
-    said = f"{shorten(detector)} has an F1 of {f1}"
+    said = f"{shorten(detector)} has an F1 of {f1} over {_n_frames(run)}"
     if len(rows) and np.isfinite(rows["m50"].iloc[0]):
-        cut = sliver(run, EQUAL_PURITY_POINT, ALL_GROUPS, (detector,))
-        if cut is None:
-            m50 = format_number(float(rows["m50"].iloc[0]), 2)
-            said += f" and finds half of the sources down to magnitude {m50} at {_PURITY}"
+        m50 = format_number(float(rows["m50"].iloc[0]), 2)
+        said += f" and finds half of the sources down to magnitude {m50} at {_PURITY}"
     return f"{said}; there is no other detector to compare."

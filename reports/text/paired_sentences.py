@@ -11,8 +11,8 @@ from skyduel.evaluation.scoring.metrics import quantities
 from skyduel.reports.figures.differences import ALPHA, overall_rows, pairs_shown
 from skyduel.reports.style import point_name, shorten
 from skyduel.reports.tables.run_tables import Cell, Table, format_number, text
+from skyduel.reports.tables.slivers import sliver
 from skyduel.reports.text.headline import pair_statement
-from skyduel.reports.text.pitfalls import sliver
 from skyduel.run_folder.read_run import Run
 from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS, EQUAL_PURITY_POINT
 

@@ -1,4 +1,4 @@
-"""What makes a comparison say more than it knows: slivers of a catalogue, repeated detections."""
+"""What makes a comparison say more than it knows: repeated detections, slivers of a catalogue."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ import numpy.typing as npt
 from scipy.spatial import KDTree
 
 from skyduel.reports.style import point_name, shorten
+from skyduel.reports.tables.slivers import slivers
 from skyduel.run_folder.match_outcomes import RIGHT, WRONG, column, outcomes_of
 from skyduel.run_folder.read_run import Run
-from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS, EQUAL_PURITY_POINT
+from skyduel.run_folder.schema import ALL_GROUPS, EQUAL_PURITY_POINT
 
-__all__ = ["Repeats", "Sliver", "pitfall_sentences", "repeats", "sliver", "slivers"]
+__all__ = ["Repeats", "pitfall_sentences", "repeats"]
 
 Floats = npt.NDArray[np.float64]
 
-#: Below this share of what a detector finds elsewhere, its catalogue is a sliver.
-_SLIVER: Final = 0.25
-#: Fewer sources than this elsewhere say nothing.
+#: Fewer false detections than this say nothing.
 _FEW: Final = 20
 #: Frames examined for repeated positions, and how near two count as the same pixel [px].
 _MOST_FRAMES: Final = 8
@@ -31,21 +30,6 @@ _SAME_PX: Final = 1.0
 _REPEATED: Final = 0.2
 #: This share of right detections repeats where the pointing is the same.
 _POINTING: Final = 0.3
-
-
-@dataclass(frozen=True)
-class Sliver:
-    """A catalogue cut so far that it keeps few of the sources that the detector finds.
-
-    `found` of `truths` are kept at `point` in `group`; `elsewhere` at the run's headline point.
-    """
-
-    detector: str
-    group: str
-    point: str
-    found: int
-    truths: int
-    elsewhere: int
 
 
 @dataclass(frozen=True)
@@ -61,37 +45,6 @@ class Repeats:
     n: int
     frames: int
     same_pointing: bool
-
-
-@lru_cache(maxsize=4)
-def slivers(run: Run) -> tuple[Sliver, ...]:
-    """Return the detectors, groups and operating points that keep a sliver.
-
-    A point keeps a sliver where it finds less than a quarter of the sources that the
-    detector finds at the run's headline point.
-    """
-    s = run.scores
-    rows = s[(s["quantity"] == "completeness") & (s["bin"] == ALL_BINS)]
-    found = {
-        (str(r["detector"]), str(r["group"]), str(r["point"])): (r["k"], r["n"])
-        for r in rows[["detector", "group", "point", "k", "n"]].to_dict("records")
-    }
-    out = []
-    for (detector, group, point), (k, n) in found.items():
-        usual = found.get((detector, group, run.headline_point), (np.nan, 0))[0]
-        kept = 0.0 if not np.isfinite(k) else float(k)
-        if point != run.headline_point and usual >= _FEW and kept < _SLIVER * usual:
-            truths = 0 if not np.isfinite(n) else int(n)
-            out.append(Sliver(detector, group, point, int(kept), truths, int(usual)))
-    return tuple(out)
-
-
-def sliver(run: Run, point: str, group: str, detectors: Sequence[str]) -> Sliver | None:
-    """Return the smallest sliver of some detectors at a point in a group, if there is one."""
-    there = [
-        s for s in slivers(run) if s.point == point and s.group == group and s.detector in detectors
-    ]
-    return min(there, key=lambda s: s.found, default=None)
 
 
 @lru_cache(maxsize=4)

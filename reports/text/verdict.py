@@ -16,6 +16,7 @@ import pandas as pd
 from skyduel.evaluation.scoring.metrics import HEADLINE, Metric, listed
 from skyduel.reports.style import point_name, shorten
 from skyduel.reports.tables.run_tables import Cell, Table, format_number, text
+from skyduel.reports.tables.slivers import limits_told
 from skyduel.reports.text.paired_sentences import PAIRED_RULE, paired_sentences
 from skyduel.reports.text.pitfalls import pitfall_sentences
 from skyduel.run_folder.read_run import Run
@@ -253,11 +254,15 @@ def cautions(run: Run) -> tuple[str, ...]:
             + "."
         )
     n_frames = len(run.scored_frames)
-    if n_frames < FEW_FRAMES:
-        frames = "1 frame was" if n_frames == 1 else f"{n_frames} frames were"
+    if n_frames == 1:
         sentences.append(
-            f"Only {frames} scored, fewer than {FEW_FRAMES}: sources of one frame share its "
-            "seeing and background, so the intervals are rough."
+            "Only 1 frame was scored: intervals over parts of it tell of this frame only, not of "
+            "other frames with other seeing and background."
+        )
+    elif n_frames < FEW_FRAMES:
+        sentences.append(
+            f"Only {n_frames} frames were scored, fewer than {FEW_FRAMES}: sources of one frame "
+            "share its seeing and background, so the intervals are rough."
         )
     if CALIBRATED_POINT not in run.points:
         sentences.append(
@@ -306,7 +311,8 @@ def _headline(run: Run, point: str) -> tuple[str, ...]:
 
 def _limit_sentences(run: Run, point: str, on_pairs: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the sentences on depth: `on_pairs` if there are any, else the leaders by group."""
-    limits = run.limits[run.limits["point"] == point]
+    limits = limits_told(run)
+    limits = limits[limits["point"] == point]
     if not len(limits):
         return ("The run has no limits at equal purity.",)
     ranking = rank(_limits(run, ALL_GROUPS, point), "snr50", higher=False)
@@ -337,7 +343,7 @@ def _led(run: Run, by_group: dict[str, Ranking], what: str) -> list[str]:
 
 
 def _limits(run: Run, group: str, point: str) -> pd.DataFrame:
-    limits = run.limits
+    limits = limits_told(run)
     return _everyone(run, limits[(limits["group"] == group) & (limits["point"] == point)])
 
 

@@ -28,7 +28,7 @@ from skyduel.evaluation.comparison.compare import (
     compare_all,
     comparison_sample,
 )
-from skyduel.evaluation.comparison.headline import headline, sentence
+from skyduel.evaluation.comparison.headline import headline, rests_on, sentence
 from skyduel.evaluation.scoring.counts import Counts
 from skyduel.evaluation.scoring.depth import Limit, completeness_limits
 from skyduel.evaluation.scoring.metrics import f_from_counts
@@ -399,7 +399,7 @@ def test_the_sentence_names_the_detector_bin_difference_and_interval() -> None:
     table = told({"crowded": (-0.21, 0.03), "field": (0.01, 0.05), "all": (-0.1, 0.06)})
     assert sentence(table, "purity95") == (
         "new finds more than old in crowded (Δm50 = 0.21 mag [0.15, 0.27]); no difference shown "
-        "elsewhere; 20 frames at 95 % purity"
+        "elsewhere; at 95 % purity over 20 frames"
     )
 
 
@@ -410,48 +410,64 @@ def test_the_sentence_names_the_detector_bin_difference_and_interval() -> None:
             {"a": (0.3, 0.02), "b": (0.2, 0.02), "all": (0.25, 0.02)},
             {},
             "old finds more than new in all 2 groups: Δm50 = 0.25 mag [0.21, 0.29] over all "
-            "frames; 20 frames at 95 % purity",
+            "frames; at 95 % purity over 20 frames",
         ),
         (
             {"a": (0.3, 0.02), "b": (-0.2, 0.02), "all": (0.05, 0.2)},
             {"n": 8},
             "old finds more than new in a (Δm50 = 0.30 mag [0.26, 0.34]); new finds more than old "
-            "in b (Δm50 = 0.20 mag [0.16, 0.24]); 8 frames at 95 % purity (fewer than 20: "
+            "in b (Δm50 = 0.20 mag [0.16, 0.24]); at 95 % purity over 8 frames (fewer than 20: "
             "intervals are rough)",
         ),
         (
             {"a": (0.0, 0.02), "b": (np.nan, 0.02), "all": (0.01, 0.02)},
             {},
             "no difference shown between old and new: Δm50 = 0.01 mag [-0.03, 0.05]; not to be "
-            "told in b; 20 frames at 95 % purity",
+            "told in b; at 95 % purity over 20 frames",
         ),
         (
             {"a": (0.03, 0.02), "b": (0.03, 0.02), "all": (0.03, 0.01)},
             {},
             "old finds more than new over all frames: Δm50 = 0.03 mag [0.01, 0.05], but in no "
-            "single group is it shown; 20 frames at 95 % purity",
+            "single group is it shown; at 95 % purity over 20 frames",
         ),
         (
             {"all": (-0.3, 0.1)},
             {"quantity": "f1"},
-            "new scores higher than old: ΔF1 = 0.300 [0.100, 0.500]; 20 frames at 95 % purity",
+            "new scores higher than old: ΔF1 = 0.300 [0.100, 0.500]; at 95 % purity over 20 frames",
         ),
         (
             {"all": (-0.3, 0.1)},
             {"point": "default"},
-            "new scores higher than old: ΔF1 = 0.300 [0.100, 0.500]; 20 frames at each one's own "
-            "threshold",
+            "new scores higher than old: ΔF1 = 0.300 [0.100, 0.500]; at each one's own "
+            "threshold over 20 frames",
         ),
         (
             {"all": (0.2, np.nan)},
             {"n": 1},
-            "no telling between old and new: Δm50 = 0.20 mag without an interval; 1 frame at 95 % "
-            "purity (fewer than 20: intervals are rough)",
+            "no telling between old and new: Δm50 = 0.20 mag without an interval; at 95 % purity "
+            "over 1 frame (fewer than 20: intervals are rough)",
         ),
     ],
 )
 def test_sentences(deltas, options, expected) -> None:
     assert sentence(told(deltas, **options), options.get("point", "purity95")) == expected
+
+
+def test_one_frame_tells_of_itself_only() -> None:
+    alone = told({"all": (-0.3, 0.1)}, n=1).assign(interval="block bootstrap")
+    assert sentence(alone, "purity95") == (
+        "new finds more than old: Δm50 = 0.30 mag [0.10, 0.50]; at 95 % purity over 1 frame, "
+        "which tells of this frame only"
+    )
+    table = told({"a": (-0.3, 0.02), "b": (0.0, 0.2), "all": (-0.1, 0.2)})
+    one = table["group"] == "a"
+    table.loc[one, ["interval", "n_frames"]] = ["block bootstrap", 1]
+    assert sentence(table, "purity95").startswith(
+        "new finds more than old in a (Δm50 = 0.30 mag [0.26, 0.34], its one frame only); "
+    )
+    assert rests_on(3, "block bootstrap") == "over 3 frames, which tell of these frames only"
+    assert rests_on(20, "bootstrap") == "over 20 frames"
 
 
 def test_a_sentence_is_about_one_pair() -> None:

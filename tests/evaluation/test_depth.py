@@ -158,3 +158,17 @@ def test_limits_use_the_point_sources_that_count() -> None:
     )
     assert n == want
     assert np.isnan(completeness_limits([], RULES)[0].value)
+
+
+@pytest.mark.parametrize("n_frames", [2, 3, 8])
+def test_a_limit_lies_in_its_interval(n_frames: int) -> None:
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        x = rng.uniform(-3, 2, 40 * n_frames)
+        frame = np.repeat(np.arange(n_frames), 40)
+        found = rng.random(x.size) < 0.9 / (1 + np.exp(-(x - rng.normal(0, 1, n_frames)[frame])))
+        fit = fit_curve(x, found, frame, n_frames, ScoringRules(n_bootstrap=20, seed=seed))
+        for limit in (fit.half, fit.ninety, fit.width):
+            assert not limit.lo > limit.value
+            assert not limit.hi < limit.value
+        assert not fit.width.lo < 0

@@ -259,6 +259,19 @@ def test_three_verdicts(delta, half, verdict, needed) -> None:
     assert judged.loss == pytest.approx(delta)
 
 
+@pytest.mark.parametrize(
+    ("n", "said"), [(1, ", for this frame only"), (3, ", for these frames only")]
+)
+def test_frames_resampled_in_parts_are_decided_for_themselves_only(n: int, said: str) -> None:
+    for delta, verdict in ((0.0, "pass"), (0.03, "worse")):
+        told = row(delta, 0.005, interval="block bootstrap", n_frames=n)
+        (judged,) = decide(pd.DataFrame([told]), parse_allowances("f1=0.01"))
+        assert judged.verdict == verdict
+        assert judged.reason.endswith(said)
+    (judged,) = decide(pd.DataFrame([row(0.0, 0.005)]), parse_allowances("f1=0.01"))
+    assert "only" not in judged.reason
+
+
 def test_a_smaller_snr50_is_better() -> None:
     table = pd.DataFrame([row(0.5, 0.1, "snr50")])  # the candidate's is lower
     (judged,) = decide(table, parse_allowances("snr50=0.1", "default"))

@@ -16,6 +16,7 @@ from skyduel.core.errors import BadInputError
 from skyduel.evaluation.statistics import intervals
 from skyduel.evaluation.statistics.anytime import ANYTIME_VARIANCE, anytime_radius, widening
 from skyduel.evaluation.statistics.intervals import (
+    bootstrap_interval,
     frame_weights,
     jeffreys,
     percentile,
@@ -267,3 +268,31 @@ def test_percentiles_leave_out_what_is_undefined() -> None:
     assert (lo[0], hi[0]) == pytest.approx((100 * tail_for(0.9, 5), 100 - 100 * tail_for(0.9, 5)))
     even = np.array([[np.nan], [1.0]])
     assert np.isnan(percentile(even, 0.9)).all()  # exactly half
+
+
+@pytest.mark.parametrize("n_units", [2, 4, 5, 30])
+def test_a_bootstrapped_interval_holds_its_value(n_units: int) -> None:
+    # Values far from their resamples too, as the limit of a few bright sources may be.
+    rng = np.random.default_rng(n_units)
+    samples = rng.normal(0, 1, (60, 200))
+    samples[rng.random(samples.shape) < 0.2] = np.nan
+    value = rng.normal(0, 3, 200)
+    value[:10] = np.nan
+    lo, hi = bootstrap_interval(value, samples, 0.95, n_units)
+    assert np.isnan(lo[:10]).all()
+    assert np.isnan(hi[:10]).all()
+    assert (lo[10:] <= value[10:]).all()
+    assert (value[10:] <= hi[10:]).all()
+
+
+def test_few_units_have_students_interval_and_many_percentiles() -> None:
+    rng = np.random.default_rng(1)
+    samples, value = rng.normal(1, 2, (80, 1)), np.array([1.1])
+    lo, hi = bootstrap_interval(value, samples, 0.9, 4)
+    half = float(t.ppf(0.95, 3)) * np.std(samples, ddof=1) * math.sqrt(4 / 3)
+    assert (lo[0], hi[0]) == pytest.approx((1.1 - half, 1.1 + half))
+    many = bootstrap_interval(value, samples, 0.9, 5)
+    assert many == percentile(samples, 0.9, 5)
+    # One unit has none, nor have resamples that all agree: that is too few sources.
+    assert np.isnan(bootstrap_interval(value, samples, 0.9, 1)).all()
+    assert np.isnan(bootstrap_interval(value, np.ones((80, 1)), 0.9, 3)).all()

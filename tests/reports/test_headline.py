@@ -1,5 +1,6 @@
 """The headline states what the run can tell, and no more; pitfalls are found and said."""
 
+import io
 import json
 import re
 from dataclasses import replace
@@ -9,14 +10,17 @@ import pandas as pd
 import pytest
 from helpers.browser import act, needs_browser
 from helpers.synthetic_run import write_run
+from rich.console import Console
 
 from skyduel.cli.terminal_summary import run_summary
 from skyduel.reports import cautions, markdown, write_report
+from skyduel.reports.page.html_page import page_html
 from skyduel.reports.page.markdown_report import markdown_cell
 from skyduel.reports.sections.answer import answer_data, answer_table
+from skyduel.reports.tables.slivers import limits_told, slivers
 from skyduel.reports.text.headline import headline, pair_statement
 from skyduel.reports.text.no_break import no_break
-from skyduel.reports.text.pitfalls import repeats, slivers
+from skyduel.reports.text.pitfalls import repeats
 from skyduel.run_folder import load_run
 
 GROUPS = ("dirty", "sparse")
@@ -29,7 +33,7 @@ def _comparison(group, quantity, point, delta, half, p):
         "bin_lo": np.nan, "bin_hi": np.nan, "quantity": quantity, "value_a": 1.0,
         "value_b": 1.0 - delta, "delta": delta, "lo": delta - half, "hi": delta + half,
         "n_both": 1, "n_a_only": 1, "n_b_only": 1, "n_neither": 1, "p": p, "p_holm": p,
-        "interval": "cluster", "n_frames": 4,
+        "interval": "bootstrap", "n_frames": 4,
     }  # fmt: skip
 
 
@@ -54,12 +58,12 @@ LIMITS = (
 
 def test_the_difference_in_limits_is_stated_where_it_is_shown(run):
     assert headline(_compared(run, *LIMITS)) == (
-        "neural finds sources 0.35 mag [0.15, 0.55] fainter than sep at 95 % purity on dirty "
-        "frames; elsewhere no difference is shown."
+        "neural finds sources 0.35 mag [0.15, 0.55] fainter than sep at 95 % purity on 4 "
+        "dirty frames; elsewhere no difference is shown (4 frames in all)."
     )
     turned = [(g, q, p, -d, h, sig) for g, q, p, d, h, sig in LIMITS]
     assert headline(_compared(run, *turned)).startswith(
-        "sep finds sources 0.35 mag [0.15, 0.55] fainter than neural at 95 % purity on dirty"
+        "sep finds sources 0.35 mag [0.15, 0.55] fainter than neural at 95 % purity on 4 dirty"
     )
 
 
@@ -67,7 +71,7 @@ def test_without_any_shown_difference_that_is_the_answer(run):
     rows = [(g, q, p, d, h, 0.5) for g, q, p, d, h, _ in LIMITS]
     assert headline(_compared(run, *rows)) == (
         "No difference between neural and sep is shown at 95 % purity "
-        "(Δm50 = 0.20 mag [0.10, 0.30] over all frames)."
+        "(Δm50 = 0.20 mag [0.10, 0.30] over 4 frames (fewer than 20: intervals are rough))."
     )
 
 
@@ -78,7 +82,7 @@ def test_a_zero_width_interval_decides_nothing(run):
               ("sparse", "f1", "calibrated", 0.11, 0.05, 0.001))  # fmt: skip
     assert headline(_compared(run, *rows, *scores)) == (
         "neural has a higher F1 than sep by 0.120 [0.070, 0.170] at their calibrated thresholds "
-        "on dirty and 0.110 [0.060, 0.160] on sparse frames."
+        "on 4 dirty frames and 0.110 [0.060, 0.160] on 4 sparse frames."
     )
 
 
@@ -110,6 +114,61 @@ def test_a_sliver_everywhere_moves_the_headline_to_another_operating_point(run):
     assert any("keeps only 5 of" in line for line in cautions(less))
     at = answer_table(less).columns.index("m50 at 95 % purity")
     assert [row[at].text == "–" for row in answer_table(less).rows] == [False, True]
+
+
+def test_a_limit_of_a_sliver_is_shown_nowhere(run):
+    # Its interval need not even hold it: 169.63 [168.70, 169.62] was printed.
+    less = _cut(_cut(run, "all", 5), "dirty", 3)
+    limits = less.limits.copy()
+    rows = (limits["detector"] == "sep") & (limits["point"] == "purity95")
+    rows &= limits["group"].isin(["all", "dirty"])
+    assert rows.sum() == 2
+    names = ["snr50", "m50", "snr90", "m90", "width_mag"]
+    limits.loc[rows, [f"{c}{end}" for c in names for end in ("", "_lo", "_hi")]] = 169.63
+    less = replace(less, limits=limits)
+    told = limits_told(less)
+    assert told.loc[rows, names].isna().all(axis=None)
+    pd.testing.assert_frame_equal(told[~rows], limits[~rows])
+    with Console(width=200, file=io.StringIO()) as console:
+        console.print(run_summary(less))
+    for said in (console.file.getvalue(), markdown(less), page_html(less, [])):
+        assert "169.6" not in said
+
+
+def test_one_frame_is_named_and_tells_of_itself_only(run):
+    def at(n_frames, p, interval):
+        made = _compared(run, ("all", "m50", "purity95", 0.2, 0.1, p))
+        table = made.comparisons.assign(interval=interval, n_frames=n_frames)
+        made.__dict__["comparisons"] = table
+        return headline(replace_groups(made))
+
+    one = at(1, 0.001, "block bootstrap")
+    assert one == (
+        "neural finds sources 0.20 mag [0.10, 0.30] fainter than sep at 95 % purity over 1 frame, "
+        "which tells of this frame only."
+    )
+    assert at(1, 0.5, "block bootstrap") == (
+        "No difference between neural and sep is shown at 95 % purity (Δm50 = 0.20 mag "
+        "[0.10, 0.30] over 1 frame, which tells of this frame only)."
+    )
+    assert at(20, 0.001, "bootstrap").endswith("at 95 % purity over 20 frames.")
+    assert at(2, 0.001, "bootstrap").endswith("over 2 frames (fewer than 20: intervals are rough).")
+
+
+def replace_groups(run):
+    """Return a run that has one group, for what is said over all frames."""
+    made = replace(run)
+    made.__dict__.update(comparisons=run.comparisons, groups=("field",))
+    return made
+
+
+def test_a_group_of_one_frame_is_named_as_one(run):
+    made = _compared(run, *LIMITS)
+    made.__dict__["comparisons"] = made.comparisons.assign(n_frames=[5, 1, 4])
+    assert headline(made) == (
+        "neural finds sources 0.35 mag [0.15, 0.55] fainter than sep at 95 % purity on the one "
+        "dirty frame; elsewhere no difference is shown (4 frames in all)."
+    )
 
 
 def test_the_pair_may_be_named_in_either_order(run):
