@@ -13,6 +13,7 @@ from skyduel.cli.galaxy_tables import completeness_tables
 from skyduel.cli.whole_tables import WholeTable
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.metrics import listed
+from skyduel.evaluation.table_keys import range_label
 from skyduel.reports import summary_table
 from skyduel.reports.tables.run_tables import and_list
 from skyduel.reports.tables.slivers import limits_told
@@ -119,7 +120,7 @@ def _per_magnitude(run: Run) -> Table:
             " / ".join(_number(value.get((number, d, m.name), float("nan")), 2) for m in shown)
             for d in run.detectors
         ]
-        table.add_row(f"{low:g}–{high:g}", str(int(n.get(number, 0))), *cells)
+        table.add_row(range_label(low, high), str(int(n.get(number, 0))), *cells)
     return table
 
 

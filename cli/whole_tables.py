@@ -9,7 +9,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["WholeTable"]
+__all__ = ["FirstThatFits", "WholeTable"]
 
 
 class WholeTable:
@@ -36,6 +36,27 @@ class WholeTable:
             yield _text(table.caption, "dim italic")
 
 
+class FirstThatFits:
+    """The first of some tables that fits the terminal in one part; the last in parts, if need be.
+
+    Parameters
+    ----------
+    tables : sequence of rich.table.Table
+        The same rows, each with fewer or shorter columns than the one before.
+    keys : int
+        As for `WholeTable`.
+    """
+
+    def __init__(self, tables: Sequence[Table], keys: int = 1) -> None:
+        self._tables, self._keys = tables, keys
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for table in self._tables:
+            if _width(console, options, table, range(len(table.columns))) <= options.max_width:
+                break
+        yield WholeTable(table, self._keys)
+
+
 def _text(given: object, style: str) -> Text:
     text = given.copy() if isinstance(given, Text) else Text.from_markup(str(given))
     text.stylize_before(style)
@@ -51,16 +72,20 @@ def _parts(
     if not others:
         yield always
         return
-    natural = options.update(max_width=100_000)
     here: list[int] = []
     for column in others:
         tried = [*always, *here, column]
-        width = Measurement.get(console, natural, _part(table, tried)).maximum
-        if here and width > options.max_width:
+        if here and _width(console, options, table, tried) > options.max_width:
             yield [*always, *here]
             here = []
         here.append(column)
     yield [*always, *here]
+
+
+def _width(console: Console, options: ConsoleOptions, table: Table, columns: Sequence[int]) -> int:
+    """Return the width of some columns of a table where nothing is cut or wrapped."""
+    natural = options.update(max_width=100_000)
+    return Measurement.get(console, natural, _part(table, columns)).maximum
 
 
 def _part(table: Table, columns: Sequence[int]) -> Table:

@@ -34,7 +34,7 @@ PairingRule = Literal["most-pairs", "mutual-nearest", "score-first"]
 #: Why a truth is ignored; the first that applies is the one recorded.
 IGNORE_REASONS: Final = (
     *("given", "off_frame", "edge", "area"),
-    *("masked", "saturated", "faint", "suspect"),
+    *("masked", "saturated", "faint", "no_mag", "suspect"),
 )
 
 
@@ -217,7 +217,9 @@ def apply_ignore(
     *given*; *off_frame*: the centre is on no pixel; *edge*: closer to the
     frame's border than ``edge_px``; *area*: in an ignore area; *masked*, *saturated*: on
     such a pixel;
-    *faint*: ``snr`` below ``min_snr`` (no ``snr`` column, or NaN: not faint); *suspect*: the
+    *faint*: ``snr`` below ``min_snr`` (no ``snr`` column, or NaN: not faint); *no_mag*: a source
+    with neither a magnitude nor an S/N among others with a magnitude, for nobody knows whether it
+    can be seen (a streak is not ignored for this); *suspect*: the
     user asked for it (`skyduel.evaluation.suspect_list`).
     A streak is at the edge, in an area, masked or saturated when more than half of its
     points on the frame are, sampled a pixel apart.
@@ -228,7 +230,9 @@ def apply_ignore(
         # Rules were applied before: only what was not theirs is given.
         given &= np.isin(np.asarray(truth["ignore_reason"]).astype(str), ["", "given"])
     snr = truth["snr"] if "snr" in truth else np.full(n, np.nan)
-    flags: dict[str, Bools] = {"given": given, "faint": snr < rules.min_snr}
+    known = np.isfinite(truth["mag"])
+    unknown = ~known & ~np.isfinite(snr) & ~truth.is_streak & known.any()
+    flags: dict[str, Bools] = {"given": given, "faint": snr < rules.min_snr, "no_mag": unknown}
     if frame_shape is not None:
         shape = _shape(frame_shape, mask=mask, saturated=saturated, area=area)
         flags["off_frame"] = ~_on_frame(truth["x"], truth["y"], shape)

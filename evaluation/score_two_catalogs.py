@@ -22,7 +22,7 @@ from skyduel.evaluation.scoring.counts import Counts
 from skyduel.evaluation.scoring.frame_score import FrameInput, FrameScore, choose_edges, score_frame
 from skyduel.evaluation.scoring.resampling_units import resampling_units
 from skyduel.evaluation.scoring.scores import score_table
-from skyduel.evaluation.table_keys import ALL_BINS
+from skyduel.evaluation.table_keys import ALL_BINS, range_label
 
 __all__ = ["SCHEMA_VERSION", "ScoreReport", "measured_alike", "score_catalogs"]
 
@@ -92,6 +92,13 @@ class ScoreReport:
         error[(ends - value) * [[-1.0], [1.0]] < 0] = 0.0  # a bootstrap may miss its estimate
         centre = (rows["bin_lo"] + rows["bin_hi"]).to_numpy(np.float64) / 2
         return centre, value, error
+
+    def __repr__(self) -> str:
+        """Return the scores over all magnitudes in one line; `table` has all."""
+        rows = self.table[self.table["bin"] == ALL_BINS].to_dict("records")
+        told = {str(r["quantity"]): _told(r) for r in rows}
+        scores = ", ".join(f"{q} {told[q]}" for q in ("completeness", "purity"))
+        return f"{type(self).__name__}({scores}; the rows by magnitude are in .table)"
 
     def _repr_html_(self) -> str:
         """Return completeness and purity by magnitude as a table, for notebooks."""
@@ -232,9 +239,7 @@ def _bin_name(row: dict[Any, Any]) -> str:
         return "all"
     if low != low:
         return "unmeasured"
-    if np.isfinite(low) and np.isfinite(high):
-        return f"{low:g}–{high:g}"
-    return f"≥ {low:g}" if np.isfinite(low) else f"< {high:g}"
+    return range_label(low, high)
 
 
 def _told(row: dict[Any, Any]) -> str:

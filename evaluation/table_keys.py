@@ -1,4 +1,4 @@
-"""Keys of the result tables: operating points, all magnitude bins together, all groups together."""
+"""Keys of the result tables: operating points, all bins together, all groups; labels of bins."""
 
 from typing import Final
 
@@ -10,6 +10,7 @@ __all__ = [
     "EQUAL_PURITY_POINT",
     "NOMINAL_PURITY",
     "POINTS",
+    "range_label",
 ]
 
 #: ``bin`` of the rows for all magnitude bins together.
@@ -27,3 +28,22 @@ EQUAL_PURITY_POINT: Final = "purity95"
 NOMINAL_PURITY: Final = 0.95
 #: The operating points, in the order of the tables.
 POINTS: Final = (DEFAULT_POINT, CALIBRATED_POINT, EQUAL_PURITY_POINT)
+
+
+def range_label(low: float, high: float, digits: str = "g") -> str:
+    """Return the label of a half-open bin: ``15–15.5``, ``−16 to −15``, ``< 15`` or ``≥ 24``.
+
+    Parameters
+    ----------
+    low, high : float
+        Its edges; an infinite one is left out. With a negative one a dash between the two would
+        read as a minus.
+    digits : str
+        Format of the numbers.
+    """
+    lo, hi = (f"{edge + 0.0:{digits}}".replace("-", "−") for edge in (low, high))
+    if low == -float("inf"):
+        return f"< {hi}"
+    if high == float("inf"):
+        return f"≥ {lo}"
+    return f"{lo} to {hi}" if "−" in lo + hi else f"{lo}–{hi}"

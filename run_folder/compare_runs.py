@@ -95,6 +95,14 @@ class PairedComparison:
     frames: tuple[str, ...]
     identical: bool = False
 
+    def __repr__(self) -> str:
+        """Return the two names and the number of frames in one line."""
+        n = len(self.frames)
+        return (
+            f"PairedComparison({self.name_a} with {self.name_b} on {n} "
+            f"frame{'' if n == 1 else 's'}; the differences are in .table)"
+        )
+
 
 def run_detector(place: str | Path, detector: str | None = None) -> RunDetector:
     """Load one detector of a finished run from ``RUN`` or ``RUN/DETECTOR``.

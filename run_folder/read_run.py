@@ -12,6 +12,7 @@ import pandas as pd
 
 from skyduel.core.errors import BadInputError
 from skyduel.core.html_tables import html_table
+from skyduel.evaluation.table_keys import range_label
 from skyduel.run_folder.layout import RunPaths
 from skyduel.run_folder.previews import read_preview
 from skyduel.run_folder.read_counts import check_kinds, read_counts
@@ -59,6 +60,12 @@ class Run:
     sweep: pd.DataFrame
     limits: pd.DataFrame
     missing: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return the name, the detectors and the number of frames in one line."""
+        detectors, n = ", ".join(self.detectors), len(self.scored_frames)
+        frames = f"{n} scored frame{'' if n == 1 else 's'}"
+        return f"Run({self.name!r}: {detectors}; {frames}; {self.path})"
 
     def _repr_html_(self) -> str:
         """Return the scores of all magnitudes as a table, for notebooks."""
@@ -248,19 +255,19 @@ def bin_label(number: int, lo: float, hi: float, n_bins: int) -> str:
     if number == ALL_BINS:
         return "all"
     if number == -1:
-        return "brighter" if not np.isfinite(hi) else f"< {hi:g}"
+        return "brighter" if not np.isfinite(hi) else range_label(lo, hi)
     if number == n_bins:
-        return "fainter" if not np.isfinite(lo) else f"≥ {lo:g}"
+        return "fainter" if not np.isfinite(lo) else range_label(lo, hi)
     if number > n_bins:
         return "no magnitude"
-    return f"{lo:g}–{hi:g}"
+    return range_label(lo, hi)
 
 
 def size_label(low: float, high: float) -> str:
     """Return the label of a bin of half-light radii [px]."""
     if np.isnan(low):
         return "no size"
-    return f"≥ {low:g}" if np.isinf(high) else f"{low:g}–{high:g}"
+    return range_label(low, high)
 
 
 def _table(path: Path, schema: TableSchema) -> pd.DataFrame | None:

@@ -14,7 +14,13 @@ from rich.text import Text
 from skyduel.cli.console import wide_out, without_controls
 from skyduel.cli.whole_tables import WholeTable
 from skyduel.core import BadInputError
-from skyduel.evaluation.table_keys import ALL_BINS, ALL_GROUPS, DEFAULT_POINT, EQUAL_PURITY_POINT
+from skyduel.evaluation.table_keys import (
+    ALL_BINS,
+    ALL_GROUPS,
+    DEFAULT_POINT,
+    EQUAL_PURITY_POINT,
+    range_label,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -206,9 +212,7 @@ def _bin_name(row: dict[Any, Any]) -> str:
         return "all"
     if low != low:
         return "none"
-    if low == -float("inf"):
-        return f"< {high:g}"
-    return f"≥ {low:g}" if high == float("inf") else f"{low:g}–{high:g}"
+    return range_label(low, high)
 
 
 def _difference(row: dict[Any, Any], alpha: float) -> str:

@@ -108,6 +108,7 @@ def command(
     is used. If a frame fails, its error is reported, the other frames are finished, and
     the exit status is 2.
     """
+    frames = expand_frames(frames)
     from skyduel.core import entry_of, read_catalog, write_regions
     from skyduel.core.operating_point import RowChoice
     from skyduel.runner.detect_frame import detect_frame
@@ -121,7 +122,7 @@ def command(
     if runtime is not None:
         set_ = [*(set_ or ()), f"{with_.partition('=')[0]}.runtime={runtime}"]
     spec = one_detector(settings, with_, set_, choice)
-    targets = _targets(expand_frames(frames), out_folder, format_)
+    targets = _targets(frames, out_folder, format_)
     failures, undelivered, missing, done = 0, 0, Counter[str](), list[Path]()
     with progress() as bar:
         task = bar.add_task(spec.name, total=len(targets), note="")
@@ -134,7 +135,7 @@ def command(
                 done.append(target)
                 if regions and target.suffix.lower() != ".reg":
                     write_regions(read_catalog(target), target.with_suffix(".reg"))
-                out.print(f"{target}  {_counted(outcome.facts, choice)}", markup=False,
+                out.print(f"{target}  {_counted(outcome.facts, choice, spec.name)}", markup=False,
                           highlight=False, soft_wrap=True)  # fmt: skip
             else:
                 failures += 1
@@ -206,16 +207,16 @@ def _unmentioned(facts: Mapping[str, Any]) -> list[str]:
     return [name for name in facts.get("missing", ()) if f"{name} unknown" not in said]
 
 
-def _counted(facts: Mapping[str, Any], choice: RowChoice) -> str:
+def _counted(facts: Mapping[str, Any], choice: RowChoice, detector: str) -> str:
     """Say how many sources a catalogue has, and how many candidates were left out."""
     written, found, threshold = facts["n_written"], facts["n_found"], facts["thresh"]
     noun = "candidate" if choice.everything else "source"
-    text = f"{written:,} {noun}{'' if written == 1 else 's'}"
+    text = f"{written:,} {noun}{'' if written == 1 else 's'} of {detector}"
     if threshold is not None:
         text += f" (score ≥ {threshold:.4g}"
         text += f", expected purity {choice.purity:g})" if choice.purity is not None else ")"
         if choice.everything:
-            text = f"{written:,} candidates (sources: score ≥ {threshold:.4g})"
+            text = f"{written:,} candidates of {detector} (sources: score ≥ {threshold:.4g})"
     if written < found:
         more = found - written
         text += f", {more:,} fainter candidate{'' if more == 1 else 's'} not written"

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from skyduel.cli.commands.options import MaskBits, mask_bits_from
+from skyduel.cli.commands.options import MaskBits, check_files, mask_bits_from
 
 __all__ = ["NAME", "command"]
 
@@ -43,6 +43,7 @@ def command(
     Counts are by magnitude, by distance to bright sources and by place on the chip. With --out a
     page shows cut-outs of the sources that only one has. Without a truth nobody knows who is right.
     """
+    check_files(frame)  # A and B may name detectors
     from skyduel.cli.catalog_diff import show_difference
     from skyduel.core import entry_of
 

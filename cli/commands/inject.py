@@ -16,6 +16,7 @@ from skyduel.cli.commands.options import (
     Raw,
     Set,
     With,
+    check_files,
     detector_specs,
     expand_frames,
     mask_bits_from,
@@ -122,6 +123,7 @@ def command(
     measures completeness. Its purity counts only false detections caused by the injection;
     `skyduel truth-free` estimates those from noise.
     """
+    check_files(*frames)
     from skyduel.cli.galaxy_tables import injected_table
     from skyduel.core import build_settings
     from skyduel.runner.detector_specs import DEFAULT_DETECTORS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -46,6 +47,7 @@ __all__ = [
     "TuningSeed",
     "With",
     "Workers",
+    "check_files",
     "detector_specs",
     "expand_frames",
     "installed",
@@ -313,6 +315,24 @@ def suspects_of(path: Path, dataset: Dataset) -> SuspectList:
     return suspects
 
 
+def check_files(*paths: str | Path) -> None:
+    """Refuse files none of which exists, before anything that takes seconds to import.
+
+    Raises
+    ------
+    BadInputError
+        With the first of them.
+    """
+    from skyduel.core.io.atomic_files import existing_file
+
+    # Brackets name an image of a file; patterns, lists and addresses are read later.
+    files = [re.sub(r"(.)\[[^\]]*\]$", r"\1", str(path)) for path in paths]
+    if any(Path(file).exists() or re.search(r"[*?@]|://", file) for file in files):
+        return
+    for file in files:
+        existing_file(file)
+
+
 def expand_frames(paths: Sequence[str]) -> list[str]:
     """Return the frames that arguments name: one for each chip, without masks and weight maps.
 
@@ -322,8 +342,9 @@ def expand_frames(paths: Sequence[str]) -> list[str]:
     Raises
     ------
     BadInputError
-        If a folder is among the arguments, or no frame is left.
+        If a folder is among the arguments, none of the files exists, or no frame is left.
     """
+    check_files(*paths)
     from skyduel.core import frame_name
     from skyduel.core.io.companions import TABLES, belongs_to_another, image_names
     from skyduel.core.io.images.frame_lists import expand_chips

@@ -20,17 +20,20 @@ from skyduel.cli.commands.options import (
     MaskBits,
     Pairing,
     RadiusPx,
+    check_files,
     mask_bits_from,
     read_config,
     rules_from,
 )
 from skyduel.cli.console import warn, wide_out
 from skyduel.cli.frame_facts import decision_lines
-from skyduel.cli.whole_tables import WholeTable
+from skyduel.cli.whole_tables import FirstThatFits, WholeTable
 from skyduel.core import BadInputError
-from skyduel.evaluation.table_keys import ALL_BINS
+from skyduel.evaluation.table_keys import ALL_BINS, range_label
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     import numpy.typing as npt
 
@@ -42,6 +45,9 @@ __all__ = ["NAME", "command"]
 NAME = "score"
 
 _METRICS: Final = ("skyduel", "jia2020")
+_COUNTS: Final = "k/n"
+#: What is left out until the table fits: first what follows from F1, then the counts.
+_LEFT_OUT: Final = ((), ("jaccard",), (_COUNTS, "jaccard"), (_COUNTS, "jaccard", "f2"))
 
 
 def command(
@@ -97,6 +103,8 @@ def command(
     FITS_LDAC. Positions are 0-based px; integers are pixel centres (SExtractor's
     positions are converted). With --radius-arcsec, positions are RA and Dec.
     """
+    for given in (found, truth, *(() if frame is None else (frame,))):
+        check_files(given)
     import numpy as np
 
     from skyduel.core import entry_of, read_catalog
@@ -162,6 +170,10 @@ def command(
         warn(_counted_line(str(ignore_suspects), report, counted))
     if len(sources) and not np.isfinite(sources["mag"]).any():
         warn(f"{truth}: no magnitudes, so one row for all; --truth-columns mag=NAME names a column")
+    reasons = np.asarray(report.frame.source.truth["ignore_reason"]).astype(str)
+    if n_unknown := int((reasons == "no_mag").sum()):
+        warn(f"{truth}: {n_unknown} of {len(sources)} sources have no magnitude and count neither "
+             "way")  # fmt: skip
     if file is not None and area is not None:
         warn(ignore_note(file, area, report.frame.source.truth))
     if image is not None:
@@ -178,7 +190,7 @@ def command(
             content["suspects_counted"] = counted.counts.sums()
         typer.echo(json.dumps(content, sort_keys=True, indent=2, allow_nan=False))
     else:
-        wide_out().print(WholeTable(_table(report)))
+        wide_out().print(FirstThatFits([_table(report, left_out) for left_out in _LEFT_OUT]))
 
 
 def _without_suspects(
@@ -231,7 +243,7 @@ def _print_jia2020(report: ScoreReport, as_json: bool) -> None:
     for _, bin_rows in rows.groupby("bin"):
         first = bin_rows.iloc[0]
         values = bin_rows.set_index("quantity")["value"]
-        label = Text(f"{first['bin_lo']:g}–{first['bin_hi']:g}")
+        label = Text(range_label(first["bin_lo"], first["bin_hi"]))
         table.add_row(label, *(f"{values[name]:.3f}" for name in names))
     wide_out().print(WholeTable(table))
 
@@ -303,31 +315,26 @@ def _on_one_plane(*catalogs: Catalog) -> list[npt.NDArray[np.float64]]:
     return np.split(plane, np.cumsum([len(c) for c in catalogs])[:-1])
 
 
-def _table(report: ScoreReport) -> Table:
+def _table(report: ScoreReport, left_out: Sequence[str] = ()) -> Table:
     from skyduel.evaluation.scoring.metrics import listed
 
     rows = report.table
     table = Table(
         title="completeness (recall) by true, purity (precision) by measured magnitude",
         title_justify="left",
-        caption="value [95 % interval] k/n; – is undefined (0/0)",
+        caption=_caption(report, left_out),
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         padding=0,
     )
     table.add_column("mag")
-    shown = [m.name for m in listed("by_magnitude")]
+    shown = [m.name for m in listed("by_magnitude") if m.name not in left_out]
     for quantity in shown:
         table.add_column(quantity, justify="right")
     n_bins = len(report.counts.edges) - 1
-    first_edge, last_edge = report.counts.edges[0], report.counts.edges[-1]
-    names = {
-        ALL_BINS: "all",
-        -1: f"< {first_edge:g}",
-        n_bins: f"≥ {last_edge:g}",
-        n_bins + 1: "unmeasured",
-    }
+    counts = _COUNTS not in left_out
+    names = {ALL_BINS: "all", n_bins + 1: "unmeasured"}
     bins: dict[int, dict[str, dict[Any, Any]]] = {}
     # Without magnitudes the bins are made up.
     placed = bool((rows[rows["bin"].between(0, n_bins - 1)]["n"] > 0).any())
@@ -341,12 +348,38 @@ def _table(report: ScoreReport) -> Table:
         if outside and not any(quantities[q]["n"] > 0 for q in shown):
             continue
         first = quantities[shown[0]]
-        label = names.get(number, f"{first['bin_lo']:g}–{first['bin_hi']:g}")
-        table.add_row(Text(label), *(_cell(quantities[q]) for q in shown))
+        label = names.get(number) or range_label(first["bin_lo"], first["bin_hi"])
+        table.add_row(Text(label), *(_cell(quantities[q], counts=counts) for q in shown))
     return table
 
 
-def _cell(row: dict[Any, Any]) -> Text:
+def _caption(report: ScoreReport, left_out: Sequence[str]) -> str:
+    level = f"{100 * report.rules.confidence:g} %"
+    counts = "" if _COUNTS in left_out else f" {_COUNTS}"
+    said = f"value [{level} interval]{counts}; – is undefined (0/0)"
+    if left_out:
+        said += f". Too wide for here: {', '.join(left_out)}; --json has all"
+    zero = _zero_point(report)
+    return f"{said}\n{zero}" if zero else said
+
+
+def _zero_point(report: ScoreReport) -> str:
+    """Say by what measured magnitudes were shifted to those of the truth."""
+    zero = report.frame.zero_point
+    if zero.source == "none":
+        if not report.frame.source.truth["mag"].size or zero.n == 0:
+            return ""
+        return (
+            f"zero-point: not fitted, {zero.n} bright isolated sources are too few; measured "
+            "magnitudes are taken as they are"
+        )
+    return (
+        f"zero-point: measured magnitudes {zero.offset_mag:+.3f} mag, the median of {zero.n} "
+        "bright isolated sources of the truth"
+    )
+
+
+def _cell(row: dict[Any, Any], *, counts: bool) -> Text:
     """Format ``value [lo–hi] k/n``; undefined parts are left out."""
     from skyduel.evaluation.scoring.metrics import metric
 
@@ -355,6 +388,7 @@ def _cell(row: dict[Any, Any]) -> Text:
     text = f"{row['value']:.3f}"
     if row["lo"] == row["lo"]:
         text += f" [{row['lo']:.3f}–{row['hi']:.3f}]"
-    if metric(str(row["quantity"])).interval == "proportion":  # only that is k of n
+    # Only a proportion is k of n.
+    if counts and metric(str(row["quantity"])).interval == "proportion":
         text += f" {int(row['k'])}/{int(row['n'])}"
     return Text(text)

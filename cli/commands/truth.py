@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from skyduel.cli.commands.options import MaskBits, expand_frames, mask_bits_from
+from skyduel.cli.commands.options import MaskBits, check_files, expand_frames, mask_bits_from
 from skyduel.cli.console import err, out, warn
 from skyduel.core.errors import BadInputError, SkyduelError
 
@@ -106,6 +106,7 @@ def command(
     ignored, with the reason. If a frame fails, its error is reported, the other frames are
     finished, and the exit status is 2.
     """
+    check_files(*frames)
     from skyduel.core.io.column_names import parse_columns
     from skyduel.core.io.dataset import entry_of
     from skyduel.core.reference.origin import Reference

@@ -17,6 +17,7 @@ from skyduel.cli.commands.options import (
     Raw,
     Set,
     With,
+    check_files,
     detector_specs,
     expand_frames,
     mask_bits_from,
@@ -68,6 +69,7 @@ def command(
     With --repeats: a detection in only one exposure is suspect. The purity from this count is
     a lower limit, except that false detections which recur (hot pixels, spikes) count as real.
     """
+    check_files(*frames)
     from skyduel.core import atomic_path
     from skyduel.core.io.safe_csv import without_formulas
     from skyduel.core.used_facts import used_facts

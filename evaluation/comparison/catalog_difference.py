@@ -14,6 +14,7 @@ from skyduel.core import Catalog, Frame, forced_photometry
 from skyduel.core.wcs import add_sky_positions
 from skyduel.evaluation.matching.candidates import check_radius
 from skyduel.evaluation.matching.matching import pair
+from skyduel.evaluation.table_keys import range_label
 
 __all__ = ["BOTH", "ONLY_A", "ONLY_B", "CatalogDifference", "catalog_difference"]
 
@@ -69,7 +70,7 @@ class CatalogDifference:
             return self._counts(np.full(len(mag), "no magnitude"), ["no magnitude"])
         low, high = np.floor(known.min()), np.ceil(known.max())
         edges = np.arange(low, max(high, low + 1) + 0.5)
-        names = [f"{a:g}–{a + 1:g}" for a in edges[:-1]]
+        names = [range_label(a, a + 1) for a in edges[:-1]]
         at = np.clip(np.digitize(mag, edges) - 1, 0, len(names) - 1)
         labels = np.where(np.isfinite(mag), np.array(names)[at], "no magnitude")
         return self._counts(labels, [*names, "no magnitude"])
@@ -77,7 +78,7 @@ class CatalogDifference:
     def by_bright_distance(self) -> pd.DataFrame:
         """Return the counts per distance to the nearest bright source [px]."""
         ends = list(pairwise(_DISTANCES))
-        names = [f"{a:g}–{b:g} px" if np.isfinite(b) else f"≥ {a:g} px" for a, b in ends]
+        names = [f"{range_label(a, b)} px" for a, b in ends]
         distance = self.sources["bright_px"].to_numpy(float)
         at = np.clip(np.digitize(distance, _DISTANCES) - 1, 0, len(names) - 1)
         return self._counts(np.array(names)[at] if len(at) else np.zeros(0, str), names)

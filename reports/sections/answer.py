@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from skyduel.evaluation.scoring.metrics import metric
+from skyduel.evaluation.table_keys import range_label
 from skyduel.reports.figures.plot_helpers import LOW_COUNT
 from skyduel.reports.figures.scores import completeness_and_purity
 from skyduel.reports.sections.section import (
@@ -104,6 +105,9 @@ def answer_data(run: Run) -> Mapping[str, Any]:
         "quantities": [[metric(q).label, metric(q).axis, metric(q).counted] for q in _QUANTITIES],
         "bins": [
             [float(lo), float(hi)] for lo, hi in zip(bins["bin_lo"], bins["bin_hi"], strict=True)
+        ],
+        "labels": [
+            range_label(lo, hi) for lo, hi in zip(bins["bin_lo"], bins["bin_hi"], strict=True)
         ],
         "values": values,
     }

@@ -107,7 +107,7 @@
       });
       return `${label}: ${values.join("; ")}.`;
     });
-    return `${lo}\u2013${hi} mag. ${parts.join(" ")}`;
+    return `${data.labels[state.bin]} mag. ${parts.join(" ")}`;
   };
 
   const draw = () => {

@@ -54,7 +54,8 @@ def headline(run: Run) -> str:
         return (
             f"The frames look uncalibrated: {100 * worst.share:.0f} % of the false detections of "
             f"{shorten(worst.detector)} stand at the same pixels from frame to frame, so no "
-            "difference between detectors is stated before the dark is subtracted."
+            "difference between detectors is stated before the dark is subtracted, as by "
+            "`skyduel calibrate`."
         )
     if len(leaders) == 1:
         return _alone(run, leaders[0])

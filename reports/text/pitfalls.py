@@ -111,7 +111,8 @@ def pitfall_sentences(run: Run) -> tuple[str, ...]:
             "truth lacks"
             if r.same_pointing
             else "these are hot pixels or other faults of the detector: the frames look "
-            "uncalibrated. Subtract the dark, or give masks, before you compare"
+            "uncalibrated. Subtract the dark (`skyduel calibrate`), or give masks, before you "
+            "compare"
         )
         said.append(
             f"{100 * r.share:.0f} % of the false detections of {shorten(r.detector)} ({r.n} in "

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from skyduel.evaluation.scoring.metrics import HEADLINE, Metric, listed
+from skyduel.evaluation.table_keys import range_label
 from skyduel.reports.style import point_name, shorten
 from skyduel.reports.tables.run_tables import Cell, Table, format_number, text
 from skyduel.reports.tables.slivers import limits_told
@@ -384,7 +385,8 @@ def _leader(ranking: Ranking, digits: int) -> Cell:
 
 def _worded(s: RankedDetector, digits: int) -> str:
     if np.isfinite([s.lo, s.hi]).all():
-        return f"{shorten(s.detector)} {s.value:.{digits}f} ({s.lo:.{digits}f}–{s.hi:.{digits}f})"
+        ends = range_label(s.lo, s.hi, f".{digits}f")
+        return f"{shorten(s.detector)} {s.value:.{digits}f} ({ends})"
     return f"{shorten(s.detector)} {s.value:.{digits}f} (no interval)"
 
 

@@ -243,14 +243,14 @@ def test_detect_keeps_the_sources_and_counts_the_candidates(tmp_path: Path) -> N
     said = detect(path, "-o", out, *low, "--all")
     n = len(read_catalog(out))
     assert n > 5
-    assert f"a.ecsv {n} candidates" in said
+    assert f"a.ecsv {n} candidates of sep" in said
     said = detect(path, "-o", out, *low, "--threshold", "20")
-    assert f"3 sources (score ≥ 20), {n - 3} fainter candidates not written" in said
+    assert f"3 sources of sep (score ≥ 20), {n - 3} fainter candidates not written" in said
     assert len(read_catalog(out)) == 3
     said = detect(path, "-o", out, *low, "--max", "1")
-    assert f"1 source, {n - 1} fainter candidates not written" in said
+    assert f"1 source of sep, {n - 1} fainter candidates not written" in said
     said = detect(path, "-o", out, *low, "--set", "sep.score_threshold=20")
-    assert "3 sources (score ≥ 20)" in said
+    assert "3 sources of sep (score ≥ 20)" in said
 
 
 def test_score_cuts_at_the_threshold_that_a_catalogue_states(tmp_path: Path) -> None:

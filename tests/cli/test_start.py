@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -65,6 +66,21 @@ def test_only_what_the_help_needs_is_imported(words: list[str], expected: set[st
 def test_no_library_of_numbers_is_imported_for_the_help_of_a_command(name: str) -> None:
     # Those of gate and simulate list the scores and the kinds of frames, which need numpy.
     assert loaded(name, "--help")[1] <= LIGHT
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["detect no.fits", "detect no.fits[1] no2.fits", "truth no.fits --from no.csv",
+     "truth-free no.fits", "inject no.fits --out o", "calibrate no.fits --out o",
+     "score no.csv no.csv", "diff no.csv no.csv --frame no.fits"],
+)  # fmt: skip
+def test_a_missing_file_is_said_before_anything_heavy_is_imported(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ours, others = loaded(*words.split())
+    assert others <= LIGHT
+    assert not {name for name in ours if name.startswith((".detect", ".runner", ".evaluation.s"))}
 
 
 def test_the_shell_completes_commands_without_importing_them() -> None:

@@ -59,7 +59,9 @@ def test_the_summary_names_the_interval_of_its_run(tmp_path, capsys) -> None:
     (folder / "run.json").write_text(json.dumps(record))
     wide_out().print(run_summary(load_run(folder)))
     printed = " ".join(capsys.readouterr().out.split())
-    assert "half of the 90 % interval (Jeffreys; for F1 and F2 bootstrapped)." in printed
+    n = len(load_run(folder).scored_frames)
+    interval = "half of the 90 % interval (Jeffreys; for F1 and F2 bootstrapped over"
+    assert f"{interval} {n} frames)." in printed
 
 
 def test_the_summary_shows_galaxies_in_80_columns(tmp_path) -> None:

@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from skyduel.cli.whole_tables import WholeTable
+from skyduel.cli.whole_tables import FirstThatFits, WholeTable
 
 CELLS = [[f"{row}.{column}{'5' * column} [0.123, 0.456] {10**column}/99999" for column in range(6)]
          for row in range(3)]  # fmt: skip
@@ -65,3 +65,21 @@ def test_a_table_of_keys_alone() -> None:
     file = io.StringIO()
     Console(file=file, width=40).print(WholeTable(table))
     assert "this" in file.getvalue()
+
+
+@pytest.mark.parametrize(("width", "columns"), [(40, 1), (70, 2), (100, 3), (400, 3)])
+def test_the_first_table_that_fits_is_shown_whole(width: int, columns: int) -> None:
+    cells = ["0.123 [0.100, 0.150] 12/99"] * 3
+
+    def table(n: int) -> Table:
+        made = Table(box=box.SIMPLE_HEAD)
+        for k in range(n):
+            made.add_column(f"column{k}", no_wrap=True)
+        made.add_row(*cells[:n])
+        return made
+
+    file = io.StringIO()
+    Console(file=file, width=width).print(FirstThatFits([table(3), table(2), table(1)]))
+    assert file.getvalue().count("column") == columns
+    assert file.getvalue().count(cells[0]) == columns
+    assert max(map(len, file.getvalue().splitlines())) <= width

@@ -10,6 +10,7 @@ from helpers.synthetic_run import write_run
 
 from skyduel.core import Catalog
 from skyduel.evaluation import ScoringRules, score_catalogs
+from skyduel.run_folder.compare_runs import PairedComparison, run_detector
 from skyduel.run_folder.read_run import load_run
 
 
@@ -46,3 +47,24 @@ def test_a_run_shows_every_detector_and_point(tmp_path: Path, quantity: str) -> 
     for detector in run.detectors:
         assert f"<td>{detector}</td>" in shown
     assert shown.count("<tr>") == 1 + len(run.detectors) * len(run.points)
+
+
+def test_scores_and_runs_print_as_one_line(tmp_path: Path) -> None:
+    truth = Catalog.build(x=[10.0, 50.0, 90.0], y=[5.0] * 3, mag=[15.2, 15.4, 17.5])
+    found = Catalog.build(x=[10.0, 90.0, 200.0], y=[5.0] * 3, mag=[15.2, 17.5, np.nan])
+    scores = score_catalogs(truth, found, ScoringRules(bins="15:18:1"))
+    assert (
+        str(scores)
+        == repr(scores)
+        == (
+            "ScoreReport(completeness 0.667 [0.208, 0.939] 2/3, purity 0.667 [0.208, 0.939] 2/3; "
+            "the rows by magnitude are in .table)"
+        )
+    )
+    run = load_run(write_run(tmp_path / "run", detectors=("a", "b")))
+    n = len(run.scored_frames)
+    assert repr(run) == f"Run({run.name!r}: a, b; {n} scored frames; {tmp_path / 'run'})"
+    one, two = (run_detector(run.path, name) for name in "ab")
+    made = PairedComparison(one, two, "a", "b", run.scores, ScoringRules(), ("f",))
+    assert repr(made) == ("PairedComparison(a with b on 1 frame; the differences are in .table)")
+    assert len(repr(one)) < 300

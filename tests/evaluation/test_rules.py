@@ -114,6 +114,24 @@ def test_every_ignored_truth_has_its_first_reason() -> None:
     np.testing.assert_array_equal(plain["ignore"], plain["ignore_reason"] != "")
 
 
+def test_a_source_of_unknown_brightness_among_known_ones_is_ignored() -> None:
+    nan = np.nan
+    truth = Catalog.build(
+        x=[5.0, 9, 13, 17],
+        y=[5.0, 9, 9, 9],
+        mag=[18.0, nan, nan, nan],
+        snr=[nan, nan, 20.0, nan],
+        kind=["point", "point", "point", "streak"],
+        length=[0.0, 0, 0, 9],
+        theta=[0.0, 0, 0, 0],
+    )
+    got = apply_ignore(truth, (20, 30), None, None, ScoringRules())
+    assert list(got["ignore_reason"]) == ["", "no_mag", "", ""]
+    # Where none has a magnitude, all count: there is one bin for all.
+    none = apply_ignore(truth.select(np.array([1, 2, 3])), (20, 30), None, None, ScoringRules())
+    assert not none["ignore"].any()
+
+
 def test_applying_other_rules_later_forgets_the_earlier_ones() -> None:
     shape = (20, 30)
     once = apply_ignore(truth(), shape, None, None, ScoringRules(edge_px=4, min_snr=60))

@@ -213,6 +213,7 @@ def test_false_detections_at_the_same_pixels_are_found_and_decide_the_headline(t
     said = headline(_compared(run, *LIMITS))
     assert said.startswith("The frames look uncalibrated:")
     assert "of the false detections of sep stand at the same pixels" in said
+    assert said.endswith("before the dark is subtracted, as by `skyduel calibrate`.")
     assert any("Subtract the dark" in line for line in cautions(run))
 
 

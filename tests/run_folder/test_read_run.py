@@ -10,6 +10,7 @@ import pytest
 from helpers.synthetic_run import DETECTORS, GROUPS, N_BINS, POINTS, write_run
 
 from skyduel.core.errors import BadInputError
+from skyduel.evaluation.table_keys import range_label
 from skyduel.run_folder import load_run
 from skyduel.run_folder.read_counts import COUNTED, SUMMED_COLUMNS
 from skyduel.run_folder.read_run import bin_label
@@ -184,6 +185,12 @@ def test_bins_are_named_by_their_edges():
     assert bin_label(-1, -np.inf, 15.0, 9) == "< 15"
     assert bin_label(0, 15.0, 15.5, 9) == "15–15.5"
     assert bin_label(9, 24.0, np.inf, 9) == "≥ 24"
+    assert bin_label(1, -16.0, -15.0, 9) == "−16 to −15"
+    assert bin_label(-1, -np.inf, -16.5, 9) == "< −16.5"
+    assert range_label(-0.5, -0.0) == "−0.5 to 0"
+    assert range_label(-0.0, 0.5) == "0–0.5"
+    assert range_label(-1, np.inf) == "≥ −1"
+    assert range_label(-0.04, 1, ".2f") == "−0.04 to 1.00"
     assert bin_label(10, np.nan, np.nan, 9) == "no magnitude"
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from skyduel.cli.commands.options import MaskBits, expand_frames, mask_bits_from
+from skyduel.cli.commands.options import MaskBits, check_files, expand_frames, mask_bits_from
 from skyduel.cli.console import err, out, progress
 from skyduel.core import BadInputError
 
@@ -55,6 +55,7 @@ def command(
     folders or manifest columns needs no calibrated copy: every command calibrates its frames when
     it reads them.
     """
+    check_files(*frames)
     from skyduel.core import entry_of, frame_name, safe_name, write_frame
     from skyduel.core.io.calibration.files import CalibrationFiles, files_named
     from skyduel.core.io.images.image_reader import NOTES_KEY

@@ -9,6 +9,7 @@ import numpy as np
 
 from skyduel.core.io.atomic_files import safe_name
 from skyduel.evaluation.scoring.metrics import metric
+from skyduel.evaluation.table_keys import range_label
 from skyduel.reports.figures.binned_scores import binned_scores_overview
 from skyduel.reports.sections.section import (
     FigureSpec,
@@ -57,7 +58,7 @@ def binned_scores_table(run: Run, point: str, quantity: str) -> Table | None:
             cells += [interval(f, ("value", "lo", "hi"), 3), number(None if f is None else f["n"])]
         lo, hi = float(edge["bin_lo"]), float(edge["bin_hi"])
         label = str(edge["label"]) or (
-            f"{lo:.4g} or more" if np.isinf(hi) else f"{lo:.4g}–{hi:.4g}"
+            f"{lo:.4g} or more" if np.isinf(hi) else range_label(lo, hi, ".4g")
         )
         rows.append((text(_FACETS[str(edge["facet"])]), text(label), *cells))
     if not rows:
