@@ -108,7 +108,6 @@ class NeuralDetector:
         """
         if self._engine is None:
             s = self.settings
-            keep_freed_memory()
             if s.threads is not None:
                 set_thread_count(s.threads)
             self._engine = load_engine(s.weights, s.runtime, device=s.device, bf16=s.bf16)
@@ -156,6 +155,7 @@ class NeuralDetector:
         and ``flux`` (in the circle that holds nine tenths of a star's light) are measured on the
         frame itself; ``score`` is at most the probability of that S/N.
         """
+        keep_freed_memory(frame.data.size)
         look = _look(frame)
         raw = self._raw(look, self.settings)
         calibration = self.engine.calibration
@@ -171,6 +171,7 @@ class NeuralDetector:
 
         The network runs once for all changes that do not affect its output.
         """
+        keep_freed_memory(frame.data.size)
         look = _look(frame)
         seen: dict[str, tuple[RawSources, Calibration]] = {}
         for change in changes:

@@ -8,6 +8,7 @@ from typing import Final, Literal, TypeAlias
 
 from skyduel.core.errors import BadInputError
 from skyduel.core.extras import require_one_of
+from skyduel.detect.inference.memory import set_torch_memory
 from skyduel.detect.inference.runtime import Runtime
 from skyduel.detect.model.score_model import Calibration
 from skyduel.detect.model.weights_file import SHIPPED
@@ -100,6 +101,7 @@ def load_engine(
 
 
 def _torch_engine(path: Path, device: str, bf16: bool | None) -> Engine:
+    set_torch_memory()
     import torch
 
     from skyduel.detect.inference.torch_runtime import TorchRuntime, choose_bf16, choose_device

@@ -152,6 +152,8 @@ def find_sources(
     shape = len(DENSE_CHANNELS[STREAK_CHANNELS]), -(-ny // STRIDE), -(-nx // STRIDE)
     cells = np.zeros(shape, dtype=np.float16)
     found: list[_Part] = []
+    if tiled:
+        give_freed_memory_back()
     for rows in tile_spans(ny, tiling, runtime.multiple):
         for columns in tile_spans(nx, tiling, runtime.multiple):
             box = (*rows[:2], *columns[:2])
@@ -159,6 +161,7 @@ def find_sources(
             part, some = _run_tile(run, box, core)
             found.append(part)
             cells[_cells(core)] = some
+            del some
             if tiled:
                 give_freed_memory_back()
     xy_all, logit_all = _merge_tiles(found)
@@ -209,6 +212,7 @@ def _run_tile(
         unusable[y1 - y0 :] = 1.0  # padding is masked
         unusable[:, x1 - x0 :] = 1.0
     maps, features = runtime.dense(image)
+    del image  # as large as the maps
     most = max(64, int(run.most_per_mpix * (y1 - y0) * (x1 - x0) / 1e6))
     xy, logit = propose(maps, run.floor, most)
     # In float64: single precision has steps of 0.002 px at 32768 px.

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import platform
-
 import pytest
 import torch
 
-from skyduel.detect.inference.memory import keep_freed_memory
 from skyduel.detect.model.backbones import ResNetSettings
 from skyduel.detect.model.fused import FusedNetwork, fuse
 from skyduel.detect.model.network import Network, NetworkSettings
@@ -94,7 +91,3 @@ def test_made_once_for_a_folded_network_only() -> None:
     plain.fold()
     assert fuse(plain, torch.float32) is fuse(plain, torch.float32)
     assert fuse(plain, torch.bfloat16) is not fuse(plain, torch.float32)
-
-
-def test_freed_memory_is_kept_where_the_library_can() -> None:
-    assert keep_freed_memory() is (platform.libc_ver()[0] == "glibc")
