@@ -12,6 +12,7 @@ from astropy.stats import gaussian_fwhm_to_sigma, mad_std
 from skyduel.core.defaults import UNKNOWN_FWHM_APERTURE_PX
 from skyduel.core.frame import Frame
 from skyduel.core.measure.background import Background
+from skyduel.core.native import windowed_position
 
 __all__ = ["refine_points", "window_sigma"]
 
@@ -70,10 +71,11 @@ def refine_points(frame: Frame, background: Background, xy: Floats, snr: Floats)
     x, y = np.ascontiguousarray(out[rows, 0]), np.ascontiguousarray(out[rows, 1])
     # SEP requires writable memory, and that of a frame is read-only.
     mask = frame.bad.copy() if frame.bad.any() else None
-    wx, wy, flags = sep.winpos(frame.data - background.level, x, y, window_sigma(frame), mask=mask)
+    sigma = np.full(rows.size, window_sigma(frame))
+    wx, wy, flags = windowed_position(frame.data - background.level, x, y, sigma, mask)
     shift = np.stack([wx - x, wy - y], axis=1)
     failed = sep.APER_TRUNC | sep.APER_ALLMASKED | sep.APER_NONPOSITIVE
-    good = ((np.asarray(flags) & failed) == 0) & (np.hypot(*shift.T) <= _FARTHEST_PX)
+    good = ((flags & failed) == 0) & (np.hypot(*shift.T) <= _FARTHEST_PX)
     shift = shift[good]
     out[rows[good]] += shift - _common(shift)
     return out

@@ -13,13 +13,13 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from scipy.spatial import KDTree
 
 from skyduel.core.frame import Frame
 from skyduel.core.measure.background import Background
+from skyduel.core.native import neighbours
 from skyduel.detect.inference.centroids import window_sigma
 from skyduel.detect.model.score_model import CONTEXT_FEATURES
-from skyduel.detect.model.threads import each_in_threads, thread_count
+from skyduel.detect.model.threads import each_in_threads
 
 __all__ = ["measure_context_features", "measure_profile", "width_and_snr"]
 
@@ -50,6 +50,8 @@ _SUREST: Final = 50
 _NARROW_SIGMA_PX: Final = 0.45
 _FARTHEST_PX: Final = 12.0
 _NEIGHBOURS: Final = 8
+#: Number of proposals whose neighbours are listed at a time; bounds memory.
+_PAIRED_AT_ONCE: Final = 1 << 15
 #: Number of rows of the frame, and of proposals, processed at a time; bounds memory.
 _BAND: Final = 256
 _AT_ONCE: Final = 4096
@@ -306,20 +308,28 @@ def _around(pixels: _Pixels, xy: Floats, banks: list[Stamps]) -> Stamps:
 
 
 def _neighbours(xy: Floats, logit: Floats) -> npt.NDArray[np.float32]:
-    """Return distance and logit difference of the nearest proposal of higher logit, (k, 2)."""
+    """Return distance and logit difference of the nearest proposal of higher logit, (k, 2).
+
+    It is searched among the eight nearest proposals.
+    """
     out = np.tile(np.array([_FARTHEST_PX, 0.0]), (len(xy), 1))
-    near = KDTree(xy).query(
-        xy,
-        np.arange(2, _NEIGHBOURS + 2),
-        distance_upper_bound=_FARTHEST_PX,
-        workers=thread_count(),
-    )
-    distance, index = np.asarray(near[0]), np.asarray(near[1])
-    # A neighbour that is too far has an index one past the end, where the logit is lowest.
-    more = np.append(logit, -np.inf)[index] - logit[:, None]
-    more[~(more > 0)] = -np.inf
-    column = np.argmax(more > 0, axis=1)
-    rows = np.flatnonzero(more[np.arange(len(xy)), column] > 0)
-    out[rows, 0] = distance[rows, column[rows]]
-    out[rows, 1] = np.minimum(more[rows, column[rows]], 20)
+    order = np.argsort(xy[:, 1], kind="stable")
+    xy, logit = xy[order], logit[order]
+    y = np.ascontiguousarray(xy[:, 1])
+    for first in range(0, len(xy), _PAIRED_AT_ONCE):
+        some = xy[first : first + _PAIRED_AT_ONCE]
+        low, high = np.searchsorted(y, (some[0, 1] - _FARTHEST_PX, some[-1, 1] + _FARTHEST_PX))
+        i, j = neighbours(some, xy[low : high + 1], _FARTHEST_PX)
+        distance = np.sqrt(((some[i] - xy[low + j]) ** 2).sum(axis=1))
+        close = (distance < _FARTHEST_PX) & (first + i != low + j)
+        i, j, distance = i[close], j[close], distance[close]
+        more = logit[low + j] - logit[first + i]
+        higher = more > 0
+        nearest = np.full(len(some), np.inf)
+        np.minimum.at(nearest, i[higher], distance[higher])
+        nearer = np.bincount(i[distance < nearest[i]], minlength=len(some))
+        found = higher & (distance == nearest[i]) & (nearer[i] < _NEIGHBOURS)
+        rows = order[first + i[found]]
+        out[rows, 0] = distance[found]
+        out[rows, 1] = np.minimum(more[found], 20)
     return out.astype(np.float32)

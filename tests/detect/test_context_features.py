@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial import KDTree
 
 import skyduel.detect.inference.context_features
 from skyduel.core.frame import Frame
@@ -176,3 +177,32 @@ def test_of_nothing_nothing_is_said_and_a_crowd_is_counted_per_area() -> None:
         logit = np.where(np.arange(len(xy)) < sure, 5.0, 0.0)
         got = measure_context_features(frame, flat(), xy, logit)[:, COLUMN["crowd"]]
         np.testing.assert_allclose(got, np.log10(sure / (NY * NX) * 1e6 + 10), rtol=1e-6)
+
+
+def nearest_higher(xy: np.ndarray, logit: np.ndarray) -> np.ndarray:
+    """Distance and logit difference of the nearest higher one of the eight nearest within 12 px."""
+    out = np.tile([12.0, 0.0], (len(xy), 1))
+    for k, (distance, index) in enumerate(
+        zip(*KDTree(xy).query(xy, np.arange(2, 10), distance_upper_bound=12.0), strict=True)
+    ):
+        for d, j in zip(distance, index, strict=True):
+            if np.isfinite(d) and logit[j] > logit[k]:
+                out[k] = d, min(logit[j] - logit[k], 20)
+                break
+    return out.astype(np.float32)
+
+
+@pytest.mark.parametrize(("n", "side", "at_once"), [(1, 9, 7), (400, 60, 37), (900, 1500, 1000)])
+def test_the_nearest_proposal_of_higher_logit_is_found_in_every_digit(
+    n: int, side: int, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(n)
+    xy, logit = rng.uniform(0, side - 1, (n, 2)), rng.normal(0, 12, n).round()
+    monkeypatch.setattr(
+        skyduel.detect.inference.context_features, "_PAIRED_AT_ONCE", at_once, raising=True
+    )
+    features = measure_context_features(
+        Frame(data=rng.normal(100, 1, (side, side)).astype(np.float32), name="noise"),
+        flat(side, side), xy, logit,
+    )  # fmt: skip
+    np.testing.assert_array_equal(features[:, 13:], nearest_higher(xy, logit))
