@@ -24,7 +24,7 @@ echo 'int nothing;' > "$folder/nothing.c"
 ZIG_GLOBAL_CACHE_DIR=$cache ZIG_LOCAL_CACHE_DIR=$cache "$PYTHON" -m ziglang cc \
   -target "$arch-linux-gnu.$version" -O2 -s -fno-sanitize=all -shared -fPIC \
   "$folder/nothing.c" -o "$folder/nothing.so" -lm -lpthread -ldl
-for name in libc.so.6 libm.so.6 libpthread.so.0 libdl.so.2 librt.so.1 libc_nonshared.a; do
+for name in libc.so.6 libm.so.6 libpthread.so.0 libdl.so.2 librt.so.1 libld.so.2 libc_nonshared.a; do
   found=$(find "$cache" -name "$name")
   [ -f "$found" ] || { echo "old_glibc.sh: required one $name from zig; got '$found'" >&2; exit 1; }
   cp "$found" "$folder/"
@@ -38,4 +38,4 @@ done
 rm "$folder/old.o"
 # The linker takes what is missing from the archive first, and the rest from the library.
 echo "INPUT($folder/libold.a $("${prefix}g++" -print-file-name=libstdc++.so))" > "$folder/libstdc++.so"
-echo "INPUT($folder/libc.so.6 $folder/libc_nonshared.a)" > "$folder/libc.so"
+echo "INPUT($folder/libc.so.6 $folder/libc_nonshared.a AS_NEEDED($folder/libld.so.2))" > "$folder/libc.so"
