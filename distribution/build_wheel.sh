@@ -38,7 +38,7 @@ case $ARCH in
     if [ "$ARCH" != "$(uname -m)" ]; then
       torch=build/torch-$ARCH
       if [ ! -d "$torch/torch/lib" ]; then
-        $tools/bin/pip download --quiet --no-deps --only-binary=:all: --python-version 3.11 \
+        env -u PIP_CONSTRAINT $tools/bin/pip download --quiet --no-deps --only-binary=:all: --python-version 3.11 \
           --platform "manylinux_2_28_$ARCH" --dest "$torch" "torch==$TORCH_FOR_LINKING"
         $tools/bin/python -m zipfile -e "$torch"/torch-*.whl "$torch"
       fi
