@@ -38,4 +38,6 @@ done
 rm "$folder/old.o"
 # The linker takes what is missing from the archive first, and the rest from the library.
 echo "INPUT($folder/libold.a $("${prefix}g++" -print-file-name=libstdc++.so))" > "$folder/libstdc++.so"
-echo "INPUT($folder/libc.so.6 $folder/libc_nonshared.a AS_NEEDED($folder/libld.so.2))" > "$folder/libc.so"
+# dlsym and threads are in libraries of their own until glibc 2.34.
+echo "INPUT($folder/libc.so.6 $folder/libc_nonshared.a AS_NEEDED($folder/libld.so.2 \
+  $folder/libdl.so.2 $folder/libpthread.so.0))" > "$folder/libc.so"
