@@ -49,6 +49,7 @@ case $ARCH in
       export CC=$ARCH-linux-gnu-gcc CXX=$ARCH-linux-gnu-g++
       export LDSHARED="$CXX -shared $LDFLAGS" LDCXXSHARED="$CXX -shared $LDFLAGS"
       export SKYDUEL_CUDA=0
+      PLATFORM=auto # auditwheel takes names of this machine's platforms only
       # Not _PYTHON_HOST_PLATFORM: pip would install the other architecture's torch to build with.
       flags=("--config-setting=--build-option=--plat-name=linux_$ARCH")
     fi
@@ -67,4 +68,11 @@ $tools/bin/auditwheel repair --plat "$PLATFORM" --wheel-dir dist "$wheel" \
   --exclude 'libtorch*' --exclude 'libc10*' --exclude 'libcudart*'
 mv build/wheel/*.tar.gz dist/
 $tools/bin/auditwheel show dist/*.whl
+case $ARCH:$(echo dist/*.whl) in
+  :* | *manylinux_2_2[0-8]_"$ARCH"*) ;;
+  *)
+    echo "build_wheel.sh: required a wheel for manylinux_2_28_$ARCH or older; got" dist/*.whl >&2
+    exit 1
+    ;;
+esac
 sha256sum dist/*

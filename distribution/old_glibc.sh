@@ -33,7 +33,7 @@ rm -r "$cache" "$folder"/nothing.*
 for name in m.so.6 pthread.so.0 dl.so.2 rt.so.1; do
   ln -s "lib$name" "$folder/lib${name%%.*}.so"
 done
-"${prefix}g++" -std=c++17 -O2 -fPIC -c "$here/old_libstdcxx.cpp" -o "$folder/old.o"
+"${prefix}g++" -std=c++20 -O2 -fPIC -c "$here/old_libstdcxx.cpp" -o "$folder/old.o"
 "${prefix}ar" rcD "$folder/libold.a" "$folder/old.o"
 rm "$folder/old.o"
 # The linker takes what is missing from the archive first, and the rest from the library.

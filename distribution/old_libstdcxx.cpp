@@ -13,6 +13,10 @@ void __throw_bad_array_new_length() {
   throw bad_array_new_length();
 }
 
+// GLIBCXX_3.4.29, in C++20
+template string basic_stringbuf<char>::str() const&;
+template string basic_stringbuf<char>::str() &&;
+
 // GLIBCXX_3.4.26
 template basic_ostringstream<char>::basic_ostringstream();
 
