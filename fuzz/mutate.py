@@ -2,13 +2,15 @@
 
     python fuzz/mutate.py evaluation/statistics evaluation/matching
     python fuzz/mutate.py evaluation --minutes 30
+    python fuzz/mutate.py evaluation --sample 40 --seed 1
     python fuzz/mutate.py evaluation/statistics --again
 
 Every mutant (`fuzz/mutants.py`) runs in a process of its own with the tests that call its
 function, the fastest first, until one fails. The calls of each test are recorded once and again where a
 test or the code has changed. Results are kept as lines of JSON in `--out`; a mutant that has a
 result for the same text of its module is not run again, unless it survived and `--again` is
-given. A mutant may use five times the processor time of its tests and 20 s more, and 6 GiB of
+given. With `--sample`, a random choice of the mutants of each module runs; the same seed makes the
+same choice as long as the module is the same. A mutant may use five times the processor time of its tests and 20 s more, and 6 GiB of
 memory; one that uses more is killed, as it would be noticed. Changes that cannot matter are
 listed with the reason in `fuzz/equivalent_mutants.toml`. Survivors are listed at the end. The
 exit status is 1 if a mutant that is not listed survived.
@@ -22,6 +24,7 @@ import importlib
 import json
 import os
 import pkgutil
+import random
 import resource
 import sys
 import time
@@ -70,6 +73,8 @@ def main() -> int:
     )
     parser.add_argument("--again", action="store_true", help="run survivors again")
     parser.add_argument("--every", type=int, default=1, help="only every N-th mutant of a module")
+    parser.add_argument("--sample", type=int, help="only N mutants of a module, chosen at random")
+    parser.add_argument("--seed", type=int, default=1, help="seed of that choice")
     parser.add_argument("--list", action="store_true", help="run nothing; show the results so far")
     parser.add_argument("--out", type=Path, default=ROOT / "mutation", help="folder of the results")
     chosen = parser.parse_args()
@@ -165,6 +170,18 @@ def keys(source: str) -> list[tuple[str, Mutant]]:
     return out
 
 
+def chosen_of(
+    name: str, found: Sequence[tuple[str, Mutant]], number: int | None, seed: int
+) -> list[tuple[str, Mutant]]:
+    """Return a random choice of a module's mutants in their order, or all of them.
+
+    A larger choice of the same seed holds the smaller one.
+    """
+    order = list(range(len(found)))
+    random.Random(f"{seed} {name}").shuffle(order)
+    return [found[k] for k in sorted(order[:number])]
+
+
 def _run(
     modules: list[Path],
     lines: dict[str, dict[str, Any]],
@@ -183,7 +200,8 @@ def _run(
             source = (ROOT / module).read_text()
             name, digest = module.as_posix(), _digest(ROOT / module)
             todo = []
-            for key, mutant in keys(source)[:: chosen.every]:
+            found = chosen_of(name, keys(source)[:: chosen.every], chosen.sample, chosen.seed)
+            for key, mutant in found:
                 old = results.kept.get(f"{name} | {key}")
                 done = old is not None and old["digest"] == digest
                 if not done or (chosen.again and old and old["outcome"] == "survived"):

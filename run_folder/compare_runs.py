@@ -23,6 +23,7 @@ from skyduel.evaluation.comparison.gate import Speed
 from skyduel.evaluation.scoring.candidate_store import candidate_frame, pool_frames
 from skyduel.evaluation.scoring.threshold_sweep import purity_threshold
 from skyduel.run_folder.layout import RunPaths
+from skyduel.run_folder.read_counts import COUNTED
 from skyduel.run_folder.read_run import Run, load_run
 from skyduel.run_folder.record import DetectorRecord
 from skyduel.run_folder.schema import ALL_GROUPS, EQUAL_PURITY_POINT, LIMITS, NOMINAL_PURITY, PAIRS
@@ -352,6 +353,8 @@ def _scores(
             )
             for score, table in zip(out[point, group], wrote, strict=False):
                 _check_pairs(one, point, score, table)
+            if wrote:
+                _check_counts(one, point, group, out[point, group])
     return out
 
 
@@ -407,3 +410,25 @@ def _check_pairs(
             f"the pairs of {score.source.frame!r} at {point} as this version makes them",
             "others; run it again",
         )
+
+
+def _check_counts(one: RunDetector, point: str, group: str, scored: Sequence[FrameScore]) -> None:
+    """Check that the files of the frames are those that the run counted.
+
+    The counts of a frame are there under each group at equal purity, whose threshold differs by
+    group, and under its own group at other points.
+    """
+    table = one.run.counts
+    table = table[(table["detector"] == one.detector) & (table["point"] == point)]
+    kept = table[["frame", "group", *COUNTED]].astype(str).to_numpy().tolist()
+    counted = {(name, of): numbers for name, of, *numbers in kept}
+    for score in scored:
+        name = score.source.frame
+        of = group if point == EQUAL_PURITY_POINT else score.source.group
+        now = [str(int(getattr(score.counts, column).sum())) for column in COUNTED]
+        if counted.get((name, of)) != now:
+            raise BadInputError(
+                str(one.run.path),
+                f"for {name!r} at {point} the catalogue and truth that were counted",
+                "others; run it again",
+            )

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from skyduel.core import BadInputError
+from skyduel.core.errors import UnwritableError
 
 __all__ = ["lock_folder"]
 
@@ -28,6 +29,8 @@ def lock_folder(folder: Path, work: str = "run") -> Iterator[None]:
     ------
     BadInputError
         If another process has locked it.
+    UnwritableError
+        If it cannot be made or opened.
 
     Notes
     -----
@@ -35,8 +38,13 @@ def lock_folder(folder: Path, work: str = "run") -> Iterator[None]:
     is killed. On a file system without locks there is no lock.
     """
     made = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise UnwritableError(
+            str(folder), "a place that can be written to", error.strerror or str(error)
+        ) from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -7,10 +7,9 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import BadInputError, one_line
 from skyduel.evaluation.scoring.counts import COUNT_COLUMNS as COUNTED
 from skyduel.run_folder.schema import COUNTS, TableSchema
 
@@ -50,7 +49,7 @@ def read_counts(path: Path) -> pd.DataFrame | None:
     codes: dict[str, dict[str, int]] = {key: {} for key in _KEYS}
     parts: list[pd.DataFrame] = []
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             there = file.schema_arrow.names
             lacking = [c for c in columns if c not in there]
             if lacking:
@@ -59,8 +58,10 @@ def read_counts(path: Path) -> pd.DataFrame | None:
                 )
             for batch in file.iter_batches(_TOGETHER, columns=list(columns)):
                 parts.append(_summed(batch.to_pandas(), codes, path))
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise BadInputError(str(path), "a readable Parquet table", str(error)) from error
+    except BadInputError:
+        raise
+    except Exception as error:  # a damaged schema raises a dozen types
+        raise BadInputError(str(path), "a readable Parquet table", one_line(error)) from error
     if not parts:
         return pd.DataFrame({c: pd.Series(dtype=object) for c in SUMMED_COLUMNS})
     # A frame's bins may lie in two parts.

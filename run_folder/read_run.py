@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import BadInputError, one_line
 from skyduel.core.html_tables import html_table
 from skyduel.evaluation.table_keys import range_label
 from skyduel.run_folder.layout import RunPaths
@@ -294,9 +294,9 @@ def _optional(path: Path, columns: tuple[str, ...] = ()) -> pd.DataFrame | None:
     if not path.is_file():
         return None
     try:
-        table = pd.read_parquet(path)
-    except (OSError, ValueError) as error:  # pyarrow's errors derive from these
-        raise BadInputError(str(path), "a readable Parquet table", str(error)) from error
+        table = pd.read_parquet(path, page_checksum_verification=True)
+    except Exception as error:  # a damaged schema raises a dozen types
+        raise BadInputError(str(path), "a readable Parquet table", one_line(error)) from error
     lacking = [c for c in columns if c not in table.columns]
     if lacking:
         raise BadInputError(

@@ -1,4 +1,7 @@
-"""Write the tables of a run, each whole or not at all; counts and pairs part by part."""
+"""Write the tables of a run, each whole or not at all; counts and pairs part by part.
+
+Every page of a Parquet file has a checksum, so that a damaged table is refused when it is read.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
         The table; its index is not written.
     """
     with atomic_path(path) as temporary:
-        table.to_parquet(temporary, index=False)
+        table.to_parquet(temporary, index=False, write_page_checksum=True)
     with atomic_path(path.with_suffix(CSV)) as temporary:
         without_formulas(table).to_csv(temporary, index=False, float_format=_DIGITS)
 
@@ -84,7 +87,7 @@ class CountsWriter:
         if self._parquet is None:
             # pandas' own metadata holds the number of rows, of this part alone.
             schema = part.schema.remove_metadata()
-            self._parquet = pq.ParquetWriter(self._table, schema)
+            self._parquet = pq.ParquetWriter(self._table, schema, write_page_checksum=True)
         self._parquet.write_table(part.cast(self._parquet.schema))
         without_formulas(table).to_csv(
             self._csv, mode="a", header=self._header, index=False, float_format=_DIGITS
@@ -96,4 +99,5 @@ class CountsWriter:
         for score in frames:
             path = self._paths.pairs(detector, point, score.source.frame)
             with atomic_path(path) as temporary:
-                score.pairing.to_table().to_parquet(temporary, index=False)
+                table = score.pairing.to_table()
+                table.to_parquet(temporary, index=False, write_page_checksum=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -49,7 +50,14 @@ from skyduel.runner.frame_steps import (
 )
 from skyduel.runner.large_images import detect_by_sections, measure_by_sections
 
-__all__ = ["detect_frame", "fingerprint", "frame_fingerprint", "measured_on", "prepare_truth"]
+__all__ = [
+    "content_sha256",
+    "detect_frame",
+    "fingerprint",
+    "frame_fingerprint",
+    "measured_on",
+    "prepare_truth",
+]
 
 _SECTIONING: Final = Sectioning()
 
@@ -73,6 +81,15 @@ def fingerprint(*paths: Path) -> str:
         else:
             parts.append(f"{status.st_size}-{status.st_mtime_ns}")
     return " ".join(parts)
+
+
+def content_sha256(path: Path) -> str | None:
+    """Return the SHA-256 of a file's content in hexadecimal digits, None without the file."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def detect_frame(
@@ -197,6 +214,7 @@ def detect_frame(
         # Only in the file, not in the facts, which the runner keeps in memory for 10⁵ frames.
         known = facts | {
             "fingerprint": was,
+            "catalog_sha256": content_sha256(target),
             "settings": spec.model_dump(mode="json")["settings"],
         }
         with atomic_path(target.with_suffix(".json")) as temporary:

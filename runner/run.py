@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 
@@ -57,7 +57,12 @@ from skyduel.run_folder.schema import (
 )
 from skyduel.run_folder.write_tables import CountsWriter, write_table
 from skyduel.runner.catalog_warnings import catalog_warnings, detector_notes
-from skyduel.runner.detect_frame import detect_frame, frame_fingerprint, prepare_truth
+from skyduel.runner.detect_frame import (
+    content_sha256,
+    detect_frame,
+    frame_fingerprint,
+    prepare_truth,
+)
 from skyduel.runner.detector_specs import DetectorSpec, build
 from skyduel.runner.execution.executors import Job, executor, gather
 from skyduel.runner.execution.outcome import Outcome
@@ -271,6 +276,10 @@ def _detect_stage(
         return outcomes | gather(spec.name, pool, jobs, len(missing), plan.in_flight, progress)
 
 
+#: Facts beside a catalogue that tell whether it can be kept.
+_CHECKED: Final = ("fingerprint", "settings", "catalog_sha256")
+
+
 def _finished(entry: Entry, target: Path, spec: DetectorSpec) -> dict[str, Any] | None:
     """Return the facts of a catalogue written earlier from the same frame, or None."""
     settings = spec.on(entry.name).model_dump(mode="json")["settings"]
@@ -280,9 +289,11 @@ def _finished(entry: Entry, target: Path, spec: DetectorSpec) -> dict[str, Any] 
         return None
     same = isinstance(facts, dict) and facts.get("fingerprint") == frame_fingerprint(entry)
     same = same and facts.get("settings") == settings
-    if not (same and target.exists()):
+    # A catalogue that was damaged or replaced is not of this detector: the frame is run again.
+    digest = content_sha256(target) if same else None
+    if digest is None or facts.get("catalog_sha256") != digest:
         return None
-    return {key: value for key, value in facts.items() if key not in ("fingerprint", "settings")}
+    return {key: value for key, value in facts.items() if key not in _CHECKED}
 
 
 def _detector_record(

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from skyduel.core import BadInputError, Detector, detector_info
+from skyduel.core.errors import UnwritableError
 from skyduel.core.io.atomic_files import is_temporary
 from skyduel.run_folder.layout import CSV, FOLDERS, PARQUET, RunPaths
 from skyduel.run_folder.provenance import PROMISES, git_state, machine, now_utc, versions
@@ -47,30 +48,30 @@ def start_run(plan: RunPlan, detectors: Mapping[str, Detector]) -> RunRecord:
         raise BadInputError(
             str(plan.folder), "an interrupted run to resume", f"no {paths.record.name} in it"
         )
-    if plan.fresh and paths.record.exists():
+    if plan.fresh and paths.record.is_file():
         _remove_run(paths)
     elif paths.record.exists():
         try:
-            same = read_record(paths.record).configuration_sha256 == digest
-        except BadInputError:
-            same = False
+            same, what = read_record(paths.record).configuration_sha256 == digest, "another run"
+        except BadInputError as error:
+            same, what = False, f"a run whose {paths.record.name} is damaged ({error.got})"
         if not same:
             raise BadInputError(
                 str(plan.folder),
                 "a new folder, or the one of this very run (frames, detectors, rules, versions)",
-                "the folder of another run; choose another --out, or --fresh to replace it",
+                f"the folder of {what}; choose another --out, or --fresh to replace it",
             )
-        # A killed process cannot remove the file that it was writing. The lock is held, so no
-        # other process is writing now.
-        for path in plan.folder.rglob(".*"):
-            if is_temporary(path):
-                path.unlink(missing_ok=True)
     elif plan.folder.exists() and any(
         p != paths.data and not is_temporary(p) for p in plan.folder.iterdir()
     ):
         raise BadInputError(
             str(plan.folder), "a new or empty folder", "a folder with other files in it"
         )
+    # A killed process cannot remove the file that it was writing. The lock is held, so no
+    # other process is writing now.
+    for path in plan.folder.rglob(".*"):
+        if is_temporary(path) and not path.is_dir():
+            path.unlink(missing_ok=True)
     record = RunRecord(
         name=plan.folder.resolve().name,
         status=RUNNING,
@@ -127,10 +128,24 @@ def _configuration_sha256(
 
 
 def _remove_run(paths: RunPaths) -> None:
-    """Remove an earlier run from its folder, and nothing else."""
-    for name in FOLDERS:
-        shutil.rmtree(paths.folder / name, ignore_errors=True)
-    for table in run_tables():
-        for ending in (PARQUET, CSV):
-            paths.table(table.name, ending).unlink(missing_ok=True)
-    paths.record.unlink()
+    """Remove an earlier run from its folder, and nothing else.
+
+    The record stays until the new one replaces it: a folder without one would be refused after
+    a kill.
+    """
+    tables = [paths.table(t.name, e) for t in run_tables() for e in (PARQUET, CSV)]
+    for path in (*(paths.folder / name for name in FOLDERS), *tables):
+        try:
+            _remove(path)
+        except OSError as error:
+            raise UnwritableError(
+                str(path), "a place that can be written to", error.strerror or str(error)
+            ) from error
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a link or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,5 +1,8 @@
 """Small runs, and the comparison of run folders."""
 
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,25 @@ from skyduel.evaluation.rules import ScoringRules
 from skyduel.runner.detector_specs import parse_specs
 from skyduel.runner.run import RunPlan
 
-__all__ = ["assert_same_tables", "two_detector_plan"]
+__all__ = ["assert_same_tables", "inline_pool", "two_detector_plan"]
+
+
+class _Inline:
+    """An executor that calls at once and here."""
+
+    def submit(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(function(*arguments, **options))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+@contextmanager
+def inline_pool(*_: Any) -> Iterator[_Inline]:
+    """Take the place of a pool of processes, whose start takes seconds."""
+    yield _Inline()
 
 
 def two_detector_plan(frames: Path, folder: Path, **changes: Any) -> RunPlan:

@@ -24,7 +24,7 @@ def read_parquet(content: bytes) -> GivenTable:
 
     Missing integers and logicals are masked and the others keep every digit.
     """
-    file = pq.ParquetFile(io.BytesIO(content))
+    file = pq.ParquetFile(io.BytesIO(content), page_checksum_verification=True)
     batches, n_bytes = [], 0
     # A page may state any number of equal values in a few bytes.
     for batch in file.iter_batches(batch_size=1 << 16):
@@ -85,7 +85,7 @@ def _values(column: pa.ChunkedArray, kind: pa.DataType, n_bytes: int) -> np.ndar
 
 
 def write_parquet(table: Table, path: Path) -> None:
-    """Write Parquet with units and descriptions as metadata of the fields."""
+    """Write Parquet with units and descriptions as metadata of the fields, and checksums."""
     fields, arrays = [], []
     for name in table.colnames:
         column = table[name]
@@ -107,4 +107,4 @@ def write_parquet(table: Table, path: Path) -> None:
         arrays.append(array)
         fields.append(pa.field(name, array.type, metadata=facts))
     schema = pa.schema(fields, metadata={"skyduel_meta": json.dumps(plain_meta(table))})
-    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), path)
+    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), path, write_page_checksum=True)
