@@ -105,16 +105,28 @@ def command(
     alpha = 1 - made.rules.confidence
     names = (made.name_a, made.name_b)
     tables = [_groups(shown, names, alpha), _bins(shown, alpha)]
+    note = _frames_note(shown)
     if markdown:
         from skyduel.evaluation.comparison.gate_report import markdown_text
 
         text = f"{markdown_text(said)}.\n" + "".join(f"\n{_markdown(*t)}" for t in tables)
+        text += f"\n{markdown_text(note)}\n" if note else ""
         typer.echo(without_controls(text), nl=False)
         return
     console = wide_out()
     console.print(Text(f"{said}."), soft_wrap=True)
     for table in tables:
         console.print(WholeTable(_rich(*table)))
+    if note:
+        console.print(Text(note), soft_wrap=True)
+
+
+def _frames_note(shown: pd.DataFrame) -> str:
+    """Return what the intervals over frames take for granted; empty if there is none."""
+    from skyduel.evaluation.comparison.gate_report import frames_note
+
+    rows = shown[shown["lo"].notna() & (shown["interval"] != "newcombe")]
+    return frames_note(0 if rows.empty else int(rows["n_frames"].max()))
 
 
 def select_detectors(

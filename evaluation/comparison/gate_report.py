@@ -14,6 +14,7 @@ from skyduel.evaluation.comparison.gate import CriterionDecision, GateReport
 
 __all__ = [
     "COMMENT_MARK",
+    "frames_note",
     "gate_junit",
     "gate_markdown",
     "gate_sentence",
@@ -89,11 +90,15 @@ def gate_markdown(report: GateReport) -> str:
 
 
 def independence_note(report: GateReport) -> str:
-    """Return what the intervals take for granted, in a sentence; empty if there is no interval.
+    """Return what the intervals of a gate take for granted, in a sentence, as `frames_note`."""
+    return frames_note(max((j.n_frames for j in report.criteria if j.lo == j.lo), default=0))
+
+
+def frames_note(n: int) -> str:
+    """Return what intervals over n frames take for granted, in a sentence; empty below two.
 
     Of n frames none has a failure of frequency 3 / n with a probability of 5 %.
     """
-    n = max((j.n_frames for j in report.criteria if j.lo == j.lo), default=0)
     if n < 2:
         return ""
     return (

@@ -127,6 +127,8 @@ def test_compare_says_one_sentence_first(runs, capsys) -> None:
     assert lines[0].endswith("(fewer than 20: intervals are rough).")
     assert any("neither" in line for line in lines)
     assert any(line.lstrip().startswith("dirty") for line in lines)
+    assert lines[-1].startswith("The intervals take the 4 frames as independent: ")
+    assert "fewer than 75% of frames may be missing" in lines[-1]
 
 
 def test_compare_as_json_and_markdown(runs, capsys) -> None:
@@ -143,6 +145,7 @@ def test_compare_as_json_and_markdown(runs, capsys) -> None:
     widths = [line.count("|") for line in text.splitlines() if line.startswith("|")]
     assert len(widths) > 6
     assert set(widths) == {9, 10}  # two whole tables
+    assert text.splitlines()[-1].startswith("The intervals take the 4 frames as independent: ")
     assert skyduel("compare", runs / "old", "--a", "sep", "--b", "deep") == 0
 
 
