@@ -339,6 +339,9 @@ def test_speed_is_compared_on_one_machine_only() -> None:
     assert verdict(10, 8.1) == "pass"
     assert verdict(10, 30) == "pass"
     assert verdict(10, 7.9) == "worse"
+    assert verdict(0.5, 0.45) == "pass"  # slower than 1 Mpix/s is a speed as well
+    assert verdict(0.5, 0.3) == "worse"
+    assert verdict(0.0, 0.3) == verdict(0.5, 0.0) == "not comparable"
     assert verdict(10, 1, there) == "not comparable"
     assert verdict(float("nan"), 1) == "not comparable"
     reason = decide_speed(Speed(10, here), Speed(8, there), allowed).reason

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 from scipy.sparse import csr_array
 
+from skyduel.core import Catalog
 from skyduel.core.errors import BadInputError
 from skyduel.evaluation.matching import assignment
 from skyduel.evaluation.matching.assignment import assign
 from skyduel.evaluation.matching.candidates import rank_rows
-from skyduel.evaluation.matching.matching import pair
+from skyduel.evaluation.matching.matching import pair, rows_at
 
 many = settings(deadline=None, max_examples=100)
 
@@ -208,3 +209,12 @@ def test_rows_are_numbered_by_the_keys_in_turn(seed: int) -> None:
     keys[2, rng.random(keys.shape[1]) < 0.2] = np.nan
     rank = rank_rows(*keys)
     np.testing.assert_array_equal(np.argsort(rank), np.lexsort(keys[::-1]))
+
+
+def test_rows_at_a_threshold() -> None:
+    found = Catalog.build(x=[1.0, 2.0, 3.0], y=[1.0, 2.0, 3.0], score=[0.5, 0.4, np.nan])
+    assert rows_at(found, 0.5).tolist() == [True, False, False]
+    for every in (None, -np.inf):
+        assert rows_at(found, every).tolist() == [True, True, True]
+    with pytest.raises(BadInputError, match="a score, or None for every row; got NaN"):
+        rows_at(found, np.nan)
