@@ -137,13 +137,13 @@ def sentence(table: pd.DataFrame, point: str, *, confidence: float = 0.95) -> st
         clauses.append(_nothing(name_a, name_b, overall, found))
     elif len(groups) > 1 and len(shown) + len(untold) < len(many):
         clauses.append("no difference shown elsewhere")
-    for name, few, kept in zip((name_a, name_b), found.slivers(), found.kept, strict=True):
-        if few and not clauses[0].startswith("undecided"):
-            clauses.append(f"{name} has only {kept:,} of {found.n_truths:,} sources left there")
     if untold and len(untold) < len(many):
         clauses.append(f"not to be told in {', '.join(untold)}")
     at = _POINT.get(point, f"at {point}")
     clauses.append(f"{at} {rests_on(int(overall['n_frames']), str(overall['interval']))}")
+    for name, few, kept in zip((name_a, name_b), found.slivers(), found.kept, strict=True):
+        if few and not clauses[0].startswith("undecided"):
+            clauses.append(f"{name} has only {kept:,} of {found.n_truths:,} sources left there")
     return "; ".join(clauses)
 
 
