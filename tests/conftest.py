@@ -1,7 +1,6 @@
 """Fixtures that several packages' tests share, and what happens to tests without torch."""
 
 import importlib.util
-import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from importlib.abc import MetaPathFinder
@@ -12,10 +11,6 @@ import pytest
 from hypothesis import settings
 
 from skyduel.runner.builtin_dataset import make_frames
-
-# The debug allocator of tox.ini is for the test processes alone, not for programs they start.
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.pop("PYTHONMALLOC", None)
 
 # No test is decided by the clock, and examples are the same in every run.
 settings.register_profile("tests", deadline=None, derandomize=True)

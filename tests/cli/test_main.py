@@ -40,12 +40,14 @@ def test_each_command_explains_itself(name, capsys) -> None:
     assert len(capsys.readouterr().out) > 300
 
 
-def test_an_old_command_name_works_and_says_its_new_name(capsys) -> None:
+def test_an_old_command_name_works_and_says_its_new_name(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "one.fits").touch()
     assert skyduel("--help") == 0
     text = capsys.readouterr().out
     assert "truth-free" in text
     assert "blind" not in text
-    assert skyduel("blind", "nowhere.fits", "--repeats") == 2
+    assert skyduel("blind", "one.fits", "--repeats") == 2
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "skyduel: `blind` is an old name; the command is now `truth-free`"
     assert "at least two frames" in lines[1]

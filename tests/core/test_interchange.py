@@ -509,7 +509,10 @@ def test_a_file_is_no_place_for_several_frames(tmp_path: Path) -> None:
 
     from skyduel.cli.main import app
 
-    words = ["detect", "a.fits", "b.fits", "--with", "sep", "-o", str(tmp_path / "c.vot")]
+    frames = [tmp_path / "a.fits", tmp_path / "b.fits"]
+    for frame in frames:
+        frame.touch()
+    words = ["detect", *map(str, frames), "--with", "sep", "-o", str(tmp_path / "c.vot")]
     done = CliRunner().invoke(app, words)
     assert isinstance(done.exception, BadInputError)
     assert "a folder for several frames" in str(done.exception)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from astropy.table import MaskedColumn, Table
+from helpers.paths import ROOT
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -131,3 +135,20 @@ def test_a_vector_column_survives(tmp_path: Path) -> None:
     for ending in (".ecsv", ".fits", ".vot", ".parquet", ".ldac"):
         write_catalog(Catalog(table), tmp_path / f"c{ending}")
         np.testing.assert_array_equal(read_catalog(tmp_path / f"c{ending}")["v"], vectors)
+
+
+def test_a_votable_is_written_within_its_buffers(tmp_path: Path) -> None:
+    # Rows of every length near 256 bytes, in a process whose allocator checks the end of blocks.
+    code = """
+import sys
+from skyduel.core import Catalog, write_catalog
+from pathlib import Path
+for n in range(300):
+    write_catalog(Catalog.build(x=[1.0], y=[1.0], note=["a" * n]), Path(sys.argv[1]) / "a.vot")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONMALLOC": "debug"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]

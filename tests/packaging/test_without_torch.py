@@ -90,6 +90,7 @@ def test_what_needs_the_network_says_how_to_install_it(folder: Path) -> None:
         "'skyduel[onnx]'); got neither"
     )
     torch = "required torch (pip install 'skyduel[neural]'); got no torch"
+    (folder / "a.fits").touch()
     for line, wanted in (
         ("detect a.fits", either),
         ("run --with neural", either),

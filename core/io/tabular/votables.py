@@ -126,4 +126,5 @@ def write_votable(table: Table, path: Path, ucds: Mapping[str, str]) -> None:
             kind = _PARAM_TYPES[type(value)]
             one = Param(made_file, ID=_META + name, name=name, value=value, datatype=kind)
             written.params.append(one)
-    made_file.to_xml(str(path))
+    # astropy's compiled writer of rows stores one byte past its buffer of 256 when a row fills it.
+    made_file.to_xml(str(path), _debug_python_based_parser=True)
