@@ -19,7 +19,7 @@ from skyduel.baseline.filters import peak_snr, resolve_fwhm, snr_map
 from skyduel.core.catalog import Catalog
 from skyduel.core.detector import DetectorInfo
 from skyduel.core.frame import Frame
-from skyduel.core.measure.aperture_photometry import forced_photometry
+from skyduel.core.measure.aperture_photometry import as_own_flux, forced_photometry
 from skyduel.core.measure.background import estimate_background
 from skyduel.core.search_space import Choice, Range, Space
 from skyduel.core.settings import build_settings
@@ -124,9 +124,7 @@ class Daofind:
             are those of the common forced aperture.
         """
         (found,) = self.variants(frame, [{}])
-        found = forced_photometry(frame, found)
-        mag = found["aper_mag"] if frame.zero_point is not None else np.full(len(found), np.nan)
-        return found.with_columns(flux=found["aper_flux"], flux_err=found["aper_flux_err"], mag=mag)
+        return as_own_flux(frame, forced_photometry(frame, found))
 
     @property
     def info(self) -> DetectorInfo:

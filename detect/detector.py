@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from skyduel.core.catalog import Catalog
 from skyduel.core.detector import DetectorInfo
 from skyduel.core.frame import Frame
-from skyduel.core.measure.aperture_photometry import forced_photometry
+from skyduel.core.measure.aperture_photometry import as_own_flux, forced_photometry
 from skyduel.core.measure.background import Background, estimate_background
 from skyduel.core.measure.star_shape import StarShape, measure_star_shape
 from skyduel.core.search_space import Range, Space
@@ -242,8 +242,7 @@ def _measure(
         return measure_compact_rows(frame, background, look.stars, look.grid, found, settings.floor)
     found = forced_photometry(frame, _on_good(frame, found), background=background)
     found = _refine_positions(frame, background, found, calibration)
-    mag = found["aper_mag"] if frame.zero_point is not None else np.full(len(found), np.nan)
-    return found.with_columns(flux=found["aper_flux"], flux_err=found["aper_flux_err"], mag=mag)
+    return as_own_flux(frame, found)
 
 
 def _refine_positions(

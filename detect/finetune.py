@@ -33,6 +33,7 @@ from skyduel.detect.training.train import (
     parameter_groups,
     update_average,
     validate,
+    weighted_sum,
 )
 from skyduel.simulation import InjectionSettings, Psf, draw_injected, inject, measure_psf
 
@@ -358,7 +359,7 @@ def finetune(
         rate = (
             s.learning_rate * min(1.0, step / s.warmup) * min(1.0, 2 * (1 - (step - 1) / s.steps))
         )
-        norm = optimise(network, optimiser, losses, rate, s.clip)
+        norm = optimise(network, optimiser, weighted_sum(losses), rate, s.clip)
         update_average(average, network, min(s.averaging, step / (10 + step)))
         values = {k: float(v.detach()) for k, v in losses.items()} | {"norm": norm}
         if step % s.validate_every == 0 or step == s.steps:

@@ -9,7 +9,7 @@ import numpy as np
 from skyduel.core.catalog import Catalog
 from skyduel.core.io.tables import read_catalog
 from skyduel.evaluation.matching.candidates import find_candidates
-from skyduel.evaluation.matching.no_matches import frame_warning, match_warning
+from skyduel.evaluation.matching.no_matches import FRACTION_BY_CHANCE, frame_warning, match_warning
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.run_folder.layout import RunPaths
 from skyduel.run_folder.read_counts import read_counts
@@ -69,7 +69,9 @@ def catalog_warnings(
     part = counts[counts["point"] == DEFAULT_POINT].groupby(["detector", "frame"], observed=True)
     table = part[["truths", "truths_found"]].max().reset_index()
     # So few that all of them may be pairs by chance.
-    table = table[(table["truths_found"] < 0.2 * table["truths"]) & (table["truths"] > 0)]
+    table = table[
+        (table["truths_found"] < FRACTION_BY_CHANCE * table["truths"]) & (table["truths"] > 0)
+    ]
     for detector, rows in table.groupby("detector", observed=True, sort=False):
         names = [str(name) for name in rows["frame"]]
         lines += _of_detector(paths, str(detector), names, truths, rules)

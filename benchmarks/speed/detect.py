@@ -44,6 +44,7 @@ from skyduel.core.peak_memory import peak_memory_mib
 from skyduel.detect import neural
 from skyduel.detect.inference.decode import propose
 from skyduel.detect.inference.memory import give_freed_memory_back
+from skyduel.detect.inference.torch_runtime import choose_bf16
 from skyduel.detect.model.layout import source_boxes
 from skyduel.detect.model.network import Network
 from skyduel.detect.model.weights import SHIPPED
@@ -274,14 +275,12 @@ def main() -> None:
         print(f"  {workers} workers of one thread: {rate:.2f} Mpix/s together")
         show(title + ", in turn", alternate(calls, options.repeats), mpix)
     if device.type == "cpu":
-        bound(FRAME_PX**2 / 1e6, torch.bfloat16 if detector_uses_bf16() else torch.float32)
+        bound(
+            FRAME_PX**2 / 1e6, torch.bfloat16 if choose_bf16(torch.device("cpu")) else torch.float32
+        )
     if options.mosaic:  # a separate process, for its peak memory
         flags = ["--only-mosaic", "--threads", str(options.threads)]
         subprocess.run([sys.executable, __file__, *flags], check=True)
-
-
-def detector_uses_bf16() -> bool:
-    return skyduel.detect.detector._bf16(torch.device("cpu"))
 
 
 if __name__ == "__main__":

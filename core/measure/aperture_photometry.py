@@ -20,6 +20,7 @@ from skyduel.core.measure.background import Background, estimate_background
 __all__ = [
     "CapsuleSums",
     "aperture_radius",
+    "as_own_flux",
     "capsule_sums",
     "forced_photometry",
     "segment_of",
@@ -123,6 +124,17 @@ def with_flux(catalog: Catalog, flux: _Floats, error: _Floats, zero_point: float
     zero = 0.0 if zero_point is None else zero_point
     return catalog.with_columns(
         aper_flux=flux, aper_flux_err=error, aper_mag=flux_to_mag(flux, zero)
+    )
+
+
+def as_own_flux(frame: Frame, catalog: Catalog) -> Catalog:
+    """Take the fluxes in the common aperture as a detector's own, for `forced_photometry`'s rows.
+
+    ``mag`` is NaN if the frame has no zero-point.
+    """
+    mag = np.full(len(catalog), np.nan) if frame.zero_point is None else catalog["aper_mag"]
+    return catalog.with_columns(
+        flux=catalog["aper_flux"], flux_err=catalog["aper_flux_err"], mag=mag
     )
 
 

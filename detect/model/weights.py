@@ -26,6 +26,7 @@ __all__ = [
     "StoredWeights",
     "load_weights",
     "read_weights",
+    "save_halves",
     "save_weights",
 ]
 
@@ -73,15 +74,20 @@ def save_weights(
     facts : mapping
         Facts about the training; JSON types only.
     """
-    halves = {k: v.detach().to("cpu", torch.float16).contiguous() for k, v in tensors.items()}
     metadata = {
         "format": FORMAT,
         "network": settings.model_dump_json(),
         "calibration": json.dumps(calibration.as_dict()),
         "facts": json.dumps(dict(facts), sort_keys=True),
     }
+    save_halves(path, tensors, metadata)
+
+
+def save_halves(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write tensors in half precision, with metadata; the file is replaced atomically."""
+    halves = {k: v.detach().to("cpu", torch.float16).contiguous() for k, v in tensors.items()}
     with atomic_path(path) as temporary:
-        temporary.write_bytes(save(halves, metadata=metadata))
+        temporary.write_bytes(save(halves, metadata=dict(metadata)))
 
 
 def read_weights(path: Path = SHIPPED) -> StoredWeights:

@@ -83,9 +83,7 @@ def fixed_boxes(
     ]
     boxes = np.concatenate(known)
     labels = np.repeat([POINT, STREAK], [len(part) for part in known])
-    if most is not None and len(boxes) > most:
-        kept = np.sort(rng.permutation(len(boxes))[:most])
-        boxes, labels = boxes[kept], labels[kept]
+    boxes, labels = _at_most(most, boxes, labels, rng)
     ignored = [
         _fixed(sources.ignored[:, :2], shape, FIXED_HALF[POINT]),
         _fixed(sources.streaks[~sure, :2], shape, FIXED_HALF[STREAK]),
@@ -108,9 +106,7 @@ def mended_boxes(
     lines, unsure = _on_frame(streaks[sure], shape), _on_frame(streaks[~sure], shape)
     boxes = np.concatenate([points, lines])
     labels = np.repeat([POINT, STREAK], [len(points), len(lines)])
-    if most is not None and len(boxes) > most:
-        kept = np.sort(rng.permutation(len(boxes))[:most])
-        boxes, labels = boxes[kept], labels[kept]
+    boxes, labels = _at_most(most, boxes, labels, rng)
     return SourceBoxes(boxes, labels, np.concatenate([ignored, unsure]))
 
 
@@ -140,6 +136,16 @@ def length_and_angle(box: npt.ArrayLike, patch: npt.NDArray[np.float32]) -> tupl
         sign = -1.0 if (positive * dx * dy).sum() < 0 else 1.0
     theta = float(np.arctan2(sign * height, width))
     return float(np.hypot(width, height)), -np.pi / 2 if theta >= np.pi / 2 else theta
+
+
+def _at_most(
+    most: int | None, boxes: Floats, labels: npt.NDArray[np.int64], rng: np.random.Generator
+) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """Return some boxes with their labels, drawn at random if there are too many."""
+    if most is None or len(boxes) <= most:
+        return boxes, labels
+    kept = np.sort(rng.permutation(len(boxes))[:most])
+    return boxes[kept], labels[kept]
 
 
 def _fixed(xy: Floats, shape: tuple[int, int], half: float) -> Floats:

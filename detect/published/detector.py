@@ -14,7 +14,7 @@ from skyduel.core.detector import DetectorInfo
 from skyduel.core.errors import BadInputError
 from skyduel.core.extras import require_one_of
 from skyduel.core.frame import Frame
-from skyduel.core.measure.aperture_photometry import forced_photometry
+from skyduel.core.measure.aperture_photometry import as_own_flux, forced_photometry
 from skyduel.core.measure.background import Background, estimate_background
 from skyduel.core.settings import build_settings
 from skyduel.detect.inference.find_sources import Tiling, tile_spans
@@ -136,13 +136,7 @@ class JiaDetector:
         faults, background = self.settings.faults, estimate_background(frame)
         found = suppress(self._boxes(frame, background), pixel_areas=faults.pixel_areas)
         catalog = _catalog(frame, background, found, faults)
-        measured = forced_photometry(frame, catalog, background=background)
-        mag = (
-            measured["aper_mag"] if frame.zero_point is not None else np.full(len(found[0]), np.nan)
-        )
-        return measured.with_columns(
-            flux=measured["aper_flux"], flux_err=measured["aper_flux_err"], mag=mag
-        )
+        return as_own_flux(frame, forced_photometry(frame, catalog, background=background))
 
     def _boxes(self, frame: Frame, background: Background) -> Boxes:
         """Return the boxes of a frame before soft-NMS [px of the frame from its edges]."""

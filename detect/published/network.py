@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
@@ -382,8 +381,3 @@ def _wrongly(boxes: Tensor, target: dict[str, Tensor]) -> Tensor:
     """Return which proposals would be background only because a source is ignored."""
     ignored = best_overlap(target["ignored"], boxes) > _IGNORED_IOU
     return ignored & (best_overlap(target["boxes"], boxes) < _REGION_IOU)
-
-
-def count_parameters(network: nn.Module) -> int:
-    """Return the number of parameters."""
-    return sum(math.prod(p.shape) for p in network.parameters())

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from skyduel.core.io.atomic_files import atomic_path
 from skyduel.detect.published.crops import BoxedCrops, collate
@@ -27,7 +27,7 @@ from skyduel.detect.training.checkpoint import (
     validated,
 )
 from skyduel.detect.training.crops import TRAINING_STREAM, VALIDATION_STREAM, loader
-from skyduel.detect.training.train import BEST, CHECKPOINT, Progress, update_average
+from skyduel.detect.training.train import BEST, CHECKPOINT, Progress, optimise, update_average
 
 __all__ = ["PublishedTraining", "export_weights", "train_published", "training_settings"]
 
@@ -184,15 +184,10 @@ def _step(
     now: int,
 ) -> tuple[dict[str, float], float]:
     """Take one optimiser step; return the losses and the norm of the gradient."""
-    for group in optimiser.param_groups:
-        group["lr"] = rate(now, s)
-    optimiser.zero_grad(set_to_none=True)
     losses = _losses(network, batch, s.bf16)
-    torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
-    norm = nn.utils.clip_grad_norm_(network.parameters(), s.clip)
-    if torch.isfinite(norm):
-        optimiser.step()
-    return {k: float(v.detach()) for k, v in losses.items()}, float(norm)
+    loss = torch.stack(list(losses.values())).sum()
+    norm = optimise(network, optimiser, loss, rate(now, s), s.clip)
+    return {k: float(v.detach()) for k, v in losses.items()}, norm
 
 
 @torch.no_grad()

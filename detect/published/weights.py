@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from skyduel.core.errors import BadInputError, one_line
-from skyduel.core.io.atomic_files import atomic_path
+from skyduel.detect.model.weights import save_halves
 from skyduel.detect.published.form import Faults
 from skyduel.detect.published.network import PublishedNetwork
 
@@ -51,14 +49,12 @@ def save_weights(
     facts : mapping
         Facts about the training; JSON types only.
     """
-    halves = {k: v.detach().to("cpu", torch.float16).contiguous() for k, v in tensors.items()}
     metadata = {
         "format": FORMAT,
         "faults": faults.model_dump_json(),
         "facts": json.dumps(dict(facts), sort_keys=True),
     }
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(save(halves, metadata=metadata))
+    save_halves(path, tensors, metadata)
 
 
 def read_weights(path: Path) -> PublishedWeights:

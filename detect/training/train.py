@@ -268,7 +268,7 @@ def _train(
             began = time.perf_counter()
             losses = parallel(batch, s.seed * 1_000_003 + step + processes.rank * 7_919)
             rate = learning_rate(step, s)
-            norm = optimise(network, optimiser, losses, rate, s.clip)
+            norm = optimise(network, optimiser, weighted_sum(losses), rate, s.clip)
             update_average(average, network, min(s.averaging, (1 + step) / (10 + step)))
             if not processes.is_rank0:
                 continue
@@ -340,11 +340,11 @@ def parameter_groups(network: Network, weight_decay: float) -> list[dict[str, An
 def optimise(
     network: nn.Module,
     optimiser: torch.optim.Optimizer,
-    losses: Mapping[str, Tensor],
+    loss: Tensor,
     rate: float,
     clip: float,
 ) -> float:
-    """Take one optimiser step on the weighted sum of the losses; return the gradient's norm.
+    """Take one optimiser step on a loss; return the gradient's norm.
 
     ``rate`` is the learning rate of a group whose ``scale`` is 1 or absent. If the gradient is
     not finite, the weights do not change.
@@ -352,7 +352,7 @@ def optimise(
     for group in optimiser.param_groups:
         group["lr"] = rate * group.get("scale", 1.0)
     optimiser.zero_grad(set_to_none=True)
-    weighted_sum(losses).backward()  # type: ignore[no-untyped-call]
+    loss.backward()  # type: ignore[no-untyped-call]
     norm = nn.utils.clip_grad_norm_(network.parameters(), clip)
     if torch.isfinite(norm):  # a step with a non-finite gradient would make all weights NaN
         optimiser.step()

@@ -10,14 +10,14 @@ from scipy.spatial import cKDTree
 
 from skyduel.core.catalog import Catalog
 
-__all__ = ["frame_warning", "match_warning"]
+__all__ = ["FRACTION_BY_CHANCE", "frame_warning", "match_warning"]
 
 # Fewer rows than these may well have no match by chance.
 _FEW: Final = 5
 # So many rows of both lists tell matches from pairs by chance, ...
 _ENOUGH: Final = 20
-# ... where they match less than this fraction of the shorter list.
-_FRACTION: Final = 0.2
+#: ... where they match less than this fraction of the shorter list.
+FRACTION_BY_CHANCE: Final = 0.2
 # How far the detections are shifted, in matching radii, for pairs that are chance.
 _SHIFTS: Final = np.array(
     [(8, 0), (0, 8), (-8, 0), (0, -8), (12, 5), (-5, 12), (-12, -5), (5, -12)]
@@ -101,7 +101,7 @@ def match_warning(
         found_xy = found_xy[_on_frame(found_xy, shape)]
     shorter = min(len(truth_xy), len(found_xy))
     if n_matches and radius is not None:
-        if shorter < _ENOUGH or n_matches >= _FRACTION * shorter:
+        if shorter < _ENOUGH or n_matches >= FRACTION_BY_CHANCE * shorter:
             return None
         chance = _chance_matches(truth_xy, found_xy, radius)
         if n_matches > chance + 3 * np.sqrt(chance + 1):

@@ -19,11 +19,14 @@ from skyduel.detect.published.network import (
     Head,
     PublishedNetwork,
     PyramidAlign,
-    count_parameters,
     focal_loss,
     pyramid_level,
     suppress,
 )
+
+
+def count_parameters(network: torch.nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())
 
 
 def squares(xy: torch.Tensor, half: float) -> torch.Tensor:

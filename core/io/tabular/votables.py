@@ -126,5 +126,5 @@ def write_votable(table: Table, path: Path, ucds: Mapping[str, str]) -> None:
             kind = _PARAM_TYPES[type(value)]
             one = Param(made_file, ID=_META + name, name=name, value=value, datatype=kind)
             written.params.append(one)
-    # astropy's compiled writer of rows stores one byte past its buffer of 256 when a row fills it.
+    # astropy's compiled writer of rows can write past the end of its buffer.
     made_file.to_xml(str(path), _debug_python_based_parser=True)
