@@ -197,6 +197,7 @@ def test_the_source_distribution_holds_files_in_place_of_the_links(sdist: Path) 
     names = {m.name.removeprefix("skyduel-0.1.0/") for m in members if m.isfile()}
     assert {f"src/{name}" for name in expected()} <= names
     assert {"setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"} <= names
+    assert not [name for name in names if name.endswith(".pyc")]  # they hold the build's folder
     packed = {n for n in names if n.startswith("src/") and not n.startswith("src/skyduel.egg-info")}
     assert packed == {f"src/{name}" for name in expected()}
 
