@@ -66,7 +66,7 @@ def answer_table(run: Run) -> Table:
         ),
         tuple(rows),
         note="Value (interval). m50: the magnitude at which half of the sources are found; a dash: "
-        "no threshold has that purity without leaving most of the sources."
+        "no threshold has that purity without leaving out most of the sources."
         if limit
         else "Value (interval).",
     )

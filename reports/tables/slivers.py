@@ -1,4 +1,4 @@
-"""Slivers of a catalogue, whose limits are no limits: they are shown nowhere."""
+"""Slivers of a catalogue, whose limits are no limits and are not shown as such."""
 
 from __future__ import annotations
 
@@ -74,7 +74,8 @@ def limits_told(run: Run) -> pd.DataFrame:
     """Return the table of limits without those of slivers, which are NaN there.
 
     A threshold that leaves only the brightest sources has a limit, but it says nothing of how
-    deep the detector sees. Every table, sentence and figure shows these limits.
+    deep the detector sees. Tables, sentences and figures of limits show these; differences
+    between detectors and the distance from the ideal observer rest on all limits.
     """
     limits = run.limits.copy()
     cut = {(s.detector, s.group, s.point) for s in slivers(run)}
