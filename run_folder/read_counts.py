@@ -87,7 +87,8 @@ def check_kinds(
         Naming the first column that does not.
     """
     for c in columns if len(table) else ():
-        if schema.is_text(c) and not pd.api.types.is_string_dtype(table[c]):
+        # A missing name has its own message; pandas 2 calls a column with one "object".
+        if schema.is_text(c) and not pd.api.types.is_string_dtype(table[c].dropna()):
             what = "words"
         elif not schema.is_text(c) and not pd.api.types.is_numeric_dtype(table[c]):
             what = "numbers"
