@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from astropy import units as u
 from astropy.table import Table
 
 from skyduel.core.errors import BadInputError
 from skyduel.core.html_tables import html_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["KINDS", "MATCHED_KINDS", "SCHEMA", "Catalog", "Column", "measured_magnitudes"]
 

@@ -144,7 +144,8 @@ def detect_frame(
         For settings or weights that cannot be used for any frame, and if the catalogue
         cannot be written.
     """
-    detector = process_detector(spec, warm_up=True, limit_s=time_limit_s)
+    # Times are compared in runs, which have the file; without a warm-up a start is quicker.
+    detector = process_detector(spec, warm_up=facts_file, limit_s=time_limit_s)
     began = time.perf_counter()
     was = frame_fingerprint(entry)
     try:

@@ -34,7 +34,8 @@ __all__ = [
 #: Side of the noise frame that a detector is warmed up on before it is timed [px].
 _WARM_UP_PX: Final = 128
 
-_detectors: dict[tuple[str, bool], Detector] = {}
+_detectors: dict[str, Detector] = {}
+_warm: set[str] = set()
 
 
 def process_detector(
@@ -51,17 +52,18 @@ def process_detector(
     limit_s : float, optional
         Time limit of that [s].
     """
-    key = (spec.model_dump_json(), warm_up)
+    key = spec.model_dump_json()
     if key not in _detectors:
-        detector = build(spec)
-        if warm_up and spec.use != "file":
-            noise = np.random.default_rng(0).normal(100, 5, (_WARM_UP_PX, _WARM_UP_PX))
-            frame = Frame(data=noise.astype(np.float32), name="warm-up")
-            # An error or a timeout here will also come, and be recorded, with the frames.
-            with suppress(Exception, SystemExit, TooLongError), time_limit(limit_s):
-                detector(frame)
-        _detectors[key] = detector
-    return _detectors[key]
+        _detectors[key] = build(spec)
+    detector = _detectors[key]
+    if warm_up and spec.use != "file" and key not in _warm:
+        _warm.add(key)
+        noise = np.random.default_rng(0).normal(100, 5, (_WARM_UP_PX, _WARM_UP_PX))
+        frame = Frame(data=noise.astype(np.float32), name="warm-up")
+        # An error or a timeout here will also come, and be recorded, with the frames.
+        with suppress(Exception, SystemExit, TooLongError), time_limit(limit_s):
+            detector(frame)
+    return detector
 
 
 def checked_catalog(found: object, detector: Detector) -> Catalog:

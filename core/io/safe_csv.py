@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["from_cell", "to_cell", "without_formulas"]
 
@@ -31,6 +32,7 @@ def without_formulas(table: pd.DataFrame) -> pd.DataFrame:
 
     Numbers are unchanged, including negative ones.
     """
+    import pandas as pd  # large: what reads catalogues only does not need it
 
     def cell(value: Any) -> Any:
         return to_cell(value) if isinstance(value, str) else value

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import cKDTree
+import scipy
 
 from skyduel.core.frame import MOST_FWHM_PX
 
@@ -45,7 +45,7 @@ def mask_distance(mask: _Bools, x: _Floats, y: _Floats) -> _Floats:
     placed = np.isfinite(x) & np.isfinite(y)
     if rim_x.size == 0 or not placed.any():
         return out
-    tree = cKDTree(np.column_stack([rim_x, rim_y]).astype(np.float64))
+    tree = scipy.spatial.cKDTree(np.column_stack([rim_x, rim_y]).astype(np.float64))
     at = np.column_stack([x[placed], y[placed]])
     far, nearest = tree.query(at, distance_upper_bound=MOST_FWHM_PX + 1.0)
     near = np.isfinite(far)

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import KDTree
+import scipy
 
 from skyduel.core.native.library import library, pointer, threads
 
@@ -43,7 +43,7 @@ def neighbours(a: Floats, b: Floats, radius: float) -> tuple[Ints, Ints]:
     loaded = library()
     if loaded is None or max(len(a), len(b)) > _MOST_ROWS:
         # Cutting boxes in the middle builds in half the time of cutting at medians.
-        trees = [KDTree(xy, balanced_tree=False) for xy in (a, b)]
+        trees = [scipy.spatial.KDTree(xy, balanced_tree=False) for xy in (a, b)]
         near = trees[0].sparse_distance_matrix(trees[1], generous, output_type="ndarray")
         return near["i"].astype(np.int64), near["j"].astype(np.int64)
     a, b = (np.ascontiguousarray(xy, dtype=np.float64) for xy in (a, b))

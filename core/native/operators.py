@@ -7,7 +7,7 @@ import heapq
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import KDTree
+import scipy
 
 from skyduel.core.native.library import library, pointer, threads
 
@@ -151,7 +151,7 @@ def _greedy_soft_nms(
     now[now < score_threshold] = -np.inf
     heap = [(-score, i) for i, score in enumerate(now.tolist()) if score > -np.inf]
     heapq.heapify(heap)
-    tree = KDTree(corner + size / 2) if heap else None
+    tree = scipy.spatial.KDTree(corner + size / 2) if heap else None
     reach = float(size.max(initial=0.0))
     while heap and tree is not None:
         score, i = heapq.heappop(heap)

@@ -7,10 +7,8 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 from astropy.table import vstack
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import KDTree
 
 from skyduel.core.catalog import Catalog
 from skyduel.core.magnitudes import flux_to_mag
@@ -131,7 +129,8 @@ def _doubled(x: _Floats, y: _Floats, of: _Ints, own: _Bools, seam: _Bools) -> _B
     if rows.size < 2:
         return drop
     at = np.column_stack([x[rows], y[rows]])
-    pairs = rows[KDTree(at).query_pairs(_SAME_PX, output_type="ndarray")].reshape(-1, 2)
+    tree = scipy.spatial.KDTree(at)
+    pairs = rows[tree.query_pairs(_SAME_PX, output_type="ndarray")].reshape(-1, 2)
     pairs = pairs[of[pairs[:, 0]] != of[pairs[:, 1]]]
     rank = np.empty(len(x), dtype=np.int64)
     rank[np.lexsort((np.arange(len(x)), of, ~own))] = np.arange(len(x))
@@ -189,7 +188,7 @@ def _streak_ends(
         hit = others[(aside <= _END_PX) & (np.abs(along) <= half + _END_PX)]
         same = np.flatnonzero(plain & (of == of[row]))
         if hit.size and same.size:
-            apart, _ = KDTree(everything[same]).query(everything[hit])
+            apart, _ = scipy.spatial.KDTree(everything[same]).query(everything[hit])
             hit = hit[apart > _SAME_PX]
         drop[hit] = True
     return drop
@@ -227,8 +226,8 @@ def _join_streaks(
                 first.append(i)
                 second.append(int(j))
     at = np.array(first, dtype=np.int64), np.array(second, dtype=np.int64)
-    graph = coo_matrix((np.ones(len(first)), at), shape=(n, n))
-    label = connected_components(graph, directed=False)[1]
+    graph = scipy.sparse.coo_matrix((np.ones(len(first)), at), shape=(n, n))
+    label = scipy.sparse.csgraph.connected_components(graph, directed=False)[1]
     out: dict[int, dict[str, float]] = {}
     for group in range(label.max() + 1):
         members = np.flatnonzero(label == group)

@@ -7,9 +7,9 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 from astropy.table import vstack
 from scipy import ndimage
-from scipy.spatial import KDTree
 
 from skyduel.core.catalog import Catalog
 from skyduel.core.frame import Frame
@@ -128,7 +128,7 @@ def _nearest(
     """Return which positions have another within an ellipse along ``theta``, and the nearest."""
     c, s = np.cos(theta), np.sin(theta)
     turn = np.array([[c / reach[0], -s / reach[1]], [s / reach[0], c / reach[1]]])
-    distance, index = KDTree(others @ turn).query(xy @ turn)
+    distance, index = scipy.spatial.KDTree(others @ turn).query(xy @ turn)
     return np.asarray(distance <= 1), np.asarray(index)
 
 

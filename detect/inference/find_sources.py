@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import KDTree
+import scipy
 
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
@@ -266,8 +266,9 @@ def _merge_tiles(parts: list[_Part]) -> tuple[npt.NDArray[np.float64], npt.NDArr
     tile = np.repeat(np.arange(len(parts)), [len(part.xy) for part in parts])
     keep = np.ones(len(xy), dtype=bool)
     seam = np.flatnonzero(np.concatenate([part.seam for part in parts]))
-    if seam.size:
-        pairs = seam[KDTree(proposed[seam]).query_pairs(_SAME_PX, output_type="ndarray")]
+    if len(parts) > 1 and seam.size:
+        tree = scipy.spatial.KDTree(proposed[seam])
+        pairs = seam[tree.query_pairs(_SAME_PX, output_type="ndarray")]
         pairs = pairs[tile[pairs[:, 0]] != tile[pairs[:, 1]]]
         # The higher logit has priority; of equal ones that of the earlier tile.
         order = np.argsort(-logit, kind="stable")

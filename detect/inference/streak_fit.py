@@ -6,7 +6,8 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, special
+import scipy
+from scipy import special
 
 from skyduel.core.frame import Frame
 from skyduel.core.measure.background import Background
@@ -123,7 +124,7 @@ def _fit_streak(
     high = np.array([length / 2 + beyond, _SHIFT_PX, length + 2 * beyond, _TURN, _WIDTHS[1]])
     begin = np.array([0.0, 0.0, max(length, 4.0), 0.0, 1.2])
     scale = np.array([1.0, 0.5, 1.0, 2.0 / max(length, 8.0), 0.3])
-    fit = optimize.least_squares(
+    fit = scipy.optimize.least_squares(
         residual, begin, bounds=(low, high), x_scale=scale, loss="soft_l1", f_scale=_SCALE,
         max_nfev=40,
     )  # fmt: skip

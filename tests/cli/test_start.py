@@ -4,12 +4,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 from helpers.paths import ROOT
 
 from skyduel.cli import main as cli
 from skyduel.cli.examples import SUMMARIES
+from skyduel.core import read_catalog, write_frame
+from skyduel.simulation import draw_settings, simulate
 
 #: typer with what it needs, and what starts with the interpreter.
 LIGHT = {
@@ -96,3 +99,15 @@ def test_the_list_says_what_each_command_says() -> None:
     commands = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
     shown = {name: one.help.partition("\n")[0] for name, one in commands.items() if not one.hidden}
     assert shown == dict(SUMMARIES)
+
+
+def test_a_catalogue_is_found_and_written_without_pandas(tmp_path: Path) -> None:
+    # Of what `detect` could load pandas takes longest; Arrow loads it for many of its calls.
+    rng = np.random.default_rng(3)
+    frame, _ = simulate(draw_settings("field", rng, ny=64, nx=64), rng)
+    write_frame(frame, tmp_path / "a.fits")
+    words = (str(tmp_path / "a.fits"), "--with", "sep", "--out", str(tmp_path / "a.ecsv"))
+    others = loaded("detect", *words)[1]
+    assert len(read_catalog(tmp_path / "a.ecsv")) > 0
+    assert "pyarrow" in others
+    assert not {"pandas", "matplotlib", "sklearn", "torch"} & others

@@ -45,13 +45,14 @@ def write_ecsv(table: Table, path: Path) -> None:
     if not _is_plain(table):
         table.write(path, format="ascii.ecsv", overwrite=True)
         return
+    space = _strings(np.array([" "]))[0]
     head = io.StringIO()
     table[:0].write(head, format="ascii.ecsv")
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.write(head.getvalue())
         for first in range(0, len(table), _ROWS):
             words = [_words(np.asarray(c[first : first + _ROWS])) for c in table.itercols()]
-            file.write("\n".join(pc.binary_join_element_wise(*words, " ").to_pylist()))
+            file.write("\n".join(pc.binary_join_element_wise(*words, space).to_pylist()))
             file.write("\n")
 
 
@@ -75,6 +76,19 @@ def _words(values: npt.NDArray[Any]) -> Any:
     if values.dtype.kind == "b":
         values = np.where(values, "True", "False")
     if values.dtype.kind == "U":
-        return pa.array(values.tolist(), pa.string())
+        return _strings(values)
     native = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
-    return pc.cast(pa.array(native), pa.string())
+    kind = pa.from_numpy_dtype(native.dtype)
+    numbers = pa.Array.from_buffers(kind, len(native), [None, pa.py_buffer(native)])
+    return pc.cast(numbers, pa.string())
+
+
+def _strings(values: npt.NDArray[np.str_]) -> Any:
+    """Return ASCII words as Arrow's strings.
+
+    From buffers: `pa.array` and `pa.scalar` load pandas, which takes longer than a small catalogue.
+    """
+    offsets = np.zeros(len(values) + 1, dtype=np.int32)
+    np.cumsum(np.char.str_len(values), out=offsets[1:])
+    text = "".join(values.tolist()).encode("ascii")
+    return pa.StringArray.from_buffers(len(values), pa.py_buffer(offsets), pa.py_buffer(text))

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from astropy import units as u
 from astropy.table import Column, MaskedColumn, Table
 
@@ -24,6 +23,8 @@ def read_parquet(content: bytes) -> GivenTable:
 
     Missing integers and logicals are masked and the others keep every digit.
     """
+    import pyarrow.parquet as pq  # after the start of the program, which other formats share
+
     file = pq.ParquetFile(io.BytesIO(content), page_checksum_verification=True)
     batches, n_bytes = [], 0
     # A page may state any number of equal values in a few bytes.
@@ -107,4 +108,6 @@ def write_parquet(table: Table, path: Path) -> None:
         arrays.append(array)
         fields.append(pa.field(name, array.type, metadata=facts))
     schema = pa.schema(fields, metadata={"skyduel_meta": json.dumps(plain_meta(table))})
+    import pyarrow.parquet as pq
+
     pq.write_table(pa.Table.from_arrays(arrays, schema=schema), path, write_page_checksum=True)
