@@ -163,7 +163,7 @@ _OWN: Final[Mapping[str, Mapping[str, Column]]] = {
             "`newcombe` (Newcombe's method 10), `bootstrap` (over frames) or `block bootstrap` "
             "(over blocks of a single frame), the same resamples for both",
         ),
-        "n_frames": Column("int", "", "frames with a truth or a detection there"),
+        "n_frames": Column("int", "", "frames that the row rests on"),
     },
     "mistakes": {
         "side": Column("text", "", "`missed` truths or `false` detections"),

@@ -119,7 +119,7 @@ def ideal_table(
         overall = rows["bin"] == ALL_BINS
         hit = float(rows["ideal"][-1] * rows["n"][-1])
         false_alarms = float(peak_density(t)) * float(beams.sum()) if np.isfinite(t) else np.nan
-        distance = _distance(limit, t, matched(drawn, match), len(units), rules)
+        distance = _distance(limit, t, matched(drawn, match), rules)
         rows |= {
             "match": np.full(overall.size, match),
             "threshold": np.full(overall.size, t),
@@ -163,9 +163,7 @@ def _areas(frames: Sequence[FrameScore], rules: ScoringRules) -> tuple[Floats, f
     return np.array(beams, dtype=np.float64), float(sum(f.source.mpix for f in frames))
 
 
-def _distance(
-    limit: Limit, t: float, resampled: Floats, n_units: int, rules: ScoringRules
-) -> dict[str, float]:
+def _distance(limit: Limit, t: float, resampled: Floats, rules: ScoringRules) -> dict[str, float]:
     """Return snr50 of both and the distance [mag] with its interval."""
     ideal = float(half_snr(t))
     value = float(2.5 * np.log10(limit.value / ideal))
@@ -174,7 +172,7 @@ def _distance(
         samples = 2.5 * np.log10(limit.samples / half_snr(resampled))
         lo, hi = (
             float(v[0])
-            for v in bootstrap_interval([value], samples[:, None], rules.confidence, n_units)
+            for v in bootstrap_interval([value], samples[:, None], rules.confidence, limit.n_units)
         )
     return {
         "snr50_ideal": ideal,

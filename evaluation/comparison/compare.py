@@ -159,8 +159,10 @@ def compare(a: ComparisonSample, b: ComparisonSample, rules: ScoringRules) -> pd
     McNemar and Newcombe take truths as independent, so they speak of these very
     sources; what is bootstrapped speaks of other frames like these as well.
     ``p_holm`` is Holm's correction over the bins of one quantity. ``n_frames``
-    are those with a truth or a detection in the bin. One frame alone is resampled
-    in blocks, see `skyduel.evaluation.scoring.resampling_units`.
+    are those that contribute: with a truth in the bin (completeness), a detection (purity),
+    either (F1, F2, the Jaccard index of all bins), as many of either as of the other at least
+    (of one bin), a point source that counts (limits). One frame alone is resampled in blocks,
+    see `skyduel.evaluation.scoring.resampling_units`.
     """
     n = len(a.counts)
     return _compare(a, b, _samples(a, n, rules), _samples(b, n, rules), rules)
@@ -241,24 +243,36 @@ def _compare(
     n_bins = len(bins["bin"])
     value_a, value_b = (_quantities(s.counts.sum(axis=0)) for s in (a, b))
     pairs = _outcomes(a, b) if both_there else np.zeros((4, n_bins), dtype=np.int64)
-    units = _contributing(a, b) if both_there else np.zeros(n_bins, dtype=np.int64)
+    metrics = listed("compared")
+    names = [m.name for m in metrics]
+    at = names.index("completeness")
+    units = np.zeros((len(metrics), n_bins), dtype=np.int64)
+    if both_there:
+        units[:] = [m.contributing(_either(a, b)) for m in metrics]
     resampled = (a if a.frames else b).interval
-    frames = units if resampled == "bootstrap" else np.where(units > 0, len(a.frames), 0)
+
+    def frames(told_by: Ints) -> Ints:
+        return told_by if resampled == "bootstrap" else np.where(told_by > 0, len(a.frames), 0)
 
     lo, hi = newcombe(pairs[0], pairs[1], pairs[2], pairs[3], rules.confidence)
     told = pairs.sum(axis=0) > 0
     p = np.where(told, mcnemar(pairs[1], pairs[2]), np.nan)
-    names = [m.name for m in listed("compared")]
-    at = names.index("completeness")
     parts = [
         _rows(
-            bins, "completeness", value_a[at], value_b[at], (lo, hi, p), frames, "newcombe", pairs
+            bins,
+            "completeness",
+            value_a[at],
+            value_b[at],
+            (lo, hi, p),
+            frames(units[at]),
+            "newcombe",
+            pairs,
         )
     ]
     delta = np.where(both_there, value_a - value_b, np.nan)
     if both_there and of_a is not None and of_b is not None:
         spread = (of_a - of_b).reshape(len(of_a), -1)
-        flat = frame_interval(delta.ravel(), spread, np.tile(units, len(names)), rules.confidence)
+        flat = frame_interval(delta.ravel(), spread, units.ravel(), rules.confidence)
         limits = np.stack(flat).reshape(3, len(names), n_bins)
     else:
         limits = np.full((3, len(names), n_bins), np.nan)
@@ -266,7 +280,7 @@ def _compare(
         part = _LAST if name == "completeness" else slice(None)
         parts.append(
             _rows(_part(bins, part), name, value_a[k, part], value_b[k, part], limits[:, k, part],
-                  frames[part], resampled)
+                  frames(units[k, part]), resampled)
         )  # fmt: skip
     for name in (limit.name for limit in LIMITS):
         one, other = getattr(a, name), getattr(b, name)
@@ -274,7 +288,9 @@ def _compare(
         samples = np.zeros((0, 1))
         if both_there and one.samples.size and one.samples.size == other.samples.size:
             samples = (one.samples - other.samples)[:, None]
-        told_by = frame_interval(difference, samples, units[-1:], rules.confidence)
+        known = np.isfinite(difference)
+        n_told = np.where(known, min(one.n_units, other.n_units), units[at, -1:])
+        told_by = frame_interval(difference, samples, n_told, rules.confidence)
         parts.append(
             _rows(
                 _part(bins, _LAST),
@@ -282,7 +298,7 @@ def _compare(
                 [one.value],
                 [other.value],
                 told_by,
-                frames[-1:],
+                frames(n_told),
                 resampled,
             )
         )
@@ -313,11 +329,9 @@ def _outcomes(a: ComparisonSample, b: ComparisonSample) -> Ints:
     return np.concatenate([rows, rows.sum(axis=1, keepdims=True)], axis=1).astype(np.int64)
 
 
-def _contributing(a: ComparisonSample, b: ComparisonSample) -> Ints:
-    """Return the number of units with a truth or a detection, in each bin and in any."""
-    some = (a.counts > 0).any(axis=1) | (b.counts > 0).any(axis=1)
-    n = np.append(some.sum(axis=0), some.max(axis=1, initial=False).sum())
-    return n.astype(np.int64)
+def _either(a: ComparisonSample, b: ComparisonSample) -> CountSums:
+    """Return counts of each unit that are 0 only where those of both detectors are."""
+    return CountSums.from_stack(np.maximum(a.counts, b.counts).astype(np.int64))
 
 
 def _part(bins: _Columns, part: slice) -> _Columns:

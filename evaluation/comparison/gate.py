@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from skyduel.core.errors import BadInputError
 from skyduel.core.settings import nearest
+from skyduel.evaluation.comparison.sources_found import Found
 from skyduel.evaluation.scoring.metrics import LIMITS, quantities
 from skyduel.evaluation.statistics.anytime import anytime_radius, widening
 from skyduel.evaluation.table_keys import ALL_BINS, ALL_GROUPS, DEFAULT_POINT, EQUAL_PURITY_POINT
@@ -40,8 +41,6 @@ Verdict = Literal["pass", "worse", "undecided", "not comparable"]
 #: With fewer frames that tell nothing passes: two agree too easily by chance.
 _FEWEST_FRAMES: Final = 3
 _MOST_FRAMES: Final = 10**7
-#: A point that finds a smaller fraction of what the default point does is a sliver.
-_SLIVER: Final = 0.1
 #: Gated by itself, by the ratio of two speeds.
 SPEED: Final = "speed"
 
@@ -49,6 +48,10 @@ SPEED: Final = "speed"
 def gated() -> dict[str, int]:
     """Return the quantities that can be gated: +1 where larger is better, else -1."""
     return {q.name: 1 if q.higher_is_better else -1 for q in quantities("gated")}
+
+
+def _is_limit(quantity: str) -> bool:
+    return quantity in {q.name for q in LIMITS}
 
 
 @dataclass(frozen=True)
@@ -111,9 +114,7 @@ def parse_allowances(text: str, point: str | None = None) -> tuple[Allowance, ..
                 raise BadInputError("allowance of speed", "a fraction below 1", repr(value))
             where = ""
         elif not where:
-            where = point or (
-                EQUAL_PURITY_POINT if quantity in {q.name for q in LIMITS} else DEFAULT_POINT
-            )
+            where = point or (EQUAL_PURITY_POINT if _is_limit(quantity) else DEFAULT_POINT)
         if any((a.quantity, a.point) == (quantity, where) for a in out):
             raise BadInputError("allowances", "each criterion once", f"{name!r} twice")
         out.append(Allowance(quantity, where, margin))
@@ -234,9 +235,10 @@ def decide(
 
     Notes
     -----
-    A criterion never passes with fewer than three frames that tell, at a point at which less
-    than a tenth of the sources found at the default point are found, or by an interval of no
-    width, unless the catalogues are identical. Where the table has the default point, too, the
+    A criterion never passes with fewer than three frames that tell, at a point that keeps a
+    sliver of what the default point finds (`skyduel.evaluation.comparison.sources_found`; for
+    a score of what either version finds, for a limit of what each finds), or by an interval of
+    no width, unless the catalogues are identical. Where the table has the default point, too, the
     reason names it.
 
     All intervals are over frames, so that completeness too speaks of other
@@ -312,6 +314,8 @@ def _decide_row(
             reason = "no interval: too few sources in too few frames"
     elif hi <= margin and found.sliver:
         reason = f"{found.words}: too few to tell{found.hint}"
+    elif hi <= margin and _is_limit(allowance.quantity) and any(found.slivers()):
+        reason = found.of_a_sliver(("reference", "candidate"))
     elif lo == hi:
         reason = f"the interval has no width, for every resample gives the same: {found.words}"
         reason += f", which tells nothing of other frames{found.hint}"
@@ -332,96 +336,6 @@ def _decide_row(
     return CriterionDecision(
         allowance, group, reference, candidate, loss, lo, hi, verdict, reason, n, needed
     )
-
-
-@dataclass(frozen=True)
-class Found:
-    """How many truths a point keeps, and how many the default point does.
-
-    Parameters
-    ----------
-    point : str
-        The operating point.
-    n, n_truths : int
-        Truths found by either version there, and all truths; 0 if unknown.
-    n_default : int or None
-        Found by either at the default point, where that is another and known.
-    same : bool
-        Whether both found the very same truths.
-    kept : (int, int)
-        Truths that each found there; 0 if unknown.
-    kept_default : (int, int) or None
-        Truths that each found at the default point, where that is another and known.
-    """
-
-    point: str
-    n: int = 0
-    n_truths: int = 0
-    n_default: int | None = None
-    same: bool = False
-    kept: tuple[int, int] = (0, 0)
-    kept_default: tuple[int, int] | None = None
-
-    @classmethod
-    def at(cls, table: pd.DataFrame, point: str, group: str) -> Found:
-        """Return what a comparison says of a point and a group."""
-        here = _outcomes_at(table, point, group)
-        if here is None:
-            return cls(point)
-        other = None if point == DEFAULT_POINT else _outcomes_at(table, DEFAULT_POINT, group)
-        return cls(
-            point,
-            n=sum(here[:3]),
-            n_truths=sum(here),
-            n_default=None if other is None else sum(other[:3]),
-            same=here[1] == here[2] == 0,
-            kept=_by_each(here),
-            kept_default=None if other is None else _by_each(other),
-        )
-
-    @property
-    def sliver(self) -> bool:
-        """True if less than a tenth of what the default point finds is found."""
-        return self.n_default is not None and self.n < _SLIVER * self.n_default
-
-    def slivers(self) -> tuple[bool, bool]:
-        """Return which of the two found less than a tenth of what it finds at the default point."""
-        if self.kept_default is None:
-            return (False, False)
-        a, b = (k < _SLIVER * d for k, d in zip(self.kept, self.kept_default, strict=True))
-        return (a, b)
-
-    @property
-    def words(self) -> str:
-        """How many truths were found, in words."""
-        if not self.n_truths:
-            return "the versions do not differ"
-        who = "both find the same" if self.same else "either finds"
-        return f"at {self.point} {who} {self.n:,} of {self.n_truths:,} truths"
-
-    @property
-    def hint(self) -> str:
-        """The point that can tell, as the end of a sentence; empty if there is none."""
-        if not self.n_default or self.n_default <= self.n:
-            return ""
-        return f"; @{DEFAULT_POINT} can tell more, with {self.n_default:,} found"
-
-
-def _outcomes_at(table: pd.DataFrame, point: str, group: str) -> tuple[int, ...] | None:
-    """Return truths found by both, by one, by the other and by none at a point."""
-    rows = table[
-        (table["bin"] == ALL_BINS) & (table["interval"] == "newcombe")
-        & (table["point"] == point) & (table["group"] == group)
-    ]  # fmt: skip
-    if len(rows) != 1:
-        return None
-    row = rows.iloc[0]
-    return tuple(int(row[k]) for k in ("n_both", "n_a_only", "n_b_only", "n_neither"))
-
-
-def _by_each(outcomes: tuple[int, ...]) -> tuple[int, int]:
-    """Return the truths found by the one and by the other."""
-    return outcomes[0] + outcomes[1], outcomes[0] + outcomes[2]
 
 
 def _undefined(allowance: Allowance, reference: float, candidate: float, n: int) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from skyduel.core.errors import BadInputError
 from skyduel.evaluation.comparison.compare import FEW_FRAMES
-from skyduel.evaluation.comparison.gate import Found
+from skyduel.evaluation.comparison.sources_found import Found
 from skyduel.evaluation.scoring.metrics import HEADLINE, quantity_named
 from skyduel.evaluation.table_keys import (
     ALL_BINS,
@@ -49,7 +49,7 @@ def rests_on(n_frames: int, interval: str) -> str:
         tells = "tells of this frame" if n_frames == 1 else "tell of these frames"
         return f"{said}, which {tells} only"
     if 0 < n_frames < FEW_FRAMES:
-        said += f" (fewer than {FEW_FRAMES}: intervals are rough)"
+        said += f"; with fewer than {FEW_FRAMES}, intervals are rough"
     return said
 
 

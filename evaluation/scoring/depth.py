@@ -64,12 +64,15 @@ class Limit:
         The number in each resample of the frames, NaN where undefined there;
         empty where there is no interval. Detectors scored on the same frames
         have the same resamples, so differences of samples are paired.
+    n_units : int
+        Frames or blocks that hold a source that it rests on; 0 where it is undefined.
     """
 
     value: float
     lo: float
     hi: float
     samples: Floats = field(default_factory=lambda: np.zeros(0), compare=False, repr=False)
+    n_units: int = field(default=0, compare=False, repr=False)
 
 
 _UNDEFINED: Final = Limit(np.nan, np.nan, np.nan)
@@ -183,11 +186,11 @@ def _positive(limit: Limit) -> Limit:
 
 def _power(limit: Limit) -> Limit:
     value, lo, hi = (float(10**v) for v in (limit.value, limit.lo, limit.hi))
-    return Limit(value, lo, hi, 10**limit.samples)
+    return Limit(value, lo, hi, 10**limit.samples, limit.n_units)
 
 
 def _negative(limit: Limit) -> Limit:
-    return Limit(-limit.value, -limit.hi, -limit.lo, -limit.samples)
+    return Limit(-limit.value, -limit.hi, -limit.lo, -limit.samples, limit.n_units)
 
 
 def fit_half(
@@ -229,12 +232,12 @@ def fit_curve(
     floor and ceiling included. Undefined (NaN) with fewer than 20 sources, or fewer
     than 3 found or missed; where the ceiling does not exceed the level; and where the
     crossing lies outside the sources' range, as it does if all were found. Intervals
-    are percentiles over resampled units, expanded for their number, or Student's for fewer than
-    five (`skyduel.evaluation.statistics.intervals`), hold the value, and need two
-    units. A resample whose curve does not reach the level counts as reaching it beyond the
-    hardest or the easiest
-    source; an interval that ends there ends in NaN, and none is given where that is so of
-    more than half. Resamples are fitted on sources gathered in narrow steps of x, for speed.
+    are percentiles over resampled units, expanded for the number of those that hold sources, or
+    Student's for fewer than five (`skyduel.evaluation.statistics.intervals`), hold the value,
+    and need two such units. A resample whose curve does not reach the level counts as
+    reaching it beyond the hardest or the easiest source; an interval that ends there ends in
+    NaN, and none is given where that is so of more than half. Resamples are fitted on sources
+    gathered in narrow steps of x, for speed.
     """
     abscissa = np.asarray(x, dtype=np.float64)
     keep = np.isfinite(abscissa)
@@ -249,17 +252,17 @@ def fit_curve(
     if hi <= lo:
         return CurveFit()
     theta = maximise(abscissa, y[None], np.ones((1, y.size)), _fit_steps(abscissa, y))
-    samples = theta[:0]
+    samples, told_by = theta[:0], int(np.unique(of).size)
     if n_units > 1:
         samples = _resample(abscissa, y, of, n_units, rules, theta)
     levels = [
-        _limit(crossing(theta, level, lo, hi), crossing(samples, level, lo, hi), n_units, rules)
+        _limit(crossing(theta, level, lo, hi), crossing(samples, level, lo, hi), told_by, rules)
         for level in (0.5, 0.9)
     ]
     return CurveFit(
         half=levels[0],
         ninety=levels[1],
-        width=_positive(_limit(width_of(theta), width_of(samples), n_units, rules)),
+        width=_positive(_limit(width_of(theta), width_of(samples), told_by, rules)),
         floor=float(floor_of(theta)[0]),
         ceiling=float(ceiling_of(theta)[0]),
     )
@@ -318,10 +321,10 @@ def _limit(value: Floats, samples: Floats, n_units: int, rules: ScoringRules) ->
     """Return a number with its interval; infinities are beyond the sources and become NaN."""
     middle = float(value[0]) if np.isfinite(value[0]) else np.nan
     if not samples.size or np.isnan(middle):
-        return Limit(middle, np.nan, np.nan)
+        return replace(_UNDEFINED, value=middle)
     finite = np.where(np.isfinite(samples), samples, np.nan)
-    if np.isfinite(samples).mean() <= 0.5:
-        return Limit(middle, np.nan, np.nan, finite)
+    if n_units < 2 or np.isfinite(samples).mean() <= 0.5 or np.ptp(samples) == 0:
+        return Limit(middle, np.nan, np.nan, finite, n_units)
     # A resample beyond the sources opens the interval on that side if it is in its tail.
     tail = tail_for(rules.confidence, n_units)
     ends = np.quantile(samples, [tail, 1 - tail], method="inverted_cdf")
@@ -329,4 +332,4 @@ def _limit(value: Floats, samples: Floats, n_units: int, rules: ScoringRules) ->
     if n_units < FEWEST_FOR_PERCENTILES:
         told = np.ravel(bootstrap_interval([middle], finite[:, None], rules.confidence, n_units))
     lo, hi = (float(v) if np.isfinite(e) else np.nan for v, e in zip(told, ends, strict=True))
-    return Limit(middle, lo, hi, finite)
+    return Limit(middle, lo, hi, finite, n_units)

@@ -251,6 +251,18 @@ class Metric(Quantity):
             binned = self.of_ratios(purity, completeness)
         return np.concatenate([binned, self.pooled(sums.total())], axis=-1)
 
+    def contributing(self, units: CountSums) -> npt.NDArray[np.int64]:
+        """Return how many units each score rests on, (n_units, n) to (n + 1,).
+
+        A unit contributes where its denominator is not 0. The joined score of a bin rests on
+        two ratios, and is known as well as the one of fewer units.
+        """
+        binned = (self.denominator(units) > 0).sum(axis=0)
+        if self.of_ratios is not None:
+            binned = np.minimum((units.truths > 0).sum(axis=0), (units.detections > 0).sum(axis=0))
+        whole = (self.denominator(units.total()) > 0).sum(axis=0)
+        return np.concatenate([binned, whole]).astype(np.int64)
+
 
 _F_TERM: Final = (
     "F1, F2",

@@ -66,8 +66,9 @@ def score_table(
     magnitude and purity by measured magnitude, so a joined score of a bin (F1, F2, the Jaccard
     index) is NaN where either is; over all bins it comes from counts. Proportions have Wilson
     (or Jeffreys) intervals and rates exact Poisson intervals. Joined scores are
-    bootstrapped over frames, or blocks (`bootstrap_interval`). They have no interval
-    with fewer than two, and with fewer than about 20 the interval is rough, hence ``n_frames``.
+    bootstrapped over frames, or blocks (`bootstrap_interval`). They have no interval where
+    fewer than two contribute, and with fewer than about 20 the interval is rough, hence
+    ``n_frames``.
     """
     summed = total(frames, edges)
     entries = bin_table(edges)
@@ -79,7 +80,8 @@ def score_table(
     area = float(np.sum(mpix)) if len(mpix) else 0.0
     sums = CountSums.from_stack(np.stack([getattr(summed, name) for name in _SUMMED]), area)
     units = frames if blocks is None else blocks
-    samples = _resampled(units, rules, area)
+    stack = _stack(units, len(entries))
+    samples = _resampled(stack, rules, area)
     # Whole columns: a table for each metric, joined later, takes four times as long.
     names: list[str] = []
     intervals: list[str] = []
@@ -87,7 +89,8 @@ def score_table(
     for metric in listed():
         value, counts = metric.values(sums), sums.with_total()
         k, n = metric.numerator(counts), metric.denominator(counts)
-        lo, hi, interval = _interval(metric, value, (k, n), samples, len(units), rules)
+        told_by = metric.contributing(CountSums.from_stack(stack, area))
+        lo, hi, interval = _interval(metric, value, (k, n), samples, told_by, rules)
         blockwise = blocks is not None and interval == "bootstrap"
         names.append(metric.name)
         intervals.append("block bootstrap" if blockwise else interval)
@@ -108,7 +111,7 @@ def _interval(
     value: Floats,
     counts: tuple[npt.NDArray[Any], npt.NDArray[Any]],
     samples: CountSums | None,
-    n_units: int,
+    n_units: npt.NDArray[np.int64],
     rules: ScoringRules,
 ) -> tuple[Floats, Floats, str]:
     """Return the ends of a metric's intervals, shape of ``value``, and the kind of interval."""
@@ -127,13 +130,19 @@ def _interval(
     return lo, hi, "bootstrap"
 
 
-def _resampled(frames: Sequence[Counts], rules: ScoringRules, mpix: float) -> CountSums | None:
-    """Return the sums of each resample, (n_bootstrap, n_entries), or None below two frames."""
-    if len(frames) < 2:
-        return None
+def _stack(frames: Sequence[Counts], n_entries: int) -> npt.NDArray[np.float64]:
+    """Return the counts of each frame that scores are computed from, (n_frames, 4, n_entries)."""
     order = [COUNT_COLUMNS.index(c) for c in _SUMMED]
-    stack = np.empty((len(frames), len(order), frames[0].truths.size))
+    stack = np.empty((len(frames), len(order), n_entries))
     for row, frame in zip(stack, frames, strict=True):
         row[:] = frame.array()[order]
-    drawn = resampled(rules.n_bootstrap, rules.seed, stack)[0]
-    return CountSums.from_stack(drawn, mpix)
+    return stack
+
+
+def _resampled(
+    stack: npt.NDArray[np.float64], rules: ScoringRules, mpix: float
+) -> CountSums | None:
+    """Return the sums of each resample, (n_bootstrap, n_entries), or None below two frames."""
+    if len(stack) < 2:
+        return None
+    return CountSums.from_stack(resampled(rules.n_bootstrap, rules.seed, stack)[0], mpix)

@@ -173,7 +173,7 @@ def tail_for(confidence: float, n_units: int | None = None) -> float:
     confidence : float
         Level of the interval.
     n_units : int, optional
-        Number of frames or blocks that were resampled. The tail is then narrowed so
+        Number of frames or blocks that contribute. The tail is then narrowed so
         that, for a mean, the interval becomes Student's: resamples of n units are
         narrower by sqrt((n - 1) / n), and a spread estimated from n units needs t
         instead of the normal quantile (Hesterberg 2015, *The American Statistician*
@@ -218,7 +218,7 @@ def bootstrap_spread(
     samples : ndarray, shape (n_bootstrap, m)
         The values of each resample; non-finite ones are left out.
     n_units : array_like of int, shape (m,) or ()
-        Frames or blocks that were resampled.
+        Frames or blocks that contribute to each value.
 
     Returns
     -------
@@ -246,14 +246,16 @@ def bootstrap_spread(
 
 
 def bootstrap_interval(
-    values: npt.ArrayLike, samples: Floats, confidence: float, n_units: int
+    values: npt.ArrayLike, samples: Floats, confidence: float, n_units: npt.ArrayLike
 ) -> tuple[Floats, Floats]:
     """Return the intervals of values that were bootstrapped over frames or blocks.
 
     Percentiles of the resamples, expanded for their number (`tail_for`). With fewer than five
     units the value plus and minus Student's t(n - 1) times `bootstrap_spread`: no percentile
     lies beyond the most extreme unit, so percentiles of n units cover the true value with a
-    probability of at most 1 - 2^(1 - n), which is one half for two.
+    probability of at most 1 - 2^(1 - n), which is one half for two. There is none where all
+    resamples agree, as they do where one unit alone holds the sources: that tells nothing of
+    other units.
 
     Parameters
     ----------
@@ -263,8 +265,9 @@ def bootstrap_interval(
         The values of each resample, NaN where undefined.
     confidence : float
         Level, such as 0.95.
-    n_units : int
-        Frames or blocks that were resampled.
+    n_units : array_like of int, shape (m,) or ()
+        Frames or blocks that contribute to each value; of those that hold nothing of it, any
+        number may have been resampled, too.
 
     Returns
     -------
@@ -273,9 +276,13 @@ def bootstrap_interval(
         interval without its own estimate is no error bar.
     """
     value = np.asarray(values, dtype=np.float64)
-    if n_units < FEWEST_FOR_PERCENTILES:
-        s, enough = bootstrap_spread(value, samples, n_units)
-        half = np.where(enough, student.ppf(0.5 + confidence / 2, max(n_units - 1, 1)) * s, np.nan)
-        return value - half, value + half
-    lo, hi = percentile(samples, confidence, n_units)
-    return np.minimum(lo, value), np.maximum(hi, value)
+    n = np.broadcast_to(np.asarray(n_units, dtype=np.int64), value.shape)
+    s, enough = bootstrap_spread(value, samples, n)
+    half = student.ppf(0.5 + confidence / 2, np.maximum(n - 1, 1)) * s
+    lo, hi = value - half, value + half
+    for many in np.unique(n[n >= FEWEST_FOR_PERCENTILES]):
+        at = n == many
+        lo[at], hi[at] = percentile(samples[:, at], confidence, int(many))
+    told = enough & (s > 0)
+    lo, hi = np.minimum(lo, value), np.maximum(hi, value)
+    return np.where(told, lo, np.nan), np.where(told, hi, np.nan)

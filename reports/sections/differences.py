@@ -9,6 +9,7 @@ from skyduel.reports.figures.differences import differences_by_group, difference
 from skyduel.reports.sections.section import FigureSpec, Section, at_point, detector_names
 from skyduel.reports.style import Style
 from skyduel.reports.tables.run_tables import Table
+from skyduel.reports.tables.slivers import differences_told
 from skyduel.reports.text.paired_sentences import differences_table
 from skyduel.run_folder.read_run import Run
 
@@ -16,7 +17,7 @@ __all__ = ["DIFFERENCES"]
 
 
 def _figures(run: Run, styles: Mapping[str, Style]) -> Iterator[FigureSpec]:
-    table, who = run.comparisons, detector_names(run)
+    table, who = differences_told(run), detector_names(run)
     if not len(table):
         return
     there = set(table["point"].astype(str))

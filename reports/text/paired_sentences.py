@@ -11,7 +11,7 @@ from skyduel.evaluation.scoring.metrics import quantities
 from skyduel.reports.figures.differences import ALPHA, overall_rows, pairs_shown
 from skyduel.reports.style import point_name, shorten
 from skyduel.reports.tables.run_tables import Cell, Table, format_number, text
-from skyduel.reports.tables.slivers import sliver
+from skyduel.reports.tables.slivers import differences_told, sliver
 from skyduel.reports.text.headline import pair_statement
 from skyduel.run_folder.read_run import Run
 from skyduel.run_folder.schema import ALL_BINS, ALL_GROUPS, EQUAL_PURITY_POINT
@@ -74,7 +74,7 @@ def paired_sentences(run: Run, point: str, leaders: Sequence[str] = ()) -> tuple
 
 def differences_table(run: Run, point: str) -> Table:
     """Return paired differences over all magnitudes: one row a group and pair."""
-    rows = overall_rows(run.comparisons, point)
+    rows = overall_rows(differences_told(run), point)
     of = {
         (str(r["group"]), str(r["detector_a"]), str(r["detector_b"]), str(r["quantity"])): r
         for r in rows.to_dict("records")

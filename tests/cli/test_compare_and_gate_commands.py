@@ -124,7 +124,7 @@ def test_compare_says_one_sentence_first(runs, capsys) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert "old/sep" in lines[0]
     assert "new/sep" in lines[0]
-    assert lines[0].endswith("(fewer than 20: intervals are rough).")
+    assert lines[0].endswith("; with fewer than 20, intervals are rough.")
     assert any("neither" in line for line in lines)
     assert any(line.lstrip().startswith("dirty") for line in lines)
     assert lines[-1].startswith("The intervals take the 4 frames as independent: ")

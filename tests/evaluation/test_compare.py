@@ -416,8 +416,8 @@ def test_the_sentence_names_the_detector_bin_difference_and_interval() -> None:
             {"a": (0.3, 0.02), "b": (-0.2, 0.02), "all": (0.05, 0.2)},
             {"n": 8},
             "old finds more than new in a (Δm50 = 0.30 mag [0.26, 0.34]); new finds more than old "
-            "in b (Δm50 = 0.20 mag [0.16, 0.24]); at 95 % purity over 8 frames (fewer than 20: "
-            "intervals are rough)",
+            "in b (Δm50 = 0.20 mag [0.16, 0.24]); at 95 % purity over 8 frames; with fewer "
+            "than 20, intervals are rough",
         ),
         (
             {"a": (0.0, 0.02), "b": (np.nan, 0.02), "all": (0.01, 0.02)},
@@ -446,7 +446,7 @@ def test_the_sentence_names_the_detector_bin_difference_and_interval() -> None:
             {"all": (0.2, np.nan)},
             {"n": 1},
             "no telling between old and new: Δm50 = 0.20 mag without an interval; at 95 % purity "
-            "over 1 frame (fewer than 20: intervals are rough)",
+            "over 1 frame; with fewer than 20, intervals are rough",
         ),
     ],
 )

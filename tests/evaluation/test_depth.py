@@ -108,6 +108,20 @@ def test_nine_tenths_are_not_reached_under_a_low_ceiling() -> None:
     assert got.ceiling == pytest.approx(0.8, abs=0.03)
 
 
+def test_an_interval_rests_on_the_frames_that_hold_sources() -> None:
+    x, y = draw(np.random.default_rng(3), 2000)
+    for n_frames in (1, 2, 3, 9):
+        frame = np.arange(2000) % n_frames
+        alone, many = (fit_half(x, y, frame, n, RULES) for n in (n_frames, 20))
+        assert alone.value == many.value
+        assert many.n_units == n_frames
+        # Frames without sources add to the spread of resamples, and no certainty.
+        told = [np.isfinite([limit.lo, limit.hi]).all() for limit in (alone, many)]
+        assert told == [n_frames > 1] * 2
+        if n_frames > 1:
+            assert many.hi - many.lo > 0.9 * (alone.hi - alone.lo)
+
+
 def test_an_interval_that_leaves_the_sources_is_open_there() -> None:
     # The ceiling is about nine tenths: in many resamples they are never reached.
     x, y = draw(np.random.default_rng(17), 900, ceiling=0.92)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import cache
 from typing import Any
 from xml.etree import ElementTree
@@ -88,7 +89,7 @@ def versions(
         where = NOWHERE
         if limits:
             by = fit_half(-mag, found, frame, n_frames, RULES)
-            where = Limit(-by.value, -by.hi, -by.lo, -by.samples)
+            where = Limit(-by.value, -by.hi, -by.lo, -by.samples, by.n_units)
         names = tuple(f"f{k}" for k in range(n_frames))
         out.append(ComparisonSample(names, EDGES, counts, entry, found, m50=where, snr50=NOWHERE))
     return out[0], out[1]
@@ -527,6 +528,31 @@ def test_a_point_that_keeps_a_sliver_is_undecided_and_names_the_other() -> None:
     assert re.search(r"@default can tell more, with 5,\d+ found", judged.reason)
     (judged,) = decide(table, parse_allowances("completeness@default=0.1"))
     assert judged.verdict == "pass"
+
+
+@pytest.mark.parametrize(("share", "few"), [(0.24, True), (0.26, False)])
+def test_a_limit_of_a_sliver_passes_no_gate(share: float, few: bool) -> None:
+    """The few brightest sources of the candidate have a limit, and it may be far too good."""
+    truths, found = np.full(20, 500), np.tile([150, 250], 10)
+    there = [counted(truths, found, np.full(20, k)) for k in (9, 8)]
+    pure = [there[0], counted(truths, np.round(share * found).astype(int), np.full(20, 1))]
+    rng = np.random.default_rng(4)
+    deep = [Limit(m, m, m, rng.normal(m, 0.01, 500), 20) for m in (21.0, 24.0)]
+    named = {
+        (name, point, "all"): replace(sample, m50=limit)
+        for point, pair in (("purity95", pure), ("default", there))
+        for name, sample, limit in zip(("old", "new"), pair, deep, strict=True)
+    }
+    table = compare_all(named, RULES)
+    allowed = parse_allowances("m50@purity95=0.05,m50@default=0.05,completeness@purity95=1")
+    at_purity, at_default, score = decide(table, allowed)
+    assert at_default.verdict == score.verdict == "pass"
+    assert at_purity.verdict == ("undecided" if few else "pass")
+    if few:
+        assert at_purity.reason == (
+            "at purity95 the candidate finds 960 of 10,000 truths: too few for a limit; "
+            "@default can tell more, with 4,000 found"
+        )
 
 
 def test_the_sentence_does_not_say_more_than_it_knows() -> None:

@@ -9,7 +9,7 @@ from scipy.stats import poisson as poisson_law
 
 from skyduel.evaluation import ScoringRules, score_table, wilson
 from skyduel.evaluation.scoring.counts import Counts
-from skyduel.evaluation.scoring.metrics import f_beta, f_from_counts
+from skyduel.evaluation.scoring.metrics import CountSums, f_beta, f_from_counts, metric
 from skyduel.evaluation.statistics.intervals import poisson
 
 EDGES = (15.0, 17.0, 19.0)
@@ -73,6 +73,40 @@ def test_what_is_undefined_is_nan_with_its_numbers_shown() -> None:
     lone = score_table(random_frames(1), [np.nan], EDGES, RULES)
     assert lone.loc[lone["quantity"].isin(["f1", "f2"]), ["lo", "hi"]].isna().all(axis=None)
     assert lone.loc[lone["quantity"] == "false_per_mpix", "value"].isna().all()
+
+
+def test_the_interval_of_a_bin_rests_on_the_frames_that_hold_its_sources() -> None:
+    """Resamples of one frame agree, however many empty frames are drawn with it."""
+    none = [0] * 5
+    alone = counts([0, 8, 0, 0, 0], [0, 4, 0, 0, 0], [0, 5, 0, 0, 0], [0, 4, 0, 0, 0])
+    other = counts([0, 0, 9, 0, 0], [0, 0, 3, 0, 0], [0, 0, 5, 0, 0], [0, 0, 3, 0, 0])
+    frames = [alone, other, other, *[counts(none, none, none, none)] * 8]
+    table = score_table(frames, [1.0] * 11, EDGES, RULES)
+    for quantity in ("f1", "f2", "jaccard"):
+        one, alike = cell(table, quantity, 0), cell(table, quantity, 1)
+        assert 0 < one.value < 1
+        assert np.isnan([one.lo, one.hi, alike.lo, alike.hi]).all()
+        every = cell(table, quantity, -2)
+        # Student's t of three frames is 4.3, and percentiles of three have no such width.
+        assert every.lo < every.value - 0.2
+        assert every.hi > every.value + 0.2
+
+
+def test_the_worse_known_side_tells_how_many_frames_a_joined_score_rests_on() -> None:
+    units = CountSums(
+        truths=np.array([[3, 0, 1], [1, 0, 0], [1, 0, 0], [0, 0, 0]]),
+        found=np.array([[1, 0, 1], [0, 0, 0], [0, 0, 0], [0, 0, 0]]),
+        detections=np.array([[2, 0, 1], [0, 4, 0], [0, 4, 0], [0, 0, 0]]),
+        right=np.array([[1, 0, 1], [0, 0, 0], [0, 0, 0], [0, 0, 0]]),
+    )
+    expected = {
+        "completeness": [3, 0, 1, 3],
+        "purity": [1, 2, 1, 3],
+        "f1": [1, 0, 1, 3],
+        "jaccard": [1, 0, 1, 3],
+        "false_per_mpix": [0, 0, 0, 0],  # of an unknown area
+    }
+    assert {q: metric(q).contributing(units).tolist() for q in expected} == expected
 
 
 def test_a_detector_that_reports_nothing_has_f_zero_but_no_purity() -> None:

@@ -295,4 +295,20 @@ def test_few_units_have_students_interval_and_many_percentiles() -> None:
     assert many == percentile(samples, 0.9, 5)
     # One unit has none, nor have resamples that all agree: that is too few sources.
     assert np.isnan(bootstrap_interval(value, samples, 0.9, 1)).all()
-    assert np.isnan(bootstrap_interval(value, np.ones((80, 1)), 0.9, 3)).all()
+    some = np.where(np.arange(80)[:, None] % 3 == 0, np.nan, 0.458)
+    for n_units in (3, 5, 40):
+        assert np.isnan(bootstrap_interval(value, np.ones((80, 1)), 0.9, n_units)).all()
+        assert np.isnan(bootstrap_interval([0.0], np.zeros((80, 1)), 0.9, n_units)).all()
+        assert np.isnan(bootstrap_interval([0.458], some, 0.9, n_units)).all()
+
+
+def test_each_value_has_the_interval_of_the_units_that_it_rests_on() -> None:
+    rng = np.random.default_rng(2)
+    samples, value = rng.normal(1, 2, (80, 6)), np.array([1.0, 1.1, 1.2, 1.3, 1.4, np.nan])
+    samples[::4, 3] = np.nan
+    units = np.array([1, 4, 5, 20, 5, 20])
+    lo, hi = bootstrap_interval(value, samples, 0.9, units)
+    for k, n in enumerate(units):
+        one = bootstrap_interval(value[k : k + 1], samples[:, k : k + 1], 0.9, int(n))
+        np.testing.assert_array_equal(one, ([lo[k]], [hi[k]]))
+    assert np.isfinite(lo).tolist() == [False, True, True, True, True, False]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.browser import act, needs_browser
+from helpers.synthetic_analyses import write_analyses
 from helpers.synthetic_run import write_run
 from rich.console import Console
 
@@ -16,8 +17,11 @@ from skyduel.cli.terminal_summary import run_summary
 from skyduel.reports import cautions, markdown, write_report
 from skyduel.reports.page.html_page import page_html
 from skyduel.reports.page.markdown_report import markdown_cell
+from skyduel.reports.sections.analyses.ideal_observer import IDEAL_OBSERVER
 from skyduel.reports.sections.answer import answer_data, answer_table
-from skyduel.reports.tables.slivers import limits_told, slivers
+from skyduel.reports.sections.differences import DIFFERENCES
+from skyduel.reports.style import detector_styles
+from skyduel.reports.tables.slivers import differences_told, ideal_told, limits_told, slivers
 from skyduel.reports.text.headline import headline, pair_statement
 from skyduel.reports.text.no_break import no_break
 from skyduel.reports.text.pitfalls import repeats
@@ -71,7 +75,7 @@ def test_without_any_shown_difference_that_is_the_answer(run):
     rows = [(g, q, p, d, h, 0.5) for g, q, p, d, h, _ in LIMITS]
     assert headline(_compared(run, *rows)) == (
         "No difference between neural and sep is shown at 95 % purity "
-        "(Δm50 = 0.20 mag [0.10, 0.30] over 4 frames (fewer than 20: intervals are rough))."
+        "(Δm50 = 0.20 mag [0.10, 0.30] over 4 frames; with fewer than 20, intervals are rough)."
     )
 
 
@@ -135,6 +139,46 @@ def test_a_limit_of_a_sliver_is_shown_nowhere(run):
         assert "169.6" not in said
 
 
+def test_what_compares_a_limit_of_a_sliver_is_shown_nowhere(tmp_path):
+    path = write_run(tmp_path / "run", **SETTINGS)
+    run = load_run(write_analyses(path, SETTINGS["detectors"], ("all", *GROUPS)))
+    less = _cut(run, "dirty", 3)
+    ideal, table = run.analysis("ideal").copy(), run.comparisons.copy()
+    places = (table["point"] == "purity95") & (table["group"] == "dirty")
+    is_sep = {side: table[f"detector_{side}"] == "sep" for side in "ab"}
+    of_limits = places & table["quantity"].isin(["m50", "snr50"]) & (is_sep["a"] | is_sep["b"])
+    for side, of in is_sep.items():
+        table.loc[of_limits & of, f"value_{side}"] = 169.63
+    told_by = ["delta", "lo", "hi", "p", "p_holm"]
+    table.loc[of_limits, told_by] = 169.63
+    cut = (
+        (ideal["detector"] == "sep") & (ideal["point"] == "purity95") & (ideal["group"] == "dirty")
+    )
+    names = ["snr50", "distance_mag", "distance_lo", "distance_hi"]
+    ideal.loc[cut, names] = 169.63
+    assert cut.any()
+    assert of_limits.any()
+    less.__dict__["comparisons"] = table
+    less.__dict__["_analyses"] = {"ideal": ideal}
+
+    told = ideal_told(less)
+    assert told.loc[cut, names].isna().all(axis=None)
+    pd.testing.assert_frame_equal(told[~cut], ideal[~cut])
+    assert told.loc[cut, "found"].equals(ideal.loc[cut, "found"])
+    told = differences_told(less)
+    assert told.loc[of_limits, told_by].isna().all(axis=None)
+    for side, of in is_sep.items():
+        assert (told.loc[of_limits, f"value_{side}"].isna() == of[of_limits]).all()
+    pd.testing.assert_frame_equal(told[~of_limits], table[~of_limits])
+
+    assert "169.6" not in markdown(less)
+    for section in (IDEAL_OBSERVER, DIFFERENCES):
+        for spec in section.figures(less, detector_styles(less.detectors)):
+            _, drawn = spec.draw()
+            assert not (drawn.select_dtypes("number") == 169.63).any(axis=None), spec.name
+            assert len(drawn), spec.name
+
+
 def test_one_frame_is_named_and_tells_of_itself_only(run):
     def at(n_frames, p, interval):
         made = _compared(run, ("all", "m50", "purity95", 0.2, 0.1, p))
@@ -152,7 +196,9 @@ def test_one_frame_is_named_and_tells_of_itself_only(run):
         "[0.10, 0.30] over 1 frame, which tells of this frame only)."
     )
     assert at(20, 0.001, "bootstrap").endswith("at 95 % purity over 20 frames.")
-    assert at(2, 0.001, "bootstrap").endswith("over 2 frames (fewer than 20: intervals are rough).")
+    assert at(2, 0.001, "bootstrap").endswith(
+        "over 2 frames; with fewer than 20, intervals are rough."
+    )
 
 
 def replace_groups(run):

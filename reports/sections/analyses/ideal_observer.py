@@ -16,6 +16,7 @@ from skyduel.reports.sections.section import (
 from skyduel.reports.style import Style
 from skyduel.reports.tables.rows import HEADS, all_groups_only, heads, rows_in_order
 from skyduel.reports.tables.run_tables import Table, interval, number, text
+from skyduel.reports.tables.slivers import ideal_told
 from skyduel.run_folder.read_run import Run
 from skyduel.run_folder.schema import ALL_BINS
 
@@ -24,7 +25,7 @@ __all__ = ["IDEAL_OBSERVER", "ideal_table"]
 
 def ideal_table(run: Run) -> Table | None:
     """Return the distance of each detector from the ideal observer."""
-    ideal = run.analysis("ideal")
+    ideal = ideal_told(run)
     if not len(ideal):
         return None
     ideal = ideal[(ideal["bin"] == ALL_BINS) & (ideal["match"] == "false_rate")]
@@ -64,7 +65,7 @@ def ideal_table(run: Run) -> Table | None:
 
 
 def _figures(run: Run, styles: Mapping[str, Style]) -> Iterator[FigureSpec]:
-    table, point, who = run.analysis("ideal"), run.headline_point, detector_names(run)
+    table, point, who = ideal_told(run), run.headline_point, detector_names(run)
     if not len(table):
         return
     yield FigureSpec(
