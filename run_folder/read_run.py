@@ -12,6 +12,7 @@ import pandas as pd
 
 from skyduel.core.errors import BadInputError, one_line
 from skyduel.core.html_tables import html_table
+from skyduel.core.io.atomic_files import existing_folder
 from skyduel.evaluation.table_keys import range_label
 from skyduel.run_folder.layout import RunPaths
 from skyduel.run_folder.previews import read_preview
@@ -215,9 +216,7 @@ def load_run(path: str | Path) -> Run:
         unreadable, if the format is not the one this code reads, or if a table
         lacks a column or holds a row twice.
     """
-    folder = Path(path)
-    if not folder.is_dir():
-        raise BadInputError(str(folder), "a run folder", "no such folder")
+    folder = existing_folder(path, "a run folder")
     paths = RunPaths(folder)
     record = read_record(paths.record)
     missing: list[str] = []

@@ -11,6 +11,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from skyduel.cli.commands.options import check_runs
 from skyduel.cli.console import wide_out, without_controls
 from skyduel.cli.whole_tables import WholeTable
 from skyduel.core import BadInputError
@@ -77,6 +78,7 @@ def command(
     much, with the interval. Tables of the differences per group and per magnitude follow. The
     runs must have the same frames, truth and scoring rules.
     """
+    check_runs(*(run for run in (run_a, run_b) if run is not None))
     from skyduel.evaluation.comparison.headline import sentence
     from skyduel.run_folder.compare_runs import compare_detectors
 

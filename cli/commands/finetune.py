@@ -7,7 +7,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from skyduel.cli.commands.options import MaskBits, with_mask_bits
+from skyduel.cli.commands.options import MaskBits, check_files, with_mask_bits
 from skyduel.cli.console import err, out, progress
 
 __all__ = ["NAME", "command"]
@@ -75,6 +75,9 @@ def command(
     lower than that of the initial weights, the initial weights are written. Use
     the result with --set neural.weights=FILE.
     """
+    check_files(dataset)
+    if start is not None:
+        check_files(start)
     from skyduel.core import BadInputError, open_dataset
     from skyduel.detect import neural
     from skyduel.detect.finetune import FinetuneSettings, finetune, labelled, self_labelled

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from skyduel.cli.commands.compare import Common, Detector, NameA, NameB, select_detectors
+from skyduel.cli.commands.options import check_runs
 from skyduel.cli.console import wide_out
 from skyduel.cli.whole_tables import WholeTable
 from skyduel.evaluation.comparison.gate import gated
@@ -88,6 +89,7 @@ def command(
     allowed. It is worse if the interval lies above the allowed loss, and undecided otherwise.
     Exit status: 0 if all criteria pass, 1 if not, 2 if the runs cannot be compared.
     """
+    check_runs(reference, candidate)
     from skyduel.core import atomic_path
     from skyduel.evaluation.comparison.gate import parse_allowances
     from skyduel.evaluation.comparison.gate_report import (

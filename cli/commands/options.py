@@ -333,6 +333,24 @@ def check_files(*paths: str | Path) -> None:
         existing_file(file)
 
 
+def check_runs(*places: Path) -> None:
+    """Refuse run folders that do not exist, before anything that takes seconds to import.
+
+    A place is a run folder, or a run folder and the name of a detector.
+
+    Raises
+    ------
+    BadInputError
+        With the first of them.
+    """
+    from skyduel.core.io.atomic_files import existing_folder
+    from skyduel.run_folder.layout import RunPaths
+
+    for place in places:
+        if not RunPaths(place.parent).record.is_file():
+            existing_folder(place, "a run folder")
+
+
 def expand_frames(paths: Sequence[str]) -> list[str]:
     """Return the frames that arguments name: one for each chip, without masks and weight maps.
 

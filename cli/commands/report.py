@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from skyduel.cli.commands.options import check_runs
 from skyduel.cli.console import out
 
 __all__ = ["NAME", "command"]
@@ -30,6 +31,7 @@ def command(
     Writes report/index.html, report/report.md and the figures with their tables. It
     computes no scores and needs neither the frames nor the detectors.
     """
+    check_runs(folder)
     from skyduel.reports import write_pdf, write_report
 
     page = write_report(folder, png=png)

@@ -28,6 +28,7 @@ from skyduel.cli.commands.options import (
     TuningSeed,
     With,
     Workers,
+    check_files,
     detector_specs,
     print_listing,
     read_config,
@@ -126,6 +127,8 @@ def command(
     and daofind. The same command completes an interrupted run. If a frame
     fails, its error is recorded, the other frames are finished, and the exit status is 2.
     """
+    if dataset is not None:
+        check_files(dataset)
     from skyduel.core import Sectioning, open_dataset
     from skyduel.core.io.column_names import parse_columns
     from skyduel.run_folder.layout import RunPaths

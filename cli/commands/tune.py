@@ -25,6 +25,7 @@ from skyduel.cli.commands.options import (
     TuningSeed,
     With,
     Workers,
+    check_files,
     detector_specs,
     print_listing,
     read_config,
@@ -82,6 +83,7 @@ def command(
     with the outcomes of the trials (.trials). From that folder the same command resumes
     an interrupted search, and chooses again for another --objective without running detectors.
     """
+    check_files(dataset)
     import pandas as pd
 
     from skyduel.core import atomic_path, open_dataset

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from skyduel.core.errors import BadInputError, UnwritableError
 
-__all__ = ["atomic_path", "existing_file", "is_temporary", "safe_name"]
+__all__ = ["atomic_path", "existing_file", "existing_folder", "is_temporary", "safe_name"]
 
 # How `atomic_path` begins the name of an unfinished file.
 _TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.")
@@ -114,6 +114,29 @@ def existing_file(path: str | os.PathLike[str]) -> Path:
     if not os.access(file, os.R_OK):
         raise BadInputError(str(file), "a readable file", "no permission to read it")
     return file
+
+
+def existing_folder(path: str | os.PathLike[str], required: str) -> Path:
+    """Return the path if it is a folder.
+
+    Parameters
+    ----------
+    path : path-like
+        The folder.
+    required : str
+        What it should be, as in ``a run folder``.
+
+    Raises
+    ------
+    BadInputError
+        If it is missing or a file.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise BadInputError(
+            str(folder), required, "a file" if folder.exists() else "no such folder"
+        )
+    return folder
 
 
 def safe_name(name: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from skyduel.core import BadInputError
+from skyduel.core.io.atomic_files import existing_folder
 from skyduel.core.operating_point import RowChoice
 from skyduel.runner.detector_specs import DetectorSpec
 from skyduel.runner.watch.backlog import Order
@@ -77,8 +78,7 @@ class WatchPlan:
     rules: NewSourceRules = field(default_factory=NewSourceRules)
 
     def __post_init__(self) -> None:
-        if not self.folder.is_dir():
-            raise BadInputError(str(self.folder), "a folder to watch", "none")
+        existing_folder(self.folder, "a folder to watch")
         if self.out.exists() and self.out.resolve() == self.folder.resolve():
             raise BadInputError("--out", "another folder than that of the frames", str(self.out))
         if self.order not in ("oldest", "newest"):

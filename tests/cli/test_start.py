@@ -75,7 +75,8 @@ def test_no_library_of_numbers_is_imported_for_the_help_of_a_command(name: str) 
     "words",
     ["detect no.fits", "detect no.fits[1] no2.fits", "truth no.fits --from no.csv",
      "truth-free no.fits", "inject no.fits --out o", "calibrate no.fits --out o",
-     "score no.csv no.csv", "diff no.csv no.csv --frame no.fits"],
+     "score no.csv no.csv", "diff no.csv no.csv --frame no.fits", "send no.csv", "run no",
+     "tune no", "finetune no", "watch no", "compare no", "compare no/sep no2", "report no"],
 )  # fmt: skip
 def test_a_missing_file_is_said_before_anything_heavy_is_imported(
     words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -84,6 +85,14 @@ def test_a_missing_file_is_said_before_anything_heavy_is_imported(
     ours, others = loaded(*words.split())
     assert others <= LIGHT
     assert not {name for name in ours if name.startswith((".detect", ".runner", ".evaluation.s"))}
+
+
+def test_a_missing_run_is_said_before_the_gate_reads_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, others = loaded("gate", "no", "no2", "--allow", "f1=0.1")
+    assert not others & {"pandas", "pyarrow", "astropy", "pydantic_settings"}
 
 
 def test_the_shell_completes_commands_without_importing_them() -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from skyduel.cli.commands.options import check_files
 from skyduel.cli.console import out
 
 __all__ = ["NAME", "command"]
@@ -32,6 +33,7 @@ def command(
     Catalogues are sent as VOTables. A SAMP hub must run on this machine, as TOPCAT and Aladin
     start one. Exit status 2 if a program could not load a file.
     """
+    check_files(*files)
     from skyduel.cli.commands.send.samp import send
     from skyduel.core.errors import printable
 

@@ -35,6 +35,7 @@ from skyduel.cli.console import warn
 from skyduel.cli.frame_facts import Fwhm, Gain, ZeroPoint, given_facts
 from skyduel.core.errors import BadInputError
 from skyduel.core.extras import is_installed, pip_command
+from skyduel.core.io.atomic_files import existing_folder
 
 if TYPE_CHECKING:
     from skyduel.runner.watch.watcher import Tell
@@ -159,6 +160,7 @@ def command(
     a restart goes on where the last watch ended, also after kill -9. Ctrl-C and SIGTERM end the
     watch after the frame in work. The exit status is 2 if --once leaves out a frame.
     """
+    existing_folder(folder, "a folder to watch")
     from skyduel.core.operating_point import RowChoice
     from skyduel.runner.watch.backlog import Order
     from skyduel.runner.watch.plan import WatchPlan
