@@ -121,7 +121,12 @@ def test_files_of_catalogues_and_detectors(
         "only_a.reg", "only_b.reg", "sources.csv",
     ]  # fmt: skip
     assert len(pd.read_csv("d/sources.csv")) == 3
-    assert Path("d/only_a.reg").read_text().count("circle(") == 1
+    snr = pd.read_csv("d/sources.csv").query("where == 'only A'")["snr"].item()
+    head, *regions = Path("d/only_a.reg").read_text().splitlines()[1:]
+    assert head == "global color=orange"
+    # The label is the S/N, and DS9 counts pixels from 1.
+    assert regions == ["image", f"circle(41.000,71.000,6.000) # text={{{snr:.4g}}}"]
+    assert Path("d/only_b.reg").read_text().endswith("global color=cyan\nimage\n")
     assert skyduel("diff", "old.ecsv", "new.fits", *words, "--threshold-b", "-inf") == 0
     assert ", 1 only in new.fits" in capsys.readouterr().out
     assert skyduel("diff", "sep", "old.ecsv", "--frame", "f.fits") == 0
