@@ -95,12 +95,14 @@ def number(value: Any, digits: int = 0) -> Cell:
 
 
 def interval(row: Mapping[Any, Any] | None, names: Sequence[str], digits: int) -> Cell:
-    """Return a cell ``value (lo–hi)`` from the three named columns of a row."""
+    """Return a cell ``value (lo–hi)`` from three columns of a row; ``lo to hi`` if one is < 0."""
     value, lo, hi = (math.nan if row is None else float(row[n]) for n in names)
     parts: list[tuple[str, float | None]] = [(format_number(value, digits), value)]
     if math.isfinite(value) and math.isfinite(lo) and math.isfinite(hi):
-        parts += [(" (", None), (format_number(lo, digits), lo), ("–", None)]
-        parts += [(format_number(hi, digits), hi), (")", None)]
+        ends = [(format_number(v, digits), v) for v in (lo, hi)]
+        # A dash and a minus sign side by side are hard to tell apart: −0.98–−0.17.
+        between = " to " if "−" in ends[0][0] + ends[1][0] else "–"
+        parts += [(" (", None), ends[0], (between, None), ends[1], (")", None)]
     return Cell(tuple(parts), is_number=True)
 
 
@@ -232,7 +234,8 @@ def limits_table(run: Run) -> Table:
         n_heads=3,
         note="Lower S/N and fainter magnitude are better. A dash: the curve does not reach one "
         "half, or no threshold reaches the purity without leaving out most of what the detector "
-        "finds.",
+        "finds. A limit without an interval: too few frames hold sources, or resamples of "
+        "them reach beyond the sources.",
     )
 
 

@@ -66,9 +66,9 @@ def paired_sentences(run: Run, point: str, leaders: Sequence[str] = ()) -> tuple
                 sentences.append(pair_statement(run, a, b, point, "m50"))
                 continue
             words = sentence(named, point, confidence=confidence)
-            sentences.append(
-                f"{words[0].upper() if words.startswith('no') else words[0]}{words[1:]}."
-            )
+            # A name that comes first is left as it is.
+            starts = words.startswith(("no ", "undecided "))
+            sentences.append(f"{words[0].upper() if starts else words[0]}{words[1:]}.")
     return tuple(sentences)
 
 

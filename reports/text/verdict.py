@@ -13,7 +13,9 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from skyduel.evaluation.comparison.compare import FEW_FRAMES
 from skyduel.evaluation.scoring.metrics import HEADLINE, Metric, listed
+from skyduel.evaluation.statistics.intervals import FEWEST_FOR_PERCENTILES
 from skyduel.evaluation.table_keys import range_label
 from skyduel.reports.style import point_name, shorten
 from skyduel.reports.tables.run_tables import Cell, Table, format_number, text
@@ -32,7 +34,6 @@ from skyduel.run_folder.schema import (
 )
 
 __all__ = [
-    "FEW_FRAMES",
     "RULES",
     "RankedDetector",
     "Ranking",
@@ -45,9 +46,6 @@ __all__ = [
     "rules",
     "verdict",
 ]
-
-#: With fewer frames than this the page warns.
-FEW_FRAMES: Final = 20
 
 #: Rules by which the verdict follows from the tables.
 RULES: Final = (
@@ -264,6 +262,11 @@ def cautions(run: Run) -> tuple[str, ...]:
         sentences.append(
             f"Only {n_frames} frames were scored, fewer than {FEW_FRAMES}: sources of one frame "
             "share its seeing and background, so the intervals are rough."
+            + (
+                " Intervals over so few frames are wide as well: one from 0 to 1 tells nothing."
+                if n_frames < FEWEST_FOR_PERCENTILES
+                else ""
+            )
         )
     if CALIBRATED_POINT not in run.points:
         sentences.append(

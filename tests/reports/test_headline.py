@@ -21,9 +21,11 @@ from skyduel.reports.sections.analyses.ideal_observer import IDEAL_OBSERVER
 from skyduel.reports.sections.answer import answer_data, answer_table
 from skyduel.reports.sections.differences import DIFFERENCES
 from skyduel.reports.style import detector_styles
+from skyduel.reports.tables.run_tables import interval
 from skyduel.reports.tables.slivers import differences_told, ideal_told, limits_told, slivers
 from skyduel.reports.text.headline import headline, pair_statement
 from skyduel.reports.text.no_break import no_break
+from skyduel.reports.text.paired_sentences import paired_sentences
 from skyduel.reports.text.pitfalls import repeats
 from skyduel.run_folder import load_run
 
@@ -206,6 +208,37 @@ def replace_groups(run):
     made = replace(run)
     made.__dict__.update(comparisons=run.comparisons, groups=("field",))
     return made
+
+
+@pytest.mark.parametrize(("n_frames", "wide"), [(2, True), (4, True), (5, False)])
+def test_few_frames_are_said_to_leave_wide_intervals(run, n_frames, wide):
+    made = replace(run)
+    made.__dict__["scored_frames"] = tuple(f"f{k}" for k in range(n_frames))
+    (said,) = (line for line in cautions(made) if line.startswith(f"Only {n_frames} frames"))
+    assert said.endswith(
+        "wide as well: one from 0 to 1 tells nothing." if wide else "the intervals are rough."
+    )
+
+
+def test_an_interval_below_zero_has_no_dash_beside_a_minus_sign():
+    shown = {
+        (-0.1, -0.98, -0.17): "−0.10 (−0.98 to −0.17)",
+        (0.1, -0.004, 0.2): "0.10 (0.00–0.20)",
+        (0.1, -0.04, np.nan): "0.10",
+        (0.1, 0.05, 0.2): "0.10 (0.05–0.20)",
+    }
+    for values, said in shown.items():
+        row = dict(zip("vab", values, strict=True))
+        assert interval(row, ("v", "a", "b"), 2).text == said
+
+
+def test_a_sentence_begins_with_a_capital_unless_with_a_name(run):
+    rows = [(g, "f1", "calibrated", 0.0, 0.0, 1.0) for g in ("all", *GROUPS)]
+    (said,) = paired_sentences(_compared(run, *rows), "calibrated")
+    assert said.startswith("Undecided between neural and sep: ")
+    rows = [(g, "f1", "calibrated", 0.2, 0.1, 0.01) for g in ("all", *GROUPS)]
+    (said,) = paired_sentences(_compared(run, *rows), "calibrated")
+    assert said.startswith("neural scores higher than sep")
 
 
 def test_a_group_of_one_frame_is_named_as_one(run):
