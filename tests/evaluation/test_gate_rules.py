@@ -101,12 +101,16 @@ def test_some_loss_is_said_where_the_interval_excludes_none(lo: float, shown: bo
 
 
 def test_a_group_without_values_is_not_comparable() -> None:
-    none = {"delta": NAN, "value_a": NAN, "value_b": NAN, "group": "b"}
-    rows = [row(group="b") | none, row(), row(group="c") | none | {"group": "c", "value_a": 1.0}]
+    none = {"delta": NAN, "value_a": NAN, "value_b": NAN, "group": "aberrated"}
+    rows = [
+        row(group="aberrated") | none,
+        row(),
+        row(group="c") | none | {"group": "c", "value_a": 1.0},
+    ]
     made = decide(pd.DataFrame(rows), parse_allowances("f1=1"), per_group=True)
     assert [(d.group, d.name, d.verdict) for d in made] == [
         ("all", "f1@default", "pass"),
-        ("b", "f1@default[b]", "not comparable"),
+        ("aberrated", "f1@default[aberrated]", "not comparable"),
         ("c", "f1@default[c]", "undecided"),
     ]
     assert [d.group for d in decide(pd.DataFrame(rows), parse_allowances("f1=1"))] == ["all"]
@@ -125,6 +129,20 @@ def test_what_is_no_row_of_the_gate() -> None:
             judged(*rows)
     made = decide(pd.DataFrame([row()]), parse_allowances("speed=0.1,f1=1"))
     assert [d.name for d in made] == ["f1@default"]
+
+
+def test_each_criterion_has_its_own_row() -> None:
+    rows = [
+        row(q, point=p, delta=float(k), lo=k - 0.5, hi=k + 0.5)
+        for k, (q, p) in enumerate(
+            (q, p) for q in ("completeness", "f1", "f2") for p in ("calibrated", "default", "z")
+        )
+    ]
+    rows += [r | {"group": "aberrated", "delta": r["delta"] + 100} for r in rows]
+    asked = parse_allowances("f1=1,f2@z=1,completeness@calibrated=1,f1@z=1")
+    assert [d.loss for d in decide(pd.DataFrame(rows), asked)] == [4.0, 8.0, 0.0, 5.0]
+    both = [d.loss for d in decide(pd.DataFrame(rows), asked[:1], per_group=True)]
+    assert both == [4.0, 104.0]
 
 
 def needed(loss: float, lo: float, hi: float, margin: float, n: int, **how: Any) -> int | None:
@@ -329,3 +347,4 @@ def test_all_criteria_must_pass(verdicts: tuple[Any, ...], whole: str) -> None:
     one = judged(row())
     report = GateReport("a", "b", tuple(replace(one, verdict=v) for v in verdicts), 0.95)
     assert (report.verdict, report.passed) == (whole, whole == "pass")
+    assert not report.more
