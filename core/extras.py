@@ -21,6 +21,7 @@ __all__ = [
 EXTRAS: Final[Mapping[str, str]] = {
     "torch": "neural",
     "safetensors": "neural",
+    "sklearn": "neural",
     "torchvision": "published",
     "onnxruntime": "onnx",
     "onnx": "export",

@@ -58,7 +58,7 @@ PYTEST = (
 #: Libraries that are loaded before the processes part.
 LIBRARIES = ("numpy", "scipy.stats", "scipy.spatial", "scipy.optimize", "scipy.ndimage", "pandas",
              "pyarrow.parquet", "astropy.table", "astropy.wcs", "astropy.stats", "sklearn",
-             "sklearn.isotonic", "pydantic", "photutils", "pycocotools.cocoeval", "skimage")  # fmt: skip
+             "scipy.optimize", "pydantic", "photutils", "pycocotools.cocoeval", "skimage")  # fmt: skip
 MEMORY = 6 * 2**30
 SPARE_S = 20
 

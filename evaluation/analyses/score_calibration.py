@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import scipy
 
 from skyduel.evaluation.matching.matching import pair_candidates
 from skyduel.evaluation.rules import ScoringRules
@@ -111,16 +112,19 @@ def _probabilities(
     known = np.isfinite(learnt.score)
     x, y = learnt.score[known], learnt.right[known]
     if 0 < np.count_nonzero(y) < y.size:
-        # Imported where it is used: detection loads this module, and scikit-learn takes long.
-        from sklearn.isotonic import IsotonicRegression
-
-        fit = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(x, y)
         p = np.full(told.score.size, np.nan)
         finite = np.isfinite(told.score)
-        if finite.any():
-            p[finite] = fit.predict(told.score[finite])
+        p[finite] = _isotonic(x, y, told.score[finite])
         return "fitted", told, p
     return "unknown", told, np.full(told.score.size, np.nan)
+
+
+def _isotonic(x: Floats, right: Bools, at: Floats) -> Floats:
+    """Return the isotonic regression of right on x, linear in between and constant beyond."""
+    places, group, count = np.unique(x, return_inverse=True, return_counts=True)
+    share = np.bincount(group, right) / count
+    rising = scipy.optimize.isotonic_regression(share, weights=count).x
+    return np.interp(at, places, rising)
 
 
 def calibration_error(p: Floats, right: Bools, edges: Floats) -> tuple[float, float]:

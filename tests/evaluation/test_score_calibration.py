@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.isotonic import IsotonicRegression
 
 from skyduel.core import Catalog
 from skyduel.evaluation import FrameInput, ScoringRules
@@ -13,6 +14,7 @@ from skyduel.evaluation.analyses.score_calibration import (
     CALIBRATION_ERROR_COLUMNS,
     PURITY_CHOICE_COLUMNS,
     RELIABILITY_COLUMNS,
+    _isotonic,
     calibration_error,
     calibration_error_table,
     purity_choice_table,
@@ -131,6 +133,17 @@ def test_what_counts_neither_way_is_left_out_and_what_has_no_score_is_told() -> 
     row = all_bins(calibration_error_table([], [made], RULES, EDGES)).iloc[0]
     assert (row["n"], row["k"], row["n_unscored"]) == (2, 1, 1)
     assert row["brier"] == pytest.approx((0.1**2 + 0.1**2) / 2)
+
+
+@pytest.mark.parametrize("n", [2, 9, 400])
+def test_the_isotonic_regression_is_that_of_scikit_learn(n: int) -> None:
+    rng = np.random.default_rng(n)
+    x = rng.normal(10, 4, n).round(1)  # with ties
+    right = rng.random(n) < 1 / (1 + np.exp(10 - x))
+    right[:2] = True, False
+    at = np.concatenate([x, rng.uniform(-10, 30, 50)])
+    theirs = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(x, right)
+    np.testing.assert_allclose(_isotonic(x, right, at), theirs.predict(at), rtol=0, atol=1e-12)
 
 
 def test_a_score_that_is_no_probability_is_fitted_on_the_calibration_frames() -> None:
