@@ -81,8 +81,11 @@ def test_one_row(allow: str, changes: dict[str, Any], verdict: str, reason: str)
     decision = judged(row(**changes), allow=allow)
     assert decision.verdict == verdict
     assert decision.reason.startswith(reason)
-    if verdict in ("pass", "worse") and "only" not in reason:
-        assert not decision.reason.endswith("only")
+    whole = reason.endswith(("only", "undefined", "excluded", "default)"))
+    if whole or "no width" in reason:
+        said = ": the versions do not differ, which tells nothing of other frames"
+        more = f", for every resample gives the same{said}" if "no width" in reason else ""
+        assert decision.reason == reason + more
 
 
 def test_a_lower_snr50_is_no_loss() -> None:
@@ -154,6 +157,7 @@ def test_the_frames_that_would_decide() -> None:
     assert needed(0.0, -1.0, 1.0, 0.5, 20) == 80
     assert needed(0.0, -9.0, 1.0, 0.5, 20) == 80  # the side of the margin counts
     assert needed(1.0, 0.0, 9.0, 0.5, 20) == 80
+    assert needed(0.25, -1.0, 1.25, 0.75, 20) == 80
     assert needed(0.0, -1.0, 1.5, 1.0, 7) == 16  # 15.75
     assert needed(0.5, 0.25, 0.75, 0.25, 7) == 8  # at the margin one more
     assert needed(0.25, 0.0, 0.5, 0.25, 7) is None  # a loss of just the margin
@@ -267,6 +271,24 @@ def test_a_sliver_passes_nothing() -> None:
     assert judged(*rows, allow="f1@purity95=0.4").reason.startswith("not enough frames")
     rows[2] = outcomes(96, 0, 0, 4)
     assert judged(*rows, allow="f1@purity95=0.5").verdict == "pass"
+
+
+@pytest.mark.parametrize("found", [(19, 0, 61), (19, 61, 0), (20, 0, 60), (0, 30, 19), (19, 0, 2)])
+def test_a_limit_of_a_sliver_passes_nothing(found: tuple[int, int, int]) -> None:
+    both, a, b = found
+    rows = [
+        row("m50", point="purity95"),
+        outcomes(both, a, b, 100 - both - a - b, point="purity95"),
+        outcomes(80, 0, 0, 20),
+    ]
+    # At its very edge the limit would pass.
+    decision = judged(*rows, allow="m50@purity95=0.5")
+    few = {n: k < 20 for n, k in (("reference", both + a), ("candidate", both + b))}
+    assert (decision.verdict == "undecided") == any(few.values())
+    if any(few.values()):
+        name = next(n for n, is_few in few.items() if is_few)
+        assert decision.reason.startswith(f"at purity95 the {name} finds 19 of 100 truths: too few")
+    assert judged(*rows, allow="m50@purity95=0.4").reason.startswith("not enough frames")
 
 
 # --- speed, allowances and the whole ------------------------------------------------------------
