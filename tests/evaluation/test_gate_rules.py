@@ -247,6 +247,11 @@ def test_what_a_comparison_says_of_the_sources_found() -> None:
     assert (at_default.hint, at_default.of_a_sliver(("x", "y"))) == ("", "")
     assert Found.at(table, "default", "b") == Found("default", 6, 10, None, False, (3, 4), None)
     assert Found.at(table, "calibrated", "all") == Found("calibrated")
+    assert Found("calibrated") == Found("calibrated", 0, 0, None, False, (0, 0), None)
+    other = pd.DataFrame([*rows, outcomes(1, 2, 3, 194, point="calibrated")])
+    assert Found.at(other, "calibrated", "all") == (
+        Found("calibrated", 6, 200, 100, False, (3, 4), (80, 80))
+    )
     assert Found("calibrated").words == "the versions do not differ"
     same = Found.at(pd.DataFrame([outcomes(5, 0, 0, 5)]), "default", "all")
     assert same.words == "at default both find the same 5 of 10 truths"
