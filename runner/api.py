@@ -26,7 +26,7 @@ from skyduel.run_folder.read_run import Run, load_run
 from skyduel.runner.builtin_dataset import BUILTIN_SEED, builtin_of_run
 from skyduel.runner.detect_frame import measured_on
 from skyduel.runner.detector_specs import DetectorSpec, installed_defaults, parse_specs
-from skyduel.runner.execution.process_pool import leave_starting_worker
+from skyduel.runner.execution.worker_start import leave_starting_worker
 from skyduel.runner.frame_steps import checked_catalog, usable_mpix
 from skyduel.runner.plan import ProgressCallback, RunPlan
 from skyduel.runner.run import run

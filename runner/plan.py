@@ -38,6 +38,8 @@ class RunPlan:
     workers : int
         Processes that work on frames in parallel. The tables do not depend on their number,
         only the timings do.
+    truth_workers : int, optional
+        Processes that prepare truths and previews, which is not timed; by default ``workers``.
     fresh : bool
         Replace an earlier run in the folder instead of completing it.
     command : str
@@ -65,6 +67,7 @@ class RunPlan:
     rules: ScoringRules
     folder: Path
     workers: int = 1
+    truth_workers: int | None = None
     fresh: bool = False
     command: str = ""
     seeds: Mapping[str, int | None] | None = None
@@ -80,10 +83,9 @@ class RunPlan:
         """Paths of the run folder."""
         return RunPaths(self.folder)
 
-    @property
-    def in_flight(self) -> int:
+    def in_flight(self, workers: int) -> int:
         """Frames handed out at a time: enough that no worker waits, however many frames there are.
 
         The number of workers of a cluster is unknown and may change.
         """
-        return IN_FLIGHT_CLUSTER if self.scheduler else IN_FLIGHT_EACH * self.workers
+        return IN_FLIGHT_CLUSTER if self.scheduler else IN_FLIGHT_EACH * workers

@@ -66,7 +66,8 @@ from skyduel.runner.detect_frame import (
 from skyduel.runner.detector_specs import DetectorSpec, build
 from skyduel.runner.execution.executors import Job, executor, gather
 from skyduel.runner.execution.outcome import Outcome
-from skyduel.runner.execution.process_pool import leave_starting_worker, threads_each
+from skyduel.runner.execution.process_pool import threads_each
+from skyduel.runner.execution.worker_start import leave_starting_worker
 from skyduel.runner.plan import ProgressCallback, RunPlan
 from skyduel.runner.start_run import start_run
 from skyduel.runner.tune import SUFFIX, Tuned, tune
@@ -115,7 +116,7 @@ def _run(plan: RunPlan, progress: ProgressCallback) -> RunRecord:
     record = start_run(plan, detectors)
     entries = list(plan.dataset.entries)
 
-    with executor(plan.scheduler, plan.workers, 1) as pool:
+    with executor(plan.scheduler, plan.truth_workers or plan.workers, 1) as pool:
         truths = _truth_stage(plan, pool, entries, progress)
     failures = _failures(truths, None)
     readable = [e for e in entries if truths[e.name].reason is None]
@@ -212,7 +213,8 @@ def _truth_stage(
         )
         for entry in entries
     )
-    return gather("truth", pool, jobs, len(entries), plan.in_flight, progress)
+    in_flight = plan.in_flight(plan.truth_workers or plan.workers)
+    return gather("truth", pool, jobs, len(entries), in_flight, progress)
 
 
 def _tune_stage(
@@ -273,7 +275,8 @@ def _detect_stage(
     workers = min(plan.workers, max(1, len(missing)))
     threads, limit_s = threads_each(plan.workers), plan.frame_timeout_s
     with executor(plan.scheduler, workers, threads, limit_s) as pool:
-        return outcomes | gather(spec.name, pool, jobs, len(missing), plan.in_flight, progress)
+        in_flight = plan.in_flight(plan.workers)
+        return outcomes | gather(spec.name, pool, jobs, len(missing), in_flight, progress)
 
 
 #: Facts beside a catalogue that tell whether it can be kept.

@@ -129,14 +129,19 @@ def command(
     """
     if dataset is not None:
         check_files(dataset)
+    from skyduel.runner.execution.worker_start import start_server
+
+    began = time.monotonic()
+    if scheduler is None:
+        start_server()  # it loads its modules while this process loads its own
     from skyduel.core import Sectioning, open_dataset
     from skyduel.core.io.column_names import parse_columns
     from skyduel.run_folder.layout import RunPaths
     from skyduel.runner.builtin_dataset import BUILTIN_SEED, builtin_of_run
     from skyduel.runner.detector_specs import DEFAULT_DETECTORS, TUNED_DETECTORS
+    from skyduel.runner.execution.process_pool import untimed_workers
     from skyduel.runner.run import RunPlan, run
 
-    began = time.monotonic()
     settings = read_config(config)
     folder = out_folder or Path("runs") / (dataset.resolve().name if dataset else "builtin")
     rules = rules_from(settings, radius_px=radius_px, bins=bins, pairing=pairing)
@@ -179,6 +184,7 @@ def command(
             resume=resume,
             frame_timeout_s=frame_timeout,
             workers=workers or settings.get("workers") or 1,
+            truth_workers=workers or settings.get("workers") or untimed_workers(),
             command="skyduel " + " ".join(sys.argv[1:]),
             seeds={"dataset": None if dataset else BUILTIN_SEED},
             tuning=tuning,

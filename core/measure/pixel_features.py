@@ -17,6 +17,7 @@ from skyduel.core.frame import Frame
 from skyduel.core.measure.aperture_photometry import aperture_radius
 from skyduel.core.measure.background import Background, estimate_background
 from skyduel.core.measure.mask_distance import mask_distance
+from skyduel.core.measure.medians import column_medians
 
 __all__ = ["PIXEL_FEATURES", "gaussian_sharpness", "pixel_features"]
 
@@ -173,7 +174,7 @@ def _levels(
     length = min(_LINE_PX, image.shape[0])
     last = image.shape[0] - length
     starts = np.unique(np.append(np.arange(0, last + 1, _LINE_PX // 2), last)).astype(np.int64)
-    levels = np.stack([np.median(image[s : s + length], axis=0) for s in starts])
+    levels = np.stack([column_medians(image[s : s + length]) for s in starts])
     sigma = np.stack([noise[s + length // 2] for s in starts]).astype(np.float64)
     levels = levels - ndimage.median_filter(levels, size=(1, _ACROSS_PX), mode="reflect")
     return levels.astype(np.float64), sigma * (_MEDIAN_NOISE / np.sqrt(length)), starts, length

@@ -12,6 +12,7 @@ from scipy.ndimage import convolve1d
 
 from skyduel.core.frame import Frame
 from skyduel.core.measure.background import MESH_PX, estimate_background
+from skyduel.core.measure.medians import median
 
 __all__ = ["MOSAIC_KEY", "PHASES", "Mosaic", "balanced", "find_mosaic", "stated_pattern"]
 
@@ -133,7 +134,7 @@ def find_mosaic(frame: Frame) -> Mosaic | None:
     if n < _FEWEST_CELLS or not np.isfinite(steps).any():
         return None
     steps = steps[np.isfinite(steps)]
-    noise = _PER_MAD * float(np.median(np.abs(steps - np.median(steps)))) / np.sqrt(2)
+    noise = _PER_MAD * float(median(np.abs(steps - median(steps)))) / np.sqrt(2)
     noise = noise or float(np.std(steps)) / np.sqrt(2)
     if not noise > 0:
         return None
@@ -175,8 +176,8 @@ def _clipped_mean(values: Floats) -> float:
     if not kept.size:
         return 0.0
     for _ in range(_CLIP_ROUNDS):
-        middle = np.median(kept)
-        sigma = _PER_MAD * np.median(np.abs(kept - middle)) or np.std(kept)
+        middle = median(kept)
+        sigma = _PER_MAD * median(np.abs(kept - middle)) or np.std(kept)
         inside = np.abs(kept - middle) <= _CLIP * sigma
         if inside.all():
             break

@@ -6,7 +6,6 @@ pool of one process; a call that loses its process a second time fails.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import threading
@@ -17,21 +16,25 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExe
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from multiprocessing.connection import wait as wait_for
 from types import TracebackType
 from typing import Any, Final
 
 from skyduel.core import BadInputError
+from skyduel.runner.execution.worker_start import (
+    begin_worker,
+    environment,
+    leave_starting_worker,
+    threads_of_libraries,
+    worker_context,
+)
 
-__all__ = ["WorkerLostError", "leave_starting_worker", "process_pool", "threads_each"]
+__all__ = ["WorkerLostError", "process_pool", "threads_each", "untimed_workers"]
 
 # Interval between checks of deadlines [s].
 _TICK_S: Final = 0.1
 # Time beyond the limit of a call until its process is killed [s]: the limit does not include
 # loading libraries, and the call is first stopped within its process.
 GRACE_S: Final = 60.0
-# In the environment of a worker process until it can take calls.
-_STARTING: Final = "SKYDUEL_WORKER_STARTING"
 
 
 class WorkerLostError(BrokenProcessPool):
@@ -53,16 +56,16 @@ class _SturdyPool(Executor):
     Each process has one call at a time, so that the call of a lost process is known.
     """
 
-    def __init__(self, workers: int, limit_s: float | None) -> None:
+    def __init__(self, workers: int, threads: int, limit_s: float | None) -> None:
         self._workers = workers
+        self._begin_with = (dict(os.environ), threads)
         self._limit_s = limit_s
         self._calls: deque[_Call] = deque()
         self._owed: set[_Call] = set()
         self._news = threading.Condition()
         self._closing = False
         self._begun = False  # whether a process of this pool was ever ready for calls
-        # Not forked: a fork of a process with threads may hang.
-        self._context = multiprocessing.get_context("spawn")
+        self._context = worker_context()
         self._thread = threading.Thread(target=self._work, name="skyduel-pool", daemon=True)
         self._thread.start()
 
@@ -119,7 +122,9 @@ class _SturdyPool(Executor):
         """Run calls in new processes until no call is left or a process is lost."""
         out: dict[Future[Any], tuple[_Call, float]] = {}
         pids = self._context.SimpleQueue()
-        pool = ProcessPoolExecutor(workers, self._context, initializer=_begin, initargs=(pids,))
+        pool = ProcessPoolExecutor(
+            workers, self._context, initializer=_begin, initargs=(pids, *self._begin_with)
+        )
         # One more call is queued, unless the start time of each call must be known.
         most = workers + (self._limit_s is None and not alone)
         try:
@@ -211,30 +216,10 @@ def _passed_on(inner: Future[Any], call: _Call) -> bool:
     return True
 
 
-def _begin(pids: Any) -> None:
-    """Send the ID of this process, and exit when its parent exits."""
-    os.environ.pop(_STARTING, None)
+def _begin(pids: Any, variables: dict[str, str], threads: int) -> None:
+    """Send the ID of this process, which is ready for calls then."""
+    begin_worker(variables, threads)
     pids.put(os.getpid())
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-
-
-def leave_starting_worker() -> None:
-    """Exit, without a word, a worker process that has not started: it imports its script.
-
-    A script that starts work outside ``if __name__ == "__main__":`` would start it again in
-    every worker. The process that started the worker tells the user.
-    """
-    # What multiprocessing itself asks; its parent process is not known yet at this time.
-    importing = getattr(multiprocessing.current_process(), "_inheriting", False)
-    if importing and os.environ.get(_STARTING) == str(os.getppid()):
-        os._exit(1)  # an exception could be caught by the script, or print its traceback
-
-
-def _end_with(sentinel: int) -> None:
-    wait_for([sentinel])
-    os._exit(1)  # the parent has exited
 
 
 @contextmanager
@@ -250,21 +235,24 @@ def process_pool(workers: int, threads: int, limit_s: float | None = None) -> It
         raises `WorkerLostError`. All futures raise `BadInputError` if no process can start.
     """
     leave_starting_worker()
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", _STARTING)
-    before = {name: os.environ.get(name) for name in names}
     # Libraries read these when they are loaded, so they are set before the children start.
-    os.environ.update(dict.fromkeys(names, str(threads)) | {_STARTING: str(os.getpid())})
-    try:
-        with _SturdyPool(workers, limit_s) as pool:
-            yield pool
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    with environment(threads_of_libraries(threads)), _SturdyPool(workers, threads, limit_s) as pool:
+        yield pool
 
 
 def threads_each(workers: int) -> int:
     """Return the number of threads per process for this number of processes."""
-    return max(1, len(os.sched_getaffinity(0)) // workers)
+    return max(1, _cores() // workers)
+
+
+def _cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def untimed_workers() -> int:
+    """Return how many processes do work that is not timed: one a core, and at most eight.
+
+    Each needs the memory of a frame.
+    """
+    return min(_cores(), 8)

@@ -159,6 +159,39 @@ except SkyduelError as error:
     assert 2 <= len((tmp_path / "starts").read_text()) <= 3  # itself and its two workers
 
 
+def fresh_facts(_: int) -> tuple[int, str | None, int, float]:
+    """What a worker shares with no other: threads of its parent, environment, random numbers."""
+    import numpy as np
+    from threadpoolctl import threadpool_info
+
+    threads = len(os.listdir(f"/proc/{os.getppid()}/task"))
+    libraries = [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
+    return threads, os.environ.get("SKYDUEL_TEST"), max(libraries), float(np.random.random())  # noqa: NPY002
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers start anew")
+def test_workers_are_forks_of_a_server_without_threads(monkeypatch) -> None:
+    drawn = set()
+    for n in (1, 2):
+        monkeypatch.setenv("SKYDUEL_TEST", f"pool {n}")  # newer than the server
+        with process_pool(1, n) as pool:
+            threads, variable, libraries, number = pool.submit(fresh_facts, 0).result()
+        assert (threads, variable, libraries) == (1, f"pool {n}", n)
+        drawn.add(number)
+    assert len(drawn) == 2
+    assert os.environ.get("OPENBLAS_NUM_THREADS") != "2"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers start anew")
+def test_a_server_that_was_killed_starts_again() -> None:
+    with process_pool(1, 1) as pool:
+        server = pool.submit(os.getppid).result()
+        os.kill(server, signal.SIGKILL)
+        assert pool.submit(square, 3).result() == 9
+    with process_pool(1, 1) as pool:
+        assert pool.submit(os.getppid).result() != server
+
+
 def test_a_time_limit_is_above_what_a_detector_catches() -> None:
     caught = 0
     with pytest.raises(TooLongError), time_limit(0.2):  # noqa: PT012

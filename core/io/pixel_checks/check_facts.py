@@ -17,6 +17,7 @@ from skyduel.core.io.images.fact_rules import FACT_RULES, UnusableError
 from skyduel.core.io.images.fits_metadata import IGNORED_KEY
 from skyduel.core.io.images.pixel_units import pixel_unit
 from skyduel.core.io.pixel_checks.photon_transfer import PhotonTransfer, photon_transfer
+from skyduel.core.measure.medians import median
 
 __all__ = [
     "MEASURED_GAIN",
@@ -193,9 +194,9 @@ def _contradicted(
     found: list[tuple[str, str]] = []
     saturation = stated.get("saturation")
     if saturation is not None and not bad.all():
-        median = float(np.median(box[~bad].astype(np.float64)))
-        if saturation <= median:
-            found.append(("saturation", f"the frame's median is {median:.6g}"))
+        level = float(median(box[~bad].astype(np.float64)))
+        if saturation <= level:
+            found.append(("saturation", f"the frame's median is {level:.6g}"))
             saturation = None
     fwhm = stated.get("fwhm")
     if fwhm is None:
@@ -246,9 +247,9 @@ def sky_noise(data: Floats, bad: Bools) -> SkyNoise | None:
     apart = (rows[:, _APART_PX:] - rows[:, :-_APART_PX])[both]
     if apart.size < _FEWEST_PIXELS:
         return None
-    noise = float(np.median(np.abs(apart))) * _SIGMA_OF_MEDIAN / math.sqrt(2.0)
+    noise = float(median(np.abs(apart))) * _SIGMA_OF_MEDIAN / math.sqrt(2.0)
     values = rows[usable]
-    level, largest = float(np.median(values)), float(values.max())
+    level, largest = float(median(values)), float(values.max())
     usual = math.isfinite(level) and math.isfinite(noise) and noise > 0
     return SkyNoise(level, noise, largest) if usual else None
 
@@ -348,5 +349,5 @@ def star_widths(data: Floats, bad: Bools, saturation: float | None = None) -> St
     widths = widths[np.argsort(-flux, kind="stable")[:_MOST_STARS]]
     if widths.size < _FEWEST_STARS:
         return None
-    low, median, high = np.percentile(widths, (25, 50, 75))
-    return StarWidths(float(low), float(median), float(high), int(widths.size))
+    low, middle, high = np.percentile(widths, (25, 50, 75))
+    return StarWidths(float(low), float(middle), float(high), int(widths.size))

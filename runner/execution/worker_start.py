@@ -1,0 +1,139 @@
+"""How worker processes start: as forks of a server that has loaded their modules.
+
+A process that starts anew loads all modules, which takes seconds. On Linux a worker is a fork
+of a server process (``forkserver`` of `multiprocessing`) that has loaded them, and that has
+neither a second thread nor torch. Elsewhere it starts anew (``spawn``).
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing.connection import wait as wait_for
+from multiprocessing.context import BaseContext
+from typing import Any, Final
+
+__all__ = [
+    "begin_worker",
+    "environment",
+    "leave_starting_worker",
+    "start_server",
+    "threads_of_libraries",
+    "worker_context",
+]
+
+#: What every worker on frames needs. Torch and the analyses are loaded where they are used.
+_PRELOADED: Final = ("skyduel.runner.detect_frame",)
+#: Names of worker processes begin with this.
+_NAME: Final = "skyduel-worker"
+#: A fork of a process with threads may hang. Arrow brings an allocator, not used, that starts one.
+_NO_THREADS: Final = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
+
+if sys.platform == "linux":
+    from multiprocessing import forkserver
+    from multiprocessing.context import ForkServerContext as _Context
+    from multiprocessing.context import ForkServerProcess as _Process
+else:
+    from multiprocessing.context import SpawnContext as _Context
+    from multiprocessing.context import SpawnProcess as _Process
+
+
+class _Worker(_Process):
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.name = f"{_NAME}-{self.name}"
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:
+        start_server()  # here too: one that was killed starts again with its own environment
+        return _Process._Popen(process_obj)
+
+
+class _WorkerContext(_Context):
+    Process = _Worker
+
+
+def worker_context() -> BaseContext:
+    """Return the context of `multiprocessing` that starts workers."""
+    return _WorkerContext()
+
+
+def start_server() -> None:
+    """Start the server of worker processes, without waiting until it has loaded its modules.
+
+    Nothing happens where it runs already, or where workers start anew.
+    """
+    if sys.platform == "linux":
+        multiprocessing.set_forkserver_preload(list(_PRELOADED))
+        # It imports what this process imports, and nothing from the current folder.
+        path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
+        imports = {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
+        with environment({**imports, **threads_of_libraries(1), **_NO_THREADS}):
+            forkserver.ensure_running()
+
+
+def threads_of_libraries(threads: int) -> dict[str, str]:
+    """Return the variables of the environment that libraries read when they are loaded."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    return dict.fromkeys(names, str(threads))
+
+
+@contextmanager
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of the environment within the block."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def begin_worker(variables: Mapping[str, str], threads: int) -> None:
+    """Make this new worker what one that starts anew would be; it ends with its parent.
+
+    Parameters
+    ----------
+    variables : mapping of str to str
+        The environment of the process that started it; a server may have an older one.
+    threads : int
+        Number of threads of libraries.
+    """
+    os.environ.clear()
+    os.environ.update(variables)
+    if sys.platform == "linux":
+        # Libraries that the server loaded have read the number already, and forks have one state.
+        # (scikit-learn depends on this one.)
+        from threadpoolctl import threadpool_limits
+
+        threadpool_limits(threads)
+        if (numpy := sys.modules.get("numpy")) is not None:
+            numpy.random.seed()
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    wait_for([sentinel])
+    os._exit(1)  # the parent has exited
+
+
+def leave_starting_worker() -> None:
+    """Exit, without a word, a worker process that has not started: it imports its script.
+
+    A script that starts work outside ``if __name__ == "__main__":`` would start it again in
+    every worker. The process that started the worker tells the user.
+    """
+    process = multiprocessing.current_process()
+    # What multiprocessing itself asks.
+    if getattr(process, "_inheriting", False) and process.name.startswith(_NAME):
+        os._exit(1)  # an exception could be caught by the script, or print its traceback
