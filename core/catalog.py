@@ -203,6 +203,11 @@ class Catalog:
     def __contains__(self, name: str) -> bool:
         return name in self.table.colnames
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns."""
+        return tuple(self.table.colnames)
+
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
         """Return one column as a plain read-only array, shape (n,), in the schema's unit.
 

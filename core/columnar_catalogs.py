@@ -45,6 +45,11 @@ class PackedCatalog(Catalog):
     def __contains__(self, name: str) -> bool:
         return name in self._columns
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns."""
+        return tuple(self._columns)
+
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
         if name not in self._columns:
             return super().__getitem__(name)  # says what there is

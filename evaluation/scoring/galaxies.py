@@ -52,7 +52,7 @@ def stated_extendedness(found: Catalog, *, by_kind: bool = False) -> Floats:
     ndarray of float64
         0 to 1, NaN where the detector says nothing.
     """
-    names = {name.lower(): name for name in found.table.colnames}
+    names = {name.lower(): name for name in found.names}
     for name, sign in (("extendedness", 1), ("extended", 1), ("class_star", -1)):
         if name in names and found[names[name]].dtype.kind in "biuf":
             value = found[names[name]].astype(np.float64)

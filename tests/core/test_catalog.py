@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skyduel.core.catalog import SCHEMA, Catalog
+from skyduel.core.columnar_catalogs import pack_catalogs
 from skyduel.core.errors import BadInputError
 
 
@@ -153,3 +154,10 @@ def test_catalogues_travel_between_processes() -> None:
     assert back.is_streak.all()
     assert back.table.meta["a"] == 1
     assert "n=1, streaks=1" in repr(back)
+
+
+def test_a_packed_catalogue_has_the_same_names() -> None:
+    catalog = Catalog.build(x=[1.0], y=[2.0], score=[0.5], other=[3.0])
+    (one,) = pack_catalogs([catalog])
+    assert one.names == catalog.names == tuple(catalog.table.colnames)
+    assert all(name in one for name in one.names)

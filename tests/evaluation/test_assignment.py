@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from skyduel.evaluation.matching import assignment
-from skyduel.evaluation.matching.assignment import assign
+from skyduel.evaluation.matching.assignment import assign, component_labels
 from skyduel.evaluation.matching.candidates import rank_rows
 
 
@@ -59,3 +59,21 @@ def test_ranks_of_ties_go_by_the_other_keys_and_then_by_row() -> None:
     expected[np.lexsort([keys[1], keys[0]])] = np.arange(5000)  # a stable sort
     np.testing.assert_array_equal(rank_rows(*keys), expected)
     np.testing.assert_array_equal(rank_rows(np.zeros(50)), np.arange(50))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_components_are_those_of_scipy_in_the_same_order(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(seed)
+    n = (3, 30, 300)[seed % 3]
+    left = np.sort(rng.integers(0, n, n))
+    right = np.maximum(left + rng.integers(-1, 2, n) * (rng.random(n) < 0.3), 0)
+    if seed > 2:  # one long chain, which takes more rounds than there are
+        left, right = np.arange(2 * n) // 2, (np.arange(2 * n) + 1) // 2
+    fast = component_labels(left, right)
+    monkeypatch.setattr(assignment, "_ROUNDS", 0)
+    known = component_labels(left, right)
+    assert fast.dtype == known.dtype == np.int64
+    assert np.array_equal(*(np.unique(one, return_inverse=True)[1] for one in (fast, known)))
+    assert np.array_equal(np.argsort(fast, kind="stable"), np.argsort(known, kind="stable"))
