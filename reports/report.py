@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from skyduel.reports.page.html_page import PageFigure, inline_svg, page_html
-from skyduel.reports.page.interactive import interactive, page_scripts
+from skyduel.reports.page.interactive import Interactive, interactive, page_scripts
 from skyduel.reports.page.markdown_report import markdown
 from skyduel.reports.page.write_files import csv_text, png_bytes, write_file
-from skyduel.reports.sections.all_sections import report_figures
+from skyduel.reports.sections.all_sections import HALVES, report_figures
+from skyduel.reports.sections.section import Section
 from skyduel.reports.svg.backend import as_svg
 from skyduel.reports.svg.figure import Figure
 from skyduel.run_folder.read_run import Run, load_run
@@ -17,7 +22,9 @@ from skyduel.run_folder.read_run import Run, load_run
 __all__ = ["write_report"]
 
 
-def write_report(run_folder: str | Path, *, png: bool = False) -> Path:
+def write_report(
+    run_folder: str | Path, *, png: bool = False, pool: Executor | None = None
+) -> Path:
     """Write the report of a run into its folder; return the path of the page.
 
     Parameters
@@ -27,6 +34,8 @@ def write_report(run_folder: str | Path, *, png: bool = False) -> Path:
     png : bool
         Whether each figure is also written as PNG, drawn by matplotlib, which
         takes several times as long as everything else.
+    pool : Executor, optional
+        Of processes. One of them makes half of the report meanwhile.
 
     Returns
     -------
@@ -44,30 +53,67 @@ def write_report(run_folder: str | Path, *, png: bool = False) -> Path:
     """
     run = load_run(run_folder)
     paths = run.paths
-    entries = []
-    parts = interactive(run, run.headline_point)
-    held = {p.frame: p.id for p in parts.viewer.pictures} if parts.viewer else {}
-    with as_svg():
-        for section, spec in report_figures(run):
-            drawn, data = spec.draw()
-            figure = cast("Figure", drawn)
-            on_page = figure.svg(held[spec.frame]) if spec.frame in held else ""
-            svg = figure.svg()
-            write_file(paths.figure(spec.name, "svg"), svg)
-            write_file(paths.figure(spec.name, "csv"), csv_text(data))
-            picture = inline_svg(on_page or svg, spec.name, spec.alt)
-            entries.append(PageFigure(spec.name, section.name, spec.title, spec.caption, picture))
+    later = None if pool is None else pool.submit(_second_half_of, run.path)
+    figures = _drawn(run, HALVES[0], {})
+    text = markdown(run)
+    try:
+        parts, rest = _second_half(run) if later is None else later.result()
+    except BrokenProcessPool:
+        parts, rest = _second_half(run)
+    figures += rest
+    for figure in figures:
+        write_file(paths.figure(figure.name, "svg"), figure.svg)
+        write_file(paths.figure(figure.name, "csv"), figure.csv)
     _write_pngs(run, png=png)
-    write_file(paths.markdown, markdown(run))
+    write_file(paths.markdown, text)
     page = page_html(
         run,
-        entries,
+        [f.entry for f in figures],
         gallery=parts.gallery,
         viewer=parts.viewer,
         scripts=(*page_scripts(), *parts.scripts),
         png=png,
     )
     return write_file(paths.page, page)
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A figure: its files, and what the page shows."""
+
+    name: str
+    svg: str
+    csv: str
+    entry: PageFigure
+
+
+def _drawn(run: Run, sections: Sequence[Section], held: Mapping[str, str]) -> list[_Drawn]:
+    """Draw the figures of some sections.
+
+    ``held`` names the pictures of frames that the page holds, by frame.
+    """
+    figures = []
+    with as_svg():
+        for section, spec in report_figures(run, sections):
+            drawn, data = spec.draw()
+            figure = cast("Figure", drawn)
+            on_page = figure.svg(held[spec.frame]) if spec.frame in held else ""
+            svg = figure.svg()
+            picture = inline_svg(on_page or svg, spec.name, spec.alt)
+            entry = PageFigure(spec.name, section.name, spec.title, spec.caption, picture)
+            figures.append(_Drawn(spec.name, svg, csv_text(data), entry))
+    return figures
+
+
+def _second_half(run: Run) -> tuple[Interactive, list[_Drawn]]:
+    """Return the gallery and the viewer, and the figures of the later sections."""
+    parts = interactive(run, run.headline_point)
+    held = {p.frame: p.id for p in parts.viewer.pictures} if parts.viewer else {}
+    return parts, _drawn(run, HALVES[1], held)
+
+
+def _second_half_of(run_folder: Path) -> tuple[Interactive, list[_Drawn]]:
+    return _second_half(load_run(run_folder))
 
 
 def _write_pngs(run: Run, *, png: bool) -> None:

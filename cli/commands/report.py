@@ -32,9 +32,14 @@ def command(
     computes no scores and needs neither the frames nor the detectors.
     """
     check_runs(folder)
-    from skyduel.reports import write_pdf, write_report
+    from skyduel.runner.execution.worker_start import start_server
 
-    page = write_report(folder, png=png)
+    start_server()  # it loads its modules while this process loads its own
+    from skyduel.reports import write_pdf, write_report
+    from skyduel.runner.execution.process_pool import spare_process
+
+    with spare_process() as pool:
+        page = write_report(folder, png=png, pool=pool)
     out.print(str(page), markup=False, highlight=False, soft_wrap=True)
     if pdf:
         out.print(str(write_pdf(page)), markup=False, highlight=False, soft_wrap=True)

@@ -139,7 +139,7 @@ def command(
     from skyduel.run_folder.layout import RunPaths
     from skyduel.runner.builtin_dataset import BUILTIN_SEED, builtin_of_run
     from skyduel.runner.detector_specs import DEFAULT_DETECTORS, TUNED_DETECTORS
-    from skyduel.runner.execution.process_pool import untimed_workers
+    from skyduel.runner.execution.process_pool import spare_process, untimed_workers
     from skyduel.runner.run import RunPlan, run
 
     settings = read_config(config)
@@ -197,7 +197,8 @@ def command(
         from skyduel.reports import write_report
         from skyduel.run_folder import load_run
 
-        page = write_report(folder)
+        with spare_process() as pool:
+            page = write_report(folder, pool=pool)
         on_progress("report", "page", 1)
     finished = load_run(folder)
     wide_out().print(run_summary(finished))

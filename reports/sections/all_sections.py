@@ -6,7 +6,7 @@ from this list. A new section is one module and one entry.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from skyduel.reports.sections.analyses.binned_scores import BINNED_SCORES
@@ -31,7 +31,7 @@ from skyduel.reports.sections.verdict import CAUTIONS, FAILURES, VERDICT
 from skyduel.reports.style import detector_styles
 from skyduel.run_folder.read_run import Run
 
-__all__ = ["SECTIONS", "report_figures"]
+__all__ = ["HALVES", "SECTIONS", "report_figures"]
 
 #: All sections, in the order of the page.
 SECTIONS: Final[tuple[Section, ...]] = (
@@ -62,15 +62,27 @@ SECTIONS: Final[tuple[Section, ...]] = (
     HOW_IT_WAS_MADE,
     TERMS,
 )
+#: The sections in two parts whose figures take about as long, with the viewer in the second one.
+#: Figures with the picture of a frame are in the second, too: they share it with the viewer.
+HALVES: Final = (
+    SECTIONS[: SECTIONS.index(DIFFERENCES)],
+    SECTIONS[SECTIONS.index(DIFFERENCES) :],
+)
 
 
-def report_figures(run: Run) -> Iterator[tuple[Section, FigureSpec]]:
+def report_figures(
+    run: Run, sections: Sequence[Section] = SECTIONS
+) -> Iterator[tuple[Section, FigureSpec]]:
     """Yield each figure of a run's report with its section, in the order of the page.
 
-    A figure is left out where the run lacks its table. Every detector has the
-    same style in all figures.
+    Parameters
+    ----------
+    run : Run
+        The run. A figure is left out where it lacks its table.
+    sections : sequence of Section
+        The sections; by default all. Every detector has the same style in all figures.
     """
     styles = detector_styles(run.detectors)
-    for section in SECTIONS:
+    for section in sections:
         for figure in section.figures(run, styles):
             yield section, figure

@@ -28,7 +28,7 @@ from skyduel.runner.execution.worker_start import (
     worker_context,
 )
 
-__all__ = ["WorkerLostError", "process_pool", "threads_each", "untimed_workers"]
+__all__ = ["WorkerLostError", "process_pool", "spare_process", "threads_each", "untimed_workers"]
 
 # Interval between checks of deadlines [s].
 _TICK_S: Final = 0.1
@@ -237,6 +237,16 @@ def process_pool(workers: int, threads: int, limit_s: float | None = None) -> It
     leave_starting_worker()
     # Libraries read these when they are loaded, so they are set before the children start.
     with environment(threads_of_libraries(threads)), _SturdyPool(workers, threads, limit_s) as pool:
+        yield pool
+
+
+@contextmanager
+def spare_process() -> Iterator[Executor | None]:
+    """Open a pool of one process beside this one, None on a single core."""
+    if _cores() < 2:
+        yield None
+        return
+    with process_pool(1, 1) as pool:
         yield pool
 
 

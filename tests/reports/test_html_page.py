@@ -1,6 +1,9 @@
 """All numbers of the page, the verdict and the summaries are those of the tables."""
 
+import pickle
 import re
+from concurrent.futures import Executor, Future
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from html.parser import HTMLParser
 
@@ -245,6 +248,35 @@ def test_drawing_twice_gives_the_same_bytes(tmp_path):
     first = {p: p.read_bytes() for p in report.rglob("*") if p.is_file()}
     assert write_report(path) == report / "index.html"
     assert {p: p.read_bytes() for p in report.rglob("*") if p.is_file()} == first
+
+
+class OtherProcess(Executor):
+    """Calls what could be called in another process, or loses it."""
+
+    def __init__(self, *, lost=False):
+        self.lost, self.calls = lost, 0
+
+    def submit(self, fn, /, *args, **kwargs):
+        self.calls += 1
+        future = Future()
+        if self.lost:
+            future.set_exception(BrokenProcessPool("killed"))
+        else:
+            function, given, options = pickle.loads(pickle.dumps((fn, args, kwargs)))
+            future.set_result(pickle.loads(pickle.dumps(function(*given, **options))))
+        return future
+
+
+def test_a_report_made_by_two_processes_has_the_same_bytes(tmp_path):
+    path = write_run(tmp_path / "r", frames_per_group=1, n_truth=9, groups=("a",))
+    report = write_report(path).parent
+    first = {p: p.read_bytes() for p in report.rglob("*") if p.is_file()}
+    for pool in (OtherProcess(), OtherProcess(lost=True)):
+        for written in first:
+            written.unlink()
+        write_report(path, pool=pool)
+        assert pool.calls == 1
+        assert {p: p.read_bytes() for p in report.rglob("*") if p.is_file()} == first
 
 
 def test_what_comes_from_files_is_escaped(tmp_path):
