@@ -6,8 +6,8 @@ process of its own, in turns. It first verifies that both write the same figures
 numbers, and that the page holds every number that the old one's tables hold. Then it prints
 the median time and its spread, and the size of the page and of the figures.
 
-Prints CPU time and wall time, the start of Python and all imports included; compare CPU times
-on a busy machine.
+Prints CPU time of all processes and wall time, the start of Python and all imports included;
+compare CPU times on a busy machine.
 """
 
 from __future__ import annotations
@@ -16,16 +16,13 @@ import argparse
 import os
 import platform
 import re
-import resource
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
-WRITE = "import sys; from skyduel.reports import write_report; write_report(sys.argv[1])"
+from commands import measured
+
 NUMBER = re.compile(r'<data value="([^"]*)">')
 
 
@@ -34,12 +31,7 @@ def write(checkout: Path, run: Path, place: Path) -> tuple[float, float, Path]:
     folder = place / run.name
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(run, folder, ignore=shutil.ignore_patterns("report", "data"))
-    environment = {**os.environ, "PYTHONPATH": str(checkout / "src")}
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run([sys.executable, "-c", WRITE, str(folder)], env=environment, check=True)
-    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return cpu, wall, folder / "report"
+    return *measured(checkout, ["report", str(folder)]), folder / "report"
 
 
 def table_numbers(page: Path) -> set[str]:

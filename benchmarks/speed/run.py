@@ -12,42 +12,23 @@ Prints wall time and the CPU time of all processes; compare CPU times on a busy 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import os
 import platform
-import resource
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
-RUN = "from skyduel.cli.main import main; main()"
+from commands import measured
+
 #: What a run writes that holds no time.
 FOLDERS = ("truth", "catalogs", "pairs", "analyses", "previews")
-#: Of ``prctl``: orphans of this process's children become its own, and their CPU time counts.
-SUBREAPER = 36
 
 
 def run(checkout: Path, folder: Path, options: list[str]) -> tuple[float, float]:
     """Run once by the code of a checkout into a new folder; return CPU [s] and wall [s]."""
     shutil.rmtree(folder, ignore_errors=True)
-    environment = {**os.environ, "PYTHONPATH": str(checkout / "src")}
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    words = [sys.executable, "-c", RUN, "run", *options, "--out", str(folder)]
-    done = subprocess.run(words, env=environment, check=False, capture_output=True, text=True)
-    wall = time.perf_counter() - began
-    if done.returncode:
-        raise SystemExit(f"{checkout}: exit status {done.returncode}\n{done.stderr}")
-    try:
-        while True:  # the server of the workers ends by itself
-            os.wait()
-    except ChildProcessError:
-        pass
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall
+    return measured(checkout, ["run", *options, "--out", str(folder)])
 
 
 def results(folder: Path) -> dict[str, bytes]:
@@ -81,7 +62,6 @@ def main() -> None:
     parser.add_argument("--with", action="append", default=[], help="detectors; default: three")
     parser.add_argument("--repeat", type=int, default=1, help="times each, after the first")
     options = parser.parse_args()
-    ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
     words = [] if options.set is None else [str(options.set.resolve())]
     words += [word for name in vars(options)["with"] for word in ("--with", name)]
     code = {"new": Path(__file__).resolve().parents[2]}
@@ -91,9 +71,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="skyduel-run-") as scratch:
         for turn in range(options.repeat + 1):  # the first fills the caches
             for name, checkout in code.items():
-                measured = run(checkout, Path(scratch) / name / "run", words)
+                taken = run(checkout, Path(scratch) / name / "run", words)
                 if turn or not options.repeat:
-                    times[name].append(measured)
+                    times[name].append(taken)
             if not turn and len(code) == 2:
                 n = verify(*(Path(scratch) / name / "run" for name in code))
                 print(f"same: {n} files of truths, catalogues, pairs and tables", flush=True)
