@@ -11,8 +11,10 @@ import multiprocessing
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait as wait_for
 from multiprocessing.context import BaseContext
 from typing import Any, Final
@@ -32,6 +34,8 @@ _PRELOADED: Final = ("skyduel.runner.detect_frame",)
 _NAME: Final = "skyduel-worker"
 #: A fork of a process with threads may hang. Arrow brings an allocator, not used, that starts one.
 _NO_THREADS: Final = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
+#: Pauses between attempts to reach the server [s].
+_PAUSES: Final = (0.05, 0.2, 1.0, 3.0)
 
 if sys.platform == "linux":
     from multiprocessing import forkserver
@@ -49,8 +53,16 @@ class _Worker(_Process):
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
-        start_server()  # here too: one that was killed starts again with its own environment
-        return _Process._Popen(process_obj)
+        # A server that was killed starts again. For a moment after that it is still thought to run.
+        try:
+            for pause in _PAUSES:
+                start_server()
+                with suppress(ConnectionError):
+                    return _Process._Popen(process_obj)
+                time.sleep(pause)
+            return _Process._Popen(process_obj)
+        except (ConnectionError, EOFError) as error:
+            raise BrokenProcessPool("the server of worker processes ended") from error
 
 
 class _WorkerContext(_Context):
