@@ -123,10 +123,10 @@ def begin_worker(variables: Mapping[str, str], threads: int) -> None:
     os.environ.update(variables)
     if sys.platform == "linux":
         # Libraries that the server loaded have read the number already, and forks have one state.
-        # (scikit-learn depends on this one.)
-        from threadpoolctl import threadpool_limits
+        with suppress(ImportError):  # it comes with scikit-learn, of the extra neural
+            from threadpoolctl import threadpool_limits
 
-        threadpool_limits(threads)
+            threadpool_limits(threads)
         if (numpy := sys.modules.get("numpy")) is not None:
             numpy.random.seed()
     parent = multiprocessing.parent_process()

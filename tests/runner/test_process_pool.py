@@ -171,6 +171,7 @@ def fresh_facts(_: int) -> tuple[int, str | None, int, float]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="workers start anew")
 def test_workers_are_forks_of_a_server_without_threads(monkeypatch) -> None:
+    pytest.importorskip("threadpoolctl")
     drawn = set()
     for n in (1, 2):
         monkeypatch.setenv("SKYDUEL_TEST", f"pool {n}")  # newer than the server
