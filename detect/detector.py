@@ -40,7 +40,11 @@ class NeuralSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    weights: Path | None = Field(None, description="weights file; None for the shipped ones")
+    weights: Path | None = Field(
+        None,
+        description="weights file, or the name of shipped ones: full (None) or small, which has"
+        " half the arithmetic",
+    )
     runtime: RuntimeName = Field(
         "auto",
         description="what computes the network: torch, onnx (onnxruntime, without torch) or"
@@ -196,6 +200,7 @@ class NeuralDetector:
             floor=min(_PROPOSED, s.floor),
             most_per_mpix=s.most_per_mpix,
             tiling=Tiling(size_px=s.tile_px or engine.tile_px),
+            regions_above=engine.calibration.regions_above,
         )
 
 

@@ -11,7 +11,7 @@ from skyduel.core.extras import require_one_of
 from skyduel.detect.inference.memory import set_torch_memory
 from skyduel.detect.inference.runtime import Runtime
 from skyduel.detect.model.score_model import Calibration
-from skyduel.detect.model.weights_file import SHIPPED
+from skyduel.detect.model.weights_file import weights_path
 
 __all__ = ["Engine", "RuntimeName", "choose_runtime", "load_engine"]
 
@@ -77,8 +77,9 @@ def load_engine(
     Parameters
     ----------
     weights : Path, optional
-        Weights file; the shipped one if not given. The model of onnxruntime lies beside it:
-        ``NAME.onnx`` or ``NAME-int8.onnx``, written by ``skyduel export``.
+        Weights file, or the name of shipped ones, ``full`` (the default) or ``small``. The model
+        of onnxruntime lies beside it: ``NAME.onnx`` or ``NAME-int8.onnx``, written by
+        ``skyduel export``.
     runtime : str
         As in the settings of the detector.
     device : str
@@ -92,7 +93,7 @@ def load_engine(
         If the weights cannot be used, or the runtime or the device is not there.
     """
     chosen = choose_runtime(runtime)
-    path = weights or SHIPPED
+    path = weights_path(weights)
     if chosen == "torch":
         return _torch_engine(path, device, bf16)
     if device == "cuda":

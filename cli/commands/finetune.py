@@ -28,7 +28,10 @@ def command(
     ),
     start: Annotated[
         Optional[Path],  # noqa: UP045 - typer reads the annotation at run time
-        typer.Option("--from", help="Initial weights file. Default: the shipped weights."),
+        typer.Option(
+            "--from",
+            help="Initial weights file, or small or full: shipped weights. Default: full.",
+        ),
     ] = None,
     unlabelled: Annotated[
         bool,
@@ -81,7 +84,7 @@ def command(
     from skyduel.core import BadInputError, open_dataset
     from skyduel.detect import neural
     from skyduel.detect.finetune import FinetuneSettings, finetune, labelled, self_labelled
-    from skyduel.detect.model.weights import SHIPPED
+    from skyduel.detect.model.weights_file import weights_path
 
     given: dict[str, Any] = {
         "steps": steps,
@@ -92,7 +95,7 @@ def command(
         "seed": seed,
     }
     settings = FinetuneSettings(**{k: v for k, v in given.items() if v is not None})
-    begin = start or SHIPPED
+    begin = weights_path(start)
     entries = with_mask_bits(open_dataset(dataset), mask_bits).entries
     detector = neural(weights=begin)
     frames = []

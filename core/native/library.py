@@ -47,6 +47,22 @@ _SIGNATURES: Final[dict[str, tuple[Any, list[Any]]]] = {
             _DOUBLES,
         ],
     ),
+    "skyduel_context_features": (
+        None,
+        [
+            _FLOATS,
+            POINTER(c_uint8),
+            *[c_int64] * 2,
+            *[POINTER(c_int64)] * 2,
+            _FLOATS,
+            c_int64,
+            _FLOATS,
+        ],
+    ),
+    "skyduel_nearest_higher": (
+        c_int64,
+        [_DOUBLES, _DOUBLES, c_int64, c_double, c_int64, _DOUBLES, _DOUBLES],
+    ),
     "skyduel_take_neighbours": (None, [c_void_p, POINTER(c_int64), POINTER(c_int64)]),
     "skyduel_refusal": (c_char_p, []),
     "skyduel_roi_align": (

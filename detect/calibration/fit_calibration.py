@@ -113,6 +113,7 @@ def fit_calibration(
     begin: Calibration | None = None,
     *,
     seed: int = 0,
+    regions_above: float | None = None,
 ) -> Calibration:
     """Fit the calibration that turns scores into probabilities on the given frames.
 
@@ -126,17 +127,21 @@ def fit_calibration(
         Frames whose truth has ``snr``. The points of every kind of frame have the same
         total weight.
     begin : Calibration, optional
-        Calibration whose rescoring is kept. Without it three quarters of the frames
-        train a new rescoring, if they have enough proposals, and the rest calibrate.
+        Calibration whose rescoring and ``regions_above`` are kept. Without it three quarters of
+        the frames train a new rescoring, if they have enough proposals, and the rest calibrate.
     seed : int
         Seed of the training of the rescoring.
+    regions_above : float, optional
+        As in `Calibration`.
 
     Raises
     ------
     BadInputError
         As `fit_points`.
     """
-    matched = [_match_frame(network, known) for known in frames]
+    if begin is not None:
+        regions_above = begin.regions_above
+    matched = [_match_frame(network, known, regions_above) for known in frames]
     rescoring = None if begin is None else begin.rescoring
     fresh = matched
     if begin is None and sum(len(j.logit) for j in matched) >= ENOUGH:
@@ -159,10 +164,11 @@ def fit_calibration(
         centroid_error=fit_errors(
             np.concatenate([np.zeros((0, 2)), *(j.centroid_deviations for j in matched)])
         ),
+        regions_above=regions_above,
     )
 
 
-def _match_frame(network: Network, known: KnownFrame) -> _MatchedFrame:
+def _match_frame(network: Network, known: KnownFrame, regions_above: float | None) -> _MatchedFrame:
     """Run the network on a frame and match its detections to the truth."""
     background = estimate_background(known.frame)
     raw = find_sources(
@@ -171,6 +177,7 @@ def _match_frame(network: Network, known: KnownFrame) -> _MatchedFrame:
         TorchRuntime(network),
         floor=_FLOOR,
         most_per_mpix=60000,
+        regions_above=regions_above,
     )
     kept, logit = suppress(raw.xy, raw.logit)
     usable = known.frame.usable_at(*raw.xy[kept].T)  # the detector also drops the others
@@ -395,7 +402,12 @@ def fit_streaks(mean_probability: Floats, length_px: Floats, right: Bools) -> tu
     return (*(float(v) for v in fit.coef_[0]), float(fit.intercept_[0]))
 
 
-def export_weights(checkpoint: Path, target: Path, per_kind: int = 48) -> Calibration:
+def export_weights(
+    checkpoint: Path,
+    target: Path,
+    per_kind: int = 48,
+    regions_above: float | None = None,
+) -> Calibration:
     """Write the averaged weights of a checkpoint, calibrated, as a weights file.
 
     Parameters
@@ -406,6 +418,8 @@ def export_weights(checkpoint: Path, target: Path, per_kind: int = 48) -> Calibr
         The weights file to write.
     per_kind : int
         Number of calibration frames of each kind; see `calibration_frames`.
+    regions_above : float, optional
+        As in `Calibration`.
 
     Returns
     -------
@@ -430,7 +444,10 @@ def export_weights(checkpoint: Path, target: Path, per_kind: int = 48) -> Calibr
     network.eval().requires_grad_(False).fold()
     network.to(memory_format=torch.channels_last)
     calibration = fit_calibration(
-        network, calibration_frames(settings.seed, per_kind), seed=settings.seed
+        network,
+        calibration_frames(settings.seed, per_kind),
+        seed=settings.seed,
+        regions_above=regions_above,
     )
     facts = {"steps": steps, "training": settings.model_dump(mode="json")}
     save_weights(target, average, settings.network, calibration, facts)

@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from skyduel.core.frame import Frame
 from skyduel.core.measure.background import Background
-from skyduel.core.native import neighbours
+from skyduel.core.native import context_features, nearest_higher, neighbours
 from skyduel.detect.inference.centroids import window_sigma
 from skyduel.detect.model.score_model import CONTEXT_FEATURES
 from skyduel.detect.model.threads import each_in_threads
@@ -85,17 +85,19 @@ def measure_context_features(
         return out
     profile = measure_profile(frame, background, xy, logit)
     sigma = np.sqrt(_noise_area(profile) / (4 * np.pi))
-    banks = [_phases(p) for p in (profile, _gaussian(_NARROW_SIGMA_PX), _gaussian(2 * sigma))]
+    banks = np.stack(
+        [_phases(p) for p in (profile, _gaussian(_NARROW_SIGMA_PX), _gaussian(2 * sigma))]
+    )
 
     def fill(band: _Band) -> None:
         pixels = _pixels(frame, background, band.y0)
         for rows in band.groups:
-            out[rows, :11] = _around(pixels, xy[rows], banks)
+            out[rows, :11] = _measured(pixels, xy[rows], banks)
 
     each_in_threads(fill, _bands(frame.shape[0], xy))
     out[:, 11] = np.log10(np.count_nonzero(logit > _SURE_LOGIT) / frame.data.size * 1e6 + 10)
     out[:, 12] = np.log(_noise_area(profile))
-    out[:, 13:] = _neighbours(xy, logit)
+    out[:, 13:] = _higher_neighbours(xy, logit)
     return out
 
 
@@ -276,8 +278,16 @@ def _pixels(frame: Frame, background: Background, y0: int) -> _Pixels:
     return _Pixels(np.pad(z.astype(np.float32, copy=False), rim), np.pad(usable, rim), y0)
 
 
-def _around(pixels: _Pixels, xy: Floats, banks: list[Stamps]) -> Stamps:
+def _measured(pixels: _Pixels, xy: Floats, banks: Stamps) -> Stamps:
     """Measure the first eleven features of proposals in one band."""
+    x, y = np.rint(xy).astype(np.int64).T
+    at = (y - pixels.first + _BAR) * pixels.z.shape[1] + x + _BAR
+    fast = context_features(pixels.z, pixels.usable, at, _phase(xy), banks)
+    return _around(pixels, xy, banks) if fast is None else fast
+
+
+def _around(pixels: _Pixels, xy: Floats, banks: Stamps) -> Stamps:
+    """Measure them with numpy."""
     stamps, usable = pixels.stamps(xy)
     which = _phase(xy)
     matched = []
@@ -286,7 +296,7 @@ def _around(pixels: _Pixels, xy: Floats, banks: list[Stamps]) -> Stamps:
         size = np.sqrt(np.einsum("kij,kij->k", profile, profile))
         size[size == 0] = 1
         matched.append(np.einsum("kij,kij->k", stamps, profile) / size)
-        if bank is banks[0]:
+        if len(matched) == 1:
             own = profile / size[:, None, None]
     rest = stamps - matched[0][:, None, None] * own
     core = rest[:, _R <= _CORE_PX]
@@ -307,11 +317,19 @@ def _around(pixels: _Pixels, xy: Floats, banks: list[Stamps]) -> Stamps:
     )  # fmt: skip
 
 
-def _neighbours(xy: Floats, logit: Floats) -> npt.NDArray[np.float32]:
+def _higher_neighbours(xy: Floats, logit: Floats) -> npt.NDArray[np.float32]:
     """Return distance and logit difference of the nearest proposal of higher logit, (k, 2).
 
     It is searched among the eight nearest proposals.
     """
+    fast = nearest_higher(xy, logit, _FARTHEST_PX, _NEIGHBOURS)
+    if fast is None:
+        return _neighbours(xy, logit)
+    return np.column_stack([fast[:, 0], np.minimum(fast[:, 1], 20)]).astype(np.float32)
+
+
+def _neighbours(xy: Floats, logit: Floats) -> npt.NDArray[np.float32]:
+    """Find them with numpy."""
     out = np.tile(np.array([_FARTHEST_PX, 0.0]), (len(xy), 1))
     order = np.argsort(xy[:, 1], kind="stable")
     xy, logit = xy[order], logit[order]

@@ -119,6 +119,7 @@ def find_sources(
     floor: float,
     most_per_mpix: int,
     tiling: Tiling | None = None,
+    regions_above: float | None = None,
 ) -> RawSources:
     """Detect the sources of a frame with the network.
 
@@ -136,6 +137,9 @@ def find_sources(
         Most proposals per 10⁶ px, so that noise at a low floor cannot exhaust the memory.
     tiling : Tiling, optional
         How to cut frames larger than a tile.
+    regions_above : float, optional
+        Proposals with a presence logit below this are not given to the RoI head: they keep
+        their logit and position.
 
     Notes
     -----
@@ -145,7 +149,8 @@ def find_sources(
     seam is kept once, from the tile with the higher logit.
     """
     tiling = tiling or Tiling()
-    run = _Run(frame, background, runtime, floor, most_per_mpix)
+    least = -np.inf if regions_above is None else regions_above
+    run = _Run(frame, background, runtime, floor, most_per_mpix, least)
     ny, nx = frame.shape
     tiled = max(ny, nx) > tiling.whole_px
     # Streaks cross tiles, so their channels are kept for the whole frame, in half precision.
@@ -196,6 +201,7 @@ class _Run(NamedTuple):
     runtime: Runtime
     floor: float
     most_per_mpix: int
+    regions_above: float
 
 
 def _run_tile(
@@ -221,8 +227,9 @@ def _run_tile(
     xy, logit, proposed = xy[inside], logit[inside], proposed[inside]
     placed, logits = proposed.copy(), logit.astype(np.float64)
     # Neighbours follow each other, so their features are in the cache.
-    cell = np.floor(xy / _BLOCK_PX)
-    order = np.argsort(cell[:, 1] * (x1 - x0) + cell[:, 0], kind="stable")
+    undecided = np.flatnonzero(logit >= run.regions_above)
+    cell = np.floor(xy[undecided] / _BLOCK_PX)
+    order = undecided[np.argsort(cell[:, 1] * (x1 - x0) + cell[:, 0], kind="stable")]
     point = ROI_KINDS.index("point")
     for first in range(0, len(order), _REGIONS_AT_ONCE):
         rows = order[first : first + _REGIONS_AT_ONCE]

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
@@ -34,7 +34,7 @@ from skyduel.detect.model.inputs import CHANNELS
 from skyduel.detect.model.layers import RELU_GAIN, Conv
 from skyduel.detect.model.layout import DENSE_CHANNELS, ROI_KINDS, STRIDE
 
-__all__ = ["DenseOutput", "Network", "NetworkSettings", "current_names"]
+__all__ = ["SIZES", "DenseOutput", "Network", "NetworkSettings", "current_names"]
 
 
 class NetworkSettings(BaseModel):
@@ -70,6 +70,16 @@ class NetworkSettings(BaseModel):
     def _choose_backbone(cls, given: Any) -> Any:
         """Build the settings of the backbone from a name, or from a mapping with a name."""
         return backbone_settings(given) if isinstance(given, (str, Mapping)) else given
+
+
+#: Shapes by name. The small one has half the arithmetic: one block in each stage, and two thirds
+#: of the pyramid.
+SIZES: Final[Mapping[str, NetworkSettings]] = {
+    "full": NetworkSettings(),
+    "small": NetworkSettings(
+        backbone=ResNetSettings(blocks=(1, 1, 1, 1)), pyramid=32, proposals=16, head=128
+    ),
+}
 
 
 class DenseOutput(NamedTuple):

@@ -2,13 +2,14 @@
 
 Blocks of the backbone are removed where the loss grows least. The 3×3 convolution over the
 pyramid's map may become a 1×1 convolution fitted to its output. The proposal head keeps the
-channels that reproduce its maps best. A pruned network must be trained further.
+channels that reproduce its maps best; the pyramid and the RoI head keep those with the largest
+weights in the layers that read them. A pruned network must be trained further.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,8 @@ _LOGIT: Final = -4.0
 _EMPTY: Final = 0.05
 #: Ridge penalty of the fits, as a fraction of the mean variance.
 _RIDGE: Final = 1e-4
+#: Settings of a network that pruning may lower.
+_WIDTHS: Final = ("pyramid", "proposals", "head")
 
 Loss = Callable[[Network], float]
 
@@ -43,8 +46,8 @@ def prune(
         A trained network that is not folded; it is not changed.
     settings : NetworkSettings
         Shape of the result: a backbone that the network's can be pruned to
-        (`Backbone.prunable`), a narrower proposal head, ``smooth`` of 1; the rest
-        unchanged.
+        (`Backbone.prunable`), a narrower pyramid, proposal head or RoI head, ``smooth``
+        of 1; the rest unchanged.
     images : sequence of Tensor, each (n, 4, s, s)
         Input channels of the frames used for the fits.
     loss : callable
@@ -57,15 +60,15 @@ def prune(
     """
     had = network.settings
     wanted = had.model_copy(
-        update={name: getattr(settings, name) for name in ("backbone", "proposals", "smooth")}
+        update={name: getattr(settings, name) for name in ("backbone", "smooth", *_WIDTHS)}
     )
     new = _copy(network).eval()
     stages = new.backbone.prunable(settings.backbone)
     if (
         wanted != settings
         or stages is None
-        or settings.proposals > had.proposals
         or settings.smooth > had.smooth
+        or any(getattr(settings, name) > getattr(had, name) for name in _WIDTHS)
     ):
         raise BadInputError("network", f"the shape of the weights, {had!r}, or a part of it",
                             repr(settings))  # fmt: skip
@@ -76,6 +79,10 @@ def prune(
             new.smooth = _fit_pointwise(new, teacher, images)
         if settings.proposals < had.proposals:
             _remove_channels(new, teacher, settings.proposals, images)
+        if settings.pyramid < had.pyramid:
+            _narrow_pyramid(new, settings.pyramid, images)
+        if settings.head < had.head:
+            _narrow_head(new, settings.head)
     out = Network(settings)
     out.load_state_dict(new.state_dict())
     return out
@@ -155,15 +162,8 @@ def _fit_pointwise(network: Network, teacher: Network, images: Sequence[Tensor])
             yield x - x.mean(dim=1, keepdim=True), _rows(output.features), weight
 
     solution = torch.linalg.solve(*_moments(pairs()))
-    conv = Conv(network.smooth.in_channels, network.smooth.out_channels, 1)
-    assert conv.bias is not None  # narrows the type
     weight = solution[:-1].T - solution[:-1].mean(dim=0)[:, None]
-    conv.weight.copy_(weight[:, :, None, None])
-    conv.bias.copy_(solution[-1])
-    # The gain at which standardisation does not change the weights.
-    variance = weight.var(dim=1, correction=0) * weight.shape[1]
-    conv.gain.copy_(torch.sqrt(variance + Conv.EPSILON))
-    return conv
+    return _conv_of(weight[:, :, None, None], solution[-1])
 
 
 def _remove_channels(
@@ -198,3 +198,77 @@ def _remove_channels(
     dense.weight.copy_(solution[:-1].T[:, :, None, None])
     dense.bias.copy_(solution[-1])
     network.dense = dense
+
+
+def _conv_of(weight: Tensor, bias: Tensor, stride: int = 1) -> Conv:
+    """Return the convolution whose standardised weights are these, less their mean."""
+    conv = Conv(weight.shape[1], weight.shape[0], weight.shape[2], stride)
+    assert conv.bias is not None  # narrows the type
+    conv.weight.copy_(weight)
+    conv.bias.copy_(bias)
+    # The gain at which standardisation only subtracts the mean.
+    variance = weight.var(dim=(1, 2, 3), correction=0) * weight[0].numel()
+    conv.gain.copy_(torch.sqrt(variance + Conv.EPSILON))
+    return conv
+
+
+def _selected(conv: Conv, outputs: list[int] | None, inputs: list[int] | None) -> Conv:
+    """Return a convolution with some of the output and input channels; None for all."""
+    assert conv.bias is not None  # narrows the type
+    weight, bias = conv.standardised(), conv.bias
+    if outputs is not None:
+        weight, bias = weight[outputs], bias[outputs]
+    if inputs is not None:
+        weight = weight[:, inputs]
+    return _conv_of(weight, bias, conv.stride[0])
+
+
+def _largest(importance: Tensor, most: int) -> list[int]:
+    """Return the indices of the largest values, in ascending order."""
+    return sorted(importance.topk(most).indices.tolist())
+
+
+def _narrow_pyramid(network: Network, most: int, images: Sequence[Tensor]) -> None:
+    """Keep the pyramid's channels that weigh most in the layers that read them, in place.
+
+    The weight of a channel is its root mean square over the images, times the norm of the
+    weights that multiply it. Both readers of the features, the proposal head and the RoI
+    head, count the same.
+    """
+    before = after = torch.zeros(())
+    for seen, _, _ in _layer_inputs(network, network, images):
+        before = before + _rows(seen["smooth"]).square().sum(dim=0)
+        after = after + _rows(network.smooth(seen["smooth"])).square().sum(dim=0)
+    size = network.settings.roi_size**2
+    regions = network.roi1.weight.reshape(network.settings.head, -1, size)
+    readers = [
+        torch.linalg.vector_norm(network.propose.standardised(), dim=(0, 2, 3)),
+        torch.linalg.vector_norm(regions, dim=(0, 2)),
+    ]
+    features = _largest(after.sqrt() * sum(r / r.mean() for r in readers), most)
+    smooth = _selected(network.smooth, features, None)
+    tops = _largest(
+        before.sqrt() * torch.linalg.vector_norm(smooth.standardised(), dim=(0, 2, 3)), most
+    )
+    network.smooth = _selected(smooth, None, tops)
+    for i, lateral in enumerate(network.lateral):
+        network.lateral[i] = _selected(cast("Conv", lateral), tops, None)
+    network.propose = _selected(network.propose, None, features)
+    network.roi1 = _linear_of(regions[:, features].flatten(1), network.roi1.bias)
+
+
+def _narrow_head(network: Network, most: int) -> None:
+    """Keep the units of the RoI head with the largest product of their weights' norms."""
+    first, second, last = network.roi1, network.roi2, network.roi_out
+    one = _largest(first.weight.norm(dim=1) * second.weight.norm(dim=0), most)
+    two = _largest(second.weight.norm(dim=1) * last.weight.norm(dim=0), most)
+    network.roi1 = _linear_of(first.weight[one], first.bias[one])
+    network.roi2 = _linear_of(second.weight[two][:, one], second.bias[two])
+    network.roi_out = _linear_of(last.weight[:, two], last.bias)
+
+
+def _linear_of(weight: Tensor, bias: Tensor) -> nn.Linear:
+    layer = nn.Linear(weight.shape[1], weight.shape[0])
+    layer.weight.copy_(weight)
+    layer.bias.copy_(bias)
+    return layer

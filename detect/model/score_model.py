@@ -133,7 +133,9 @@ class Calibration:
     if there is a `Rescoring`. For a streak: the same function of
     ``streak`` · (`streak_features`, 1), or the mean probability of its cells if
     ``streak`` is empty. ``network_position_error`` is the error model of positions from the
-    network, ``centroid_error`` that of centroids (`skyduel.detect.inference.centroids`). All are
+    network, ``centroid_error`` that of centroids (`skyduel.detect.inference.centroids`).
+    ``regions_above`` is the presence logit below which a proposal is not looked at again by the
+    RoI head and keeps its logit and position; None: there is no such limit. All are
     fitted on simulated frames with the matching rule of the scorer.
     """
 
@@ -143,6 +145,7 @@ class Calibration:
     rescoring: Rescoring | None = None
     network_position_error: PositionErrorModel | None = None
     centroid_error: PositionErrorModel | None = None
+    regions_above: float | None = None
 
     def score(
         self, logits: Floats, context_features: npt.NDArray[np.floating] | None = None
@@ -188,12 +191,11 @@ class Calibration:
             rescoring=_given(given, "rescoring", Rescoring.from_dict),
             network_position_error=_given(given, "placed", _position_error_model),
             centroid_error=_given(given, "windowed", _position_error_model),
+            regions_above=_given(given, "regions_above", float),
         )
 
 
-def _given(
-    given: Mapping[str, Any], name: str, make: Callable[[Mapping[str, Any]], _Part]
-) -> _Part | None:
+def _given(given: Mapping[str, Any], name: str, make: Callable[[Any], _Part]) -> _Part | None:
     """Return a part of a calibration, or None if the weights are older than that part."""
     return None if given.get(name) is None else make(given[name])
 

@@ -15,10 +15,23 @@ import numpy.typing as npt
 from skyduel.core.errors import BadInputError, one_line
 from skyduel.detect.model.score_model import Calibration
 
-__all__ = ["FORMAT", "SHIPPED", "WeightsFile", "read_weights_file", "unreadable"]
+__all__ = [
+    "FORMAT",
+    "SHIPPED",
+    "SHIPPED_NAMES",
+    "WeightsFile",
+    "read_weights_file",
+    "unreadable",
+    "weights_path",
+]
 
 #: The weights that come with the package.
 SHIPPED: Final = Path(__file__).with_name("shipped") / "skyduel.safetensors"
+#: All weights that come with the package, by the names that a setting may give them.
+SHIPPED_NAMES: Final[Mapping[str, Path]] = {
+    "full": SHIPPED,
+    "small": SHIPPED.with_name("skyduel-small.safetensors"),
+}
 #: Name of the format, in the metadata of a file.
 FORMAT: Final = "skyduel-network-1"
 
@@ -46,6 +59,13 @@ class WeightsFile:
     calibration: Calibration
     facts: Mapping[str, Any]
     sha256: str
+
+
+def weights_path(given: Path | None) -> Path:
+    """Return the path of a weights file: a file, or the name of shipped weights; None for full."""
+    if given is None:
+        return SHIPPED
+    return given if given.exists() else SHIPPED_NAMES.get(str(given), given)
 
 
 def read_weights_file(path: Path = SHIPPED) -> WeightsFile:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from skyduel.core.defaults import PAIRING_RADIUS_PX
 from skyduel.detect.model.network import DenseOutput
 
-__all__ = ["dense_losses", "roi_losses", "roi_targets"]
+__all__ = ["dense_losses", "imitation_losses", "roi_losses", "roi_targets"]
 
 #: Added to the number of positives, so that a batch without positives has a finite weight.
 _FEW: Final = 64.0
@@ -108,3 +108,43 @@ def roi_losses(
     point = (kinds == 1).float() * weights
     offset = F.smooth_l1_loss(offsets, true_offsets, reduction="none", beta=0.2).sum(dim=1)
     return {"kind": kind, "position": (offset * point).sum() / (point.sum() + 1.0)}
+
+
+def imitation_losses(
+    maps: Tensor, taught: Tensor, logits: Tensor, taught_logits: Tensor,
+    offsets: Tensor, taught_offsets: Tensor,
+) -> dict[str, Tensor]:  # fmt: skip
+    """Return the losses against the output of a teacher, by the names of those against the truth.
+
+    Parameters
+    ----------
+    maps, taught : Tensor, shape (n, 8, h, w)
+        Dense maps of the network and of its teacher, in the order of `DENSE_CHANNELS`.
+    logits, taught_logits : Tensor, shape (k, 3)
+        Class logits at the same proposals.
+    offsets, taught_offsets : Tensor, shape (k, 2)
+        Centre offsets at the same proposals [px].
+
+    Notes
+    -----
+    The probabilities of the teacher take the place of the labels (Hinton, Vinyals & Dean
+    2015, arXiv:1503.02531, at temperature 1: a higher one would change what a probability
+    means). At a faint source a label is one draw of the noise; the teacher's probability is
+    the mean over many.
+    """
+    point, streak = taught[:, 0].sigmoid(), taught[:, 3].sigmoid()
+    n_point, n_streak = point.sum() + _FEW, streak.sum() + _FEW
+    entropy = F.binary_cross_entropy_with_logits
+    offset = F.smooth_l1_loss(maps[:, 1:3], taught[:, 1:3], reduction="none", beta=0.3)
+    ridge = F.smooth_l1_loss(maps[:, 4:8], taught[:, 4:8], reduction="none", beta=0.3)
+    kinds = taught_logits.softmax(dim=1)
+    total = len(kinds) + 1.0
+    shift = F.smooth_l1_loss(offsets, taught_offsets, reduction="none", beta=0.2).sum(dim=1)
+    return {
+        "point": entropy(maps[:, 0], point, reduction="sum") / n_point,
+        "streak": entropy(maps[:, 3], streak, reduction="sum") / n_streak,
+        "offset": (offset * point[:, None]).sum() / n_point,
+        "ridge": (ridge * streak[:, None]).sum() / n_streak,
+        "kind": -(kinds * logits.log_softmax(dim=1)).sum() / total,
+        "position": (shift * kinds[:, 1]).sum() / (kinds[:, 1].sum() + 1.0),
+    }

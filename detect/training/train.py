@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -19,11 +20,12 @@ from skyduel.core.io.atomic_files import atomic_path
 from skyduel.core.measure.background import MESH_PX
 from skyduel.detect.inference.decode import propose
 from skyduel.detect.inference.roi_features import region_features
+from skyduel.detect.model.fused import FusedNetwork, fuse
 from skyduel.detect.model.inputs import CHANNELS
 from skyduel.detect.model.layout import STRIDE
 from skyduel.detect.model.network import Network, NetworkSettings
 from skyduel.detect.model.pruning import prune
-from skyduel.detect.model.weights import StoredWeights, read_weights
+from skyduel.detect.model.weights import StoredWeights, load_weights, read_weights
 from skyduel.detect.training.checkpoint import (
     resume,
     save_average,
@@ -40,7 +42,12 @@ from skyduel.detect.training.crops import (
     loader,
 )
 from skyduel.detect.training.distributed import Processes, process_group
-from skyduel.detect.training.losses import dense_losses, roi_losses, roi_targets
+from skyduel.detect.training.losses import (
+    dense_losses,
+    imitation_losses,
+    roi_losses,
+    roi_targets,
+)
 from skyduel.detect.training.ondevice.batches import DrawnScenes, made_batches
 from skyduel.detect.training.tensorboard_log import TensorBoardLog
 
@@ -51,6 +58,10 @@ CHECKPOINT: Final = "checkpoint.safetensors"
 BEST: Final = "best.safetensors"
 #: Number of training crops to which a pruned network is fitted before it is trained.
 _SLIMMING_CROPS: Final = 64
+#: Number of batches from which those are drawn that are used again.
+_KEPT: Final = 64
+
+B = TypeVar("B")
 
 
 class TrainingSettings(BaseModel):
@@ -81,6 +92,11 @@ class TrainingSettings(BaseModel):
     validation_crops: int = Field(128, ge=1)
     network: NetworkSettings = NetworkSettings()
     start_sha256: str | None = Field(None, description="weights file that training began with")
+    imitation: float = Field(
+        0.7, ge=0, le=1, description="share of the teacher in the loss, where there is one"
+    )
+    uses: int = Field(1, ge=1, description="steps that are taken for each new batch of crops")
+    teacher_sha256: str | None = Field(None, description="weights file of the teacher")
 
 
 @dataclass(frozen=True)
@@ -95,9 +111,17 @@ class Progress:
 
 
 def compute_losses(
-    network: Network, batch: dict[str, Any], s: TrainingSettings, generator: torch.Generator
+    network: Network,
+    batch: dict[str, Any],
+    s: TrainingSettings,
+    generator: torch.Generator,
+    teacher: FusedNetwork | None = None,
 ) -> dict[str, Tensor]:
-    """Return the losses of one batch by name, each a scalar."""
+    """Return the losses of one batch by name, each a scalar.
+
+    With a teacher, each is a mean of the loss against the truth and of that against the
+    teacher's output, which has the weight ``s.imitation``.
+    """
     device = next(network.parameters()).device
     image = batch["image"].to(device, non_blocking=True)
     target = batch["maps"].to(device, non_blocking=True)
@@ -123,18 +147,22 @@ def compute_losses(
         kinds.append(kind)
         offsets.append(offset)
         weights.append(weight)
-    if sum(map(len, positions)):
-        rois = region_features(output.features, positions, s.network.roi_size)
-        with torch.autocast(device.type, torch.bfloat16, enabled=s.bf16):
-            logits, shift = network.classify(rois)
-        losses |= roi_losses(
-            logits,
-            shift,
-            torch.cat(kinds),
-            torch.cat(offsets),
-            torch.cat(weights),
-        )
-    return losses
+    if not sum(map(len, positions)):
+        return losses
+    rois = region_features(output.features, positions, s.network.roi_size)
+    with torch.autocast(device.type, torch.bfloat16, enabled=s.bf16):
+        logits, shift = network.classify(rois)
+    losses |= roi_losses(logits, shift, torch.cat(kinds), torch.cat(offsets), torch.cat(weights))
+    if teacher is None:
+        return losses
+    taught = teacher(image)
+    taught_rois = region_features(taught.features, positions, teacher.settings.roi_size)
+    taught_logits, taught_shift = teacher.classify(taught_rois)
+    # Copies: tensors of inference mode cannot be kept for the gradient.
+    imitated = imitation_losses(
+        output.maps, taught.maps.clone(), logits, taught_logits.clone(), shift, taught_shift.clone()
+    )
+    return {k: v.lerp(imitated[k], s.imitation) for k, v in losses.items()}
 
 
 def _on_masked(image: Tensor, xy: Tensor) -> Tensor:
@@ -164,6 +192,7 @@ def train(
     on_step: Callable[[Progress], None] | None = None,
     start: Path | None = None,
     tensorboard: bool = False,
+    teacher: Path | None = None,
 ) -> Path:
     """Train a network, or resume the training in the same folder.
 
@@ -185,6 +214,8 @@ def train(
         A resumed training starts from its checkpoint instead.
     tensorboard : bool
         If True, write ``tensorboard/`` in the folder.
+    teacher : Path, optional
+        A weights file whose output is learned beside the truth (`imitation_losses`).
 
     Returns
     -------
@@ -219,7 +250,7 @@ def train(
             raise BadInputError(
                 "batch", f"a multiple of the {processes.world} processes", str(s.batch)
             )
-        _train(s, folder, on_step, start, tensorboard, processes)
+        _train(s, folder, on_step, start, tensorboard, teacher, processes)
     return folder / CHECKPOINT
 
 
@@ -229,6 +260,7 @@ def _train(
     on_step: Callable[[Progress], None] | None,
     start: Path | None,
     tensorboard: bool,
+    teacher: Path | None,
     processes: Processes,
 ) -> None:
     """Train in one of several processes; the first process writes the files."""
@@ -240,6 +272,13 @@ def _train(
         s = s.model_copy(update={"start_sha256": stored.sha256})
         if not (folder / CHECKPOINT).exists():
             network = initial_network(stored, s)
+    taught_by = None
+    if teacher is not None:
+        loaded = load_weights(teacher)
+        s = s.model_copy(update={"teacher_sha256": loaded.sha256})
+        taught_by = fuse(
+            loaded.network.to(processes.device), torch.bfloat16 if s.bf16 else torch.float32
+        )
     network = network.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(parameter_groups(network, s.weight_decay), lr=s.learning_rate)
     average = {k: v.detach().clone() for k, v in network.state_dict().items()}
@@ -256,7 +295,7 @@ def _train(
         log = (folder / "log.jsonl").open("a")
 
     validation = SimulatedCrops(s.seed, VALIDATION_STREAM, s.crop_px, s.validation_crops)
-    losses_of = _Losses(network, s)
+    losses_of = _Losses(network, s, taught_by)
     parallel: nn.Module = losses_of
     if processes.world > 1:
         # A batch without a proposal leaves the RoI head without a gradient.
@@ -374,27 +413,46 @@ def weighted_sum(losses: Mapping[str, Tensor]) -> Tensor:
 class _Losses(nn.Module):
     """The losses of a batch as a module, as DistributedDataParallel requires."""
 
-    def __init__(self, network: Network, s: TrainingSettings) -> None:
+    def __init__(self, network: Network, s: TrainingSettings, teacher: FusedNetwork | None) -> None:
         super().__init__()
-        self.network, self.s = network, s
+        self.network, self.s, self.teacher = network, s, teacher
 
     def forward(self, batch: dict[str, Any], seed: int) -> dict[str, Tensor]:
         """Return the losses of `compute_losses`."""
-        return compute_losses(self.network, batch, self.s, torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed)
+        return compute_losses(self.network, batch, self.s, generator, self.teacher)
 
 
 def _batches(s: TrainingSettings, done: int, processes: Processes) -> Iterator[dict[str, Any]]:
     """Return an iterator over this process's part of every batch from step ``done`` on."""
     share = s.batch // processes.world
     first = processes.rank * share
-    order: Sequence[int] = range(done * s.batch, s.steps * s.batch)
+    new = -(-s.steps // s.uses)
+    order: Sequence[int] = range(-(-done // s.uses) * s.batch, new * s.batch)
     if processes.world > 1:
         order = [i for i in order if first <= i % s.batch < first + share]
     if s.frames == "device":
-        scenes = DrawnScenes(s.seed, s.crop_px, s.steps * s.batch)
-        return made_batches(scenes, share, order, s.workers, processes.device)
-    crops = SimulatedCrops(s.seed, TRAINING_STREAM, s.crop_px, s.steps * s.batch)
-    return loader(crops, share, order, s.workers, collate, pin=s.device == "cuda")
+        scenes = DrawnScenes(s.seed, s.crop_px, new * s.batch)
+        batches = made_batches(scenes, share, order, s.workers, processes.device)
+    else:
+        crops = SimulatedCrops(s.seed, TRAINING_STREAM, s.crop_px, new * s.batch)
+        batches = loader(crops, share, order, s.workers, collate, pin=s.device == "cuda")
+    return batches if s.uses == 1 else reused(batches, s.uses, s.seed * 1_000_003 + done)
+
+
+def reused(batches: Iterator[B], uses: int, seed: int) -> Iterator[B]:
+    """Yield every batch, each followed by ``uses`` - 1 random ones of the last `_KEPT`.
+
+    Where frames take longer to make than a step does, more steps on fewer frames learn more
+    in the same time.
+    """
+    rng = np.random.default_rng(seed)
+    kept: deque[B] = deque(maxlen=_KEPT)
+    for batch in batches:
+        kept.append(batch)
+        yield batch
+        for _ in range(uses - 1):
+            yield kept[int(rng.integers(len(kept)))]
 
 
 @torch.no_grad()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import KDTree
 
+import skyduel.core.native.context
 import skyduel.detect.inference.context_features
+from skyduel.core import native
 from skyduel.core.frame import Frame
 from skyduel.core.measure.background import Background
 from skyduel.detect.inference.context_features import measure_context_features, measure_profile
@@ -206,3 +210,43 @@ def test_the_nearest_proposal_of_higher_logit_is_found_in_every_digit(
         flat(side, side), xy, logit,
     )  # fmt: skip
     np.testing.assert_array_equal(features[:, 13:], nearest_higher(xy, logit))
+
+
+@pytest.mark.skipif(not native.is_available(), reason="core/native has not been built")
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_kernel_agrees_with_numpy(masked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(9)
+    xy = rng.uniform([-0.4, -0.4], [NX - 0.6, NY - 0.6], (400, 2))  # to the very border
+    frame = stars(xy[:60], rng.uniform(5, 900, 60), 1.2, noise=1.0)
+    if masked:
+        frame = replace(frame, mask=rng.random((NY, NX)) < 0.2)
+    logit = rng.normal(1, 4, len(xy)).round(1)  # some are equal
+    xy[200:260] = xy[:60] + rng.uniform(-3, 3, (60, 2))
+    xy = xy.clip(-0.4, [NX - 0.6, NY - 0.6])
+    fast = measure_context_features(frame, flat(), xy, logit)
+    monkeypatch.setattr(skyduel.core.native.context, "library", lambda: None)
+    slow = measure_context_features(frame, flat(), xy, logit)
+    np.testing.assert_allclose(fast, slow, rtol=2e-5, atol=2e-5)
+    assert (slow[:, 13] < 12).mean() > 0.5
+
+
+@pytest.mark.skipif(not native.is_available(), reason="core/native has not been built")
+@given(seed=st.integers(0, 10_000), n=st.integers(0, 80), spread=st.sampled_from([8.0, 60.0, 3e4]))
+@settings(max_examples=60, deadline=None)
+def test_the_nearest_higher_neighbour_is_that_of_all_pairs(
+    seed: int, n: int, spread: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    xy, value = rng.uniform(0, spread, (n, 2)), rng.integers(0, 6, n).astype(float)
+    want = np.tile([12.0, 0.0], (n, 1))
+    for k in range(n):
+        distance = np.sqrt(((xy - xy[k]) ** 2).sum(axis=1))
+        near = [j for j in np.argsort(distance) if j != k and distance[j] < 12.0]
+        for nearer, j in enumerate(near[:8]):
+            if value[j] > value[k]:
+                want[k] = distance[j], value[j] - value[k]
+                assert nearer < 8
+                break
+    found = native.nearest_higher(xy, value, 12.0, 8)
+    assert found is not None
+    np.testing.assert_array_equal(found, want)

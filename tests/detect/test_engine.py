@@ -2,12 +2,14 @@
 
 import importlib.util
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from skyduel.core import BadInputError
 from skyduel.detect import neural
 from skyduel.detect.engine import choose_runtime, load_engine
+from skyduel.detect.model.weights_file import SHIPPED, SHIPPED_NAMES, weights_path
 
 
 @pytest.fixture
@@ -60,3 +62,12 @@ def test_onnxruntime_computes_on_the_cpu_only(installed) -> None:
     installed("torch", "onnxruntime")
     with pytest.raises(BadInputError, match=r"device='cpu' with runtime='onnx'; got device='cuda'"):
         load_engine(runtime="onnx", device="cuda")
+
+
+def test_shipped_weights_have_names_and_a_file_comes_first(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert weights_path(None) == weights_path(Path("full")) == SHIPPED
+    assert weights_path(Path("small")) == SHIPPED_NAMES["small"]
+    assert weights_path(Path("other")) == Path("other")
+    (tmp_path / "small").write_bytes(b"")
+    assert weights_path(Path("small")) == Path("small")

@@ -171,3 +171,19 @@ def test_half_precision_moves_nothing_far(network: Network) -> None:
     distance, _ = KDTree(half.xy).query(far)
     assert len(far) > 100
     assert np.median(distance) < 0.05
+
+
+def test_proposals_below_the_limit_keep_their_logit_and_place(network: Network) -> None:
+    frame = noise(160, 150)
+    every = found(frame, network, floor=0.02)
+    none = found(frame, network, floor=0.02, regions_above=np.inf)
+    some = found(frame, network, floor=0.02, regions_above=-0.5)
+    assert len(every.xy) == len(none.xy) == len(some.xy)
+    decided = none.logit < -0.5
+    assert 20 < decided.sum() < len(decided) - 20
+    np.testing.assert_array_equal(some.logit[decided], none.logit[decided])
+    np.testing.assert_array_equal(some.xy[decided], none.xy[decided])
+    # The others are as without a limit, up to the rounding of another batch.
+    np.testing.assert_allclose(some.logit[~decided], every.logit[~decided], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(some.xy[~decided], every.xy[~decided], rtol=0, atol=1e-4)
+    assert (np.abs(every.logit - none.logit) > 0.01).mean() > 0.9

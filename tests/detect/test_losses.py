@@ -13,7 +13,12 @@ from torch import Tensor
 
 from skyduel.core import Catalog
 from skyduel.detect.model.network import DenseOutput
-from skyduel.detect.training.losses import dense_losses, roi_losses, roi_targets
+from skyduel.detect.training.losses import (
+    dense_losses,
+    imitation_losses,
+    roi_losses,
+    roi_targets,
+)
 from skyduel.detect.training.targets import make_targets
 
 place = st.tuples(st.integers(0, 30), st.integers(0, 20))
@@ -144,3 +149,45 @@ def test_regions_weigh_as_said() -> None:
     assert float(right["kind"]) == pytest.approx(3 * math.log(1 + 2 * math.exp(-4)) / 4, rel=1e-4)
     wrong = roi_losses(logits, far, torch.tensor([1, 1, 2]), offsets, torch.tensor([0.0, 1, 1]))
     assert float(wrong["kind"]) < 0.05, "an ignored proposal cannot be wrong"
+
+
+def taught(seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Maps, class logits and offsets of a network."""
+    draw = torch.Generator().manual_seed(seed)
+    shapes = ((2, 8, 5, 6), (7, 3), (7, 2))
+    return tuple(2 * torch.randn(*shape, generator=draw) for shape in shapes)
+
+
+def imitated(own: tuple[Tensor, ...], teacher: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    return imitation_losses(*(v for pair in zip(own, teacher, strict=True) for v in pair))
+
+
+def test_the_losses_against_a_teacher_are_least_for_its_own_output() -> None:
+    teacher = taught(1)
+    own = tuple(v.clone().requires_grad_() for v in teacher)
+    least = imitated(own, teacher)
+    torch.stack(list(least.values())).sum().backward()
+    assert all(v.grad.abs().max() < 1e-6 for v in own)
+    other = imitated(taught(2), teacher)
+    assert set(least) == set(other) == {"point", "streak", "offset", "ridge", "kind", "position"}
+    assert all(other[k] > least[k] for k in least)
+
+
+def test_a_certain_teacher_counts_as_the_truth_does() -> None:
+    maps, logits, offsets = taught(3)
+    truth = torch.zeros(2, 10, 5, 6)
+    truth[:, 8:] = 1  # every cell has a label
+    truth[0, 0, 2, 3] = truth[1, 3, 1, 1] = 1
+    truth[0, 1:3, 2, 3] = torch.tensor([0.3, -0.2])
+    truth[1, 4:8, 1, 1] = torch.tensor([0.5, -0.5, 0.1, 0.9])
+    sure = truth[:, :8].clone()
+    sure[:, [0, 3]] = 80 * sure[:, [0, 3]] - 40
+    kinds = torch.tensor([0, 1, 2, 1, 0, 0, 2])
+    shift = torch.linspace(-1, 1, 14).reshape(7, 2)
+    by_truth = dense_losses(DenseOutput(maps, maps), truth)
+    by_truth |= roi_losses(logits, offsets, kinds, shift, torch.ones(7))
+    by_teacher = imitated(
+        (maps, logits, offsets), (sure, 80 * torch.nn.functional.one_hot(kinds, 3).float(), shift)
+    )
+    for name, value in by_truth.items():
+        assert float(by_teacher[name]) == pytest.approx(float(value), rel=1e-5), name

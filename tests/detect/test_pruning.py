@@ -126,9 +126,38 @@ def test_any_other_convolution_is_followed_as_far_as_one_cell_can() -> None:
     assert residual(net, slim) < 0.9 * residual(net, silent)
 
 
+def test_channels_that_nothing_reads_are_the_ones_left_out() -> None:
+    torch.manual_seed(4)
+    wide = shape(smooth=1, pyramid=12, head=24)
+    net = Network(wide).eval()
+    unread, silent, idle = [1, 4, 5, 10], [0, 3, 7, 8], [2, 3, 5, 8, 11, 13, 17, 20]
+    with torch.no_grad():
+        net.dense.weight.normal_(0, 0.5)
+        for conv, channels in ((net.propose, unread), (net.smooth, silent)):
+            weight = conv.weight
+            weight[:, channels] = 0
+            rest = [c for c in range(12) if c not in channels]
+            # A mean of 0, so that standardisation leaves the zeros.
+            weight[:, rest] -= weight[:, rest].mean(dim=(1, 2, 3), keepdim=True)
+        net.roi1.weight.view(24, 12, -1)[:, unread] = 0
+        net.roi2.weight[:, idle] = 0
+        net.roi_out.weight.normal_(0, 0.5)
+        net.roi_out.weight[:, idle] = 0
+    slim = prune(net, shape(smooth=1, pyramid=8, head=16), images(), never)
+    assert residual(net, slim) < 1e-6
+    with torch.inference_mode():
+        image = images(1)[0]
+        kept = [c for c in range(12) if c not in unread]
+        features = net(image).features
+        torch.testing.assert_close(slim(image).features, features[:, kept], rtol=0, atol=1e-3)
+        rois = features.unfold(2, 7, 7).unfold(3, 7, 7)[0, :, 0].movedim(1, 0)
+        for ours, theirs in zip(slim.classify(rois[:, kept]), net.classify(rois), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "changes",
-    [{"blocks": (3, 1, 3, 1)}, {"proposals": 16}, {"stem": 16}, {"head": 8}, {"pyramid": 16}],
+    [{"blocks": (3, 1, 3, 1)}, {"proposals": 16}, {"stem": 16}, {"head": 32}, {"pyramid": 16}],
 )
 def test_what_is_no_part_of_the_network_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(BadInputError, match=r"the shape of the weights, .*, or a part of it"):

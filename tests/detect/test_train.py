@@ -14,7 +14,9 @@ from safetensors.torch import load_file, save_file
 
 from skyduel.core import BadInputError
 from skyduel.detect.model.backbones import ResNetSettings
+from skyduel.detect.model.fused import FusedNetwork, fuse
 from skyduel.detect.model.network import Network, NetworkSettings
+from skyduel.detect.model.weights import Calibration, load_weights, save_weights
 from skyduel.detect.training import train as training
 from skyduel.detect.training.crops import SimulatedCrops, collate
 from skyduel.detect.training.train import (
@@ -265,3 +267,46 @@ def test_regions_on_masked_pixels_have_no_weight(monkeypatch: pytest.MonkeyPatch
     one["image"][0, 3, 19, 8] = 0.5  # saturated, not masked
     compute_losses(Network(TINY), one, SHORT, torch.Generator())
     assert seen == [[1.0, 0.0, 0.0, 1.0, 1.0]]
+
+
+def test_a_teacher_s_output_is_learned_beside_the_truth(tmp_path: Path) -> None:
+    torch.manual_seed(8)
+    larger = TINY.model_copy(update={"head": 24, "pyramid": 16})
+    path = tmp_path / "teacher.safetensors"
+    save_weights(path, Network(larger).state_dict(), larger, Calibration(), {})
+    teacher = fuse(load_weights(path).network, torch.float32)
+    torch.manual_seed(9)
+    network = Network(TINY)
+    crops = SimulatedCrops(1, 0, 64, 2)
+    batch = collate([crops[0], crops[1]])
+
+    def losses(share: float, by: FusedNetwork | None = teacher) -> dict[str, torch.Tensor]:
+        s = SHORT.model_copy(update={"imitation": share})
+        found = compute_losses(network, batch, s, torch.Generator().manual_seed(1), by)
+        return {k: v.detach() for k, v in found.items()}
+
+    truth, both, alone = losses(0.0, None), losses(0.25), losses(1.0)
+    for name, value in truth.items():
+        assert float(losses(0.0)[name]) == pytest.approx(float(value), rel=1e-6)
+        mean = 0.75 * float(value) + 0.25 * float(alone[name])
+        assert float(both[name]) == pytest.approx(mean, rel=1e-5)
+    folder = tmp_path / "out"
+    train(SHORT, folder, teacher=path)
+    settings = json.loads((folder / "training.json").read_text())
+    assert settings["teacher_sha256"] == load_weights(path).sha256
+    with pytest.raises(BadInputError, match="teacher_sha256=None"):
+        train(SHORT.model_copy(update={"steps": 5}), folder)
+
+
+def test_batches_are_used_as_often_as_asked(tmp_path: Path) -> None:
+    assert list(training.reused(iter(range(3)), 1, 0)) == [0, 1, 2]
+    many = list(training.reused(iter(range(200)), 3, 5))
+    assert many[::3] == list(range(200)), "every batch is used when it is made"
+    for place, number in enumerate(many):
+        assert place // 3 - 64 < number <= place // 3, "again while it is among the last 64"
+    again = [n for place, n in enumerate(many) if place % 3]
+    assert len(set(again)) > 120
+    assert many == list(training.reused(iter(range(200)), 3, 5))
+    seen: list[int] = []
+    train(SHORT.model_copy(update={"uses": 3, "steps": 5}), tmp_path, lambda p: seen.append(p.step))
+    assert seen == [1, 2, 3, 4, 5]

@@ -18,7 +18,10 @@ NAME = "export"
 def command(
     weights: Annotated[
         Optional[Path],  # noqa: UP045 - typer reads the annotation at run time
-        typer.Argument(metavar="WEIGHTS", help="Weights file. Default: the shipped weights."),
+        typer.Argument(
+            metavar="WEIGHTS",
+            help="Weights file, or small or full: shipped weights. Default: full.",
+        ),
     ] = None,
     target: Annotated[
         Optional[Path],  # noqa: UP045
@@ -63,13 +66,16 @@ def command(
     from skyduel.core import open_dataset
     from skyduel.detect.export import export_weights_to_onnx
     from skyduel.detect.inference.onnx_runtime import model_path
-    from skyduel.detect.model.weights_file import SHIPPED
+    from skyduel.detect.model.weights_file import SHIPPED_NAMES, weights_path
 
-    path = target or (Path(model_path(SHIPPED).name) if weights is None else model_path(weights))
+    begin = weights_path(weights)
+    # Models of shipped weights are written to this folder, not into the package.
+    shipped = begin in SHIPPED_NAMES.values()
+    path = target or (Path(model_path(begin).name) if shipped else model_path(begin))
     entries = (
         [] if calibrate is None else with_mask_bits(open_dataset(calibrate), mask_bits).entries
     )
-    model = export_weights_to_onnx(path, weights or SHIPPED)
+    model = export_weights_to_onnx(path, begin)
     out.print(str(path), markup=False, highlight=False, soft_wrap=True)
     if int8 or calibrate is not None:
         from skyduel.detect.quantize import calibration_frames, quantize_model
