@@ -1,11 +1,14 @@
-"""Measure what 8 bits cost: ``benchmarks/accuracy/int8.py [DATA] [--frames N]``.
+"""Measure what a cheaper form of the network costs: ``benchmarks/accuracy/two_forms.py [DATA]``.
 
-The network of onnxruntime in float32 and in 8 bits, one beside the other, on the same frames: fresh
-simulated ones of the five families, with four streaks each on average, and, if DATA is given,
+Two forms of the neural detector, one beside the other, on the same frames: by default that of
+onnxruntime in float32 and in 8 bits; with ``--first weights=full --second weights=small`` the
+full and the small network. The frames are fresh simulated ones of the five families, with four
+streaks each on average, and, if DATA is given,
 the real sets in it with a truth that can be counted on (``allsky_magic``, ``sbig_tres1``,
-``sdss_s82``, ``seestar_m94``, ``widefield_lens``). Prints the paired differences
-(8 bits minus float32) of F1, completeness, purity and m50 at 95 % purity and at the default
-threshold, and on the fresh frames those of the fits of streaks and of the scatter of positions.
+``sdss_s82``, ``seestar_m94``, ``widefield_lens``) and the set ``skymaker``. Prints the paired
+differences (second minus first) of F1, completeness, purity and m50 at 95 % purity and at the
+default threshold, and on the fresh frames those of the fits of streaks and of the scatter of
+positions.
 Intervals are for 95 %: from resampled frames, of one frame alone from resampled blocks.
 """
 
@@ -28,12 +31,14 @@ import skyduel
 from skyduel.core import Catalog, make_detector, read_frame, write_catalog, write_frame
 from skyduel.evaluation import ScoringRules, pair
 
-RUNTIMES = {"float32": "onnx", "int8": "onnx-int8"}
+Forms = dict[str, dict[str, str]]
+#: Names of the two forms as detectors.
+NAMES = ("first", "second")
 POINTS = {"purity95": "95 % purity", "default": "the default"}
 QUANTITIES = ("m50", "f1", "completeness", "purity")
 #: Matching radius of a set where it is not 2 px, as in `docs/real-frames.md`.
 RADIUS_PX = {"sdss_s82": 4.0, "widefield_lens": 1.5}
-READY = ("allsky_magic", "sbig_tres1", "seestar_m94")
+READY = ("allsky_magic", "sbig_tres1", "seestar_m94", "skymaker")
 FAINTEST_R = 23.0
 
 
@@ -43,51 +48,79 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=4, help="fresh frames of each family")
     parser.add_argument("--side", type=int, default=512, help="of a fresh frame [px]")
     parser.add_argument("--seed", type=int, default=20261201)
+    parser.add_argument("--first", metavar="SETTING=VALUE", default="runtime=onnx")
+    parser.add_argument("--second", metavar="SETTING=VALUE", default="runtime=onnx-int8")
     parser.add_argument("--only", nargs="+", help="names of sets, or fresh")
     options = parser.parse_args()
+    forms = {label: settings_of(parser, label) for label in (options.first, options.second)}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         sets = {} if options.data is None else real_sets(options.data, folder)
         if options.only is None or "fresh" in options.only:
             made = folder / "fresh"
             made.mkdir()
-            shapes = fresh(made, options.frames, options.side, options.seed)
+            shapes = fresh(made, options.frames, options.side, options.seed, forms)
             print(f"{markdown(shapes)}\n", flush=True)
             sets = {"fresh": made, **sets}
         rows = []
         for label, dataset in sets.items():
             if options.only is None or label in options.only:
-                rows += compared(label, dataset, folder / "runs")
-                print(markdown(rows[-2:]), flush=True)  # it takes minutes
-    print(f"\n8 bits minus float32\n\n{markdown(rows)}")
+                here, kinds = compared(label, dataset, folder / "runs", forms)
+                rows += here
+                print(markdown(here), flush=True)  # it takes minutes
+                if kinds:
+                    print(f"\n{markdown(kinds)}\n", flush=True)
+    print(f"\n{options.second} minus {options.first}\n\n{markdown(rows)}")
 
 
-def compared(label: str, dataset: Path, runs: Path) -> list[dict[str, object]]:
-    """Run both on a data set and return a row of differences for each operating point."""
+def settings_of(parser: argparse.ArgumentParser, given: str) -> dict[str, str]:
+    """Return the setting of a form of the detector, as a mapping."""
+    name, equals, value = given.partition("=")
+    if not (name and equals and value):
+        parser.error(f"SETTING=VALUE is required, got {given!r}")
+    return {name: value}
+
+
+def compared(
+    label: str, dataset: Path, runs: Path, forms: Forms
+) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
+    """Run both on a data set; return the differences at each operating point, and of each kind."""
     rules = ScoringRules(radius_px=RADIUS_PX.get(label, 2.0))
     out = runs / label
     skyduel.run(
         dataset,
-        [f"{name}=neural" for name in RUNTIMES],
+        [f"{name}=neural" for name in NAMES],
         out,
-        settings={name: {"runtime": runtime} for name, runtime in RUNTIMES.items()},
+        settings=dict(zip(NAMES, forms.values(), strict=True)),
         rules=rules,
     )
-    done = skyduel.compare(out / "int8", out / "float32", tuple(POINTS))
-    table = done.table[done.table["group"] == "all"]
+    done = skyduel.compare(out / "second", out / "first", tuple(POINTS))
+    whole = done.table["group"] == "all"
+    table, of_kinds = done.table[whole], done.table[~whole & (done.table["point"] == "purity95")]
+    kinds: list[dict[str, object]] = [
+        {
+            "95 % purity": f"{label}, {kind}",
+            **{
+                f"Δ{quantity}": difference(one["delta"], one["lo"], one["hi"])
+                for quantity, one in part.groupby("quantity").last().iterrows()
+                if quantity in QUANTITIES
+            },
+        }
+        for kind, part in of_kinds.groupby("group")
+    ]
     rows = []
     for point, words in POINTS.items():
         here = table[table["point"] == point].groupby("quantity").last()
         cells: dict[str, object] = {
             "frames": f"{label} ({len(done.frames)})",
             "threshold": words,
-            "F1 of float32": f"{here.loc['f1', 'value_b']:.3f}",
+            "F1 of the first": f"{here.loc['f1', 'value_b']:.3f}",
         }
         for quantity in QUANTITIES:
             one = here.loc[quantity]
             cells[f"Δ{quantity}"] = difference(one["delta"], one["lo"], one["hi"])
         rows.append(cells)
-    return rows
+    return rows, kinds
 
 
 def difference(value: float, low: float, high: float) -> str:
@@ -99,19 +132,26 @@ def difference(value: float, low: float, high: float) -> str:
 # -- fresh frames ----------------------------------------------------------------------
 
 
-def fresh(folder: Path, count: int, side: int, seed: int) -> list[dict[str, object]]:
+def fresh(folder: Path, count: int, side: int, seed: int, forms: Forms) -> list[dict[str, object]]:
     """Write fresh frames with truths, and return the differences of streaks and positions."""
-    detectors = {name: make_detector("neural", {"runtime": r}) for name, r in RUNTIMES.items()}
+    detectors = {
+        name: make_detector("neural", settings)
+        for name, settings in zip(NAMES, forms.values(), strict=True)
+    }
     streaks: dict[str, list[pd.DataFrame]] = {name: [] for name in detectors}
     points: dict[str, list[pd.DataFrame]] = {name: [] for name in detectors}
+    manifest = []
     for number, (family, frame, truth) in enumerate(streak_frames(count, side, seed)):
         stem = folder / f"{family}_{number:03d}"
+        row = {"frame": f"{stem.name}.fits", "truth": f"{stem.name}.ecsv", "split": "test"}
+        manifest.append(row | {"group": family})
         write_frame(frame, stem.with_suffix(".fits"))
         write_catalog(truth, stem.with_suffix(".ecsv"))
         for name, detector in detectors.items():
             found = detector(frame)
             streaks[name].append(streak_rows(family, frame, truth, found))
             points[name].append(point_rows(family, truth, found))
+    pd.DataFrame(manifest).to_csv(folder / "manifest.csv", index=False)
     rows = []
     for words, values in {
         "streaks of S/N ≥ 3 per FWHM, found": lambda t: t["found"],
@@ -136,7 +176,7 @@ def fresh(folder: Path, count: int, side: int, seed: int) -> list[dict[str, obje
 def paired_row(words: str, values: dict[str, list], statistic, n_draws: int = 1000) -> dict:
     """Return one statistic of both and its difference, with an interval over frames."""
     random = np.random.default_rng(1)
-    a, b = ([np.asarray(v) for v in values[name]] for name in ("int8", "float32"))
+    a, b = ([np.asarray(v) for v in values[name]] for name in ("second", "first"))
     of_a, of_b = (statistic(np.concatenate(v)) for v in (a, b))
     draws = []
     for chosen in random.integers(0, len(a), (n_draws, len(a))):
@@ -146,8 +186,8 @@ def paired_row(words: str, values: dict[str, list], statistic, n_draws: int = 10
     low, high = np.percentile(draws, [2.5, 97.5])
     return {
         "fresh frames": words,
-        "float32": f"{of_b:.4f}",
-        "int8": f"{of_a:.4f}",
+        "first": f"{of_b:.4f}",
+        "second": f"{of_a:.4f}",
         "difference": difference(of_a - of_b, low, high),
     }
 
