@@ -16,8 +16,8 @@ import skyduel.detect.training.train
 from skyduel.cli.main import app
 from skyduel.core import BadInputError, write_catalog, write_frame
 from skyduel.detect.model.backbones import ResNetSettings
-from skyduel.detect.model.network import Network, NetworkSettings
-from skyduel.detect.model.weights import Calibration, load_weights, save_weights
+from skyduel.detect.model.network import SIZES, Network, NetworkSettings
+from skyduel.detect.model.weights import SHIPPED, Calibration, load_weights, save_weights
 from skyduel.detect.training import tensorboard_log
 from skyduel.detect.training.train import Progress
 from skyduel.simulation import SceneSettings, simulate
@@ -39,7 +39,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """Stand in for the training and the calibration, noting what they are asked."""
     seen: list[tuple[Any, ...]] = []
 
-    def train(settings: Any, folder: Path, on_step: Any, *rest: Any) -> Path:
+    def train(
+        settings: Any, folder: Path, on_step: Any, *rest: Any, teacher: Path | None = None
+    ) -> Path:
         seen.append((settings, folder, *rest))
         if on_step is not None:
             on_step(Progress(1, 2, {"point": 1.0, "kind": 0.5}, 0.1))
@@ -48,7 +50,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 
     monkeypatch.setattr(skyduel.detect.training.train, "train", train)
     monkeypatch.setattr(
-        skyduel.detect.calibration.fit_calibration, "export_weights", lambda *a: seen.append(a)
+        skyduel.detect.calibration.fit_calibration,
+        "export_weights",
+        lambda *a, regions_above: seen.append((*a, regions_above)),
     )
     monkeypatch.setattr(tensorboard_log, "available", lambda: False)
     return seen
@@ -63,12 +67,27 @@ def test_train_hands_on_settings_start_and_where_weights_go(
         "--device", "cpu", "--workers", "0",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    (settings, folder, start, tensorboard), finish = calls
+    (settings, folder, start, tensorboard, teacher), finish = calls
     assert (settings.steps, settings.learning_rate, settings.seed) == (2, 0.0008, 5)
     assert (settings.warmup, settings.cooldown, settings.device) == (7, 0.4, "cpu")
     assert (folder, start, tensorboard) == (tmp_path, Path("some.safetensors"), False)
-    assert finish == (tmp_path / "best.safetensors", tmp_path / "weights.safetensors")
+    assert (settings.network, settings.uses, teacher) == (NetworkSettings(), 1, None)
+    assert finish == (tmp_path / "best.safetensors", tmp_path / "weights.safetensors", None)
     assert result.stdout.strip() == str(tmp_path / "weights.safetensors")
+
+
+def test_a_small_network_is_trained_by_a_teacher(
+    calls: list[tuple[Any, ...]], tmp_path: Path
+) -> None:
+    result = invoke(
+        "train", "--out", str(tmp_path), "--size", "small", "--from", "full", "--teacher", "full",
+        "--uses", "2",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    (settings, _, start, _, teacher), finish = calls
+    assert settings.network == SIZES["small"]
+    assert (settings.uses, start, teacher) == (2, SHIPPED, SHIPPED)
+    assert finish[-1] == -2.5, "what the proposals decide is not looked at again"
 
 
 def test_tensorboard_that_is_not_there_is_an_error_only_if_asked_for(
@@ -124,6 +143,9 @@ def test_train_of_the_published_network_hands_on_form_and_settings(
         (("--network", "jia2020", "--form", "new"), "--form: required faithful or mended"),
         (("--form", "mended"), "--form: required --network jia2020; got --network skyduel"),
         (("--network", "jia2020", "--cooldown", "0.5"), "required no --cooldown"),
+        (("--network", "jia2020", "--size", "small"), "required no --size"),
+        (("--network", "jia2020", "--teacher", "full"), "required no --teacher"),
+        (("--size", "tiny"), "--size: required full or small; got 'tiny'"),
     ],
 )
 def test_train_refuses_options_of_the_other_network(words: tuple[str, ...], message: str) -> None:
