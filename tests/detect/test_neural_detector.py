@@ -19,6 +19,7 @@ from skyduel.detect.model.backbones.resnet import Bottleneck
 from skyduel.detect.model.network import Network, NetworkSettings
 from skyduel.detect.model.score_model import CONTEXT_FEATURES, PositionErrorModel
 from skyduel.detect.model.weights import SHIPPED, Calibration, save_weights
+from skyduel.detect.model.weights_file import SHIPPED_NAMES
 from skyduel.simulation import SceneSettings, simulate
 
 TINY = NetworkSettings(
@@ -212,13 +213,14 @@ def test_bf16_is_used_where_the_processor_says_so(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.skipif(not SHIPPED.exists(), reason="the shipped weights are not there")
-def test_the_shipped_weights_find_bright_stars_where_they_are() -> None:
+@pytest.mark.parametrize("name", sorted(SHIPPED_NAMES))
+def test_the_shipped_weights_find_bright_stars_where_they_are(name: str) -> None:
     rng = np.random.default_rng(8)
     frame, truth = simulate(
         SceneSettings(ny=192, nx=256, density=30 / (192 * 256), min_snr=15.0), rng
     )
     assert len(truth) > 15
-    found = NeuralDetector(NeuralSettings(device="cpu"))(frame)
+    found = NeuralDetector(NeuralSettings(device="cpu", weights=name))(frame)
     sure = found.select(found["score"] > 0.5)
     distance = np.linalg.norm(truth.xy[:, None] - sure.xy[None], axis=2).min(axis=1)
     assert np.mean(distance < 0.5) > 0.9

@@ -13,21 +13,26 @@ from skyduel.core import BadInputError, Frame
 from skyduel.detect import neural
 from skyduel.detect.inference.torch_runtime import TorchRuntime
 from skyduel.detect.model.weights import SHIPPED, load_weights
-from skyduel.detect.model.weights_file import read_weights_file
+from skyduel.detect.model.weights_file import SHIPPED_NAMES, read_weights_file
 from skyduel.simulation import draw_settings, simulate
 
 pytest.importorskip("onnxruntime")
 from skyduel.detect.inference.onnx_runtime import OnnxRuntime, model_path
 
 
-@pytest.fixture(scope="module")
-def onnx() -> OnnxRuntime:
-    return OnnxRuntime(model_path(SHIPPED), read_weights_file())
+@pytest.fixture(scope="module", params=sorted(SHIPPED_NAMES))
+def weights(request: pytest.FixtureRequest) -> Path:
+    return SHIPPED_NAMES[request.param]
 
 
 @pytest.fixture(scope="module")
-def torch_runtime() -> TorchRuntime:
-    return TorchRuntime(load_weights().network)
+def onnx(weights: Path) -> OnnxRuntime:
+    return OnnxRuntime(model_path(weights), read_weights_file(weights))
+
+
+@pytest.fixture(scope="module")
+def torch_runtime(weights: Path) -> TorchRuntime:
+    return TorchRuntime(load_weights(weights).network)
 
 
 def channels(ny: int, nx: int) -> np.ndarray:
@@ -68,11 +73,13 @@ def frame(family: str) -> Frame:
     return simulate(draw_settings(family, rng, ny=200, nx=260), rng)[0]
 
 
-@pytest.mark.parametrize("family", ["crowded", "dirty"])
-def test_the_catalogue_is_that_of_torch(family: str) -> None:
+@pytest.mark.parametrize(
+    ("family", "name"), [("crowded", "full"), ("dirty", "full"), ("crowded", "small")]
+)
+def test_the_catalogue_is_that_of_torch(family: str, name: str) -> None:
     there = frame(family)
-    ours = neural(runtime="onnx")(there)
-    theirs = neural(runtime="torch", device="cpu", bf16=False)(there)
+    ours = neural(runtime="onnx", weights=name)(there)
+    theirs = neural(runtime="torch", device="cpu", bf16=False, weights=name)(there)
     assert len(ours) == len(theirs) > 40
     assert int(ours.is_streak.sum()) == int(theirs.is_streak.sum())
     # Equal scores may change places.
@@ -110,18 +117,20 @@ def test_a_damaged_model_is_refused(content: bytes, tmp_path: Path) -> None:
         OnnxRuntime(tmp_path / "m.onnx", read_weights_file())
 
 
-def test_the_shipped_models_are_as_small_and_have_the_hashes_that_are_stated() -> None:
+def test_the_shipped_models_are_as_small_and_have_the_hashes_that_are_stated(
+    weights: Path,
+) -> None:
     page = (ROOT / "docs" / "weights.md").read_text()
     for int8, most in ((False, 6e6), (True, 2e6)):
-        content = model_path(SHIPPED, int8=int8).read_bytes()
+        content = model_path(weights, int8=int8).read_bytes()
         assert len(content) <= most
         assert hashlib.sha256(content).hexdigest() in page
-    assert read_weights_file().sha256 in page
+    assert read_weights_file(weights).sha256 in page
 
 
-def test_eight_bits_find_nearly_the_same_sources() -> None:
+def test_eight_bits_find_nearly_the_same_sources(weights: Path) -> None:
     there = frame("crowded")
-    exact, small = (neural(runtime=name)(there) for name in ("onnx", "onnx-int8"))
+    exact, small = (neural(runtime=name, weights=weights)(there) for name in ("onnx", "onnx-int8"))
     sure = exact.select(exact["score"] > 0.8)
     distance, _ = KDTree(small.xy).query(sure.xy)
     assert len(sure) > 40
@@ -131,9 +140,9 @@ def test_eight_bits_find_nearly_the_same_sources() -> None:
     assert info.program_version.endswith(", int8")
 
 
-def test_eight_bits_clip_no_feature(onnx) -> None:
+def test_eight_bits_clip_no_feature(onnx, weights: Path) -> None:
     image = channels(64, 96)
-    small = OnnxRuntime(model_path(SHIPPED, int8=True), read_weights_file()).dense(image)
+    small = OnnxRuntime(model_path(weights, int8=True), read_weights_file(weights)).dense(image)
     exact = onnx.dense(image)
     error = np.sqrt(((small.features - exact.features) ** 2).mean())
     assert 0 < error < 0.1 * exact.features.std()

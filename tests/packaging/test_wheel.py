@@ -150,6 +150,7 @@ def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(wheel: Path
     assert names - compiled == expected()
     assert "skyduel/detect/model/shipped/skyduel.safetensors" in names
     assert "skyduel/detect/model/shipped/skyduel.onnx" in names
+    assert "skyduel/detect/model/shipped/skyduel-small.safetensors" in names
     assert "skyduel/reports/templates/report.html.j2" in names
     assert "skyduel/baseline/sep/shape_classifier.json" in names
     assert "skyduel/cuda_ops/csrc/cuda/nms.cu" in names
