@@ -168,7 +168,9 @@ def fit_calibration(
     )
 
 
-def _match_frame(network: Network, known: KnownFrame, regions_above: float | None) -> _MatchedFrame:
+def _match_frame(
+    network: Network, known: KnownFrame, regions_above: float | None = None
+) -> _MatchedFrame:
     """Run the network on a frame and match its detections to the truth."""
     background = estimate_background(known.frame)
     raw = find_sources(

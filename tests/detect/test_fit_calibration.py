@@ -190,7 +190,7 @@ def test_nothing_on_masked_pixels_counts(monkeypatch: pytest.MonkeyPatch) -> Non
     network.fold()
     matched = []
     for frame in (known.frame, known.frame.with_(mask=mask)):
-        matched.append(calibration._match_frame(network, known._replace(frame=frame), None))
+        matched.append(calibration._match_frame(network, known._replace(frame=frame)))
     whole, half = matched
     assert 0.3 * len(whole.logit) < len(half.logit) < 0.7 * len(whole.logit)
     assert half.right.sum() < 0.8 * whole.right.sum()
