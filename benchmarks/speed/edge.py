@@ -77,19 +77,22 @@ def starts(folder: Path, repeats: int, largest: int) -> None:
 
 
 def dense(side: int, repeats: int) -> None:
-    """Print the time of the dense part, beside torch in bfloat16 and in float32."""
+    """Print the time of the dense part of both shipped networks, beside the full one by torch."""
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch
 
     from skyduel.detect.engine import load_engine
 
     torch.set_num_threads(1)
-    runtimes = {
-        "torch bf16": load_engine(runtime="torch", device="cpu", bf16=True).runtime,
-        "torch fp32": load_engine(runtime="torch", device="cpu", bf16=False).runtime,
-        "onnx fp32": load_engine(runtime="onnx").runtime,
-        "onnx int8": load_engine(runtime="onnx-int8").runtime,
-    }
+    runtimes = {}
+    for size in ("full", "small"):
+        weights = Path(size)
+        runtimes |= {
+            f"{size}, torch bf16": load_engine(weights, "torch", device="cpu", bf16=True).runtime,
+            f"{size}, torch fp32": load_engine(weights, "torch", device="cpu", bf16=False).runtime,
+            f"{size}, onnx fp32": load_engine(weights, "onnx").runtime,
+            f"{size}, onnx int8": load_engine(weights, "onnx-int8").runtime,
+        }
     image = np.random.default_rng(1).normal(0, 0.3, (4, side, side)).astype(np.float32)
     image[3] = 0
     taken: dict[str, list[float]] = {name: [] for name in runtimes}
@@ -99,7 +102,7 @@ def dense(side: int, repeats: int) -> None:
             if turn:  # the first turn warms up
                 taken[name].append(seconds)
     print(f"\n{'dense part, ' + str(side) + '²':<22} {'ms/Mpix':>8} {'of torch bf16':>14}")
-    first = taken["torch bf16"]
+    first = taken["full, torch bf16"]
     for name, each in taken.items():
         ratio = statistics.median(a / b for a, b in zip(each, first, strict=True))
         print(f"{name:<22} {statistics.median(each) / side**2 * 1e9:8.0f} {ratio:14.2f}")
