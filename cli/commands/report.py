@@ -34,7 +34,8 @@ def command(
     check_runs(folder)
     from skyduel.runner.execution.worker_start import start_server
 
-    start_server()  # it loads its modules while this process loads its own
+    # It loads the modules of a report while this process does.
+    start_server(["skyduel.reports.report"])
     from skyduel.reports import write_pdf, write_report
     from skyduel.runner.execution.process_pool import spare_process
 

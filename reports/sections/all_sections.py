@@ -62,12 +62,9 @@ SECTIONS: Final[tuple[Section, ...]] = (
     HOW_IT_WAS_MADE,
     TERMS,
 )
-#: The sections in two parts whose figures take about as long, with the viewer in the second one.
-#: Figures with the picture of a frame are in the second, too: they share it with the viewer.
-HALVES: Final = (
-    SECTIONS[: SECTIONS.index(DIFFERENCES)],
-    SECTIONS[SECTIONS.index(DIFFERENCES) :],
-)
+#: The sections in two parts. Gallery and viewer, which the second part makes as well, take as long
+#: as all figures but those with the picture of a frame, which share it with the viewer.
+HALVES: Final = (SECTIONS[: SECTIONS.index(FRAMES)], SECTIONS[SECTIONS.index(FRAMES) :])
 
 
 def report_figures(

@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait as wait_for
@@ -74,13 +74,18 @@ def worker_context() -> BaseContext:
     return _WorkerContext()
 
 
-def start_server() -> None:
+def start_server(preloaded: Sequence[str] = _PRELOADED) -> None:
     """Start the server of worker processes, without waiting until it has loaded its modules.
 
     Nothing happens where it runs already, or where workers start anew.
+
+    Parameters
+    ----------
+    preloaded : sequence of str
+        The modules, by default those for work on frames. A worker's peak memory includes them.
     """
     if sys.platform == "linux":
-        multiprocessing.set_forkserver_preload(list(_PRELOADED))
+        multiprocessing.set_forkserver_preload(list(preloaded))
         # It imports what this process imports, and nothing from the current folder.
         path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
         imports = {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}

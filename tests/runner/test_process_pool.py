@@ -15,6 +15,7 @@ import pytest
 from helpers.paths import ROOT
 
 import skyduel.runner.execution.process_pool
+from skyduel.runner.execution import worker_start
 from skyduel.runner.execution.process_pool import WorkerLostError, process_pool
 from skyduel.runner.execution.time_limit import TooLongError, time_limit
 
@@ -207,3 +208,17 @@ def test_a_time_limit_is_above_what_a_detector_catches() -> None:
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)  # the clock is off
     with time_limit(None):
         pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers start anew")
+def test_the_modules_of_a_report_start_no_thread() -> None:
+    """A fork of a process with threads may hang; the server of `skyduel report` loads these."""
+    code = (
+        "import os, skyduel.reports.report, sys\n"
+        "print(len(os.listdir('/proc/self/task')), 'torch' in sys.modules)"
+    )
+    variables = {**os.environ, **worker_start.threads_of_libraries(1), **worker_start._NO_THREADS}
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=variables
+    )
+    assert done.stdout.split() == ["1", "False"]
