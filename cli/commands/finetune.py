@@ -79,12 +79,13 @@ def command(
     the result with --set neural.weights=FILE.
     """
     check_files(dataset)
-    if start is not None:
-        check_files(start)
+    from skyduel.detect.model.weights_file import weights_path
+
+    begin = weights_path(start)
+    check_files(begin)
     from skyduel.core import BadInputError, open_dataset
     from skyduel.detect import neural
     from skyduel.detect.finetune import FinetuneSettings, finetune, labelled, self_labelled
-    from skyduel.detect.model.weights_file import weights_path
 
     given: dict[str, Any] = {
         "steps": steps,
@@ -95,7 +96,6 @@ def command(
         "seed": seed,
     }
     settings = FinetuneSettings(**{k: v for k, v in given.items() if v is not None})
-    begin = weights_path(start)
     entries = with_mask_bits(open_dataset(dataset), mask_bits).entries
     detector = neural(weights=begin)
     frames = []

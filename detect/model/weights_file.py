@@ -65,7 +65,7 @@ def weights_path(given: Path | None) -> Path:
     """Return the path of a weights file: a file, or the name of shipped weights; None for full."""
     if given is None:
         return SHIPPED
-    return given if given.exists() else SHIPPED_NAMES.get(str(given), given)
+    return given if given.is_file() else SHIPPED_NAMES.get(str(given), given)
 
 
 def read_weights_file(path: Path = SHIPPED) -> WeightsFile:

@@ -132,19 +132,14 @@ def imitation_losses(
     means). At a faint source a label is one draw of the noise; the teacher's probability is
     the mean over many.
     """
-    point, streak = taught[:, 0].sigmoid(), taught[:, 3].sigmoid()
-    n_point, n_streak = point.sum() + _FEW, streak.sum() + _FEW
-    entropy = F.binary_cross_entropy_with_logits
-    offset = F.smooth_l1_loss(maps[:, 1:3], taught[:, 1:3], reduction="none", beta=0.3)
-    ridge = F.smooth_l1_loss(maps[:, 4:8], taught[:, 4:8], reduction="none", beta=0.3)
+    labelled = torch.ones_like(taught[:, :2])
+    presence = taught[:, [0, 3]].sigmoid()
+    soft = torch.cat(
+        [presence[:, :1], taught[:, 1:3], presence[:, 1:], taught[:, 4:8], labelled], dim=1
+    )
     kinds = taught_logits.softmax(dim=1)
-    total = len(kinds) + 1.0
     shift = F.smooth_l1_loss(offsets, taught_offsets, reduction="none", beta=0.2).sum(dim=1)
-    return {
-        "point": entropy(maps[:, 0], point, reduction="sum") / n_point,
-        "streak": entropy(maps[:, 3], streak, reduction="sum") / n_streak,
-        "offset": (offset * point[:, None]).sum() / n_point,
-        "ridge": (ridge * streak[:, None]).sum() / n_streak,
-        "kind": -(kinds * logits.log_softmax(dim=1)).sum() / total,
+    return dense_losses(DenseOutput(maps, maps), soft) | {
+        "kind": F.cross_entropy(logits, kinds, reduction="sum") / (len(kinds) + 1.0),
         "position": (shift * kinds[:, 1]).sum() / (kinds[:, 1].sum() + 1.0),
     }

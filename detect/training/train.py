@@ -428,7 +428,7 @@ def _batches(s: TrainingSettings, done: int, processes: Processes) -> Iterator[d
     share = s.batch // processes.world
     first = processes.rank * share
     new = -(-s.steps // s.uses)
-    order: Sequence[int] = range(-(-done // s.uses) * s.batch, new * s.batch)
+    order: Sequence[int] = range(done // s.uses * s.batch, new * s.batch)
     if processes.world > 1:
         order = [i for i in order if first <= i % s.batch < first + share]
     if s.frames == "device":

@@ -199,3 +199,13 @@ def test_finetune_without_labels_must_be_told(begin: Path, tmp_path: Path) -> No
     (folder / "night0.ecsv").unlink()
     result = invoke("finetune", str(folder), "--from", str(begin))
     assert "night0: required a truth table, or --unlabelled" in str(result.exception)
+
+
+def test_finetune_begins_with_shipped_weights_by_their_name(tmp_path: Path) -> None:
+    folder = tmp_path / "night"
+    folder.mkdir()
+    (dataset(folder, 1) / "night0.ecsv").unlink()
+    found = invoke("finetune", str(folder), "--from", "small")
+    assert "a truth table, or --unlabelled" in str(found.exception), "the weights were found"
+    missing = invoke("finetune", str(folder), "--from", "tiny")
+    assert "tiny" in str(missing.exception)

@@ -69,5 +69,7 @@ def test_shipped_weights_have_names_and_a_file_comes_first(tmp_path, monkeypatch
     assert weights_path(None) == weights_path(Path("full")) == SHIPPED
     assert weights_path(Path("small")) == SHIPPED_NAMES["small"]
     assert weights_path(Path("other")) == Path("other")
+    (tmp_path / "full").mkdir()
+    assert weights_path(Path("full")) == SHIPPED, "a folder is no weights file"
     (tmp_path / "small").write_bytes(b"")
     assert weights_path(Path("small")) == Path("small")

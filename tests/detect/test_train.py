@@ -310,3 +310,16 @@ def test_batches_are_used_as_often_as_asked(tmp_path: Path) -> None:
     seen: list[int] = []
     train(SHORT.model_copy(update={"uses": 3, "steps": 5}), tmp_path, lambda p: seen.append(p.step))
     assert seen == [1, 2, 3, 4, 5]
+
+
+def test_a_training_that_uses_batches_again_is_resumed_to_its_last_step(tmp_path: Path) -> None:
+    settings = SHORT.model_copy(update={"uses": 2, "checkpoint_every": 1})
+
+    def kill(progress: Progress) -> None:
+        if progress.step == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(settings, tmp_path, kill)
+    train(settings, tmp_path)
+    assert [row["step"] for row in log(tmp_path)] == [1, 2, 3, 4]
