@@ -11,6 +11,7 @@ from rich.text import Text
 
 from skyduel.cli.galaxy_tables import completeness_tables
 from skyduel.cli.whole_tables import WholeTable
+from skyduel.evaluation.number_text import format_interval, format_number
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.metrics import listed
 from skyduel.evaluation.table_keys import range_label
@@ -60,17 +61,13 @@ def _new(title: str, caption: str) -> Table:
     )
 
 
-def _number(value: float, digits: int = 3) -> str:
-    return "–" if value != value else f"{value:.{digits}f}"
-
-
 def _overall(run: Run) -> Table:
     rows = summary_table(run)
     shown = [m for m in listed("terminal") if m.name in rows]
     resampled = [m.short for m in shown if m.interval == "bootstrap"]
     kind = ScoringRules.model_fields["proportion_interval"].default
     kind = str(run.record.rules.get("proportion_interval", kind)).capitalize()
-    caption = f"± half of the {100 * run.record.confidence:g} % interval ({kind}"
+    caption = f"± half of the {100 * run.record.confidence:g} % interval, or \\[its ends] ({kind}"
     n = len(run.scored_frames)
     n_frames = f"{n} test frame{'' if n == 1 else 's'}"
     over = "parts of the one frame: of this frame only" if n == 1 else f"{n} frames"
@@ -85,12 +82,14 @@ def _overall(run: Run) -> Table:
     for row in rows[rows["point"] != EQUAL_PURITY_POINT].to_dict("records"):
         cells = []
         for m in shown:
-            value = _number(row[m.name], m.digits)
-            half = (row[f"{m.name}_hi"] - row[f"{m.name}_lo"]) / 2
-            # The interval of a rate is far from symmetric.
-            bare = half != half or m.interval == "poisson"
-            cells.append(value if bare else f"{value}±{half:.{m.digits}f}")
-        cells.append(_number(row["mpix_per_s"], 2))
+            value, lo, hi = (row[m.name + end] for end in ("", "_lo", "_hi"))
+            # The interval of a rate is far from symmetric, and is left to the page.
+            cells.append(
+                format_number(value, m.digits)
+                if m.interval == "poisson"
+                else format_interval(value, lo, hi, m.digits, least=0, most=m.most)
+            )
+        cells.append(format_number(row["mpix_per_s"], 2))
         table.add_row(Text(str(row["detector"])), str(row["point"]), *cells)
     return table
 
@@ -117,7 +116,9 @@ def _per_magnitude(run: Run) -> Table:
     edges = edges[edges["bin_hi"] < float("inf")].sort_index()
     for number, low, high in edges.itertuples():
         cells = [
-            " / ".join(_number(value.get((number, d, m.name), float("nan")), 2) for m in shown)
+            " / ".join(
+                format_number(value.get((number, d, m.name), float("nan")), 2) for m in shown
+            )
             for d in run.detectors
         ]
         table.add_row(range_label(low, high), str(int(n.get(number, 0))), *cells)
@@ -146,9 +147,11 @@ def _depth(run: Run) -> Table:
             if row is None:
                 cells.append("–")
                 continue
-            text = _number(row["snr50"], 2)
+            text = format_number(row["snr50"], 2)
             if row["snr50_lo"] == row["snr50_lo"]:
-                text += f" [{_number(row['snr50_lo'], 2)}, {_number(row['snr50_hi'], 2)}]"
+                text += (
+                    f" [{format_number(row['snr50_lo'], 2)}, {format_number(row['snr50_hi'], 2)}]"
+                )
             cells.append(text)
         table.add_row(Text(group), *cells)
     return table

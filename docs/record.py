@@ -21,7 +21,7 @@ __all__ = ["Step", "alike", "files", "replace_outputs", "run_step", "steps"]
 
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"<!-- file: (\S+) -->\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
+_NUMBER = re.compile(r"[-−+]?\d+(?:\.\d+)?(?:e[-−+]?\d+)?")
 #: Placeholder for values that differ from machine to machine.
 DOTS = "…"
 #: Tolerances: processors round the sums of the network differently.
@@ -104,14 +104,18 @@ def alike(shown: str, printed: str) -> str:
         words = _NUMBER.sub("#", mine), _NUMBER.sub("#", other)
         numbers = zip(_NUMBER.findall(mine), _NUMBER.findall(other), strict=False)
         near = all(
-            abs(float(a) - float(b)) <= ABSOLUTE + RELATIVE * max(abs(float(a)), abs(float(b)))
-            for a, b in numbers
+            abs(a - b) <= ABSOLUTE + RELATIVE * max(abs(a), abs(b))
+            for a, b in ((_value(a), _value(b)) for a, b in numbers)
         )
         if words[0].strip("*") != words[1].strip("*") or not near:
             return f"{mine!r} is shown, {other!r} is printed"
     if len(ours) != len(theirs):
         return f"{len(ours)} words are shown, {len(theirs)} are printed"
     return ""
+
+
+def _value(number: str) -> float:
+    return float(number.replace("−", "-"))
 
 
 def replace_outputs(page: str, folder: Path) -> str:

@@ -296,8 +296,8 @@ def ignore_note(file: Path, area: PackedMask, truth: Catalog) -> str:
     n = int((np.asarray(truth["ignore_reason"]).astype(str) == "area").sum())
     share = area.count() / (area.shape[0] * area.shape[1])
     return (
-        f"{n} of {len(truth)} truths and {share:.1%} of the pixels lie in the ignore areas of "
-        f"{file.name}; detections there count neither way"
+        f"{n} of {len(truth)} truths and {100 * share:.1f} % of the pixels lie in the ignore "
+        f"areas of {file.name}; detections there count neither way"
     )
 
 

@@ -112,7 +112,7 @@ class ScoreReport:
             for label, cells in bins.items()
             if any(cells[name] != _UNDEFINED for name in names)
         ]
-        caption = f"value [{self.rules.confidence:.0%} interval] k/n"
+        caption = f"value [{100 * self.rules.confidence:g} % interval] k/n"
         return html_table(caption, ("mag", *names), rows)
 
     def to_dict(self) -> dict[str, Any]:

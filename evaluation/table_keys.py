@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from skyduel.evaluation.number_text import with_minus
+
 __all__ = [
     "ALL_BINS",
     "ALL_GROUPS",
@@ -41,7 +43,7 @@ def range_label(low: float, high: float, digits: str = "g") -> str:
     digits : str
         Format of the numbers.
     """
-    lo, hi = (f"{edge + 0.0:{digits}}".replace("-", "−") for edge in (low, high))
+    lo, hi = (with_minus(f"{edge + 0.0:{digits}}") for edge in (low, high))
     if low == -float("inf"):
         return f"< {hi}"
     if high == float("inf"):

@@ -27,8 +27,8 @@ ORDER = {
     "core": ("errors html_tables defaults extras magnitudes settings catalog frame wcs detector "
              "search_space registry columnar_catalogs native",
              "measure", "preprocess", "io", "sections", "reference areas"),
-    "evaluation": ("rules table_keys", "statistics", "matching", "scoring", "analyses",
-                   "comparison"),
+    "evaluation": ("number_text", "rules table_keys", "statistics", "matching", "scoring",
+                   "analyses", "comparison"),
     "baseline": ("errors filters shapes sextractor_files", "sep"),
     "detect": ("model", "inference", "training", "calibration", "published"),
     "reports": ("style error_kinds pictures", "svg", "figures", "tables", "text", "sections",

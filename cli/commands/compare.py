@@ -80,6 +80,7 @@ def command(
     """
     check_runs(*(run for run in (run_a, run_b) if run is not None))
     from skyduel.evaluation.comparison.headline import sentence
+    from skyduel.evaluation.comparison.sources_found import without_limits_of_slivers
     from skyduel.run_folder.compare_runs import compare_detectors
 
     if json_ and markdown:
@@ -106,7 +107,9 @@ def command(
         return
     alpha = 1 - made.rules.confidence
     names = (made.name_a, made.name_b)
-    tables = [_groups(shown, names, alpha), _bins(shown, alpha)]
+    told = without_limits_of_slivers(made.table)
+    told = told[told["point"] == point]
+    tables = [_groups(told, names, alpha), _bins(told, alpha)]
     note = _frames_note(shown)
     if markdown:
         from skyduel.evaluation.comparison.gate_report import markdown_text
@@ -170,6 +173,8 @@ Grid = tuple[str, list[str], list[list[str]], str]
 
 def _groups(table: pd.DataFrame, names: tuple[str, str], alpha: float) -> Grid:
     """Return the table of differences over all bins, one row per group."""
+    from skyduel.evaluation.scoring.metrics import quantity_named
+
     rows = table[(table["bin"] == ALL_BINS) & (table["interval"] != "newcombe")]
     cells = {(r["group"], r["quantity"]): r for r in rows.to_dict("records")}
     groups = [*sorted(set(rows["group"]) - {ALL_GROUPS}), ALL_GROUPS]
@@ -180,16 +185,18 @@ def _groups(table: pd.DataFrame, names: tuple[str, str], alpha: float) -> Grid:
         out.append([str(group), str(n), *(_difference(cells[group, q], alpha) for q in shown)])
     title = f"{names[0]} minus {names[1]}, all magnitudes"
     note = (
-        f"difference ± half of the paired {1 - alpha:.0%} interval over {_units(rows)}; * "
+        f"difference ± half of the paired {100 * (1 - alpha):g} % interval, or [its ends], over "
+        f"{_units(rows)}; * "
         "significant: "
         f"p < {alpha:.2g} after Holm's correction over groups. m50 in mag: larger is deeper; "
-        "snr50: smaller is deeper."
+        "S/N50: smaller is deeper."
     )
-    return title, ["frames", "n", *(f"Δ{q}" for q in shown)], out, note
+    return title, ["frames", "n", *(f"Δ{quantity_named(q).short}" for q in shown)], out, note
 
 
 def _bins(table: pd.DataFrame, alpha: float) -> Grid:
     """Return the outcomes per truth and the differences, one row a bin."""
+    from skyduel.evaluation.number_text import format_number
     from skyduel.evaluation.scoring.metrics import listed
 
     rows = table[table["group"] == ALL_GROUPS]
@@ -206,8 +213,9 @@ def _bins(table: pd.DataFrame, alpha: float) -> Grid:
             continue
         counts = [f"{found[k]:.0f}" for k in ("n_both", "n_a_only", "n_b_only", "n_neither")]
         p = found["p_holm"]
+        told = "< 0.001" if p < 0.0005 else format_number(p, 3)
         out.append([
-            _bin_name(found), *counts, _difference(found, alpha), "–" if p != p else f"{p:.2g}",
+            _bin_name(found), *counts, _difference(found, alpha), told,
             *("" if r is None else _difference(r, alpha) for r in others),
         ])  # fmt: skip
     head = ["mag", "both", "A only", "B only", "neither", "Δcompleteness", "p"]
@@ -230,17 +238,19 @@ def _bin_name(row: dict[Any, Any]) -> str:
 
 
 def _difference(row: dict[Any, Any], alpha: float) -> str:
+    from skyduel.evaluation.number_text import format_interval, format_number
     from skyduel.evaluation.scoring.metrics import quantity_named
 
-    if row["delta"] != row["delta"]:
-        return "–"
-    digits = quantity_named(str(row["quantity"])).digits
-    text = f"{row['delta']:+.{digits}f}"
-    if row["lo"] == row["lo"]:
-        if row["interval"] == "newcombe":
-            text += f" [{row['lo']:+.{digits}f}, {row['hi']:+.{digits}f}]"
-        else:  # symmetric
-            text += f" ±{(row['hi'] - row['lo']) / 2:.{digits}f}"
+    quantity = quantity_named(str(row["quantity"]))
+    delta, lo, hi = (float(row[k]) for k in ("delta", "lo", "hi"))
+    text = format_number(delta, quantity.digits, sign=True)
+    if delta == delta and row["interval"] == "newcombe":
+        ends = (format_number(end, quantity.digits, sign=True) for end in (lo, hi))
+        text += "" if lo != lo else f" [{', '.join(ends)}]"
+    elif delta == delta:
+        text = format_interval(
+            delta, lo, hi, quantity.digits, sign=True, least=-quantity.most, most=quantity.most
+        )
     return text + ("*" if row["p_holm"] < alpha else "")
 
 

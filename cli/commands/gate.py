@@ -182,7 +182,7 @@ def _table(report: GateReport) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in ("criterion", "frames", "reference", "candidate"):
         table.add_column(name, justify="left" if name == "criterion" else "right", no_wrap=True)
-    table.add_column(f"loss [{report.confidence:.0%}]", justify="right", no_wrap=True)
+    table.add_column(f"loss [{100 * report.confidence:g} %]", justify="right", no_wrap=True)
     table.add_column("allowed", justify="right")
     table.add_column("verdict", no_wrap=True)
     for j in report.criteria:

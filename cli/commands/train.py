@@ -13,11 +13,6 @@ __all__ = ["NAME", "command"]
 
 NAME = "train"
 
-#: Presence logit from which proposals are given to the RoI head (`Calibration.regions_above`), by
-#: size. Of the shipped full network's proposals below it, 3 in 1000
-#: came to a score above 0.3 in a crowded field.
-_REGIONS_ABOVE = {"small": -2.5}
-
 
 def command(
     out_folder: Annotated[
@@ -135,7 +130,7 @@ def command(
 
     from skyduel.core import BadInputError
     from skyduel.detect.calibration.fit_calibration import export_weights
-    from skyduel.detect.model.network import SIZES
+    from skyduel.detect.model.network import REGIONS_ABOVE, SIZES
     from skyduel.detect.model.weights_file import weights_path
     from skyduel.detect.training import tensorboard_log
     from skyduel.detect.training.distributed import is_rank0
@@ -213,7 +208,7 @@ def command(
         train(settings, out_folder, show, start, tensorboard, teacher)
         target = weights or out_folder / "weights.safetensors"
         task = bar.add_task("calibrate", total=None, note="")
-        export_weights(out_folder / BEST, target, regions_above=_REGIONS_ABOVE.get(size or "full"))
+        export_weights(out_folder / BEST, target, regions_above=REGIONS_ABOVE.get(size or "full"))
         bar.update(task, total=1, completed=1)
     out.print(str(target), markup=False, highlight=False, soft_wrap=True)
 

@@ -28,6 +28,7 @@ from skyduel.cli.console import err, progress, warn, wide_out
 from skyduel.cli.frame_facts import decision_lines
 from skyduel.cli.whole_tables import WholeTable
 from skyduel.core import BadInputError
+from skyduel.evaluation.number_text import format_number
 
 if TYPE_CHECKING:
     from skyduel.core import Frame
@@ -167,7 +168,7 @@ def _flip_view(rows: Any, single: str | None) -> Table:
             str(row["n_flipped"]),
             _interval(row, "false_per_mpix", "false", 1),
             _interval(row, "purity", "purity", 3),
-            f"{row['mpix_flipped'] / row['mpix']:.0%}",
+            f"{100 * row['mpix_flipped'] / row['mpix']:.0f} %",
         )
     return table
 
@@ -187,7 +188,7 @@ def _recurrence_view(rows: Any, radius: float) -> Table:
         table.add_column(Text(str(name)), justify="right")
         for row in part.to_dict("records"):
             share = row["share_at_least"]
-            more = f" ({share:.0%})" if share == share else ""
+            more = f" ({100 * share:.0f} %)" if share == share else ""
             cells[row["seen_in"]].append(f"{row['sources']:,.0f}{more}")
     for k, ones in cells.items():
         table.add_row(f"{k} of {n}", *ones)
@@ -212,17 +213,13 @@ def _repeat_view(rows: Any, radius: float) -> Table:
             _interval(row, "once", "once", 3),
             f"{row['chance']:.3f}",
             _interval(row, "purity", "purity", 3),
-            _number(row["purity_least"], 3),
+            format_number(row["purity_least"], 3),
         )
     return table
 
 
 def _interval(row: Any, value: str, ends: str, digits: int) -> Text:
-    text = _number(row[value], digits)
+    text = format_number(row[value], digits)
     if row[f"{ends}_lo"] == row[f"{ends}_lo"]:
         text += f" [{row[f'{ends}_lo']:.{digits}f}, {row[f'{ends}_hi']:.{digits}f}]"
     return Text(text)
-
-
-def _number(value: float, digits: int) -> str:
-    return f"{value:.{digits}f}" if value == value else "–"

@@ -81,7 +81,8 @@ def read_weights_file(path: Path = SHIPPED) -> WeightsFile:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise BadInputError(str(path), "a weights file", error.strerror or str(error)) from error
+        wanted = f"a weights file or the name of shipped weights, {' or '.join(SHIPPED_NAMES)}"
+        raise BadInputError(str(path), wanted, error.strerror or str(error)) from error
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}

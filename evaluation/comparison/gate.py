@@ -402,7 +402,10 @@ def decide_speed(reference: Speed, candidate: Speed, allowance: Allowance) -> Cr
         loss = 1 - b / a
         verdict = "pass" if loss <= allowance.margin else "worse"
         word = "slower" if loss > 0 else "faster"
-        reason = f"{abs(loss):.0%} {word} on the same machine; {allowance.margin:.0%} is allowed"
+        reason = (
+            f"{100 * abs(loss):.0f} % {word} on the same machine; "
+            f"{100 * allowance.margin:.0f} % is allowed"
+        )
     return CriterionDecision(
         allowance, ALL_GROUPS, a, b, loss, math.nan, math.nan, verdict, reason, 0
     )

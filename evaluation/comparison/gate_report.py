@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 from skyduel.core.errors import printable
 from skyduel.evaluation.comparison.compare import FEW_FRAMES
 from skyduel.evaluation.comparison.gate import CriterionDecision, GateReport
+from skyduel.evaluation.number_text import with_minus
 
 __all__ = [
     "COMMENT_MARK",
@@ -56,7 +57,7 @@ def gate_sentence(report: GateReport) -> str:
 
 def gate_markdown(report: GateReport) -> str:
     """Return the decision as a Markdown document: one line, then a row per criterion."""
-    level = f"{report.confidence:.0%}"
+    level = f"{100 * report.confidence:g} %"
     lines = [
         COMMENT_MARK,
         f"# Gate: {markdown_text(report.candidate)} against {markdown_text(report.reference)}",
@@ -103,7 +104,8 @@ def frames_note(n: int) -> str:
         return ""
     return (
         f"The intervals take the {n} frames as independent: frames of one field or night tell "
-        f"less, and failures on fewer than {min(3 / n, 1):.0%} of frames may be missing here."
+        f"less, and failures on fewer than {100 * min(3 / n, 1):.0f} % of frames may be missing "
+        "here."
     )
 
 
@@ -144,7 +146,7 @@ def gate_junit(report: GateReport) -> str:
 
 def number(value: float, digits: int = 4) -> str:
     """Return a number with ``digits`` significant digits, a dash for NaN."""
-    return "–" if value != value else f"{value + 0.0:.{digits}g}"  # no -0
+    return "–" if value != value else with_minus(f"{value + 0.0:.{digits}g}")  # no −0
 
 
 def loss_text(decision: CriterionDecision) -> str:

@@ -8,7 +8,8 @@ import pandas as pd
 
 from skyduel.core.errors import BadInputError
 from skyduel.evaluation.comparison.compare import FEW_FRAMES
-from skyduel.evaluation.comparison.sources_found import Found
+from skyduel.evaluation.comparison.sources_found import Found, without_limits_of_slivers
+from skyduel.evaluation.number_text import format_number
 from skyduel.evaluation.scoring.metrics import HEADLINE, quantity_named
 from skyduel.evaluation.table_keys import (
     ALL_BINS,
@@ -56,8 +57,9 @@ def rests_on(n_frames: int, interval: str) -> str:
 def headline(table: pd.DataFrame, point: str) -> pd.DataFrame:
     """Return the rows that a sentence rests on, one a group, the group ``all`` last.
 
-    The difference in m50 at equal purity, where it is defined in any group;
-    else in F1, for at other points more finds may be bought with less purity.
+    The difference in m50 at equal purity, where it is defined in any group and is not that of a
+    sliver over all frames; else in F1, for at other points more finds may be bought with less
+    purity.
 
     Parameters
     ----------
@@ -75,8 +77,11 @@ def headline(table: pd.DataFrame, point: str) -> pd.DataFrame:
     n_pairs = len(rows[["detector_a", "detector_b"]].drop_duplicates())
     if n_pairs != 1:
         raise BadInputError("comparison", f"one pair of detectors at {point!r}", f"{n_pairs}")
-    m50 = rows[rows["quantity"] == "m50"]
-    if point != EQUAL_PURITY_POINT or m50["delta"].isna().all():
+    kept = without_limits_of_slivers(table).loc[rows.index]
+    m50 = kept[kept["quantity"] == "m50"]
+    untold = m50["delta"].isna()
+    cut = untold & rows.loc[m50.index, "delta"].notna() & (m50["group"] == ALL_GROUPS)
+    if point != EQUAL_PURITY_POINT or untold.all() or cut.any():
         m50 = rows[rows["quantity"] == HEADLINE]
     return m50.assign(_last=m50["group"] == ALL_GROUPS).sort_values(
         ["_last", "group"], kind="stable"
@@ -149,12 +154,12 @@ def sentence(table: pd.DataFrame, point: str, *, confidence: float = 0.95) -> st
 
 def _amount(row: Any, sign: float, *, name: bool = True) -> str:
     of = quantity_named(str(row["quantity"]))
-    delta = sign * float(row["delta"])
     lo, hi = sorted((sign * float(row["lo"]), sign * float(row["hi"])))
     label = f"Δ{of.short} = " if name else ""
-    text = f"{label}{delta:.{of.digits}f}{of.unit}"
+    text = f"{label}{format_number(sign * float(row['delta']), of.digits)}{of.unit}"
     if lo == lo:
-        text += f" [{lo:.{of.digits}f}, {hi:.{of.digits}f}]"
+        lo, hi = max(lo, -of.most), min(hi, of.most)
+        text += f" [{format_number(lo, of.digits)}, {format_number(hi, of.digits)}]"
     alone = row["group"] != ALL_GROUPS and row["interval"] == BLOCKS and row["n_frames"] == 1
     return f"{text}, its one frame only" if alone else text
 

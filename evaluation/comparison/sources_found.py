@@ -8,14 +8,15 @@ comparison and the page all use the definition of this module.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+import numpy as np
+import pandas as pd
+
+from skyduel.evaluation.scoring.metrics import LIMITS
 from skyduel.evaluation.table_keys import ALL_BINS, DEFAULT_POINT
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = ["SLIVER", "Found", "is_sliver"]
+__all__ = ["SLIVER", "Found", "is_sliver", "without_limits_of_slivers"]
 
 #: A point that finds a smaller share of what the detector's usual point finds keeps a sliver.
 SLIVER: Final = 0.25
@@ -105,6 +106,20 @@ class Found:
                 told = f"at {self.point} the {name} finds {kept:,} of {self.n_truths:,} truths"
                 return f"{told}: too few for a limit{_hint(kept, usual)}"
         return ""
+
+
+def without_limits_of_slivers(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a comparison of one pair without differences of limits where either keeps a sliver.
+
+    Their `delta`, `lo`, `hi`, `p` and `p_holm` are NaN; all else stays.
+    """
+    told = table.copy()
+    of_limits = told["quantity"].isin([q.name for q in LIMITS])
+    for point, group in told.loc[of_limits, ["point", "group"]].drop_duplicates().to_numpy():
+        if any(Found.at(table, point, group).slivers()):
+            cut = of_limits & (told["point"] == point) & (told["group"] == group)
+            told.loc[cut, ["delta", "lo", "hi", "p", "p_holm"]] = np.nan
+    return told
 
 
 def _hint(n: int, n_default: int | None) -> str:

@@ -188,6 +188,11 @@ class Quantity:
     unit: str = ""
     higher_is_better: bool = True
 
+    @property
+    def most(self) -> float:
+        """The largest possible value."""
+        return np.inf
+
 
 @dataclass(frozen=True, kw_only=True)
 class Metric(Quantity):
@@ -232,6 +237,11 @@ class Metric(Quantity):
     def head(self) -> str:
         """Head of the metric's column in tables."""
         return self.column or self.label
+
+    @property
+    def most(self) -> float:
+        """The largest possible value; the least is 0."""
+        return np.inf if self.interval == "poisson" else 1.0
 
     def pooled(self, sums: CountSums) -> Floats:
         """Return the score of counts that are not cut into bins, shape of the counts."""

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from skyduel.evaluation.number_text import UNDEFINED, format_number
 from skyduel.evaluation.scoring.metrics import metric
 from skyduel.reports.style import point_name
 from skyduel.reports.tables.slivers import limits_told
@@ -27,7 +28,6 @@ __all__ = [
     "cost_table",
     "counts_table",
     "failures_table",
-    "format_number",
     "frames_table",
     "limits_table",
     "number",
@@ -37,8 +37,6 @@ __all__ = [
 
 #: Most rows of the per-frame table; its note says if there are more.
 MOST_FRAMES: Final = 500
-#: Text of an undefined value.
-UNDEFINED: Final = "–"
 
 
 @dataclass(frozen=True)
@@ -69,18 +67,6 @@ def and_list(names: Sequence[str]) -> str:
     """Return names as a sentence lists them: ``a, b and c``."""
     *most, last = names
     return f"{', '.join(most)} and {last}" if most else last
-
-
-def format_number(value: float, digits: int) -> str:
-    """Return a number with `digits` decimals; NaN as a dash, infinity as a word."""
-    if math.isnan(value):
-        return UNDEFINED
-    if math.isinf(value):
-        return "infinite" if value > 0 else "−infinite"
-    shown = f"{value:.{digits}f}"
-    if float(shown) == 0:
-        shown = shown.lstrip("-")
-    return shown.replace("-", "−")
 
 
 def text(value: Any) -> Cell:

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from skyduel.evaluation.comparison.headline import rests_on
+from skyduel.evaluation.number_text import format_number
 from skyduel.evaluation.scoring.metrics import HEADLINE, quantity_named
 from skyduel.reports.figures.differences import ALPHA, overall_rows
 from skyduel.reports.style import shorten
-from skyduel.reports.tables.run_tables import and_list, format_number
+from skyduel.reports.tables.run_tables import and_list
 from skyduel.reports.tables.slivers import Sliver, limits_told, sliver
 from skyduel.reports.text.pitfalls import repeats
 from skyduel.run_folder.read_run import Run

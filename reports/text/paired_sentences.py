@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from skyduel.evaluation.comparison.headline import sentence
+from skyduel.evaluation.number_text import format_number
 from skyduel.evaluation.scoring.metrics import quantities
 from skyduel.reports.figures.differences import ALPHA, overall_rows, pairs_shown
 from skyduel.reports.style import point_name, shorten
-from skyduel.reports.tables.run_tables import Cell, Table, format_number, text
+from skyduel.reports.tables.run_tables import Cell, Table, text
 from skyduel.reports.tables.slivers import differences_told, sliver
 from skyduel.reports.text.headline import pair_statement
 from skyduel.run_folder.read_run import Run

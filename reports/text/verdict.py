@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 
 from skyduel.evaluation.comparison.compare import FEW_FRAMES
+from skyduel.evaluation.number_text import format_number
 from skyduel.evaluation.scoring.metrics import HEADLINE, Metric, listed
 from skyduel.evaluation.statistics.intervals import FEWEST_FOR_PERCENTILES
 from skyduel.evaluation.table_keys import range_label
 from skyduel.reports.style import point_name, shorten
-from skyduel.reports.tables.run_tables import Cell, Table, format_number, text
+from skyduel.reports.tables.run_tables import Cell, Table, text
 from skyduel.reports.tables.slivers import limits_told
 from skyduel.reports.text.paired_sentences import PAIRED_RULE, paired_sentences
 from skyduel.reports.text.pitfalls import pitfall_sentences

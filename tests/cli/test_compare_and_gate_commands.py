@@ -128,7 +128,7 @@ def test_compare_says_one_sentence_first(runs, capsys) -> None:
     assert any("neither" in line for line in lines)
     assert any(line.lstrip().startswith("dirty") for line in lines)
     assert lines[-1].startswith("The intervals take the 4 frames as independent: ")
-    assert "fewer than 75% of frames may be missing" in lines[-1]
+    assert "fewer than 75 % of frames may be missing" in lines[-1]
 
 
 def test_compare_as_json_and_markdown(runs, capsys) -> None:
@@ -258,7 +258,7 @@ def test_speed_is_judged_if_the_machine_is_the_same(runs, copy, capsys) -> None:
     words = ("gate", old, copy, "--allow", "completeness=1,speed=0.5")
     speed(1e-6)
     assert skyduel(*words) == 1
-    assert "100% slower" in capsys.readouterr().out
+    assert "100 % slower" in capsys.readouterr().out
     speed(1e-6, cpu="another")
     assert skyduel(*words) == 0
     assert "not comparable: another cpu" in capsys.readouterr().out

@@ -60,7 +60,7 @@ def test_the_summary_names_the_interval_of_its_run(tmp_path, capsys) -> None:
     wide_out().print(run_summary(load_run(folder)))
     printed = " ".join(capsys.readouterr().out.split())
     n = len(load_run(folder).scored_frames)
-    interval = "half of the 90 % interval (Jeffreys; for F1 and F2 bootstrapped over"
+    interval = "half of the 90 % interval, or [its ends] (Jeffreys; for F1 and F2 bootstrapped over"
     assert f"{interval} {n} frames)." in printed
 
 

@@ -31,7 +31,7 @@ def test_scores_show_completeness_and_purity() -> None:
     truth = Catalog.build(x=[10.0, 50.0, 90.0], y=[5.0] * 3, mag=[15.2, 15.4, 17.5])
     found = Catalog.build(x=[10.0, 90.0, 200.0], y=[5.0] * 3, mag=[15.2, 17.5, np.nan])
     shown = score_catalogs(truth, found, ScoringRules(bins="15:18:1"))._repr_html_()
-    assert "value [95% interval] k/n" in shown
+    assert "value [95 % interval] k/n" in shown
     (overall,) = [row for row in shown.split("<tr>") if "<td>all</td>" in row]
     assert "0.667 [0.208, 0.939] 2/3" in overall
     assert "<td>unmeasured</td>" in shown

@@ -88,7 +88,7 @@ def test_it_is_a_detector_and_needs_no_weights_until_it_is_called(tmp_path: Path
     assert isinstance(detector, Detector)
     assert detector.name == "young"
     assert detector.settings.weights == tmp_path / "none.safetensors"
-    with pytest.raises(BadInputError, match="a weights file; got No such file"):
+    with pytest.raises(BadInputError, match="shipped weights, full or small; got No such file"):
         detector(noise())
 
 

@@ -109,8 +109,11 @@ def broken(kind: str, folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("kind", "says"),
     [
-        ("missing", "a weights file; got No such file"),
-        ("folder", "a weights file; got Is a directory"),
+        ("missing", "shipped weights, full or small; got No such file"),
+        (
+            "folder",
+            "a weights file or the name of shipped weights, full or small; got Is a directory",
+        ),
         ("pickle", "a readable safetensors file"),
         ("pt", "a readable safetensors file"),
         ("text", "a readable safetensors file"),

@@ -120,6 +120,8 @@ def test_the_tutorial_gives_each_output_it_shows(tmp_path: Path) -> None:
         ("neural wins", "sep wins", "'neural' is shown, 'sep' is printed"),
         ("a b", "a b c", "2 words are shown, 3 are printed"),
         ("+0.20*", "+0.21", ""),
+        ("+0.01±0.02*", "−0.01±0.02", ""),
+        ("[−1.2", "[+1.2", "'[−1.2' is shown, '[+1.2' is printed"),
         ("─────", "───", ""),
         ("97 sources", "98 sources", ""),
         ("50 sources", "98 sources", "'50' is shown, '98' is printed"),

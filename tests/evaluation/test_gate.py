@@ -34,9 +34,11 @@ from skyduel.evaluation.comparison.gate_report import (
     independence_note,
 )
 from skyduel.evaluation.comparison.headline import sentence
+from skyduel.evaluation.comparison.sources_found import without_limits_of_slivers
 from skyduel.evaluation.scoring.depth import Limit, fit_half
 from skyduel.evaluation.statistics.anytime import ANYTIME_VARIANCE, anytime_radius
 from skyduel.evaluation.statistics.intervals import frame_weights
+from skyduel.evaluation.table_keys import ALL_BINS
 
 EDGES = (16.0, 18.0, 20.0, 22.0)
 RULES = ScoringRules(n_bootstrap=400)
@@ -427,7 +429,7 @@ def test_a_name_is_text_in_markdown_and_junit(name: str, shown: str) -> None:
 def test_what_the_intervals_take_for_granted_is_said_beside_them() -> None:
     said = (
         "The intervals take the 9 frames as independent: frames of one field or night tell less, "
-        "and failures on fewer than 33% of frames may be missing here."
+        "and failures on fewer than 33 % of frames may be missing here."
     )
     assert independence_note(made("pass")) == said
     assert said in gate_markdown(made("pass"))
@@ -593,6 +595,41 @@ def test_the_sentence_says_who_is_left_with_a_sliver() -> None:
         f"; at 95 % purity over 20 frames; old has only {kept} of 10,000 sources left there"
     )
     assert "left there" not in sentence(table, "default")
+
+
+def test_a_limit_of_a_sliver_is_not_told() -> None:
+    rows = [
+        {
+            "detector_a": "old", "detector_b": "new", "point": point, "group": group,
+            "quantity": quantity, "bin": ALL_BINS, "interval": interval, "n_frames": 20,
+            "delta": delta, "lo": delta - 0.25, "hi": delta + 0.25, "p": 0.001, "p_holm": 0.002,
+            "n_both": both, "n_a_only": 0, "n_b_only": b_only, "n_neither": 1000 - both - b_only,
+        }
+        for point, group, both, b_only, m50 in (
+            ("default", "all", 500, 100, 0.1), ("default", "dirty", 200, 50, 0.1),
+            ("default", "field", 300, 50, 0.1), ("purity95", "all", 300, 250, -5.0),
+            ("purity95", "dirty", 1, 230, -3.0), ("purity95", "field", 299, 20, -0.5),
+        )
+        for quantity, interval, delta in (
+            ("completeness", "newcombe", -b_only / 1000), ("m50", "t", m50), ("f1", "t", -0.25),
+        )
+    ]  # fmt: skip
+    table = pd.DataFrame(rows)
+    told = without_limits_of_slivers(table)
+    cut = (table["quantity"] == "m50") & (table["group"] == "dirty") & (table["point"] != "default")
+    numbers = ["delta", "lo", "hi", "p", "p_holm"]
+    assert told.loc[cut, numbers].isna().all(axis=None)
+    pd.testing.assert_frame_equal(told[~cut], table[~cut])
+    said = sentence(table, "purity95")
+    assert said.startswith("new finds more than old in field (Δm50 = 0.50 mag [0.25, 0.75])")
+    assert "not to be told in dirty" in said
+
+    # A sliver over all frames: F1 is told in place of a limit that is none.
+    few = table["point"] + table["group"] == "purity95all"
+    table.loc[few, ["n_both", "n_b_only", "n_neither"]] = (4, 250, 746)
+    said = sentence(table, "purity95")
+    assert said.startswith("new scores higher than old in all 2 groups: ΔF1 = 0.250 [0.000, 0.500]")
+    assert said.endswith("old has only 4 of 1,000 sources left there")
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 8, 20, 300])

@@ -305,11 +305,11 @@ HERE = {"machine": "m", "workers": 1}
 @pytest.mark.parametrize(
     ("old", "new", "where", "margin", "verdict", "reason"),
     [
-        (4.0, 3.0, HERE, 0.25, "pass", "25% slower on the same machine; 25% is allowed"),
-        (4.0, 2.9, HERE, 0.25, "worse", "28% slower on the same machine; 25% is allowed"),
-        (4.0, 4.0, HERE, 0.0, "pass", "0% faster on the same machine; 0% is allowed"),
-        (4.0, 6.0, HERE, 0.1, "pass", "50% faster on the same machine; 10% is allowed"),
-        (0.5, 0.25, HERE, 0.1, "worse", "50% slower on the same machine; 10% is allowed"),
+        (4.0, 3.0, HERE, 0.25, "pass", "25 % slower on the same machine; 25 % is allowed"),
+        (4.0, 2.9, HERE, 0.25, "worse", "28 % slower on the same machine; 25 % is allowed"),
+        (4.0, 4.0, HERE, 0.0, "pass", "0 % faster on the same machine; 0 % is allowed"),
+        (4.0, 6.0, HERE, 0.1, "pass", "50 % faster on the same machine; 10 % is allowed"),
+        (0.5, 0.25, HERE, 0.1, "worse", "50 % slower on the same machine; 10 % is allowed"),
         (4.0, NAN, HERE, 0.1, "not comparable", "a speed is not known"),
         (0.0, 4.0, HERE, 0.1, "not comparable", "a speed is not known"),
         (4.0, 0.0, HERE, 0.1, "not comparable", "a speed is not known"),

@@ -14,10 +14,10 @@ from helpers.synthetic_analyses import write_analyses
 from helpers.synthetic_run import write_run
 
 from skyduel.core.errors import BadInputError
+from skyduel.evaluation.number_text import format_number
 from skyduel.reports import write_pdf, write_report
 from skyduel.reports.page import pdf as pdf_module
 from skyduel.reports.page.pdf import BROWSERS, browser_command, find_browser
-from skyduel.reports.tables.run_tables import format_number
 from skyduel.run_folder import load_run
 
 VOID = {"meta", "img", "br", "hr", "link", "input", "use", "path"}

@@ -14,13 +14,13 @@ from helpers.synthetic_run import DETECTORS, GROUPS, N_BINS, write_run
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skyduel.evaluation.number_text import format_number
 from skyduel.reports import cautions, markdown, summary_table, write_report
 from skyduel.reports.page.html_page import page_html
 from skyduel.reports.page.markdown_report import markdown_cell
 from skyduel.reports.tables.run_tables import (
     bins_table,
     counts_table,
-    format_number,
     frames_table,
     scores_table,
 )

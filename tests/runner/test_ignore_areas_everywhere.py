@@ -87,8 +87,8 @@ def test_a_run_ignores_truth_and_detections_alike(
     assert outcome.facts["mpix"] == (NY * NX - AREA.sum()) / 1e6
     n, share = inside(truth).sum(), AREA.mean()
     assert outcome.facts["ignore_notes"] == [
-        f"a: {n} of {len(truth)} truths and {share:.1%} of the pixels lie in the ignore areas of "
-        "a_ignore.fits; detections there count neither way"
+        f"a: {n} of {len(truth)} truths and {100 * share:.1f} % of the pixels lie in the ignore "
+        "areas of a_ignore.fits; detections there count neither way"
     ]
     from PIL import Image
 
@@ -131,7 +131,7 @@ def test_score_takes_the_areas_beside_the_frame_or_a_file(
     assert counted("--frame", bare)[0] == n
     beside, said = counted("--frame", night / "a.fits")
     assert beside == outside
-    assert f"{n - outside} of {n} truths and {AREA.mean():.1%} of the pixels" in said
+    assert f"{n - outside} of {n} truths and {100 * AREA.mean():.1f} % of the pixels" in said
     assert counted("--frame", bare, "--ignore", night / "a_ignore.fits")[0] == outside
     assert skyduel("score", table, table, "--ignore", night / "a_ignore.fits") == 2
     assert "--ignore: required a frame, --frame FRAME" in capsys.readouterr().err

@@ -11,10 +11,11 @@ import pandas as pd
 from PIL import Image
 
 from skyduel.evaluation.analyses.suspects import NEVER_FOUND, NOT_IN_TRUTH
+from skyduel.evaluation.number_text import format_number
 from skyduel.reports.pictures import small_uri
 from skyduel.reports.sections.section import Section, present
 from skyduel.reports.style import point_name, shorten
-from skyduel.reports.tables.run_tables import Table, format_number, number, text
+from skyduel.reports.tables.run_tables import Table, number, text
 from skyduel.run_folder.previews import read_preview
 from skyduel.run_folder.read_run import Run
 from skyduel.run_folder.schema import SUSPECTS, SUSPECTS_IGNORED

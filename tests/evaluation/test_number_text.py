@@ -1,0 +1,45 @@
+"""Numbers and intervals in words: what a reader of a table sees."""
+
+import numpy as np
+import pytest
+
+from skyduel.evaluation.number_text import format_interval, format_number, with_minus
+
+
+@pytest.mark.parametrize(
+    ("value", "lo", "hi", "told"),
+    [
+        (0.639, 0.582, 0.692, "0.639±0.055"),
+        (0.554, 0.421, 0.687, "0.554±0.133"),
+        (0.944, 0.902, 0.968, "0.944±0.033"),
+        (0.944, 0.852, 0.968, "0.944 [0.85, 0.97]"),
+        (0.696, 0.0, 1.0, "0.696 [0.00, 1.00]"),  # two frames: nothing is known
+        (0.5, 0.0, 1.0, "0.500 [0.00, 1.00]"),
+        (0.95, 0.62, 1.0, "0.950 [0.62, 1.00]"),
+        (1.0, 1.0, 1.0, "1.000±0.000"),
+        (0.9995, 0.999, 1.0, "1.000±0.001"),
+        (0.9999, 0.9991, 1.0, "1.000±0.000"),  # lopsided by less than is shown
+        (0.5, np.nan, np.nan, "0.500"),
+        (np.nan, 0.0, 1.0, "–"),
+    ],
+)
+def test_an_interval_is_told_by_its_half_only_if_that_is_true(value, lo, hi, told) -> None:
+    assert format_interval(value, lo, hi, 3, least=0, most=1) == told
+
+
+def test_ends_of_a_difference_stay_in_its_range() -> None:
+    def told(delta: float, half: float) -> str:
+        return format_interval(delta, delta - half, delta + half, 3, sign=True, least=-1, most=1)
+
+    assert told(0.2, 2.236) == "+0.200 [−1.00, +1.00]"
+    assert told(-0.042, 0.014) == "−0.042±0.014"
+    assert told(0.775, 0.289) == "+0.775 [+0.49, +1.00]"
+    assert told(-0.664, 0.586) == "−0.664 [−1.00, −0.08]"
+    assert format_interval(2.79, -14.72, 20.3, 2, sign=True) == "+2.79±17.51"
+
+
+def test_signs() -> None:
+    assert format_number(-0.0001, 2, sign=True) == "+0.00"
+    assert format_number(0.25, 2, sign=True) == "+0.25"
+    assert format_number(-0.25, 2, sign=True) == "−0.25"
+    assert with_minus("-3e-05") == "−3e−05"
