@@ -38,6 +38,16 @@ TOO_WIDE = """
   return e.getBoundingClientRect().right > document.documentElement.clientWidth + 1;
 }).slice(0, 3).map((e) => e.outerHTML.slice(0, 120))
 """
+#: Captions of tables that have to be scrolled sideways.
+SCROLLED = """
+[...document.querySelectorAll(".scroll")].filter((e) => e.scrollWidth > e.clientWidth + 1)
+  .map((e) => e.querySelector("caption").textContent)
+"""
+#: On how many lines each interval of a table stands.
+LINES = """
+[...document.querySelectorAll("td .whole")]
+  .map((e) => new Set([...e.getClientRects()].map((box) => Math.round(box.top))).size)
+"""
 FOCUSED = """
 (() => {
   const e = document.activeElement;
@@ -124,6 +134,15 @@ def test_a_phone_shows_the_answer_first_and_nothing_sticks_out(
     browser.run(OPEN_ALL)
     assert browser.run(TOO_WIDE) == []
     assert browser.run("document.documentElement.scrollWidth") == 390
+
+
+def test_a_desk_shows_whole_tables_with_intervals_in_one_piece(
+    page: Path, browser: Chromium
+) -> None:
+    browser.open(page, **DESK)
+    browser.run(OPEN_ALL)
+    assert browser.run(SCROLLED) == []
+    assert set(browser.run(LINES)) == {1}
 
 
 def test_the_keyboard_reaches_everything_in_order(page: Path, browser: Chromium) -> None:
