@@ -85,7 +85,11 @@ class UsedFacts:
         return made
 
 
-def used_facts(frame: Frame | LargeImage, n_masked: int | None = None) -> UsedFacts:
+def used_facts(
+    frame: Frame | LargeImage,
+    n_masked: int | None = None,
+    stars: tuple[str, ...] | None = None,
+) -> UsedFacts:
     """Return the facts of a frame that measurements use, with their sources, in words.
 
     Parameters
@@ -93,6 +97,8 @@ def used_facts(frame: Frame | LargeImage, n_masked: int | None = None) -> UsedFa
     frame : Frame or LargeImage
     n_masked : int, optional
         Masked pixels of an image that is read by sections, if known.
+    stars : tuple of str, optional
+        What was said of the stars of this frame before (`UsedFacts.stars`): they are not measured.
     """
     if isinstance(frame, Frame):
         fields: Mapping[str, Any] = vars(frame)
@@ -125,7 +131,7 @@ def used_facts(frame: Frame | LargeImage, n_masked: int | None = None) -> UsedFa
         {fact: printable(text) for fact, text in words.items()},
         _lines(set_aside),
         _lines(notes),
-        _stars(frame),
+        _stars(frame) if stars is None else stars,
     )
 
 

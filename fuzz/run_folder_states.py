@@ -49,12 +49,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 import skyduel.run_folder.compare_runs
 import skyduel.runner.execution.executors
 import skyduel.runner.run
+import skyduel.runner.scoring.score_detectors
 import skyduel.runner.start_run
 from skyduel.cli.commands.gate import run_gate
 from skyduel.core import SkyduelError
 from skyduel.core.io.atomic_files import is_temporary
 from skyduel.core.io.dataset import open_dataset
 from skyduel.evaluation.comparison.gate import parse_allowances
+from skyduel.evaluation.evaluate_detectors import evaluate_detector
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.reports import write_report
 from skyduel.run_folder.compare_runs import compare_runs, run_detector
@@ -140,7 +142,9 @@ def prepared(place: Path) -> Iterator[None]:
             skyduel.runner.start_run, "versions", cache(skyduel.runner.start_run.versions)
         ),
         mock.patch.object(
-            evaluation, "evaluate_detector", _remembered_evaluation(evaluation.evaluate_detector)
+            skyduel.runner.scoring.score_detectors,
+            "evaluate_detector",
+            _remembered_evaluation(evaluate_detector),
         ),
         mock.patch.object(evaluation, "compare_all", _remembered(evaluation.compare_all)),
         mock.patch.object(

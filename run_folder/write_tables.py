@@ -21,7 +21,7 @@ from skyduel.evaluation import FrameScore
 from skyduel.run_folder.layout import CSV, RunPaths
 from skyduel.run_folder.schema import COUNTS
 
-__all__ = ["CountsWriter", "write_table"]
+__all__ = ["CountsWriter", "write_pairs", "write_table"]
 
 _DIGITS: Final = "%.6g"
 
@@ -40,6 +40,14 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
         table.to_parquet(temporary, index=False, write_page_checksum=True)
     with atomic_path(path.with_suffix(CSV)) as temporary:
         without_formulas(table).to_csv(temporary, index=False, float_format=_DIGITS)
+
+
+def write_pairs(paths: RunPaths, detector: str, point: str, frames: Sequence[FrameScore]) -> None:
+    """Write the pairs of a detector's frames at an operating point, one file a frame."""
+    for score in frames:
+        with atomic_path(paths.pairs(detector, point, score.source.frame)) as temporary:
+            table = score.pairing.to_table()
+            table.to_parquet(temporary, index=False, write_page_checksum=True)
 
 
 class CountsWriter:
@@ -96,8 +104,4 @@ class CountsWriter:
 
     def frames(self, detector: str, point: str, frames: Sequence[FrameScore]) -> None:
         """Write the pairs of frames at an operating point."""
-        for score in frames:
-            path = self._paths.pairs(detector, point, score.source.frame)
-            with atomic_path(path) as temporary:
-                table = score.pairing.to_table()
-                table.to_parquet(temporary, index=False, write_page_checksum=True)
+        write_pairs(self._paths, detector, point, frames)

@@ -103,6 +103,7 @@ def detect_frame(
     time_limit_s: float | None = None,
     choice: RowChoice | None = None,
     observe: Callable[[Plane, Catalog, Catalog], None] | None = None,
+    stars: tuple[str, ...] | None = None,
 ) -> Outcome:
     """Run one detector on one frame and write its catalogue.
 
@@ -129,6 +130,8 @@ def detect_frame(
         ``n_written``, ``thresh`` and ``missing``, facts of the frame that are unknown.
     observe : callable, optional
         Called with the frame, all detections and the rows to be written, before these are.
+    stars : tuple of str, optional
+        What `prepare_truth` said of the stars of this frame (``star_notes``).
 
     Returns
     -------
@@ -161,7 +164,7 @@ def detect_frame(
             area = None if rules is None else ignore_area_of(entry, frame)
             found = measured_on(frame, found, rules, area)
             mpix = frame.data.size / 1e6
-            words = used_facts(frame)
+            words = used_facts(frame, stars=stars)
         elif image is not None:
             with time_limit(time_limit_s):
                 found = detect_by_sections(detector, image)
@@ -169,7 +172,7 @@ def detect_frame(
             area = None if rules is None else ignore_area_of(entry, image)
             found, n_masked = _measured_by_sections(image, found, rules, area)
             mpix = image.shape[0] * image.shape[1] / 1e6
-            words = used_facts(image, n_masked)
+            words = used_facts(image, n_masked, stars)
         if not facts_file:
             found = found.with_meta(**words.meta())
         if frame_fingerprint(entry) != was:

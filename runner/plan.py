@@ -39,7 +39,8 @@ class RunPlan:
         Processes that work on frames in parallel. The tables do not depend on their number,
         only the timings do.
     truth_workers : int, optional
-        Processes that prepare truths and previews, which is not timed; by default ``workers``.
+        Processes that prepare truths and previews, and that score detectors, which is not timed;
+        by default ``workers``.
     fresh : bool
         Replace an earlier run in the folder instead of completing it.
     command : str

@@ -16,23 +16,11 @@ from typing import Any, Final
 
 import pandas as pd
 
-from skyduel.core import BadInputError, Detector, Entry, detector_info, pack_catalogs, read_catalog
+from skyduel.core import BadInputError, Detector, Entry, detector_info
 from skyduel.core.io.dataset_listing import require_truth
-from skyduel.evaluation import (
-    POINTS,
-    Evaluation,
-    FrameInput,
-    choose_edges,
-    evaluate_detector,
-    merge,
-)
-from skyduel.evaluation.analyses.suspects import SuspectCollector
+from skyduel.evaluation import POINTS, Evaluation
 from skyduel.evaluation.comparison.compare import compare_all
-from skyduel.evaluation.suspect_list import (
-    SUSPECTS_IGNORED_COLUMNS,
-    counted_scores,
-    ignored_lines,
-)
+from skyduel.evaluation.suspect_list import ignored_lines
 from skyduel.run_folder.lock import lock_folder
 from skyduel.run_folder.provenance import now_utc
 from skyduel.run_folder.record import (
@@ -44,18 +32,15 @@ from skyduel.run_folder.record import (
 )
 from skyduel.run_folder.schema import (
     ALL_GROUPS,
-    CALIBRATED_POINT,
     COMPARISONS,
     COMPLETE,
-    DEFAULT_POINT,
     LIMITS,
     SCORES,
-    SUSPECTS,
     SUSPECTS_IGNORED,
     WITH_FAILURES,
     sweep_table,
 )
-from skyduel.run_folder.write_tables import CountsWriter, write_table
+from skyduel.run_folder.write_tables import write_table
 from skyduel.runner.catalog_warnings import catalog_warnings, detector_notes
 from skyduel.runner.detect_frame import (
     content_sha256,
@@ -69,6 +54,13 @@ from skyduel.runner.execution.outcome import Outcome
 from skyduel.runner.execution.process_pool import threads_each
 from skyduel.runner.execution.worker_start import leave_starting_worker
 from skyduel.runner.plan import ProgressCallback, RunPlan
+from skyduel.runner.scoring.score_detectors import (
+    FrameFacts,
+    ScoringJob,
+    ScoringTask,
+    processes_for,
+    score_detectors,
+)
 from skyduel.runner.start_run import start_run
 from skyduel.runner.tune import SUFFIX, Tuned, tune
 
@@ -128,7 +120,7 @@ def _run(plan: RunPlan, progress: ProgressCallback) -> RunRecord:
     costs: list[DetectorRecord] = []
     done: dict[str, dict[str, Outcome]] = {}
     for spec in plan.specs:
-        outcomes = _detect_stage(plan, spec, readable, progress)
+        outcomes = _detect_stage(plan, spec, readable, truths, progress)
         done[spec.name] = outcomes
         failures += _failures(outcomes, spec.name)
         costs.append(_detector_record(spec, detectors[spec.name], outcomes))
@@ -157,7 +149,7 @@ def _run(plan: RunPlan, progress: ProgressCallback) -> RunRecord:
         )
 
     progress("score", "", 1)
-    result = _evaluate(plan, common, truths, detectors, tuned)
+    result = _evaluate(plan, common, truths, done, detectors, tuned)
     _write_tables(plan, result)
     progress("score", "tables", 1)
     points = set(result.scores["point"])
@@ -253,7 +245,11 @@ def _with_tuned(specs: Sequence[DetectorSpec], tuned: Sequence[Tuned]) -> list[D
 
 
 def _detect_stage(
-    plan: RunPlan, spec: DetectorSpec, entries: Sequence[Entry], progress: ProgressCallback
+    plan: RunPlan,
+    spec: DetectorSpec,
+    entries: Sequence[Entry],
+    truths: Mapping[str, Outcome],
+    progress: ProgressCallback,
 ) -> dict[str, Outcome]:
     """Run one detector on every frame that has no catalogue of it yet."""
     outcomes: dict[str, Outcome] = {}
@@ -267,7 +263,8 @@ def _detect_stage(
             missing.append((entry, target))
     jobs = (
         Job(entry.name, detect_frame, (spec.on(entry.name), entry, plan.rules, target),
-            {"sectioning": plan.sectioning, "time_limit_s": plan.frame_timeout_s})
+            {"sectioning": plan.sectioning, "time_limit_s": plan.frame_timeout_s,
+             "stars": truths[entry.name].facts["star_notes"]})
         for entry, target in missing
     )  # fmt: skip
     # A pool for each detector: its peak memory is then its own, and a library that changes
@@ -341,60 +338,38 @@ def _evaluate(
     plan: RunPlan,
     entries: Sequence[Entry],
     truths: Mapping[str, Outcome],
+    done: Mapping[str, Mapping[str, Outcome]],
     detectors: Mapping[str, Detector],
     tuned: Sequence[Tuned],
 ) -> Evaluation:
-    """Score the detectors one by one; counts and pairs are written at once."""
-    paths = plan.paths
+    """Score the detectors; counts and pairs are written at once."""
     cuts = {t.spec.name: t.cuts(tuned=False) for t in tuned}
     cuts |= {t.spec.name + SUFFIX: t.cuts(tuned=True) for t in tuned}
-    names = [e.name for e in entries]
-    packed = pack_catalogs(read_catalog(paths.truth(name)) for name in names)
-    tables = dict(zip(names, packed, strict=True))
-
-    def inputs(spec: DetectorSpec) -> list[FrameInput]:
-        found = pack_catalogs(read_catalog(paths.catalog(spec.name, name)) for name in names)
-        return [
-            FrameInput(
-                frame=e.name,
-                truth=tables[e.name],
-                found=catalog,
-                mpix=truths[e.name].facts["mpix"],
-                group=e.group or ALL_GROUPS,
-                split=e.split,
-                fwhm=truths[e.name].facts["fwhm"],
-                shape=(truths[e.name].facts["ny"], truths[e.name].facts["nx"]),
-                cuts=cuts.get(spec.name, {}).get(e.name, {}),
-            )
-            for e, catalog in zip(entries, found, strict=True)
-        ]
-
-    edges: tuple[float, ...] | None = None
-    parts, ignored = [], []
-    with CountsWriter(plan.folder) as writer:
-        suspects = SuspectCollector(writer, plan.rules, DEFAULT_POINT)
-        for spec in plan.specs:
-            frames = inputs(spec)
-            edges = edges or choose_edges(frames, plan.rules)
-            default = detector_info(detectors[spec.name]).default_threshold
-            part = evaluate_detector(
-                spec.name, frames, plan.rules, edges, default_threshold=default, sink=suspects
-            )
-            parts.append(part)
-            if plan.suspects is not None:
-                points = {DEFAULT_POINT: default}
-                if part.calibrated[spec.name] is not None:
-                    points[CALIBRATED_POINT] = part.calibrated[spec.name]
-                test = [f for f in frames if f.split == "test"]
-                ignored.append(counted_scores(spec.name, test, points, plan.rules, edges))
-            del frames
-    merged = merge(parts, edges or ())
-    without = pd.DataFrame(columns=list(SUSPECTS_IGNORED_COLUMNS))
-    more = {
-        SUSPECTS.name: suspects.table(),
-        SUSPECTS_IGNORED.name: pd.concat(ignored, ignore_index=True) if ignored else without,
-    }
-    return replace(merged, analyses={**merged.analyses, **more})
+    of = [(e, truths[e.name].facts) for e in entries]
+    frames = tuple(
+        FrameFacts(
+            name=e.name,
+            mpix=facts["mpix"],
+            group=e.group or ALL_GROUPS,
+            split=e.split,
+            fwhm=facts["fwhm"],
+            shape=(facts["ny"], facts["nx"]),
+        )
+        for e, facts in of
+    )
+    jobs = [
+        ScoringJob(
+            detector=spec.name,
+            default_threshold=detector_info(detectors[spec.name]).default_threshold,
+            cuts=cuts.get(spec.name, {}),
+        )
+        for spec in plan.specs
+    ]
+    most_found = max(sum(o[e.name].facts.get("n_found", 0) for e in entries) for o in done.values())
+    n_sources = most_found + sum(facts["n_truth"] for _, facts in of)
+    processes = processes_for(len(jobs), len(frames), n_sources, plan.truth_workers or plan.workers)
+    task = ScoringTask(plan.paths, frames, plan.rules, plan.suspects is not None)
+    return score_detectors(task, jobs, processes)
 
 
 def _write_tables(plan: RunPlan, result: Evaluation) -> None:

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import signal
 
 __all__ = [
     "Box",
@@ -225,6 +224,8 @@ def correlate(noise: Image, width: float) -> Image:
     The noise of single pixels falls and neighbours are correlated; the noise of areas much
     wider than the kernel, such as a star, does not change.
     """
+    from scipy import signal  # takes long to load, and few frames need it
+
     reach = int(np.ceil(2.5 * width))
     axis = np.arange(-reach, reach + 1)
     kernel = np.exp(-0.5 * (axis / width) ** 2)

@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy import signal
 
+from skyduel.core.measure.fft_convolution import fft_convolve
 from skyduel.simulation.psf import OVERSAMPLING, Psf, splat
 
 __all__ = ["LADDER", "add_aureole", "render_points", "stamp_radii", "streak_points"]
@@ -162,5 +162,5 @@ def add_aureole(
     pad = kernel.shape[0] // 2
     ny, nx = image.shape
     points = splat(x + pad, y + pad, flux * share, (ny + 2 * pad, nx + 2 * pad))
-    wings = signal.fftconvolve(points.astype(np.float32), kernel, mode="valid")
+    wings = fft_convolve(points.astype(np.float32), kernel)
     return np.asarray(image * (1 - share) + wings, dtype=np.float32)

@@ -34,7 +34,8 @@ ORDER = {
     "reports": ("style error_kinds pictures", "svg", "figures", "tables", "text", "sections",
                 "page"),
     "runner": ("execution",
-               "catalog_warnings detector_specs frame_steps large_images detect_frame", "watch"),
+               "catalog_warnings detector_specs frame_steps large_images detect_frame",
+               "scoring", "watch"),
     "cli": ("console frame_facts settings_file terminal_summary whole_tables catalog_diff "
             "galaxy_tables",
             "commands"),

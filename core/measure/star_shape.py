@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from skyduel.core.frame import Frame
 from skyduel.core.measure.background import Background, estimate_background
+from skyduel.core.measure.fft_convolution import fft_convolve
 
 __all__ = [
     "TRAINED_ELONGATION",
@@ -322,11 +323,9 @@ def _alike(stamps: Floats, profile: Floats, total: Floats) -> Bools:
 
 def _shifts(stamps: Floats, profile: Floats, reach: int) -> Floats:
     """Return the shift x, y of each stamp against a profile [px], up to ``reach``."""
-    from scipy.signal import fftconvolve  # takes long to load, and few frames need it
-
     kernel = profile[None, ::-1, ::-1]
     wide = np.pad(stamps, ((0, 0), (reach, reach), (reach, reach)))
-    maps = fftconvolve(wide, kernel, mode="valid", axes=(1, 2))
+    maps = fft_convolve(wide, kernel, axes=(1, 2))
     return np.array([np.subtract(_peak(one), reach) for one in maps])
 
 

@@ -71,6 +71,11 @@ class SuspectCollector:
         self._sink, self._rules, self._point = sink, rules, point
         self._of: dict[str, Mapping[str, _Candidates]] = {}
 
+    @property
+    def candidates(self) -> Mapping[str, Mapping[str, Any]]:
+        """What each detector said of every frame; another collector can `take` it."""
+        return self._of
+
     def counts(self, table: pd.DataFrame) -> None:
         """Pass on rows of the table ``counts``."""
         self._sink.counts(table)
@@ -80,6 +85,10 @@ class SuspectCollector:
         self._sink.frames(detector, point, frames)
         if point == self._point:
             self._of[detector] = _candidates(frames, self._rules)
+
+    def take(self, detector: str, candidates: Mapping[str, Any]) -> None:
+        """Take what another collector's `candidates` have of a detector."""
+        self._of[detector] = candidates
 
     def table(self) -> pd.DataFrame:
         """Return the suspects, with `SUSPECT_COLUMNS`.

@@ -7,10 +7,10 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import poisson
 
 from skyduel.evaluation.matching.candidates import within
 from skyduel.evaluation.matching.matching import pair
+from skyduel.evaluation.statistics.distributions import poisson_tail
 
 __all__ = ["PixelShift", "estimate_shift"]
 
@@ -86,7 +86,7 @@ def estimate_shift(
     # By chance, votes fill the plane of differences evenly at best.
     spread = np.prod(np.ptp(votes, axis=0) + 2 * radius_px)
     expected = len(votes) * np.pi * radius_px**2 / spread
-    if poisson.sf(agree - 1, expected) * len(votes) > _BY_CHANCE:
+    if poisson_tail(agree - 1, expected) * len(votes) > _BY_CHANCE:
         return None
     return PixelShift(float(shift[0]), float(shift[1]), agree, min(len(first), len(second)))
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import t
+
+from skyduel.evaluation.statistics.distributions import student_quantile
 
 __all__ = ["ANYTIME_VARIANCE", "anytime_radius", "widening"]
 
@@ -48,4 +49,6 @@ def anytime_radius(n: npt.ArrayLike, confidence: float) -> npt.NDArray[np.float6
 
 def widening(n: int, confidence: float) -> float:
     """Return how much wider than Student's interval the anytime-valid one is."""
-    return float(anytime_radius(n, confidence) / t.ppf(0.5 + confidence / 2, max(n - 1, 1)))
+    return float(
+        anytime_radius(n, confidence) / student_quantile(0.5 + confidence / 2, max(n - 1, 1))
+    )

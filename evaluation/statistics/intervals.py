@@ -12,10 +12,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from astropy.stats import binom_conf_interval
-from scipy.stats import chi2, norm
-from scipy.stats import t as student
 
 from skyduel.core.errors import BadInputError
+from skyduel.evaluation.statistics.distributions import (
+    chi2_quantile,
+    normal_tail,
+    student_quantile,
+)
 
 __all__ = [
     "FEWEST_FOR_PERCENTILES",
@@ -94,8 +97,8 @@ def poisson(k: npt.ArrayLike, confidence: float) -> tuple[Floats, Floats]:
     """
     k = np.asarray(k, dtype=np.float64)
     tail = (1 - confidence) / 2
-    lo = np.where(k > 0, chi2.ppf(tail, np.maximum(2 * k, 1)) / 2, 0.0)
-    return lo, np.asarray(chi2.ppf(1 - tail, 2 * k + 2) / 2)
+    lo = np.where(k > 0, chi2_quantile(tail, np.maximum(2 * k, 1)) / 2, 0.0)
+    return lo, chi2_quantile(1 - tail, 2 * k + 2) / 2
 
 
 def frame_weights(n_frames: int, n_bootstrap: int, seed: int) -> Floats:
@@ -182,8 +185,8 @@ def tail_for(confidence: float, n_units: int | None = None) -> float:
     tail = (1 - confidence) / 2
     if n_units is None or n_units < 2:
         return tail
-    z = np.sqrt(n_units / (n_units - 1)) * student.ppf(1 - tail, n_units - 1)
-    return float(norm.sf(z))
+    z = np.sqrt(n_units / (n_units - 1)) * student_quantile(1 - tail, n_units - 1)
+    return float(normal_tail(z))
 
 
 def percentile(
@@ -278,7 +281,7 @@ def bootstrap_interval(
     value = np.asarray(values, dtype=np.float64)
     n = np.broadcast_to(np.asarray(n_units, dtype=np.int64), value.shape)
     s, enough = bootstrap_spread(value, samples, n)
-    half = student.ppf(0.5 + confidence / 2, np.maximum(n - 1, 1)) * s
+    half = student_quantile(0.5 + confidence / 2, np.maximum(n - 1, 1)) * s
     lo, hi = value - half, value + half
     for many in np.unique(n[n >= FEWEST_FOR_PERCENTILES]):
         at = n == many

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binom, t
 
+from skyduel.evaluation.statistics.distributions import student_quantile, student_tail
 from skyduel.evaluation.statistics.intervals import bootstrap_spread, wilson
 
 __all__ = ["frame_interval", "holm", "mcnemar", "newcombe"]
@@ -24,6 +24,8 @@ def mcnemar(a_only: npt.ArrayLike, b_only: npt.ArrayLike) -> Floats:
     a_only, b_only : array_like of int
         Pairs in which only the first, and only the second, succeeded.
     """
+    from scipy.stats import binom  # takes long to load
+
     b, c = np.asarray(a_only, dtype=np.int64), np.asarray(b_only, dtype=np.int64)
     return np.asarray(np.minimum(2 * binom.cdf(np.minimum(b, c), b + c, 0.5), 1.0))
 
@@ -119,6 +121,6 @@ def frame_interval(
     d, n = np.asarray(delta, dtype=np.float64), np.asarray(n_frames, dtype=np.int64)
     s, enough = bootstrap_spread(d, samples, n)
     freedom = np.maximum(n - 1, 1)
-    half = t.ppf(0.5 + confidence / 2, freedom) * s
-    p = np.where(s > 0, 2 * t.sf(np.abs(d) / np.where(s > 0, s, 1.0), freedom), 1.0)
+    half = student_quantile(0.5 + confidence / 2, freedom) * s
+    p = np.where(s > 0, 2 * student_tail(np.abs(d) / np.where(s > 0, s, 1.0), freedom), 1.0)
     return tuple(np.where(enough, v, np.nan) for v in (d - half, d + half, p))  # type: ignore[return-value]

@@ -50,6 +50,18 @@ def test_run_says_it_in_its_record(
     assert LINE in " ".join(capsys.readouterr().err.split())
 
 
+def test_run_says_of_stars_what_a_detector_alone_would_measure(
+    trailed: Path, tmp_path: Path
+) -> None:
+    assert skyduel("run", trailed, "--with", "sep", "--out", tmp_path / "run") == 0
+    for name in ("long", "round"):
+        entry = entry_of(str(trailed / f"{name}.fits"))
+        spec = DetectorSpec(name="sep", use="sep")
+        measured = detect_frame(spec, entry, None, tmp_path / f"{name}.parquet").facts
+        file = tmp_path / "run" / "catalogs" / "sep" / f"{name}.json"
+        assert json.loads(file.read_text()).get("notes", []) == measured.get("notes", [])
+
+
 def test_large_images_are_judged_by_their_middle(trailed: Path, tmp_path: Path) -> None:
     sectioning = Sectioning(section_px=384, overlap_px=64)
     spec = DetectorSpec(name="sep", use="sep")

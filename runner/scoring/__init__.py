@@ -1,0 +1,1 @@
+"""Scoring of the detectors of a run."""
