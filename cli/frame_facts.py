@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Final, Optional
 
@@ -9,7 +10,16 @@ import typer
 
 from skyduel.core.errors import BadInputError
 
-__all__ = ["Fwhm", "Gain", "ZeroPoint", "decision_lines", "given_facts", "missing_lines"]
+__all__ = [
+    "FirstOfItsKind",
+    "Fwhm",
+    "Gain",
+    "ZeroPoint",
+    "decision_lines",
+    "given_facts",
+    "hot_pixel_line",
+    "missing_lines",
+]  # fmt: skip
 
 ZeroPoint = Annotated[
     Optional[float],  # noqa: UP045 - typer reads the annotation at run time
@@ -31,6 +41,7 @@ _WITHOUT: Final[Mapping[str, tuple[str, str]]] = {
     "gain": ("errors leave out the photon noise of the sources", "--gain"),
 }
 _NAMES: Final = {"zero_point": "zero-point", "fwhm": "FWHM", "gain": "gain"}
+_NUMBER: Final = re.compile(r"[0-9][0-9.,]*")
 #: At most this many header keys are named.
 _MOST_KEYS: Final = 6
 
@@ -61,6 +72,34 @@ def decision_lines(
     yield from (f"{name}: {line}" for line in set_aside)
 
 
+class FirstOfItsKind:
+    """Lines of many frames: each kind is told once, and then how many other frames have it.
+
+    Lines are of one kind that differ only in the name of the frame and in numbers.
+    """
+
+    def __init__(self) -> None:
+        self._others: dict[str, tuple[str, int]] = {}
+
+    def new(self, name: str, lines: Iterable[str]) -> Iterator[str]:
+        """Yield the lines on a frame that are the first of their kinds."""
+        for line in lines:
+            text = line.removeprefix(f"{name}: ")
+            kind = _NUMBER.sub("#", text)
+            if kind in self._others:
+                first, n = self._others[kind]
+                self._others[kind] = first, n + 1
+            else:
+                self._others[kind] = text, 0
+                yield line
+
+    def rest(self) -> Iterator[str]:
+        """Yield one line for each kind that other frames have as well."""
+        for first, n in self._others.values():
+            if n:
+                yield f"{first} (and so on {n} other frame{'' if n == 1 else 's'})"
+
+
 def missing_lines(missing: Mapping[str, int], n_frames: int) -> Iterator[str]:
     """Yield one line for each fact that frames lack.
 
@@ -81,3 +120,12 @@ def missing_lines(missing: Mapping[str, int], n_frames: int) -> Iterator[str]:
         looked = ", ".join(keys[:_MOST_KEYS]) + (", …" if len(keys) > _MOST_KEYS else "")
         where = "" if n_frames == 1 else f" in {n} of {n_frames} frames"
         yield f"no {_NAMES[fact]}{where}: {consequence}; {option} sets it (header: {looked})"
+
+
+def hot_pixel_line(n: int, n_frames: int) -> str:
+    """Return what to do about so many hot pixels, which so many frames were seen to have."""
+    return (
+        f"no dark: {n} bright pixels stand alone at the same place in {n_frames} frames, as hot "
+        "pixels do, and may be taken for sources; darks in a folder dark/ beside the frames, or "
+        "`skyduel calibrate`, remove them"
+    )

@@ -30,11 +30,13 @@ from skyduel.cli.commands.options import (
 )
 from skyduel.cli.console import err, out, progress, warn
 from skyduel.cli.frame_facts import (
+    FirstOfItsKind,
     Fwhm,
     Gain,
     ZeroPoint,
     decision_lines,
     given_facts,
+    hot_pixel_line,
     missing_lines,
 )
 from skyduel.core import BadInputError
@@ -109,7 +111,8 @@ def command(
     the exit status is 2.
     """
     frames = expand_frames(frames)
-    from skyduel.core import entry_of, read_catalog, write_regions
+    from skyduel.core import Frame, entry_of, read_catalog, write_regions
+    from skyduel.core.measure.hot_pixels import RecurringPixels
     from skyduel.core.operating_point import RowChoice
     from skyduel.runner.detect_frame import detect_frame
 
@@ -123,13 +126,24 @@ def command(
         set_ = [*(set_ or ()), f"{with_.partition('=')[0]}.runtime={runtime}"]
     spec = one_detector(settings, with_, set_, choice)
     targets = _targets(frames, out_folder, format_)
+    told = FirstOfItsKind()
     failures, undelivered, missing, done = 0, 0, Counter[str](), list[Path]()
+    recurring = RecurringPixels()
+
+    def look(plane: object, *_: object) -> None:
+        """Look for hot pixels, which one frame alone does not tell from cosmic rays."""
+        if len(targets) == 1 or not isinstance(plane, Frame):
+            return
+        if "D" not in str(plane.header.get("CALSTAT", "")).upper():
+            recurring.add(plane)
+
     with progress() as bar:
         task = bar.add_task(spec.name, total=len(targets), note="")
         for name, target in targets.items():
             entry = entry_of(name, mask_bits=bits, given=given, raw=raw)
-            outcome = detect_frame(spec, entry, None, target, facts_file=False, choice=choice)
-            _print_facts(outcome, verbose)
+            outcome = detect_frame(spec, entry, None, target, facts_file=False, choice=choice,
+                                   observe=look)  # fmt: skip
+            _print_facts(outcome, verbose, told)
             missing.update(_unmentioned(outcome.facts))
             if outcome.reason is None:
                 done.append(target)
@@ -147,8 +161,13 @@ def command(
         for delivery in send([str(target) for target in done]):
             undelivered += bool(delivery.error)
             out.print(printable(str(delivery)), markup=False, highlight=False, soft_wrap=True)
+    for line in told.rest():
+        warn(line)
     for line in missing_lines(missing, len(targets) - failures):
         warn(line)
+    hot, looked_at = recurring.count()
+    if hot:
+        warn(hot_pixel_line(hot, looked_at))
     if failures or undelivered:
         raise typer.Exit(2)
 
@@ -188,10 +207,11 @@ def _targets(frames: list[str], out: str, format_: str) -> dict[str, Path]:
     return targets
 
 
-def _print_facts(outcome: Outcome, verbose: bool) -> None:
-    """Print what was decided about a frame, and with --verbose every fact of it."""
+def _print_facts(outcome: Outcome, verbose: bool, told: FirstOfItsKind) -> None:
+    """Print what was decided about a frame, once for all; with --verbose every fact of it."""
     said = (outcome.facts.get(key, ()) for key in ("notes", "set_aside"))
-    for line in decision_lines(outcome.frame, *said):
+    lines = decision_lines(outcome.frame, *said)
+    for line in lines if verbose else told.new(outcome.frame, lines):
         warn(line)
     if "detector_note" in outcome.facts:
         warn(outcome.facts["detector_note"])

@@ -14,7 +14,7 @@ from scipy.ndimage import maximum_filter
 from skyduel.core.frame import Frame
 from skyduel.core.measure.background import Background, estimate_background
 
-__all__ = ["StarWidth", "measure_star_width", "neighbour_ratios", "star_shaped"]
+__all__ = ["LONE", "StarWidth", "measure_star_width", "neighbour_ratios", "star_shaped"]
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -25,7 +25,7 @@ _BRIGHT: Final = 20.0
 _UNSATURATED: Final = 0.9
 #: Below this ratio a peak is a hot pixel or a cosmic ray: a Gaussian of this ratio has a FWHM
 #: of 1.1 px.
-_LONE: Final = 0.1
+LONE: Final = 0.1
 #: So many times the noise a star's faintest neighbour may be too faint.
 _NOISES: Final = 3.0
 #: So many stars, no fewer, give a width.
@@ -97,7 +97,7 @@ def _measure(frame: Frame, sky: Background) -> StarWidth | None:
     peak[[0, -1]] = False
     peak[:, [0, -1]] = False
     ratios = neighbour_ratios(z, *np.nonzero(peak))
-    stars = ratios[(ratios > _LONE) & (ratios < 1)]
+    stars = ratios[(ratios > LONE) & (ratios < 1)]
     return StarWidth(float(np.median(stars)), stars.size) if stars.size >= _FEWEST else None
 
 

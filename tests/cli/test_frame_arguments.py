@@ -196,6 +196,35 @@ def test_detect_says_which_facts_it_used_and_set_aside(tmp_path: Path) -> None:
     assert "f: mask: 0 px" in said
 
 
+def test_detect_says_once_what_holds_for_many_frames(tmp_path: Path) -> None:
+    for k in range(3):
+        hdu = fits.PrimaryHDU(image(*STARS, seed=k))
+        hdu.header["EXPOSURE"] = f"3{k},0"
+        hdu.writeto(tmp_path / f"f{k}.fits")
+    frames = [tmp_path / f"f{k}.fits" for k in range(3)]
+    said = detect(*frames, "-o", tmp_path / "out")
+    assert "skyduel: f0: EXPOSURE = '30,0': set aside (no number)" in said
+    assert "skyduel: EXPOSURE = '30,0': set aside (no number) (and so on 2 other frames)" in said
+    assert said.count("set aside") == 2
+    assert detect(*frames, "-o", tmp_path / "out", "--verbose").count("set aside") == 3
+
+
+def test_detect_advises_darks_where_hot_pixels_recur(tmp_path: Path) -> None:
+    hot = np.ravel_multi_index(np.divmod(np.arange(20), 5) * np.array([[18], [14]]) + 8, (96, 80))
+    frames, done = [], []
+    for k in range(3):
+        data = image(*STARS, seed=k)
+        data.flat[hot] += 500
+        for name, cards in (("raw", {}), ("done", {"CALSTAT": "BD"})):
+            path = tmp_path / f"{name}{k}.fits"
+            fits.PrimaryHDU(data, fits.Header(cards)).writeto(path)
+            (frames if name == "raw" else done).append(path)
+    advice = f"no dark: {len(hot)} bright pixels stand alone at the same place in 3 frames"
+    assert detect(*frames, "-o", tmp_path / "out").count(advice) == 1
+    assert "no dark" not in detect(*done, "-o", tmp_path / "out")
+    assert "no dark" not in detect(frames[0], "-o", tmp_path / "out")
+
+
 @pytest.mark.parametrize("ending", ["ecsv", "fits", "vot", "parquet", "ldac"])
 def test_the_table_holds_the_facts_that_were_used(tmp_path: Path, ending: str) -> None:
     hdu = fits.PrimaryHDU(image(*STARS))
