@@ -11,9 +11,9 @@ from rich.text import Text
 
 from skyduel.cli.galaxy_tables import completeness_tables
 from skyduel.cli.whole_tables import WholeTable
-from skyduel.evaluation.number_text import format_interval, format_number
+from skyduel.evaluation.number_text import UNDEFINED, format_interval, format_number
 from skyduel.evaluation.rules import ScoringRules
-from skyduel.evaluation.scoring.metrics import listed
+from skyduel.evaluation.scoring.metrics import listed, quantity_named
 from skyduel.evaluation.table_keys import range_label
 from skyduel.reports import summary_table
 from skyduel.reports.tables.run_tables import and_list
@@ -126,13 +126,18 @@ def _per_magnitude(run: Run) -> Table:
 
 
 def _depth(run: Run) -> Table:
+    """Return the limits by group: in S/N, or in magnitudes if the truth states no S/N."""
     told = limits_told(run)
-    rows = told[told["point"] == EQUAL_PURITY_POINT].to_dict("records")
+    told = told[told["point"] == EQUAL_PURITY_POINT]
     limits: dict[tuple[str, str], dict[Any, Any]] = {
-        (str(row["group"]), str(row["detector"])): row for row in rows
+        (str(row["group"]), str(row["detector"])): row for row in told.to_dict("records")
     }
+    in_mag = bool(told["snr50"].isna().all() and told["m50"].notna().any())
+    quantity = quantity_named("m50" if in_mag else "snr50")
+    what = "magnitude" if in_mag else "S/N"
     table = _new(
-        f"S/N at 50 % completeness and {100 * NOMINAL_PURITY:g} % purity (lower is better)",
+        f"{what} at 50 % completeness and {100 * NOMINAL_PURITY:g} % purity "
+        f"({'fainter' if in_mag else 'lower'} is better)",
         "Point sources only. Thresholds are chosen on these same frames: a comparison at equal "
         f"purity, not a prediction. –: {100 * NOMINAL_PURITY:g} % purity and 50 % completeness "
         "never occur together, or only where most sources of the detector are left out.",
@@ -143,15 +148,11 @@ def _depth(run: Run) -> Table:
     for group in [*run.groups, ALL_GROUPS]:
         cells = []
         for detector in run.detectors:
-            row = limits.get((group, detector))
-            if row is None:
-                cells.append("–")
-                continue
-            text = format_number(row["snr50"], 2)
-            if row["snr50_lo"] == row["snr50_lo"]:
-                text += (
-                    f" [{format_number(row['snr50_lo'], 2)}, {format_number(row['snr50_hi'], 2)}]"
-                )
-            cells.append(text)
+            row = limits.get((group, detector), {})
+            names = (quantity.name, f"{quantity.name}_lo", f"{quantity.name}_hi")
+            value, lo, hi = (
+                format_number(row.get(name, float("nan")), quantity.digits) for name in names
+            )
+            cells.append(value if lo == UNDEFINED else f"{value} [{lo}, {hi}]")
         table.add_row(Text(group), *cells)
     return table

@@ -316,7 +316,7 @@ def _on_one_plane(*catalogs: Catalog) -> list[npt.NDArray[np.float64]]:
 
 
 def _table(report: ScoreReport, left_out: Sequence[str] = ()) -> Table:
-    from skyduel.evaluation.scoring.metrics import listed
+    from skyduel.evaluation.scoring.metrics import listed, metric
 
     rows = report.table
     table = Table(
@@ -331,7 +331,7 @@ def _table(report: ScoreReport, left_out: Sequence[str] = ()) -> Table:
     table.add_column("mag")
     shown = [m.name for m in listed("by_magnitude") if m.name not in left_out]
     for quantity in shown:
-        table.add_column(quantity, justify="right")
+        table.add_column(metric(quantity).short, justify="right")
     n_bins = len(report.counts.edges) - 1
     counts = _COUNTS not in left_out
     names = {ALL_BINS: "all", n_bins + 1: "unmeasured"}
@@ -365,6 +365,8 @@ def _caption(report: ScoreReport, left_out: Sequence[str]) -> str:
 
 def _zero_point(report: ScoreReport) -> str:
     """Say by what measured magnitudes were shifted to those of the truth."""
+    from skyduel.evaluation.number_text import format_number
+
     zero = report.frame.zero_point
     if zero.source == "none":
         if not report.frame.source.truth["mag"].size or zero.n == 0:
@@ -374,8 +376,8 @@ def _zero_point(report: ScoreReport) -> str:
             "magnitudes are taken as they are"
         )
     return (
-        f"zero-point: measured magnitudes {zero.offset_mag:+.3f} mag, the median of {zero.n} "
-        "bright isolated sources of the truth"
+        f"zero-point: {format_number(zero.offset_mag, 3, sign=True)} mag is added to measured "
+        f"magnitudes, the median over {zero.n} bright isolated sources of the truth"
     )
 
 

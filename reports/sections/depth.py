@@ -51,7 +51,7 @@ def shape_table(run: Run) -> Table | None:
 
 def _figures(run: Run, styles: Mapping[str, Style]) -> Iterator[FigureSpec]:
     point, who = run.headline_point, detector_names(run)
-    if len(run.limits):
+    if limits_told(run)["snr50"].notna().any():  # none where the truth states no S/N
         yield FigureSpec(
             "snr50_by_group",
             "S/N at which half of the sources are found",

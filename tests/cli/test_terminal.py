@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from io import StringIO
 
+import numpy as np
 import pytest
 from helpers.synthetic_analyses import write_analyses
 from helpers.synthetic_run import write_run
@@ -14,7 +16,7 @@ from rich.text import Text
 
 from skyduel.cli.console import err, progress, progress_callback, wide_out, without_controls
 from skyduel.cli.terminal_summary import run_summary
-from skyduel.run_folder.read_run import load_run
+from skyduel.run_folder.read_run import Run, load_run
 
 NAME = "a\x1b[2J\x9b1m\x07\u202eb"
 
@@ -82,3 +84,20 @@ def test_the_summary_shows_galaxies_in_80_columns(tmp_path) -> None:
     assert "6 of 12 galaxies called extended, 6 of 12 points called points" in said
     neural = " ".join(text.split("galaxies: neural\n")[1].split())
     assert "points and extended are not told apart" in neural.split("galaxies: ")[0]
+
+
+def test_depth_is_in_magnitudes_where_the_truth_has_no_snr(tmp_path) -> None:
+    run = load_run(write_run(tmp_path / "run"))
+
+    def depth(run: Run) -> str:
+        console = Console(width=120, record=True, file=StringIO())
+        console.print(run_summary(run))
+        return console.export_text().split("at 50 % completeness and 95 % purity (")[1]
+
+    limits = run.limits.assign(m50=19.25, m50_lo=19.0, m50_hi=np.nan)
+    assert depth(replace(run, limits=limits)).startswith("lower is better")
+    limits["snr50"] = np.nan
+    limits.loc[limits["detector"] == "neural", "m50_hi"] = 19.5
+    said = depth(replace(run, limits=limits))
+    assert said.startswith("fainter is better")
+    assert "19.25 [19.00, 19.50]" in said

@@ -85,7 +85,9 @@ def place_rows(
         raise BadInputError(
             source,
             "a frame with celestial coordinates to place ra and dec on",
-            "no frame" if frame is None else f"frame {frame.name} without a WCS",
+            "no frame (`skyduel score`: --frame, or --radius-arcsec to match on the sky)"
+            if frame is None
+            else f"frame {frame.name} without a WCS",
         )
     sky = [_sky_column(table, name, source) for name in ("ra", "dec")]
     if frame is None:
