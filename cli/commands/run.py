@@ -39,7 +39,7 @@ from skyduel.cli.commands.options import (
     with_mask_bits,
     with_raw,
 )
-from skyduel.cli.console import err, out, progress, progress_callback, wide_out
+from skyduel.cli.console import err, out, progress, progress_callback, warn, wide_out
 from skyduel.core import BadInputError
 
 __all__ = ["NAME", "command"]
@@ -204,10 +204,9 @@ def command(
     wide_out().print(run_summary(finished))
     for detector in record.detectors:
         for problem in (detector.settings or {}).get("not_reproduced", ()):
-            line = f"{detector.name} does not reproduce a setting of its file: {problem}"
-            err.print(line, markup=False, style="yellow", soft_wrap=True)
+            warn(f"{detector.name} does not reproduce a setting of its file: {problem}")
     for line in record.warnings:
-        err.print(f"skyduel: {line}", markup=False, highlight=False, style="yellow", soft_wrap=True)
+        warn(line)
     n_suspects = len(finished.analysis("suspects"))
     if n_suspects:
         line = (
@@ -217,8 +216,7 @@ def command(
         err.print(f"skyduel: {line}", markup=False, highlight=False, soft_wrap=True)
     for failure in record.failures:
         who = f" ({failure.detector})" if failure.detector else ""
-        line = f"failed: {failure.frame}{who}: {failure.reason}"
-        err.print(line, markup=False, style="red", soft_wrap=True)
+        warn(f"failed: {failure.frame}{who}: {failure.reason}", style="red")
     out.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
     err.print(f"done in {time.monotonic() - began:.0f} s", markup=False, highlight=False)
     if record.failures:

@@ -137,28 +137,30 @@ def _magnitude_errors(
 def write_ascii_head(table: Table, path: Path) -> None:
     """Write SExtractor's ASCII_HEAD; every digit of a float is kept.
 
-    A missing integer or word is ``--``, a missing float ``nan``.
+    A missing integer or word is ``--``, a missing float ``nan``. As SExtractor does it, a vector
+    (``MAG_APER``, ``VECTOR_ASSOC``) has one line in the header, with the number of its first
+    column.
 
     Raises
     ------
     ValueError
-        If a column is no single number or word a row.
+        If a column is no number, word or vector of these a row.
     """
-    columns = sextractor_columns(table)
-    lines = [
-        f"#{number:4d} {name:<22} {what:<58}" + (f" [{unit}]" if unit else "")
-        for number, (name, (_, unit, what)) in enumerate(columns.items(), start=1)
-    ]
+    lines: list[str] = []
     cells: list[list[str]] = []
-    for name, (values, _, _) in columns.items():
-        if values.ndim != 1 or values.dtype.kind not in "iufUS" or not re.fullmatch(r"\w+", name):
-            raise ValueError(f"{name}, which is no number or word a row")
-        plain = np.ma.getdata(values).tolist()
-        missing = np.ma.getmaskarray(values).tolist()
-        words = [_NONE if none else str(v) for v, none in zip(plain, missing, strict=True)]
-        if any(len(word.split()) != 1 or "#" in word for word in words):
-            raise ValueError(f"{name} with spaces or empty text")
-        cells.append(words)
+    for name, (values, unit, what) in sextractor_columns(table).items():
+        if (values.ndim not in (1, 2) or values.dtype.kind not in "iufUS"
+                or not re.fullmatch(r"\w+", name)):  # fmt: skip
+            raise ValueError(f"{name}, which is no number, word or vector of these a row")
+        unit = f" [{unit}]" if unit else ""
+        lines.append(f"#{len(cells) + 1:4d} {name:<22} {what:<58}{unit}")
+        for part in values.T if values.ndim == 2 else (values,):
+            plain = np.ma.getdata(part).tolist()
+            missing = np.ma.getmaskarray(part).tolist()
+            words = [_NONE if none else str(v) for v, none in zip(plain, missing, strict=True)]
+            if any(len(word.split()) != 1 or "#" in word for word in words):
+                raise ValueError(f"{name} with spaces or empty text")
+            cells.append(words)
     lines += [" ".join(row) for row in zip(*cells, strict=True)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -158,7 +158,7 @@ def _amount(row: Any, sign: float, *, name: bool = True) -> str:
     label = f"Δ{of.short} = " if name else ""
     text = f"{label}{format_number(sign * float(row['delta']), of.digits)}{of.unit}"
     if lo == lo:
-        lo, hi = max(lo, -of.most), min(hi, of.most)
+        lo, hi = of.within(lo, hi)
         text += f" [{format_number(lo, of.digits)}, {format_number(hi, of.digits)}]"
     alone = row["group"] != ALL_GROUPS and row["interval"] == BLOCKS and row["n_frames"] == 1
     return f"{text}, its one frame only" if alone else text

@@ -193,6 +193,13 @@ class Quantity:
         """The largest possible value."""
         return np.inf
 
+    def within(self, lo: float, hi: float) -> tuple[float, float]:
+        """Return the ends of a difference's interval, cut at the largest possible difference.
+
+        Such an interval is symmetric, and with few frames wider than what is possible.
+        """
+        return max(lo, -self.most), min(hi, self.most)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Metric(Quantity):

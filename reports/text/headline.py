@@ -135,14 +135,15 @@ def _claim(better: str, worse: str, quantity: str, amount: str, where: str) -> s
 
 def _amount(row: dict[Any, Any], sign: int) -> str:
     of = quantity_named(str(row["quantity"]))
-    lo, hi = sorted((sign * float(row["lo"]), sign * float(row["hi"])))
+    lo, hi = of.within(*sorted((sign * float(row["lo"]), sign * float(row["hi"]))))
     ends = f"[{format_number(lo, of.digits)}, {format_number(hi, of.digits)}]"
     return f"{format_number(abs(float(row['delta'])), of.digits)}{of.unit} {ends}"
 
 
 def _signed(row: dict[Any, Any], quantity: str) -> str:
     of = quantity_named(quantity)
-    values = [format_number(float(row[c]), of.digits) for c in ("delta", "lo", "hi")]
+    ends = of.within(float(row["lo"]), float(row["hi"]))
+    values = [format_number(v, of.digits) for v in (float(row["delta"]), *ends)]
     rests = rests_on(int(row["n_frames"]), str(row["interval"]))
     return f"Δ{of.short} = {values[0]}{of.unit} [{values[1]}, {values[2]}] {rests}"
 

@@ -15,7 +15,7 @@ from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 from astropy.wcs import WCS
 
-from skyduel.core import BadInputError, Catalog, Frame, read_catalog
+from skyduel.core import BadInputError, Catalog, Frame, read_catalog, write_catalog
 from skyduel.core.io.column_names import parse_columns
 from skyduel.core.io.tabular.placement import NOTES
 
@@ -325,6 +325,25 @@ def test_vector_columns_give_their_first_value(tmp_path: Path, ending: str) -> N
     np.testing.assert_allclose(got["MAG_APER"], apertures)
     second = read_catalog(tmp_path / f"a{ending}", columns={"mag": "MAG_APER_1"})
     np.testing.assert_allclose(second["mag"], MAG - 0.5)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".cat"])
+def test_vectors_become_columns_where_a_format_has_none(tmp_path: Path, ending: str) -> None:
+    assoc = np.column_stack([X, Y, np.arange(len(X))])
+    given = Catalog.build(x=X, y=Y, NUMBER_ASSOC=np.arange(len(X)) + 1)
+    given = Catalog(Table({**given.table, "VECTOR_ASSOC": assoc}))
+    path = tmp_path / f"a{ending}"
+    write_catalog(given, path)
+    got = read_catalog(path)
+    for k, name in enumerate(("VECTOR_ASSOC", "VECTOR_ASSOC_1", "VECTOR_ASSOC_2")):
+        np.testing.assert_allclose(got[name], assoc[:, k])
+    np.testing.assert_array_equal(got["NUMBER_ASSOC"], np.arange(len(X)) + 1)
+    if ending == ".cat":  # as astropy reads the program's own files
+        plain = Table.read(path, format="ascii.sextractor")
+        np.testing.assert_allclose(plain["VECTOR_ASSOC_2"], assoc[:, 2])
+    cube = Catalog(Table({**given.table, "cube": np.zeros((len(X), 2, 2))}))
+    with pytest.raises(BadInputError, match="cube"):
+        write_catalog(cube, path)
 
 
 def test_words_in_columns_of_numbers_stay_beside(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -289,19 +289,35 @@ def _read_daophot(lines: Sequence[str]) -> GivenTable:
     return GivenTable(table, from_one=True)
 
 
+def _single_values(table: Table) -> Iterator[tuple[str, Any]]:
+    """Yield columns of one value a row with their names, those of vectors one by one."""
+    for name in table.colnames:
+        column = table[name]
+        if column.ndim > 2:
+            raise ValueError(f"{name} with shape {column.shape[1:]} in each row")
+        if column.ndim == 1:
+            yield name, column
+            continue
+        for k in range(column.shape[1]):
+            part = f"{name}_{k}" if k else name
+            if k and part in table.colnames:
+                raise ValueError(f"{name} beside {part}, the name of its second value")
+            yield part, column[:, k]
+
+
 def write_csv(table: Table, path: Path) -> None:
     """Write CSV; a missing value is an empty cell.
+
+    The values of a vector ``NAME`` are the columns ``NAME``, ``NAME_1``, ``NAME_2``, …
 
     Raises
     ------
     ValueError
-        If a column has more than one value a row, or a word holds a line end.
+        If a column has an array a row, or a word holds a line end.
     """
     ready = Table()
-    for name in table.colnames:
-        if table[name].ndim != 1:
-            raise ValueError(f"{name} with shape {table[name].shape[1:]} in each row")
-        values, mask = np.ma.getdata(table[name]), np.ma.getmaskarray(table[name])
+    for name, column in _single_values(table):
+        values, mask = np.ma.getdata(column), np.ma.getmaskarray(column)
         cells: Any = np.asarray(values)
         if cells.dtype.kind in "USO":
             pairs = zip(cells.astype(str).tolist(), mask.tolist(), strict=True)
