@@ -92,7 +92,7 @@ class Frame:
     data : ndarray of float32, shape (ny, nx)
         Pixel values [ADU]. ``x`` is the column and ``y`` the row; an integer
         coordinate is a pixel's centre, counted from 0. Non-finite values are
-        set to 0 and masked.
+        set to 0 and masked, and so is what a masked array masks.
     mask : ndarray of bool, shape (ny, nx), optional
         True where a pixel must not be used.
     name : str
@@ -147,6 +147,12 @@ class Frame:
 
     def __post_init__(self) -> None:
         raw = np.asarray(self.data)
+        if np.ma.isMaskedArray(self.data):  # whose mask np.asarray drops
+            own = np.ma.getmaskarray(self.data)
+            if self.mask is not None and np.shape(self.mask) == own.shape:
+                own = own | np.asarray(self.mask).astype(bool)
+            if self.mask is None or np.shape(self.mask) == own.shape:
+                object.__setattr__(self, "mask", own)
         if raw.ndim != 2:
             raise BadInputError(
                 self.name, "a two-dimensional image (ny, nx)", f"{raw.ndim}-D, shape {raw.shape}"

@@ -19,6 +19,7 @@ from skyduel.core import (
     open_dataset,
 )
 from skyduel.core.areas.ignore_area import read_ignore_area
+from skyduel.core.io.frames import frame_in_memory
 from skyduel.core.operating_point import RowChoice, chosen_rows, stated_threshold
 from skyduel.evaluation import ScoreReport, ScoringRules, score_catalogs
 from skyduel.evaluation.score_two_catalogs import measured_alike
@@ -108,15 +109,15 @@ def run_detectors(
     return load_run(folder)
 
 
-def read_frame(
-    path: str | os.PathLike[str], *, mask_bits: int | None = None, **facts: Any
-) -> Frame:
+def read_frame(path: Any, *, mask_bits: int | None = None, **facts: Any) -> Frame:
     """Read a frame with the mask and the weight map beside it, as every command does.
 
     Parameters
     ----------
-    path : path
-        As for `skyduel.core.read_frame`. ``NAME_mask``, ``NAME_weight`` and the like are used.
+    path : path, array_like, Quantity, NDData, CCDData, HDU or HDUList
+        A path as for `skyduel.core.read_frame`; ``NAME_mask``, ``NAME_weight`` and the like are
+        used. What is in memory is taken as
+        `skyduel.core.io.frames.frame_in_memory` takes it; a `Frame` stays.
     mask_bits : int, optional
         Which bits of the mask make a pixel unusable.
     **facts
@@ -125,13 +126,17 @@ def read_frame(
     Raises
     ------
     BadInputError
-        As for `skyduel.core.read_frame`.
+        As for `skyduel.core.read_frame`, or if this is no image.
     """
+    if isinstance(path, Frame):
+        return path.with_(**facts) if facts else path
+    if not isinstance(path, str | os.PathLike):
+        return frame_in_memory(path, **facts)
     return entry_of(path, mask_bits=mask_bits).read(**facts)
 
 
 def find_sources(
-    frame: Frame | str | os.PathLike[str],
+    frame: Any,
     detector: str | Detector = "neural",
     *,
     threshold: float | None = None,
@@ -144,8 +149,8 @@ def find_sources(
 
     Parameters
     ----------
-    frame : Frame or path
-        A path is read by `read_frame`.
+    frame : Frame, path, array_like, Quantity, NDData, CCDData or HDU
+        What is no `Frame` is read by `read_frame`.
     detector : str or Detector
         A registered name, or a detector.
     threshold, purity, most, everything
@@ -166,7 +171,7 @@ def find_sources(
         If the frame, the detector, a setting or the choice cannot be used.
     """
     choice = RowChoice(threshold=threshold, purity=purity, most=most, everything=everything)
-    image = frame if isinstance(frame, Frame) else read_frame(frame)
+    image = read_frame(frame)
     made = make_detector(detector, settings) if isinstance(detector, str) else detector
     found = measured_on(image, checked_catalog(made(image), made), None)
     return chosen_rows(found, made, made.name, choice, image)
@@ -176,7 +181,7 @@ def score(
     truth: Catalog,
     found: Catalog,
     *,
-    frame: Frame | None = None,
+    frame: Any = None,
     ignore: str | os.PathLike[str] | None = None,
     threshold: float | None = None,
     rules: ScoringRules | None = None,
@@ -187,8 +192,9 @@ def score(
     ----------
     truth, found : Catalog
         Of one frame, in its pixels.
-    frame : Frame, optional
-        Their frame: both are measured on it in one aperture, and its mask counts.
+    frame : Frame, path or image in memory, optional
+        Their frame, as for `find_sources`: both are measured on it in one aperture, and its mask
+        counts.
     ignore : path, optional
         Ignore areas of the frame: DS9 regions, a MOC or an image
         (`skyduel.core.areas.ignore_area.read_ignore_area`).
@@ -208,6 +214,14 @@ def score(
         If ignore areas are given without a frame, or cannot be read.
     """
     rules = rules or ScoringRules()
+    frame = None if frame is None else read_frame(frame)
+    for what, given in (("truth", truth), ("found", found)):
+        if not isinstance(given, Catalog):
+            raise BadInputError(
+                f"score: {what}",
+                "a Catalog (of skyduel.read_catalog, Catalog(table) or Catalog.from_pandas)",
+                type(given).__name__,
+            )
     cut = stated_threshold(found.table.meta) if threshold is None else threshold
     if ignore is not None and frame is None:
         raise BadInputError("ignore", "the frame of the ignore areas with them", "no frame")

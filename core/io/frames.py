@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import tempfile
+import warnings
 from collections.abc import Mapping
 from contextlib import closing
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
 
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import BadInputError, one_line
 from skyduel.core.frame import Frame
 from skyduel.core.io.calibration.files import NO_FILES, CalibrationFiles
 from skyduel.core.io.calibration.masters import calibrator_of
@@ -21,9 +26,13 @@ from skyduel.core.io.images.image_reader import NOTES_KEY, Hdu, ImageReader, Pix
 from skyduel.core.io.pixel_checks.check_facts import central_box, check_given, checked_facts
 from skyduel.core.preprocess.mosaic import MOSAIC_KEY, balanced, find_mosaic
 
-__all__ = ["frame_facts", "frame_name", "masked_pixels", "read_frame"]
+__all__ = ["frame_facts", "frame_in_memory", "frame_name", "masked_pixels", "read_frame"]
 
 _FACTS: Final = (*FACT_KEYS, "wcs")
+
+#: Of an image in memory without a name, and what such an image may be.
+_NAME: Final = "image"
+_WANTED: Final = "a Frame, a path, an array (ny, nx), a Quantity, an NDData or an HDU"
 
 
 def read_frame(
@@ -199,3 +208,73 @@ def _either(one: Pixels | None, other: Pixels | None) -> Pixels | None:
         return other if one is None else one
     # A mask of another shape is refused by the frame, with a message of its own.
     return one | other if one.shape == other.shape else one
+
+
+def frame_in_memory(image: Any, **facts: Any) -> Frame:
+    """Return the frame of an image in memory.
+
+    Parameters
+    ----------
+    image : array_like, Quantity, NDData, CCDData, HDU or HDUList
+        A masked array and an NDData bring their mask. The header, unit and WCS of an NDData, a
+        CCDData or an HDU are read as those of a file.
+    **facts
+        Facts of `Frame` that stand above them: ``name``, ``gain``, ``fwhm``, ...
+
+    Raises
+    ------
+    BadInputError
+        If it is no image, or not of two dimensions.
+    """
+    facts = {"name": _NAME, **facts}
+    hdus = _hdus(image, facts["name"])
+    if hdus is not None:
+        # As a file, for the rules of files to hold: facts of headers, units, masks, WCS.
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "image.fits"
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", AstropyWarning)
+                hdus.writeto(path)
+            return read_frame(path, **facts)
+    try:
+        mask = np.ma.getmaskarray(image) if np.ma.isMaskedArray(image) else None
+        pixels = np.asarray(np.ma.getdata(image))
+    except (TypeError, ValueError) as error:
+        raise BadInputError(facts["name"], _WANTED, one_line(error)) from error
+    if pixels.dtype.kind not in "iufbc":
+        raise BadInputError(facts["name"], _WANTED, type(image).__name__)
+    return Frame(data=pixels, mask=mask, **facts)
+
+
+def _hdus(image: Any, name: str) -> fits.HDUList | None:
+    """Return what knows more than its pixels as HDUs; None for an array."""
+    if isinstance(image, fits.HDUList):
+        return image
+    if isinstance(image, fits.PrimaryHDU):
+        return fits.HDUList([image])
+    if isinstance(image, fits.ImageHDU | fits.CompImageHDU):
+        return fits.HDUList([fits.PrimaryHDU(), image])
+    has_unit = hasattr(image, "unit") and hasattr(image, "value")
+    if not has_unit and not (hasattr(image, "meta") and hasattr(image, "uncertainty")):
+        return None
+    from astropy import units as u  # these take long to load
+    from astropy.nddata import CCDData
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        if has_unit:
+            ccd = CCDData(np.asarray(image.value), unit=image.unit)
+        else:
+            mask = None if image.mask is None else np.broadcast_to(image.mask, image.data.shape)
+            ccd = CCDData(
+                np.asarray(image.data),
+                unit=image.unit or u.dimensionless_unscaled,
+                mask=None if mask is None else np.array(mask, dtype=bool),
+                meta=image.meta,
+                wcs=image.wcs,
+            )
+        if ccd.data.ndim != 2:
+            raise BadInputError(
+                name, "a two-dimensional image (ny, nx)", f"{ccd.data.ndim}-D, shape {ccd.shape}"
+            )
+        return ccd.to_hdu()
