@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -22,6 +24,7 @@ from skyduel.core import (
     write_manifest,
 )
 from skyduel.run_folder.layout import RunPaths
+from skyduel.runner.execution.process_pool import process_pool
 from skyduel.simulation import FAMILIES, draw_settings, simulate
 
 __all__ = [
@@ -80,6 +83,7 @@ def make_frames(
     nx: int = 512,
     pointing: Pointing | None = None,
     on_frame: Callable[[str], None] | None = None,
+    processes: int = 1,
 ) -> Dataset:
     """Simulate frames with truth into a folder and return them as a data set.
 
@@ -98,29 +102,61 @@ def make_frames(
         and positions are the same with and without.
     on_frame : callable, optional
         Called with the name after each frame.
+    processes : int
+        Frames that are simulated at a time; with 1 this process does it. The files have the same
+        bytes for any number.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    entries = []
-    for index, (name, family, split) in enumerate(plan):
-        rng = np.random.default_rng([seed, index])
-        frame, truth = simulate(draw_settings(family, rng, ny=ny, nx=nx), rng, name)
-        if pointing is not None:
-            scale = pointing.scale_arcsec or frame.pixel_scale_arcsec or 1.0
-            wcs = pointing.wcs(ny, nx, scale)
-            frame = frame.with_(wcs=wcs, pixel_scale_arcsec=scale)
-            truth = add_sky_positions(frame, truth)
-        image, table = folder / f"{name}.fits.fz", folder / f"{name}.ecsv"
-        write_frame(frame, image, dtype="uint16")
-        write_catalog(truth, table)
-        entries.append(Entry(name=name, frame=image, truth=table, split=split, group=family))
-        if on_frame is not None:
-            on_frame(name)
+    entries = [
+        Entry(
+            name=name,
+            frame=folder / f"{name}.fits.fz",
+            truth=folder / f"{name}.ecsv",
+            split=split,
+            group=family,
+        )
+        for name, family, split in plan
+    ]
+    calls = [
+        (entry, np.random.SeedSequence([seed, index]), ny, nx, pointing)
+        for index, entry in enumerate(entries)
+    ]
+    with ExitStack() as stack:
+        later = []
+        if processes > 1:
+            pool = stack.enter_context(process_pool(min(processes, len(calls)), 1))
+            later = [pool.submit(_make_frame, *call) for call in calls]
+        for k, call in enumerate(calls):
+            try:
+                later[k].result() if later else _make_frame(*call)
+            except BrokenProcessPool:  # killed twice: this process has the memory, or says so
+                _make_frame(*call)
+            if on_frame is not None:
+                on_frame(call[0].name)
     dataset = Dataset(name=folder.name, path=folder, entries=tuple(entries))
     write_manifest(dataset, folder / _MANIFEST)
     return dataset
 
 
-def make_builtin(folder: Path, on_frame: Callable[[str], None] | None = None) -> Dataset:
+def _make_frame(
+    entry: Entry, seed: np.random.SeedSequence, ny: int, nx: int, pointing: Pointing | None
+) -> None:
+    """Simulate one frame and write its files."""
+    assert entry.truth is not None
+    rng = np.random.default_rng(seed)
+    frame, truth = simulate(draw_settings(str(entry.group), rng, ny=ny, nx=nx), rng, entry.name)
+    if pointing is not None:
+        scale = pointing.scale_arcsec or frame.pixel_scale_arcsec or 1.0
+        wcs = pointing.wcs(ny, nx, scale)
+        frame = frame.with_(wcs=wcs, pixel_scale_arcsec=scale)
+        truth = add_sky_positions(frame, truth)
+    write_frame(frame, entry.frame, dtype="uint16")
+    write_catalog(truth, entry.truth)
+
+
+def make_builtin(
+    folder: Path, on_frame: Callable[[str], None] | None = None, processes: int = 1
+) -> Dataset:
     """Simulate the built-in set into a folder."""
     plan: list[tuple[str, str, Split]] = [
         (f"{family}_{i:03d}", family, "test")
@@ -128,11 +164,13 @@ def make_builtin(folder: Path, on_frame: Callable[[str], None] | None = None) ->
         for i in range(_TEST_PER_FAMILY)
     ]
     plan += [(f"calibration_{family}", family, "calibration") for family in _CALIBRATION]
-    return make_frames(folder, plan, BUILTIN_SEED, on_frame=on_frame)
+    return make_frames(folder, plan, BUILTIN_SEED, on_frame=on_frame, processes=processes)
 
 
 def builtin_of_run(
-    folder: Path, progress: Callable[[str, str, int], None] | None = None
+    folder: Path,
+    progress: Callable[[str, str, int], None] | None = None,
+    processes: int = 1,
 ) -> Dataset:
     """Return the built-in data set; simulate it into a run folder if it is not there yet.
 
@@ -142,6 +180,8 @@ def builtin_of_run(
         The run folder; the frames are in its folder ``data``.
     progress : callable, optional
         Called with every simulated frame (`skyduel.runner.plan.ProgressCallback`).
+    processes : int
+        Frames that are simulated at a time.
 
     Raises
     ------
@@ -161,5 +201,5 @@ def builtin_of_run(
             if progress is not None:
                 progress("simulate", name, BUILTIN_FRAMES)
 
-        make_builtin(paths.data, on_frame=on_frame)
+        make_builtin(paths.data, on_frame=on_frame, processes=processes)
     return replace(open_dataset(paths.data), name=_BUILTIN)

@@ -129,11 +129,13 @@ def command(
     """
     if dataset is not None:
         check_files(dataset)
-    from skyduel.runner.execution.worker_start import start_server
+    from skyduel.runner.execution.worker_start import RUN_MODULES, start_server
 
     began = time.monotonic()
     if scheduler is None:
-        start_server()  # it loads its modules while this process loads its own
+        # It loads its modules while this process loads its own.
+        simulated = () if dataset else ("skyduel.runner.builtin_dataset",)
+        start_server((*RUN_MODULES, *simulated))
     from skyduel.core import Sectioning, open_dataset
     from skyduel.core.io.column_names import parse_columns
     from skyduel.run_folder.layout import RunPaths
@@ -162,9 +164,10 @@ def command(
     if fresh and dataset is None and RunPaths(folder).record.is_file():
         # The frames of an earlier version may differ.
         shutil.rmtree(RunPaths(folder).data, ignore_errors=True)
+    untimed = workers or settings.get("workers") or untimed_workers()
     with progress() as bar:
         on_progress = progress_callback(bar)
-        frames = open_dataset(dataset) if dataset else builtin_of_run(folder, on_progress)
+        frames = open_dataset(dataset) if dataset else builtin_of_run(folder, on_progress, untimed)
         if dataset is not None:
             print_listing(frames)
         frames = with_ignore(with_mask_bits(frames, mask_bits), ignore)
@@ -184,7 +187,7 @@ def command(
             resume=resume,
             frame_timeout_s=frame_timeout,
             workers=workers or settings.get("workers") or 1,
-            truth_workers=workers or settings.get("workers") or untimed_workers(),
+            truth_workers=untimed,
             command="skyduel " + " ".join(sys.argv[1:]),
             seeds={"dataset": None if dataset else BUILTIN_SEED},
             tuning=tuning,

@@ -20,6 +20,7 @@ from multiprocessing.context import BaseContext
 from typing import Any, Final
 
 __all__ = [
+    "RUN_MODULES",
     "begin_worker",
     "environment",
     "leave_starting_worker",
@@ -30,6 +31,12 @@ __all__ = [
 
 #: What every worker on frames needs. Torch and the analyses are loaded where they are used.
 _PRELOADED: Final = ("skyduel.runner.detect_frame",)
+#: What the other workers of a run need, which are not timed: truths and scores.
+RUN_MODULES: Final = (
+    *_PRELOADED,
+    "skyduel.runner.catalog_warnings",
+    "skyduel.runner.scoring.score_detectors",
+)
 #: Names of worker processes begin with this.
 _NAME: Final = "skyduel-worker"
 #: A fork of a process with threads may hang. Arrow brings an allocator, not used, that starts one.

@@ -211,10 +211,15 @@ def test_a_time_limit_is_above_what_a_detector_catches() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers start anew")
-def test_the_modules_of_a_report_start_no_thread() -> None:
-    """A fork of a process with threads may hang; the server of `skyduel report` loads these."""
+@pytest.mark.parametrize(
+    "modules",
+    [["skyduel.reports.report"], [*worker_start.RUN_MODULES, "skyduel.runner.builtin_dataset"]],
+    ids=["report", "run"],
+)
+def test_the_modules_of_a_server_start_no_thread(modules: list[str]) -> None:
+    """A fork of a process with threads may hang; servers of `report` and `run` load these."""
     code = (
-        "import os, skyduel.reports.report, sys\n"
+        f"import os, sys, {', '.join(modules)}\n"
         "print(len(os.listdir('/proc/self/task')), 'torch' in sys.modules)"
     )
     variables = {**os.environ, **worker_start.threads_of_libraries(1), **worker_start._NO_THREADS}

@@ -314,3 +314,17 @@ def test_the_builtin_set_is_24_frames_some_for_calibration(tmp_path, monkeypatch
     assert len(dataset) == len(made) == 24
     assert len(dataset.of_split("calibration")) == 4
     assert {e.group for e in dataset} == {"sparse", "field", "aberrated", "crowded", "dirty"}
+
+
+def test_frames_simulated_by_two_processes_have_the_same_bytes(tmp_path) -> None:
+    plan = [("a", "dirty", "test"), ("b", "field", "test"), ("c", "crowded", "calibration")]
+    heard: list[str] = []
+    for n in (1, 2):
+        folder = tmp_path / str(n) / "sky"
+        make_frames(folder, plan, 3, ny=48, nx=64, on_frame=heard.append, processes=n)
+    one, two = (
+        {p.name: p.read_bytes() for p in (tmp_path / n / "sky").iterdir()} for n in ("1", "2")
+    )
+    assert one == two
+    assert len(one) == 7
+    assert heard == ["a", "b", "c"] * 2
