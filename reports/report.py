@@ -23,14 +23,14 @@ __all__ = ["write_report"]
 
 
 def write_report(
-    run_folder: str | Path, *, png: bool = False, pool: Executor | None = None
+    run_folder: str | Path | Run, *, png: bool = False, pool: Executor | None = None
 ) -> Path:
     """Write the report of a run into its folder; return the path of the page.
 
     Parameters
     ----------
-    run_folder : str or Path
-        A run folder (`docs/run-folder.md`).
+    run_folder : str, Path or Run
+        A run folder (`docs/run-folder.md`), or the run that was loaded from it.
     png : bool
         Whether each figure is also written as PNG, drawn by matplotlib, which
         takes several times as long as everything else.
@@ -51,7 +51,7 @@ def write_report(
         If the folder is not a run that this version reads, or cannot be
         written to.
     """
-    run = load_run(run_folder)
+    run = run_folder if isinstance(run_folder, Run) else load_run(run_folder)
     paths = run.paths
     later = None if pool is None else pool.submit(_second_half_of, run.path)
     figures = _drawn(run, HALVES[0], {})

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow.parquet as pq
 
 from skyduel.core.errors import BadInputError, one_line
 from skyduel.core.html_tables import html_table
@@ -34,6 +37,30 @@ from skyduel.run_folder.schema import (
 from skyduel.run_folder.show_page import show_page
 
 __all__ = ["Run", "bin_label", "load_run", "size_label"]
+
+#: Cells of tables of single frames that a run keeps in memory: gallery, viewer and figures read
+#: the same ones.
+_MOST_CELLS: Final = 4_000_000
+
+
+class _LatestTables:
+    """Tables that were read last, up to a number of cells in all."""
+
+    def __init__(self) -> None:
+        self._tables: OrderedDict[Path, pd.DataFrame] = OrderedDict()  # the latest come last
+        self._cells = 0
+
+    def get(self, path: Path) -> pd.DataFrame | None:
+        if path in self._tables:
+            self._tables.move_to_end(path)
+        return self._tables.get(path)
+
+    def put(self, path: Path, table: pd.DataFrame) -> None:
+        self._tables[path] = table
+        self._cells += table.size
+        while self._cells > _MOST_CELLS:
+            _, first = self._tables.popitem(last=False)
+            self._cells -= first.size
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,15 +186,29 @@ class Run:
 
     def truth(self, frame: str) -> pd.DataFrame | None:
         """Read the truth of a frame as it was scored; None without the file."""
-        return _optional(self.paths.truth(frame))
+        return self._of_frame(self.paths.truth(frame))
 
     def catalog(self, detector: str, frame: str) -> pd.DataFrame | None:
         """Read the catalogue that a detector returned on a frame; None without the file."""
-        return _optional(self.paths.catalog(detector, frame))
+        return self._of_frame(self.paths.catalog(detector, frame))
 
     def pairs(self, detector: str, point: str, frame: str) -> pd.DataFrame | None:
         """Read the pairs of a detector at an operating point on a frame; None without the file."""
-        return _optional(self.paths.pairs(detector, point, frame), PAIRS.columns)
+        return self._of_frame(self.paths.pairs(detector, point, frame), PAIRS.columns)
+
+    @cached_property
+    def _kept(self) -> _LatestTables:
+        return _LatestTables()
+
+    def _of_frame(self, path: Path, columns: tuple[str, ...] = ()) -> pd.DataFrame | None:
+        """Read a table of one frame, or return it if it was read lately; None without the file."""
+        table = self._kept.get(path)
+        if table is None:
+            table = _optional(path, columns)
+            if table is None:
+                return None
+            self._kept.put(path, table)
+        return table.copy(deep=False)  # a column that a caller adds is the caller's alone
 
     def analysis(self, name: str) -> pd.DataFrame:
         """Read the table of an analysis; without rows and columns if the run has none."""
@@ -293,7 +334,9 @@ def _optional(path: Path, columns: tuple[str, ...] = ()) -> pd.DataFrame | None:
     if not path.is_file():
         return None
     try:
-        table = pd.read_parquet(path, page_checksum_verification=True)
+        # As pandas reads it, without a dataset and threads, which take longer than a small file.
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            table: pd.DataFrame = file.read(use_threads=False).to_pandas()
     except Exception as error:  # a damaged schema raises a dozen types
         raise BadInputError(str(path), "a readable Parquet table", one_line(error)) from error
     lacking = [c for c in columns if c not in table.columns]

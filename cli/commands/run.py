@@ -200,10 +200,10 @@ def command(
         from skyduel.reports import write_report
         from skyduel.run_folder import load_run
 
+        finished = load_run(folder)
         with spare_process() as pool:
-            page = write_report(folder, pool=pool)
+            page = write_report(finished, pool=pool)
         on_progress("report", "page", 1)
-    finished = load_run(folder)
     wide_out().print(run_summary(finished))
     for detector in record.detectors:
         for problem in (detector.settings or {}).get("not_reproduced", ()):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -158,6 +159,7 @@ def ranking_sentence(ranking: Ranking, what: str, digits: int = 3) -> str:
     return text
 
 
+@lru_cache(maxsize=4)
 def verdict(run: Run) -> tuple[VerdictPart, ...]:
     """Return the verdict on a run, the headline first.
 
@@ -208,6 +210,7 @@ def rules(run: Run) -> tuple[str, ...]:
     return (PAIRED_RULE, *RULES) if len(run.comparisons) else RULES
 
 
+@lru_cache(maxsize=4)
 def leaders_table(run: Run) -> Table:
     """Return the leader in every group, by every measure and at every operating point."""
     rows = []
@@ -353,14 +356,15 @@ def _limits(run: Run, group: str, point: str) -> pd.DataFrame:
 
 
 def _overall(run: Run, quantity: str, group: str, point: str) -> pd.DataFrame:
-    s = run.scores
-    rows = s[
-        (s["quantity"] == quantity)
-        & (s["group"] == group)
-        & (s["point"] == point)
-        & (s["bin"] == ALL_BINS)
-    ]
+    s = _of_all_magnitudes(run)
+    rows = s[(s["quantity"] == quantity) & (s["group"] == group) & (s["point"] == point)]
     return _everyone(run, rows)
+
+
+@lru_cache(maxsize=4)
+def _of_all_magnitudes(run: Run) -> pd.DataFrame:
+    """Return the scores of all magnitudes together, asked for a hundred times."""
+    return run.scores[run.scores["bin"] == ALL_BINS]
 
 
 def _everyone(run: Run, rows: pd.DataFrame) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from helpers.synthetic_run import DETECTORS, GROUPS, N_BINS, POINTS, write_run
 
 from skyduel.core.errors import BadInputError
 from skyduel.evaluation.table_keys import range_label
-from skyduel.run_folder import load_run
+from skyduel.run_folder import load_run, read_run
 from skyduel.run_folder.read_counts import COUNTED, SUMMED_COLUMNS
 from skyduel.run_folder.read_run import bin_label
 from skyduel.run_folder.show_page import in_notebook
@@ -221,3 +221,42 @@ def test_show_opens_the_page_in_the_browser_and_inline_in_a_notebook(tmp_path, m
     assert html.unescape(frame[1]) == source
     assert "height: 555px" in shown.data
     assert len(opened) == 1
+
+
+def test_tables_are_those_that_pandas_reads(folder):
+    run = load_run(folder)
+    for path in sorted(folder.rglob("*.parquet")):
+        read = read_run._optional(path)
+        pd.testing.assert_frame_equal(read, pd.read_parquet(path), check_exact=True)
+    frame, detector = run.scored_frames[0], run.detectors[0]
+    for _ in range(2):  # from the file, and from memory
+        table = run.catalog(detector, frame)
+        pd.testing.assert_frame_equal(table, pd.read_parquet(run.paths.catalog(detector, frame)))
+        table["own"] = 1
+        table["x"] = 0.0
+        assert "own" not in run.catalog(detector, frame)
+
+
+def test_tables_of_frames_are_read_once_and_the_latest_are_kept(folder, monkeypatch):
+    reads = []
+    read = read_run._optional
+
+    def noted(path, columns=()):
+        reads.append(path.parent.name)
+        return read(path, columns)
+
+    monkeypatch.setattr(read_run, "_optional", noted)
+    run = load_run(folder)
+    frame, (one, two) = run.scored_frames[0], run.detectors[:2]
+    reads.clear()
+    for detector in (one, two, one):
+        run.catalog(detector, frame)
+    assert reads == [one, two]
+    reads.clear()
+    cells = run.catalog(one, frame).size
+    monkeypatch.setattr(read_run, "_MOST_CELLS", cells)  # room for one
+    other = load_run(folder)
+    reads.clear()
+    for detector in (one, one, two, one):
+        other.catalog(detector, frame)
+    assert reads == [one, two, one]
