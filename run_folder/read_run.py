@@ -247,8 +247,8 @@ def load_run(path: str | Path) -> Run:
     Returns
     -------
     Run
-        The record and the tables. Catalogues, pairs and previews are read
-        when they are asked for.
+        The record and the tables. Truths, catalogues, pairs and previews are read
+        when they are asked for; the tables read last are kept.
 
     Raises
     ------

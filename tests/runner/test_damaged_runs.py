@@ -142,8 +142,8 @@ def test_a_bit_flipped_in_a_table_is_noticed(copied) -> None:
     paths = copied.paths
     run_ = load_run(copied.folder)
     readers = {
-        paths.truth("a"): lambda: run_.truth("a"),
-        paths.pairs("sep", "default", "a"): lambda: run_.pairs("sep", "default", "a"),
+        paths.truth("a"): lambda: replace(run_).truth("a"),  # one that has read nothing
+        paths.pairs("sep", "default", "a"): lambda: replace(run_).pairs("sep", "default", "a"),
         paths.table("limits"): lambda: load_run(copied.folder).limits,
         paths.table("counts"): lambda: load_run(copied.folder).counts,
     }
