@@ -3,7 +3,8 @@
 FOLDER gets, from Debian's and PyPI's ordinary archives,
 
 - ``root/``: Debian's Python and C libraries for arm64, extracted and never booted;
-- ``dist/``: a wheel of this checkout for aarch64, whose kernels are cross-compiled here;
+- ``dist/``: a wheel of this checkout for aarch64, whose kernels are cross-compiled here, unless
+  ``--wheel`` names one (that of ``distribution/build_wheel.sh aarch64``, say);
 - ``site/``: that wheel with the extra ``onnx`` and all it asks for, from wheels for aarch64 only;
 - ``cortex-a53/python`` (Raspberry Pi 3, Zero 2 W), ``cortex-a72/python`` (Pi 4) and
   ``cortex-a76/python`` (Pi 5): this Python on that core, emulated by qemu.
@@ -36,12 +37,12 @@ PROGRAMS = {
 SUITE = "bookworm"
 PYTHON = "3.11"
 PACKAGES = f"python{PYTHON},libpython{PYTHON}-stdlib,libstdc++6,libgomp1"
-#: Platforms of the wheels that its C library can load.
+#: Platforms of the wheels that its C library (2.36) can load. pip takes the very names it is given:
+#: with 2.28 alone it would refuse a wheel for 2.27.
 PLATFORMS = (
     "linux_aarch64",
     "manylinux2014_aarch64",
-    "manylinux_2_17_aarch64",
-    "manylinux_2_28_aarch64",
+    *(f"manylinux_2_{minor}_aarch64" for minor in range(36, 16, -1)),
 )
 #: The part number of each core, which libraries look up in /proc/cpuinfo.
 CORES = {"cortex-a53": "0xd03", "cortex-a72": "0xd08", "cortex-a76": "0xd0b"}
@@ -62,7 +63,9 @@ def main() -> None:
     """Make what is not there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder.resolve()
+    parser.add_argument("--wheel", type=Path, help="a wheel for aarch64 in place of a new one")
+    given = parser.parse_args()
+    folder = given.folder.resolve()
     lacking = {
         program: package for program, package in PROGRAMS.items() if not shutil.which(program)
     }
@@ -73,7 +76,9 @@ def main() -> None:
         )
     folder.mkdir(parents=True, exist_ok=True)
     debian(folder / "root")
-    libraries(folder / "site", wheel(folder / "dist"))
+    made = wheel(folder / "dist") if given.wheel is None else given.wheel.resolve()
+    has_kernels(made)
+    libraries(folder / "site", made)
     for core, part in CORES.items():
         emulated(folder, core, part)
     print(f"{folder}: {', '.join(f'{core}/python' for core in CORES)}")
@@ -111,12 +116,17 @@ def wheel(folder: Path) -> Path:
     )
     shutil.rmtree(work)
     (made,) = folder.glob("skyduel-*_aarch64.whl")
-    # Kernels that do not compile are left out of a wheel without a word.
-    with zipfile.ZipFile(made) as archive:
-        kernels = archive.read("skyduel/core/native/_kernels.abi3.so")
-    if kernels[18:20] != b"\xb7\x00":  # e_machine of ELF: AArch64
-        sys.exit(f"{made.name}: required kernels for AArch64; got machine {kernels[18:20].hex()}")
     return made
+
+
+def has_kernels(made: Path) -> None:
+    """End unless a wheel has kernels for aarch64: those that do not compile are left out of it."""
+    name = "skyduel/core/native/_kernels.abi3.so"
+    with zipfile.ZipFile(made) as archive:
+        kernels = archive.read(name) if name in archive.namelist() else b""
+    if kernels[18:20] != b"\xb7\x00":  # e_machine of ELF: AArch64
+        got = f"machine {kernels[18:20].hex()}" if kernels else "none"
+        sys.exit(f"{made.name}: required kernels for AArch64; got {got}")
 
 
 def libraries(site: Path, made: Path) -> None:

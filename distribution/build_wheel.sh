@@ -32,7 +32,7 @@ fi
 case $ARCH in
   "") ;;
   x86_64 | aarch64)
-    $tools/bin/python -c "import ziglang" 2>/dev/null || $tools/bin/pip install --quiet ziglang
+    $tools/bin/python -c "import wheel, ziglang" 2>/dev/null || $tools/bin/pip install --quiet wheel ziglang
     old=$PWD/build/glibc-$ARCH
     PYTHON=$tools/bin/python distribution/old_glibc.sh "$ARCH" "$old"
     PLATFORM=manylinux_2_28_$ARCH
@@ -69,7 +69,11 @@ $tools/bin/auditwheel repair --plat "$PLATFORM" --wheel-dir dist "$wheel" \
 mv build/wheel/*.tar.gz dist/
 $tools/bin/auditwheel show dist/*.whl
 case $ARCH:$(echo dist/*.whl) in
-  :* | *manylinux_2_2[0-8]_"$ARCH"*) ;;
+  :* | *manylinux_2_28_"$ARCH"*) ;;
+  *manylinux_2_2[0-7]_"$ARCH"*)
+    # Under the promised name too: pip install --platform takes the very names that it is given.
+    $tools/bin/python -m wheel tags --remove --platform-tag "+manylinux_2_28_$ARCH" dist/*.whl
+    ;;
   *)
     echo "build_wheel.sh: required a wheel for manylinux_2_28_$ARCH or older; got" dist/*.whl >&2
     exit 1
