@@ -13,7 +13,8 @@ from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
 
-__all__ = ["NOTE_KEY", "DescribedDetector", "Detector", "DetectorInfo", "detector_info"]
+__all__ = ["NOTE_KEY", "DescribedDetector", "Detector", "DetectorInfo", "detector_info",
+           "require_detector"]  # fmt: skip
 
 #: Key of a catalogue's metadata: how the detector treated this frame otherwise than usual, in
 #: one line, which ``detect`` and ``run`` print. Eight characters, as in FITS.
@@ -96,6 +97,22 @@ class DetectorInfo:
     default_threshold: float | None = None
     score_is_probability: bool = False
     flux_kind: str | None = None
+
+
+def require_detector(made: object, source: str = "detector", what: str = "") -> Detector:
+    """Return an object that is a detector.
+
+    Raises
+    ------
+    BadInputError
+        If it has no name, no settings or no call, or is a class of detectors.
+    """
+    wanted = f"{what}something with a name, settings and a call"
+    if isinstance(made, type):
+        raise BadInputError(source, wanted, f"the class {made.__name__}")
+    if not isinstance(made, Detector):
+        raise BadInputError(source, wanted, type(made).__name__)
+    return made
 
 
 @runtime_checkable

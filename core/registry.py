@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
-from skyduel.core.detector import Detector
+from skyduel.core.detector import Detector, require_detector
 from skyduel.core.errors import BadInputError, one_line
 from skyduel.core.extras import missing_extra
 from skyduel.core.settings import nearest
@@ -80,13 +80,7 @@ def make_detector(spec: str, overrides: Mapping[str, Any] | None = None) -> Dete
     settings = dict(overrides or {})
     _check_call(source, factory, settings)
     made = factory(**settings)
-    if not isinstance(made, Detector):
-        raise BadInputError(
-            source,
-            "a factory of something with a name, settings and a call",
-            f"{type(made).__name__}",
-        )
-    return made
+    return require_detector(made, source, "a factory of ")
 
 
 def _check_call(source: str, factory: Any, settings: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ from skyduel.core import (
     open_dataset,
 )
 from skyduel.core.areas.ignore_area import read_ignore_area
+from skyduel.core.detector import require_detector
 from skyduel.core.io.frames import frame_in_memory
 from skyduel.core.operating_point import RowChoice, chosen_rows, stated_threshold
 from skyduel.evaluation import ScoreReport, ScoringRules, score_catalogs
@@ -172,7 +173,15 @@ def find_sources(
     """
     choice = RowChoice(threshold=threshold, purity=purity, most=most, everything=everything)
     image = read_frame(frame)
-    made = make_detector(detector, settings) if isinstance(detector, str) else detector
+    if isinstance(detector, str):
+        made = make_detector(detector, settings)
+    else:
+        made = require_detector(detector)
+        if settings:
+            raise BadInputError(
+                f"detector {made.name!r}", "settings only of a detector given by name",
+                ", ".join(settings),
+            )  # fmt: skip
     found = measured_on(image, checked_catalog(made(image), made), None)
     return chosen_rows(found, made, made.name, choice, image)
 

@@ -116,3 +116,28 @@ def test_score_takes_an_image_and_refuses_what_is_no_catalogue() -> None:
     assert report.frame.counts.truths_found.sum() == 3
     with pytest.raises(BadInputError, match=r"score: truth: required a Catalog .*; got ndarray"):
         skyduel.score(truth.xy, found)
+
+
+class Nothing:
+    """A detector without settings."""
+
+    name = "nothing"
+
+    def __call__(self, frame: Frame) -> Catalog:
+        return Catalog.build(x=[], y=[])
+
+
+@pytest.mark.parametrize(
+    ("detector", "got"),
+    [(Nothing(), "Nothing"), (Nothing, "the class Nothing"), (len, "builtin_function_or_method")],
+)
+def test_what_is_no_detector_is_refused_in_one_line(detector: object, got: str) -> None:
+    wanted = f"detector: required something with a name, settings and a call; got {got}"
+    with pytest.raises(BadInputError, match=wanted):
+        skyduel.find_sources(DATA, detector)
+
+
+def test_settings_beside_a_detector_are_refused() -> None:
+    made = skyduel.make_detector("sep")
+    with pytest.raises(BadInputError, match="'sep': required settings only of a detector given"):
+        skyduel.find_sources(DATA, made, DETECT_THRESH=2.0)
