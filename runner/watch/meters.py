@@ -52,7 +52,8 @@ class Snapshot:
 
     def line(self) -> str:
         """Return the state in one line."""
-        parts = [f"{self.frames:,} frames", f"{self.waiting:,} waiting"]
+        plural = "" if self.frames == 1 else "s"
+        parts = [f"{self.frames:,} frame{plural}", f"{self.waiting:,} waiting"]
         if self.pending:
             parts.append(f"{self.pending:,} unfinished")
         for n, word in ((self.refused, "refused"), (self.skipped, "skipped")):

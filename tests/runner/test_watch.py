@@ -704,7 +704,7 @@ def test_a_signal_ends_the_watch_with_its_summary(night, stars) -> None:
     rest, said = process.communicate(timeout=OUTER_LIMIT_S)
     assert process.returncode == 0, said
     assert json.loads(rest.splitlines()[-1])["event"] == "stop"
-    assert said.splitlines()[-1].startswith("skyduel: 1 frames; 0 waiting")
+    assert said.splitlines()[-1].startswith("skyduel: 1 frame; 0 waiting")
 
 
 def test_without_watchdog_the_folder_is_listed(night, stars, monkeypatch, capsys) -> None:
