@@ -130,6 +130,8 @@ def draw_training_settings(rng: np.random.Generator, size: int = 256) -> SceneSe
     sky ranges from read-noise-limited to bright. Each artefact is switched on
     independently, so that no artefact predicts another. A third of the frames belong to the
     named families, three in eight of these to the dirty family, with several artefacts each.
+    A sixth are undersampled, as behind camera lenses, and an eighth have saturated stars; most
+    do not state their saturation, as the headers of real frames.
     """
     if rng.random() < 0.35:
         named = (*FAMILIES, "dirty", "dirty", "sparse")
@@ -162,6 +164,11 @@ def draw_training_settings(rng: np.random.Generator, size: int = 256) -> SceneSe
     ):  # fmt: skip
         if rng.random() < share:
             s |= draw(rng)
+    if rng.random() < 0.25:
+        s |= _camera_lens(rng)
+    elif rng.random() < 0.25:
+        s |= _full_wells(rng, SceneSettings(ny=size, nx=size, **s))
+    s["saturation_stated"] = bool(rng.random() < 0.4)
     return SceneSettings(ny=size, nx=size, **s)
 
 
@@ -244,6 +251,42 @@ def _defects(rng: np.random.Generator) -> dict[str, Any]:
         if rng.random() < share:
             out |= part
     return out
+
+
+def _camera_lens(rng: np.random.Generator) -> dict[str, Any]:
+    """Draw undersampled stars and hot pixels behind a lens that darkens the corners.
+
+    Replaces optics and artefacts that widen the stars.
+    """
+    return {
+        "fwhm": float(rng.uniform(0.8, 1.7)),
+        "profile": "gaussian" if rng.random() < 0.5 else "moffat",
+        "density": 10 ** float(rng.uniform(-4, -2)),
+        "hot_pixels": _log_uniform(rng, 30, 1500),
+        "vignetting": float(rng.uniform(0, 0.5)),
+        "gradient": float(rng.uniform(0, 0.3)),
+        "drift": float(rng.choice([0.0, rng.uniform(0, 1.5)])),
+        "drift_angle": float(rng.uniform(-np.pi, np.pi)),
+        "coma": float(rng.choice([0.0, rng.uniform(0, 0.5)])),
+        "defocus": 0.0,
+        "astigmatism": 0.0,
+        "trefoil": 0.0,
+        "zones": 1,
+        "correlation": 0.0,
+        "aureole": 0.0,
+        "ghost": 0.0,
+    }
+
+
+def _full_wells(rng: np.random.Generator, s: SceneSettings) -> dict[str, Any]:
+    """Draw many bright stars, and a saturation that some of them reach."""
+    return {
+        "saturation": s.sky + s.bias + s.sky_sigma * _log_uniform(rng, 60, 2000),
+        "max_snr": _log_uniform(rng, 3000, 50000),
+        "slope": float(rng.uniform(0.1, 0.35)),
+        "bleeding": float(rng.choice([0.0, rng.uniform(0.2, 1)])),
+        "bleeding_axis": int(rng.integers(0, 2)),
+    }
 
 
 def _extended(rng: np.random.Generator) -> dict[str, Any]:

@@ -204,7 +204,7 @@ def simulate(
         name=name,
         gain=s.gain,
         read_noise=s.read_noise,
-        saturation=s.saturation,
+        saturation=s.saturation if s.saturation_stated else None,
         exposure_s=s.exposure_s,
         zero_point=s.zero_point,
         fwhm=field.fwhm,

@@ -32,6 +32,7 @@ class SceneSettings(BaseModel):
     vignetting: float = Field(0.0, ge=0, lt=1, description="loss of light in the corners")
     bias: NotNegative = Field(0.0, description="pedestal [ADU]")
     saturation: Positive = Field(65535.0, description="highest pixel value [ADU]")
+    saturation_stated: bool = Field(True, description="whether the frame states that value")
     quantise: bool = Field(True, description="round to integers, as a converter does")
     exposure_s: Positive = Field(60.0, description="exposure [s]; recorded, not used")
     zero_point: Finite = Field(26.5, description="magnitude of 1 ADU in the frame")

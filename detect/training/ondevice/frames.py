@@ -56,7 +56,8 @@ class Scene(NamedTuple):
 class Made(NamedTuple):
     """A batch of frames.
 
-    ``data`` is (n, ny, nx) in ADU, ``saturation`` (n,) in ADU; ``truths`` holds the columns
+    ``data`` is (n, ny, nx) in ADU, ``saturation`` (n,) in ADU, infinite where a frame does not
+    state it; ``truths`` holds the columns
     of each frame's catalogue, as `skyduel.simulation.scene.truth_columns` gives them.
     """
 
@@ -90,7 +91,9 @@ def make_frames(
     data = digitise(_exposed(light, settings, generator), scenes)
     return Made(
         data,
-        _each((s.saturation for s in settings), device).flatten(),
+        _each(
+            (s.saturation if s.saturation_stated else np.inf for s in settings), device
+        ).flatten(),
         [truth_columns(s, one) for s, one in zip(settings, rendered, strict=True)],
     )
 
