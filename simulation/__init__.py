@@ -9,6 +9,7 @@ from skyduel.simulation.frame_kinds import (
     FURTHER_FAMILIES,
     draw_settings,
     draw_training_settings,
+    draw_undersampled_settings,
 )
 from skyduel.simulation.injection import (
     InjectionSettings,
@@ -35,6 +36,7 @@ __all__ = [
     "draw_injected",
     "draw_settings",
     "draw_training_settings",
+    "draw_undersampled_settings",
     "holds_integers",
     "ideal_snr",
     "inject",

@@ -10,7 +10,13 @@ import numpy as np
 from skyduel.core.errors import BadInputError
 from skyduel.simulation.settings import SceneSettings
 
-__all__ = ["FAMILIES", "FURTHER_FAMILIES", "draw_settings", "draw_training_settings"]
+__all__ = [
+    "FAMILIES",
+    "FURTHER_FAMILIES",
+    "draw_settings",
+    "draw_training_settings",
+    "draw_undersampled_settings",
+]
 
 _Draw = Callable[[np.random.Generator], dict[str, Any]]
 
@@ -170,6 +176,11 @@ def draw_training_settings(rng: np.random.Generator, size: int = 256) -> SceneSe
         s |= _full_wells(rng, SceneSettings(ny=size, nx=size, **s))
     s["saturation_stated"] = bool(rng.random() < 0.4)
     return SceneSettings(ny=size, nx=size, **s)
+
+
+def draw_undersampled_settings(rng: np.random.Generator, size: int = 256) -> SceneSettings:
+    """Draw the settings of a training frame that a camera lens may have made."""
+    return draw_training_settings(rng, size).model_copy(update=_camera_lens(rng))
 
 
 def _moving(rng: np.random.Generator) -> dict[str, Any]:

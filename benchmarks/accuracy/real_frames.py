@@ -3,9 +3,9 @@
 ``python benchmarks/accuracy/real_frames.py DATA --doc docs/real-frames.md``
 
 DATA holds the folders ``sdss_s82``, ``widefield_lens``, ``panoptes_cygnus``,
-``wfsat_crops``, ``ystar_streak``, ``sbig_tres1`` and ``seestar_m94``. Draws figures into
-``figures/real-*.png`` in the folder of the document, writes the numbers as
-``figures/real-*.csv``, and puts the tables between the ``<!-- NAME -->`` and
+``wfsat_crops``, ``ystar_streak``, ``sbig_tres1``, ``seestar_m94``, ``allsky_magic`` and
+``skymaker``. Draws figures into ``figures/real-*.png`` in the folder of the document, writes
+the numbers as ``figures/real-*.csv``, and puts the tables between the ``<!-- NAME -->`` and
 ``<!-- /NAME -->`` lines of the document.
 """
 
@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from real.catalogues import lens, panoptes, sdss
+from real.equal_numbers import all_sets
 from real.preprocessing import mosaics, sbig
 from real.telescopes import crops, satellite
 
@@ -34,6 +35,7 @@ SECTIONS: dict[str, Callable[[Path, dict[str, Detector], Path], str]] = {
     "satellite": satellite,
     "sbig": sbig,
     "mosaics": mosaics,
+    "all-sets": all_sets,
 }
 
 

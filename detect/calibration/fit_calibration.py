@@ -32,7 +32,13 @@ from skyduel.detect.model.score_model import CONTEXT_FEATURES, PositionErrorMode
 from skyduel.detect.model.weights import Calibration, save_weights
 from skyduel.detect.training.checkpoint import read_average
 from skyduel.detect.training.train import TrainingSettings
-from skyduel.simulation import FAMILIES, draw_settings, draw_training_settings, simulate
+from skyduel.simulation import (
+    FAMILIES,
+    draw_settings,
+    draw_training_settings,
+    draw_undersampled_settings,
+    simulate,
+)
 
 __all__ = [
     "KnownFrame",
@@ -55,11 +61,13 @@ _FLOOR: Final = 0.02
 _FRAME_PX: Final = 384
 #: Largest distance of a streak's middle from a true streak [px].
 _STREAK_PX: Final = 5.0
-#: Frames in one round of all families, each with a frame of the mixture.
-_ROUND: Final = 2 * len(FAMILIES)
+#: Frames in one round of all families, each with two other frames.
+_ROUND: Final = 3 * len(FAMILIES)
 #: Minimum number of deviations for a fit of their model, and the number of groups.
 _FEW_DEVIATIONS: Final = 400
 _GROUPS: Final = 12
+#: `Calibration.snr_gain` of a new calibration.
+_SNR_GAIN: Final = 1.0
 #: Minimum number of right, and of wrong, streaks for a calibration of their scores.
 _FEW_STREAKS: Final = 15
 
@@ -76,15 +84,17 @@ class KnownFrame(NamedTuple):
 
 
 def calibration_frames(seed: int, per_kind: int = 4) -> Iterator[KnownFrame]:
-    """Yield simulated frames: one of a family, then one of the training mixture, in turn."""
+    """Yield simulated frames: of a family, of the training mixture, and undersampled, in turn."""
     for index in range(per_kind * len(FAMILIES)):
         family = list(FAMILIES)[index % len(FAMILIES)]
-        for k, kind in enumerate((family, "mixture")):
+        for k, kind in enumerate((family, "mixture", "undersampled")):
             rng = np.random.default_rng([seed, _CALIBRATION_STREAM, index, k])
             settings = (
-                draw_training_settings(rng, _FRAME_PX)
-                if k
-                else draw_settings(family, rng, ny=_FRAME_PX, nx=_FRAME_PX)
+                draw_settings(family, rng, ny=_FRAME_PX, nx=_FRAME_PX)
+                if k == 0
+                else draw_training_settings(rng, _FRAME_PX)
+                if k == 1
+                else draw_undersampled_settings(rng, _FRAME_PX)
             )
             frame, truth = simulate(settings, rng, f"calibration {index}")
             if k and index % 2:  # many headers do not state the seeing
@@ -127,8 +137,9 @@ def fit_calibration(
         Frames whose truth has ``snr``. The points of every kind of frame have the same
         total weight.
     begin : Calibration, optional
-        Calibration whose rescoring and ``regions_above`` are kept. Without it three quarters of
-        the frames train a new rescoring, if they have enough proposals, and the rest calibrate.
+        Calibration whose rescoring, ``regions_above`` and ``snr_gain`` are kept. Without it
+        three quarters of the frames train a new rescoring, if they have enough proposals, and
+        the rest calibrate.
     seed : int
         Seed of the training of the rescoring.
     regions_above : float, optional
@@ -165,6 +176,7 @@ def fit_calibration(
             np.concatenate([np.zeros((0, 2)), *(j.centroid_deviations for j in matched)])
         ),
         regions_above=regions_above,
+        snr_gain=_SNR_GAIN if begin is None else begin.snr_gain,
     )
 
 

@@ -37,6 +37,10 @@ _Part = TypeVar("_Part")
 
 #: Names of fields of `Calibration` in a weights file, where they differ.
 _FILE_KEYS: Final = {"network_position_error": "placed", "centroid_error": "windowed"}
+#: Log odds from which the S/N raises a score, and from which on it does so fully; the S/N that
+#: does not raise it.
+_LIKELY: Final = (1.0, 3.0)
+_PLAIN_SNR: Final = 8.0
 #: Standardised inputs are clipped here: the perceptron does not extrapolate.
 _FARTHEST: Final = 4.0
 
@@ -137,6 +141,11 @@ class Calibration:
     ``regions_above`` is the presence logit below which a proposal is not looked at again by the
     RoI head and keeps its logit and position; None: there is no such limit. All are
     fitted on simulated frames with the matching rule of the scorer.
+
+    Log odds above 1 are raised by ``snr_gain`` · log(S/N / 8) where the S/N with the PSF of the
+    frame is above 8; from log odds of 1 to 3 this sets in linearly. Between sources that are
+    all nearly certain, the probability says little and the noise of the network decides; so a
+    list that is cut short keeps the bright stars. 0: scores are not raised.
     """
 
     slope: float = 1.0
@@ -146,6 +155,7 @@ class Calibration:
     network_position_error: PositionErrorModel | None = None
     centroid_error: PositionErrorModel | None = None
     regions_above: float | None = None
+    snr_gain: float = 0.0
 
     def score(
         self, logits: Floats, context_features: npt.NDArray[np.floating] | None = None
@@ -158,11 +168,17 @@ class Calibration:
             Logits of the network after soft-NMS.
         context_features : ndarray, shape (k, 15), optional
             Features from `context_features.measure_context_features`; without them the network's
-            logits are not corrected.
+            logits are neither corrected nor raised.
         """
         if self.rescoring is not None and context_features is not None:
             logits = self.rescoring(logits, context_features)
-        return np.asarray(expit(self.slope * logits + self.offset))
+        log_odds = self.slope * logits + self.offset
+        if self.snr_gain and context_features is not None:
+            low, high = _LIKELY
+            likely = np.clip((log_odds - low) / (high - low), 0, 1)
+            snr = np.maximum(context_features[:, CONTEXT_FEATURES.index("matched")], _PLAIN_SNR)
+            log_odds = log_odds + self.snr_gain * likely * np.log(snr / _PLAIN_SNR)
+        return np.asarray(expit(log_odds))
 
     def streak_score(self, mean_probability: Floats, length_px: Floats) -> Floats:
         """Return the probability that each streak is real, of the shape given."""
@@ -192,6 +208,7 @@ class Calibration:
             network_position_error=_given(given, "placed", _position_error_model),
             centroid_error=_given(given, "windowed", _position_error_model),
             regions_above=_given(given, "regions_above", float),
+            snr_gain=_given(given, "snr_gain", float) or 0.0,
         )
 
 

@@ -159,9 +159,9 @@ def test_a_streak_is_right_once_along_the_truth_and_half_as_long() -> None:
 
 def test_frames_to_calibrate_on_hold_every_family_and_repeat() -> None:
     frames = list(calibration_frames(3, per_kind=1))
-    assert len(frames) == 10
+    assert len(frames) == 15
     assert all("snr" in f.truth for f in frames)
-    assert [f.kind for f in frames[:4]] == ["sparse", "mixture", "field", "mixture"]
+    assert [f.kind for f in frames[:4]] == ["sparse", "mixture", "undersampled", "field"]
     one = next(calibration_frames(3, per_kind=1))
     np.testing.assert_array_equal(one.frame.data, frames[0].frame.data)
     np.testing.assert_array_equal(one.truth.xy, frames[0].truth.xy)

@@ -138,6 +138,8 @@ def test_noise_has_the_moments_of_photons_and_readout(sky: float) -> None:
     skew = ((electrons - electrons.mean()) ** 3).mean()
     assert skew == pytest.approx(third, abs=6 * variance**1.5 * np.sqrt(15 / n))
     assert made.saturation.tolist() == [65535.0]
+    silent = scene(np.random.default_rng(0), s.model_copy(update={"saturation_stated": False}))
+    assert make_frames([silent], CPU, torch.Generator().manual_seed(1)).saturation.isinf().all()
 
 
 def test_resampled_noise_is_averaged_as_on_the_host() -> None:
@@ -206,7 +208,7 @@ def test_channels_are_the_hosts() -> None:
         sky = estimate_background(frame)
         mine = make_channels(
             *(torch.from_numpy(np.array(z))[None] for z in (frame.data, sky.level, sky.rms)),
-            torch.tensor([2000.0]),
+            torch.tensor([2000.0 if settings.saturation_stated else np.inf]),
         )
         np.testing.assert_allclose(
             mine[0].numpy(), frame_channels(frame, estimate_background(frame)), atol=5e-6

@@ -13,6 +13,7 @@ from skyduel.simulation import (
     SceneSettings,
     draw_settings,
     draw_training_settings,
+    draw_undersampled_settings,
     make_psf,
     simulate,
 )
@@ -290,4 +291,26 @@ def test_training_frames_span_density_and_seeing() -> None:
     ):  # fmt: skip
         on = np.mean([getattr(s, switch) > 0 for s in drawn])
         assert 0.03 < on < 0.8, switch
+    assert 0.4 < np.mean([s.saturation_stated for s in drawn]) < 0.75
+    assert 0.1 < np.mean([s.fwhm < 1.7 and s.hot_pixels >= 30 for s in drawn]) < 0.35
+    wells = np.array([(s.saturation - s.bias - s.sky) / s.sky_sigma for s in drawn])
+    assert 0.05 < np.mean(wells < 2000) < 0.5
+    assert wells.min() > 50
     simulate(drawn[0], np.random.default_rng(0))
+
+
+def test_undersampled_frames_have_narrow_stars_and_hot_pixels() -> None:
+    for seed in range(40):
+        s = draw_undersampled_settings(np.random.default_rng(seed), 64)
+        assert 0.8 <= s.fwhm <= 1.7
+        assert (s.coma, s.zones, s.correlation) <= (0.5, 1, 0.0)
+        assert s.hot_pixels >= 30
+
+
+def test_a_frame_may_keep_its_saturation_to_itself() -> None:
+    stated = SceneSettings(ny=64, nx=64, saturation=1100.0, max_snr=1e4, density=5e-3)
+    silent = stated.model_copy(update={"saturation_stated": False})
+    a, b = (simulate(s, np.random.default_rng(3))[0] for s in (stated, silent))
+    np.testing.assert_array_equal(a.data, b.data)
+    assert a.data.max() == 1100
+    assert (a.saturation, b.saturation) == (1100, None)

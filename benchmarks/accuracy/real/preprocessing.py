@@ -18,7 +18,7 @@ from skyduel.core.io.calibration.files import CalibrationFiles
 from skyduel.evaluation import pair
 from skyduel.runner.inject import at_default
 
-__all__ = ["mosaics", "sbig"]
+__all__ = ["Truth", "mosaics", "of_table", "of_tycho", "sbig", "sbig_dark"]
 
 #: Detectors besides those of the other sections.
 MORE = ("sep-cleaned", "daofind")
@@ -98,14 +98,20 @@ def _detectors(detectors: dict[str, Detector]) -> dict[str, Detector]:
     return detectors | {name: make_detector(name, {}) for name in MORE}
 
 
+def sbig_dark(data: Path, place: Path) -> Path:
+    """Write the dark of the small refractor as a FITS file, and return its path."""
+    path = place / "dark.fits"
+    hdu = fits.PrimaryHDU(np.load(data / "sbig_tres1" / "dark.npz")["dark"])
+    hdu.header["EXPTIME"] = 60.0  # as the 20 darks that it is the median of
+    hdu.writeto(path)
+    return path
+
+
 def sbig(data: Path, detectors: dict[str, Detector], figures: Path) -> str:
     """Return the table of four raw and calibrated frames of a small refractor."""
     folder = data / "sbig_tres1"
     with tempfile.TemporaryDirectory() as place:
-        dark = Path(place) / "dark.fits"
-        hdu = fits.PrimaryHDU(np.load(folder / "dark.npz")["dark"])
-        hdu.header["EXPTIME"] = 60.0  # as the 20 darks that it is the median of
-        hdu.writeto(dark)
+        dark = sbig_dark(data, Path(place))
 
         def frames() -> Iterator[tuple[str, Frame, Truth]]:
             # A source on a hot pixel that the dark masks counts in both, and then as missed.
