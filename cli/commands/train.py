@@ -129,7 +129,7 @@ def command(
     import torch
 
     from skyduel.core import BadInputError
-    from skyduel.detect.calibration.fit_calibration import export_weights
+    from skyduel.detect.calibration.calibrated_weights import export_weights
     from skyduel.detect.model.network import REGIONS_ABOVE, SIZES
     from skyduel.detect.model.weights_file import weights_path
     from skyduel.detect.training import tensorboard_log

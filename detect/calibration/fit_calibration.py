@@ -1,15 +1,13 @@
-"""Calibrate a trained network and export it as a weights file."""
+"""Calibrate the scores and position errors of a trained network."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Final, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from scipy.optimize import least_squares
 from scipy.spatial import KDTree
 from scipy.special import ndtri
@@ -17,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 
 from skyduel.core.catalog import Catalog
 from skyduel.core.defaults import FAINT_SNR, PAIRING_RADIUS_PX, STREAK_ANGLE_DEG
-from skyduel.core.errors import BadInputError, one_line
+from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
 from skyduel.core.measure.aperture_photometry import forced_photometry
 from skyduel.core.measure.background import Background, estimate_background
@@ -29,9 +27,7 @@ from skyduel.detect.inference.suppression import suppress
 from skyduel.detect.inference.torch_runtime import TorchRuntime
 from skyduel.detect.model.network import Network
 from skyduel.detect.model.score_model import CONTEXT_FEATURES, PositionErrorModel, streak_features
-from skyduel.detect.model.weights import Calibration, save_weights
-from skyduel.detect.training.checkpoint import read_average
-from skyduel.detect.training.train import TrainingSettings
+from skyduel.detect.model.weights import Calibration
 from skyduel.simulation import (
     FAMILIES,
     draw_settings,
@@ -43,7 +39,6 @@ from skyduel.simulation import (
 __all__ = [
     "KnownFrame",
     "calibration_frames",
-    "export_weights",
     "fit_calibration",
     "fit_errors",
     "fit_points",
@@ -414,55 +409,3 @@ def fit_streaks(mean_probability: Floats, length_px: Floats, right: Bools) -> tu
     features = streak_features(mean_probability, length_px)
     fit = LogisticRegression(C=10.0).fit(features, right)
     return (*(float(v) for v in fit.coef_[0]), float(fit.intercept_[0]))
-
-
-def export_weights(
-    checkpoint: Path,
-    target: Path,
-    per_kind: int = 48,
-    regions_above: float | None = None,
-) -> Calibration:
-    """Write the averaged weights of a checkpoint, calibrated, as a weights file.
-
-    Parameters
-    ----------
-    checkpoint : Path
-        Checkpoint of `skyduel.detect.training.train.train`.
-    target : Path
-        The weights file to write.
-    per_kind : int
-        Number of calibration frames of each kind; see `calibration_frames`.
-    regions_above : float, optional
-        As in `Calibration`.
-
-    Returns
-    -------
-    Calibration
-        The fitted calibration.
-
-    Raises
-    ------
-    BadInputError
-        If the checkpoint cannot be used, or the network is not trained enough to
-        separate right from wrong.
-    """
-    average, settings, steps = read_average(checkpoint, TrainingSettings)
-    # Calibrate the weights as they are used: rounded to half precision.
-    network = Network(settings.network)
-    try:
-        network.load_state_dict({k: v.half().float() for k, v in average.items()})
-    except RuntimeError as error:
-        raise BadInputError(
-            str(checkpoint), "a checkpoint with a whole network", one_line(error)
-        ) from error
-    network.eval().requires_grad_(False).fold()
-    network.to(memory_format=torch.channels_last)
-    calibration = fit_calibration(
-        network,
-        calibration_frames(settings.seed, per_kind),
-        seed=settings.seed,
-        regions_above=regions_above,
-    )
-    facts = {"steps": steps, "training": settings.model_dump(mode="json")}
-    save_weights(target, average, settings.network, calibration, facts)
-    return calibration

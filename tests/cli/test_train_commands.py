@@ -10,7 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-import skyduel.detect.calibration.fit_calibration
+import skyduel.detect.calibration.calibrated_weights
 import skyduel.detect.finetune
 import skyduel.detect.training.train
 from skyduel.cli.main import app
@@ -50,7 +50,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 
     monkeypatch.setattr(skyduel.detect.training.train, "train", train)
     monkeypatch.setattr(
-        skyduel.detect.calibration.fit_calibration,
+        skyduel.detect.calibration.calibrated_weights,
         "export_weights",
         lambda *a, regions_above: seen.append((*a, regions_above)),
     )

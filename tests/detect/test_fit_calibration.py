@@ -13,9 +13,9 @@ from scipy.special import expit
 from skyduel.core import BadInputError, Catalog, Frame
 from skyduel.core.measure.background import Background, estimate_background
 from skyduel.detect.calibration import fit_calibration as calibration
+from skyduel.detect.calibration.calibrated_weights import export_weights, recalibrate_weights
 from skyduel.detect.calibration.fit_calibration import (
     calibration_frames,
-    export_weights,
     fit_calibration,
     fit_errors,
     fit_points,
@@ -229,6 +229,11 @@ def test_finishing_writes_weights_with_their_calibration(
     assert loaded.network.settings == TINY
     assert loaded.facts["steps"] == 1
     assert TrainingSettings.model_validate(loaded.facts["training"]).network == TINY
+    # Calibrated again on the same frames: the same numbers. On others: other numbers.
+    again, other = tmp_path / "again.safetensors", tmp_path / "other.safetensors"
+    assert recalibrate_weights(target, again, TrainingSettings().seed, per_kind=1) == fitted
+    assert recalibrate_weights(target, other, 5, per_kind=1) != fitted
+    assert load_weights(other).facts == {**loaded.facts, "calibration_seed": 5}
 
 
 def test_proposals_near_faint_truths_count_neither_way(monkeypatch: pytest.MonkeyPatch) -> None:
