@@ -62,7 +62,7 @@ _ROUND: Final = 3 * len(FAMILIES)
 _FEW_DEVIATIONS: Final = 400
 _GROUPS: Final = 12
 #: `Calibration.snr_gain` of a new calibration.
-_SNR_GAIN: Final = 1.0
+_SNR_GAIN: Final = 2.0
 #: Minimum number of right, and of wrong, streaks for a calibration of their scores.
 _FEW_STREAKS: Final = 15
 
