@@ -37,8 +37,6 @@ MORE = ("sep-cleaned", "source-extractor", "daofind", "photutils-source-finder")
 #: The rivals of which the best is shown beside the network.
 CLASSICAL = ("sep", "sep-matched", "source-extractor")
 MARGIN = 5
-#: Groups of scores for the calibration error: as many detections in each.
-GROUPS = 10
 
 
 class RealSet(NamedTuple):
@@ -144,15 +142,15 @@ def all_sets(data: Path, detectors: dict[str, Detector], figures: Path) -> str:
     short, long = [], []
     with tempfile.TemporaryDirectory() as place:
         for one in SETS:
-            sums, of, mpix, equal, error = _measured(one, data, Path(place), everyone)
+            sums, of, mpix, equal = _measured(one, data, Path(place), everyone)
             for name, s in sums.items():
-                long.append(_row(one, name, s, of, mpix, equal))
+                long.append(_row(one, name, s, of, mpix))
             best = {
                 "bright": max(sums[n].bright for n in CLASSICAL if n in sums),
                 "faint": max(sums[n].faint for n in CLASSICAL if n in sums),
                 "false": min(sums[n].false for n in CLASSICAL if n in sums),
             }
-            short.append(_beside(one, sums["neural"], best, of, mpix, equal, error))
+            short.append(_beside(one, sums["neural"], best, of, mpix, equal))
     pd.DataFrame(long).to_csv(figures / "real-all-sets.csv", index=False)
     columns = [c for c in long[0] if c != "set"]
     parts = [
@@ -177,13 +175,11 @@ def _made(name: str) -> Detector | None:
 
 def _measured(
     one: RealSet, data: Path, place: Path, detectors: dict[str, Detector]
-) -> tuple[dict[str, _Sums], dict[str, int], float, int, float]:
-    """Return sums by detector, truths, area [10⁶ px], equal number and calibration error."""
+) -> tuple[dict[str, _Sums], dict[str, int], float, int]:
+    """Return sums by detector, numbers of truths, area [10⁶ px] and equal number."""
     sums = {name: _Sums() for name in detectors}
     of = {"bright": 0, "faint": 0}
     mpix, equals = 0.0, 0
-    scores: list[np.ndarray] = []
-    rights: list[np.ndarray] = []
     for frame, truth in one.frames(data, place):
         mpix += np.count_nonzero(~frame.bad) / 1e6
         found = {
@@ -213,31 +209,14 @@ def _measured(
             s.faint += int(got[masks["faint"]].sum()) if "faint" in masks else 0
             s.false += n - len(pair(truth.every, catalogue.xy[:n], one.radius_px))
             s.flipped += _points(at_default(detectors[name], flipped[name]))
-        points = found["neural"].select(~found["neural"].is_streak)
-        right = np.zeros(len(points), dtype=bool)
-        right[pair(truth.every, points.xy, one.radius_px).found_index] = True
-        scores.append(np.asarray(points["score"]))
-        rights.append(right)
-    error = calibration_error(np.concatenate(scores), np.concatenate(rights))
-    return sums, of, mpix, equals, error
+    return sums, of, mpix, equals
 
 
 def _points(found: Catalog) -> int:
     return int((~found.is_streak).sum())
 
 
-def calibration_error(score: np.ndarray, right: np.ndarray) -> float:
-    """Return the mean difference of score and share of right ones over groups of equal size."""
-    order = np.argsort(score, kind="stable")
-    groups = zip(
-        np.array_split(score[order], GROUPS), np.array_split(right[order], GROUPS), strict=True
-    )
-    return float(np.mean([abs(s.mean() - r.mean()) for s, r in groups if len(s)]))
-
-
-def _row(
-    one: RealSet, name: str, s: _Sums, of: dict[str, int], mpix: float, equal: int
-) -> dict[str, object]:
+def _row(one: RealSet, name: str, s: _Sums, of: dict[str, int], mpix: float) -> dict[str, object]:
     return {
         "set": one.name,
         "detector": name,
@@ -258,7 +237,6 @@ def _beside(
     of: dict[str, int],
     mpix: float,
     equal: int,
-    error: float,
 ) -> dict[str, object]:
     def both(label: str) -> str:
         if not of[label]:
@@ -275,5 +253,4 @@ def _beside(
             f"{s.false / mpix:.0f} / {best['false'] / mpix:.0f}" if one.complete else "–"
         ),
         "upside down, per Mpix": f"{s.flipped / mpix:.0f}",
-        "calibration error": f"{error:.3f}" if one.complete else "–",
     }
