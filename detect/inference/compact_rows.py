@@ -33,6 +33,8 @@ _LIGHT: Final = 0.9
 _STREAK_STARS: Final = 2.0
 _UNLIT: Final = 0.3
 _RIDGE_SIGMA_PX: Final = 1.5
+#: Least S/N of all the light of a streak: training ignores fainter ones.
+_LEAST_STREAK_SNR: Final = 5.0
 #: Score from which a bright row counts as a source.
 _SURE: Final = 0.5
 
@@ -65,8 +67,8 @@ def measure_compact_rows(
     Catalog
         In order of falling score. Points are the sources of `ProfileMatch` that the network
         found too, or that overlap with one it found; ``score`` is at most the probability of
-        their S/N. Streaks that are no longer than two stars, or have gaps, are
-        left out.
+        their S/N. Streaks that are no longer than two stars, have gaps, or have less
+        than S/N 5 in all are left out.
         All rows have the bit `OUT_OF_RANGE` in ``flags``.
     """
     theta, xy = found["theta"].astype(np.float64), grid.to_frame(found.xy)
@@ -142,17 +144,19 @@ def _joined(points: Catalog, streaks: Catalog) -> Catalog:
 def _real_streaks(
     frame: Frame, background: Background, stars: StarShape, found: Catalog
 ) -> npt.NDArray[np.bool_]:
-    """Return True for the streaks that are longer than stars and lit from end to end."""
+    """Return True for the streaks that are longer than stars, bright, and lit from end to end."""
     long = found.is_streak & (found["length"] > _STREAK_STARS * stars.along)
     if not long.any():
         return long
     z = (frame.data - background.level) / background.rms
     z[frame.bad] = 0.0
     ridge = ndimage.gaussian_filter(z, _RIDGE_SIGMA_PX)
-    ridge *= 2 * math.sqrt(math.pi) * _RIDGE_SIGMA_PX  # in units of its noise
+    reach = 2 * math.sqrt(math.pi) * _RIDGE_SIGMA_PX  # length of one independent value
+    ridge *= reach  # in units of its noise
     for row in np.flatnonzero(long):
         x, y, half_x, half_y = segment_of(found, row)
         t = np.linspace(-1, 1, max(2, math.ceil(float(found["length"][row]))))
         light = ndimage.map_coordinates(ridge, [y + t * half_y, x + t * half_x], order=1)
-        long[row] = np.quantile(light, _UNLIT) > 1
+        snr = light.mean() * math.sqrt(float(found["length"][row]) / reach)
+        long[row] = np.quantile(light, _UNLIT) > 1 and snr > _LEAST_STREAK_SNR
     return long

@@ -8,13 +8,15 @@ comparison and the page all use the definition of this module.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import pandas as pd
 
 from skyduel.evaluation.scoring.metrics import LIMITS
 from skyduel.evaluation.table_keys import ALL_BINS, DEFAULT_POINT
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["SLIVER", "Found", "is_sliver", "without_limits_of_slivers"]
 

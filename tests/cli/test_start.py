@@ -30,7 +30,7 @@ SCORE = {
     ".cli.frame_facts",
     ".cli.whole_tables",
 }
-SCORE |= {".evaluation", ".evaluation.table_keys"}
+SCORE |= {".evaluation", ".evaluation.number_text", ".evaluation.table_keys"}
 CODE = """
 import sys
 from skyduel.cli.main import main

@@ -8,7 +8,6 @@ from typing import Literal
 
 import pytest
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -28,7 +27,13 @@ from skyduel.detect.model.fused import FusedNetwork
 from skyduel.detect.model.network import Network, NetworkSettings
 from skyduel.detect.model.pruning import prune
 from skyduel.detect.model.score_model import Calibration
-from skyduel.detect.model.weights import SHIPPED, load_weights, read_weights, save_weights
+from skyduel.detect.model.weights import (
+    load_weights,
+    read_weights,
+    save_halves,
+    save_weights,
+)
+from skyduel.detect.model.weights_file import FORMAT
 from skyduel.detect.training.checkpoint import read_average
 from skyduel.detect.training.train import CHECKPOINT, TrainingSettings, train
 
@@ -102,17 +107,25 @@ def test_settings_of_the_resnet_among_the_networks_are_read() -> None:
     assert (read.backbone, read.pyramid) == (expected, 16)
 
 
-def test_the_shipped_file_keeps_its_names_and_is_read(tmp_path: Path) -> None:
-    with safe_open(SHIPPED, framework="pt") as file:
-        names = set(file.keys())
-        assert "stem" in json.loads(file.metadata()["network"])
-    assert {"stem.weight", "stages.0.0.conv1.weight"} <= names
+def test_files_with_the_names_of_before_are_read(tmp_path: Path) -> None:
+    # The backbone's settings and tensors had no part of their own in the first weights files.
     stored = read_weights()
-    assert set(stored.tensors) == set(Network(stored.settings).state_dict())
-    assert stored.settings.backbone == ResNetSettings()
-    again = tmp_path / "again.safetensors"
-    save_weights(again, stored.tensors, stored.settings, stored.calibration, stored.facts)
-    copy = read_weights(again)
+    shape = stored.settings.model_dump(mode="json")
+    shape |= {k: v for k, v in shape.pop("backbone").items() if k != "name"}
+    tensors = {k.removeprefix("backbone."): v for k, v in stored.tensors.items()}
+    assert {"stem.weight", "stages.0.0.conv1.weight"} <= set(tensors)
+    assert "stem" in shape
+    old = tmp_path / "old.safetensors"
+    metadata = {
+        "format": FORMAT,
+        "network": json.dumps(shape),
+        "calibration": json.dumps(stored.calibration.as_dict()),
+        "facts": json.dumps(dict(stored.facts)),
+    }
+    save_halves(old, tensors, metadata)
+    copy = read_weights(old)
+    assert set(copy.tensors) == set(Network(stored.settings).state_dict())
+    assert copy.settings.backbone == ResNetSettings()
     assert (copy.settings, copy.calibration) == (stored.settings, stored.calibration)
     assert all(torch.equal(copy.tensors[k], v) for k, v in stored.tensors.items())
 

@@ -134,10 +134,12 @@ def test_weights_move_and_are_never_worse_on_held_out_frames(start: Path, tmp_pa
     seen: list[int] = []
     # An untrained network cannot be calibrated: a psf keeps its calibration as it was.
     injected = [f._replace(psf=make_psf(2.5)) for f in frames]
-    result = finetune(start, injected, target, QUICK, lambda step, _: seen.append(step))
+    # In six steps on these frames it gains nothing yet.
+    chosen = QUICK.model_copy(update={"steps": 12})
+    result = finetune(start, injected, target, chosen, lambda step, _: seen.append(step))
     assert seen == list(range(1, result.steps + 1))
     assert result.after <= result.before
-    assert result.best_step in (0, 3, 6)
+    assert result.best_step in (0, 3, 6, 9, 12)
     loaded = load_weights(target)
     assert loaded.calibration == Calibration(0.9, 0.1)
     assert loaded.facts["steps"] == 3
@@ -147,7 +149,7 @@ def test_weights_move_and_are_never_worse_on_held_out_frames(start: Path, tmp_pa
     moved = {k for k in old if not torch.equal(old[k], new[k])}
     assert bool(moved) == bool(result.best_step)
     assert result.best_step, "a network that knows nothing gains from anything"
-    again = finetune(start, injected, tmp_path / "again.safetensors", QUICK)
+    again = finetune(start, injected, tmp_path / "again.safetensors", chosen)
     assert again == result
 
 

@@ -422,7 +422,7 @@ def test_the_sentence_names_the_detector_bin_difference_and_interval() -> None:
         (
             {"a": (0.0, 0.02), "b": (np.nan, 0.02), "all": (0.01, 0.02)},
             {},
-            "no difference shown between old and new: Δm50 = 0.01 mag [-0.03, 0.05]; not to be "
+            "no difference shown between old and new: Δm50 = 0.01 mag [−0.03, 0.05]; not to be "
             "told in b; at 95 % purity over 20 frames",
         ),
         (

@@ -234,7 +234,8 @@ def test_failures_are_recorded_and_the_rest_is_finished(sky, tmp_path, capsys) -
     assert all(f["detector"] is None for f in record["failures"])
     assert set(tables(tmp_path / "r")["counts"]["frame"]) == {"field_000"}
     printed = capsys.readouterr()
-    assert len([line for line in printed.err.splitlines() if line.startswith("failed:")]) == 2
+    failed = [line for line in printed.err.splitlines() if line.startswith("skyduel: failed:")]
+    assert len(failed) == 2
     assert (tmp_path / "r" / "report" / "index.html").is_file()
     assert "dirty_000" in (tmp_path / "r" / "report" / "index.html").read_text()
 
