@@ -73,10 +73,16 @@ def recalibrate_weights(source: Path, target: Path, seed: int, per_kind: int = 4
     per_kind : int
         Number of calibration frames of each kind; see `calibration_frames`.
 
+    Returns
+    -------
+    Calibration
+        The fitted calibration.
+
     Raises
     ------
     BadInputError
-        If the weights cannot be read.
+        If the weights cannot be read, or the network is not trained enough to separate right
+        from wrong.
     """
     stored = read_weights(source)
     limit = stored.calibration.regions_above
