@@ -210,7 +210,7 @@ _OWN: Final[Mapping[str, Mapping[str, Column]]] = {
             "text",
             "",
             "`position`: matches by position; `coco50`, `coco50_95`: boxes at IoU 0.5, and the "
-            "mean over 0.50, 0.55 … 0.95",
+            "mean over 0.50, 0.55 … 0.95; `voc07`: boxes at IoU 0.5 over 11 recalls",
         ),
         "kind": Column(
             "text",

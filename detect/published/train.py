@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +29,14 @@ from skyduel.detect.training.checkpoint import (
 from skyduel.detect.training.crops import TRAINING_STREAM, VALIDATION_STREAM, loader
 from skyduel.detect.training.train import BEST, CHECKPOINT, Progress, optimise, update_average
 
-__all__ = ["PublishedTraining", "export_weights", "train_published", "training_settings"]
+__all__ = [
+    "PublishedTraining",
+    "batch_losses",
+    "export_weights",
+    "mean_loss",
+    "train_published",
+    "training_settings",
+]
 
 
 class PublishedTraining(BaseModel):
@@ -128,7 +135,10 @@ def train_published(
             update_average(average, network, min(s.averaging, now / (9 + now)))
             score = None
             if now % s.validate_every == 0 or now == s.steps:
-                score = _validate(network, average, s)
+                held = BoxedCrops(
+                    s.seed, VALIDATION_STREAM, s.crop_px, s.validation_crops, s.faults
+                )
+                score = mean_loss(network, average, (held[i] for i in range(len(held))), s.bf16)
             progress = Progress(now, s.steps, losses, time.perf_counter() - began, score)
             record = {"step": now, "norm": norm, "seconds": progress.seconds, **losses}
             if score is not None:
@@ -171,7 +181,8 @@ def rate(step: int, s: PublishedTraining) -> float:
     return s.learning_rate * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
 
 
-def _losses(network: PublishedNetwork, batch: dict[str, Any], bf16: bool) -> dict[str, Tensor]:
+def batch_losses(network: PublishedNetwork, batch: dict[str, Any], bf16: bool) -> dict[str, Tensor]:
+    """Return the losses of a batch, in bf16 where that is exact enough, if asked for."""
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         return network.losses(batch["image"], batch["targets"])
 
@@ -184,25 +195,39 @@ def _step(
     now: int,
 ) -> tuple[dict[str, float], float]:
     """Take one optimiser step; return the losses and the norm of the gradient."""
-    losses = _losses(network, batch, s.bf16)
+    losses = batch_losses(network, batch, s.bf16)
     loss = torch.stack(list(losses.values())).sum()
     norm = optimise(network, optimiser, loss, rate(now, s), s.clip)
     return {k: float(v.detach()) for k, v in losses.items()}, norm
 
 
 @torch.no_grad()
-def _validate(
-    network: PublishedNetwork, average: Mapping[str, Tensor], s: PublishedTraining
+def mean_loss(
+    network: PublishedNetwork,
+    weights: Mapping[str, Tensor],
+    crops: Iterable[dict[str, Tensor]],
+    bf16: bool,
 ) -> float:
-    """Return the mean loss of the averaged weights on the validation frames."""
+    """Return the mean over crops of the sum of the losses; the same at every call.
+
+    Parameters
+    ----------
+    network : PublishedNetwork
+        Computes the losses; its own weights do not change.
+    weights : mapping of str to Tensor
+        The weights that are judged.
+    crops : iterable of dict
+        Items as of `skyduel.detect.published.crops.boxed`.
+    bf16 : bool
+        As in training.
+    """
     own = {k: v.clone() for k, v in network.state_dict().items()}
-    network.load_state_dict(average)
-    crops = BoxedCrops(s.seed, VALIDATION_STREAM, s.crop_px, s.validation_crops, s.faults)
+    network.load_state_dict(weights)
     totals = []
     with torch.random.fork_rng():
-        for index in range(len(crops)):
+        for index, crop in enumerate(crops):
             torch.manual_seed(index)
-            losses = _losses(network, collate([crops[index]]), s.bf16)
+            losses = batch_losses(network, collate([crop]), bf16)
             totals.append(sum(float(v) for v in losses.values()))
     network.load_state_dict(own)
     return sum(totals) / len(totals)

@@ -81,7 +81,8 @@ def average_precision_table(
     DataFrame
         ``method``: ``position`` (`average_precision_of`), ``coco50`` and ``coco50_95``
         (`coco_ap.coco_precision`: boxes, at IoU 0.5 and the mean over 0.50,
-        0.55 ... 0.95); ``kind``: ``point``, ``streak``, their ``mean`` (over the kinds
+        0.55 ... 0.95), ``voc07`` (boxes at IoU 0.5 over 11 recalls: its ``mean`` is the mAP
+        of Jia, Liu & Sun 2020); ``kind``: ``point``, ``streak``, their ``mean`` (over the kinds
         that have truths) and, by position, ``all`` sources pooled; ``value``, NaN
         where there is no truth; ``truths`` that count, ``detections`` (rows) and
         ``n_frames``.
@@ -122,6 +123,7 @@ def average_precision_table(
         ("position", by_position),
         ("coco50", {k: float(boxes.value[k][0]) for k in MATCHED_KINDS}),
         ("coco50_95", {k: float(boxes.value[k].mean()) for k in MATCHED_KINDS}),
+        ("voc07", {k: float(boxes.voc07[k][0]) for k in MATCHED_KINDS}),
     ):
         for kind, value in values.items():
             add(method, kind, value)

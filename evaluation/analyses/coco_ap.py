@@ -30,7 +30,9 @@ Bools = npt.NDArray[np.bool_]
 BOX_PX: Final[Mapping[str, float]] = MappingProxyType({"point": 10.0, "streak": 12.0})
 #: COCO's IoU thresholds: 0.50, 0.55 ... 0.95.
 COCO_IOU: Final = tuple(float(t) for t in np.linspace(0.5, 0.95, 10))
-_RECALLS: Final = np.linspace(0.0, 1.0, 101)
+#: Recalls at which precision is averaged, by COCO and by PASCAL VOC 2007.
+_COCO_RECALLS: Final = np.linspace(0.0, 1.0, 101)
+_VOC_RECALLS: Final = np.linspace(0.0, 1.0, 11)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,10 +45,15 @@ class CocoPrecision:
         The IoU thresholds.
     value : mapping of kind to ndarray of float64, shape (t,)
         Average precision at each threshold; NaN for a kind without truths that count.
+    voc07 : mapping of kind to ndarray of float64, shape (t,)
+        Likewise, but averaged over the 11 recalls of PASCAL VOC 2007, as in Jia, Liu & Sun
+        (2020). (Their code also widens the boxes of detections by 1 px, and so needs a larger
+        overlap; here all boxes are alike.)
     """
 
     iou: Floats
     value: Mapping[str, Floats]
+    voc07: Mapping[str, Floats]
 
     @property
     def mean(self) -> float:
@@ -100,12 +107,14 @@ def coco_precision(
     missing = [kind for kind in MATCHED_KINDS if not box_px.get(kind, 0) > 0]
     if missing:
         raise BadInputError("box_px", f"a side > 0 for {', '.join(missing)}", str(dict(box_px)))
-    value = {}
+    value, voc07 = {}, {}
     for kind in MATCHED_KINDS:
         truth = _gather([t for t, _ in frames], kind)
         found = _gather([f for _, f in frames], kind)
-        value[kind] = _one_kind(truth, found, levels, float(box_px[kind]), max_detections)
-    return CocoPrecision(levels, value)
+        value[kind], voc07[kind] = _one_kind(
+            truth, found, levels, float(box_px[kind]), max_detections
+        )
+    return CocoPrecision(levels, value, voc07)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,10 +145,11 @@ def _gather(catalogs: Sequence[Catalog], kind: str) -> _Boxes:
 
 def _one_kind(
     truth: _Boxes, found: _Boxes, iou: Floats, side: float, max_detections: int | None
-) -> Floats:
+) -> tuple[Floats, Floats]:
+    """Return the average precision at each threshold, over COCO's recalls and over VOC's."""
     n_truths = int((~truth.ignore).sum())
     if n_truths == 0:
-        return np.full(iou.size, np.nan)
+        return np.full(iou.size, np.nan), np.full(iou.size, np.nan)
     falling = np.where(np.isnan(found.score), np.inf, -found.score)
     found = found.select(np.lexsort((found.frame, falling)))  # highest score first
     if max_detections is not None:
@@ -149,7 +159,7 @@ def _one_kind(
     order = np.lexsort((-i, -overlap, j))
     i, j, overlap = i[order], j[order], overlap[order]
     crowd = truth.ignore[i]
-    out = np.zeros(iou.size)
+    coco, voc = np.zeros(iou.size), np.zeros(iou.size)
     for k, level in enumerate(np.minimum(iou, 1 - 1e-10)):
         near = overlap >= level
         at = np.flatnonzero(near & ~crowd)
@@ -157,16 +167,18 @@ def _one_kind(
         right[j[at[greedy(i[at], j[at])]]] = True
         excused = found.ignore.copy()
         excused[j[near & crowd]] = True
-        out[k] = _area(right[right | ~excused], n_truths)
-    return out
+        counted = right[right | ~excused]
+        coco[k] = _area(counted, n_truths, _COCO_RECALLS)
+        voc[k] = _area(counted, n_truths, _VOC_RECALLS)
+    return coco, voc
 
 
-def _area(right: Bools, n_truths: int) -> float:
-    """Return the mean of the interpolated precision over COCO's recalls."""
+def _area(right: Bools, n_truths: int, recalls: Floats) -> float:
+    """Return the mean of the interpolated precision over recalls."""
     hits = np.cumsum(right)
     precision = hits / np.arange(1, right.size + 1)
     best = np.maximum.accumulate(precision[::-1])[::-1]
-    at = np.searchsorted(hits / n_truths, _RECALLS, side="left")
+    at = np.searchsorted(hits / n_truths, recalls, side="left")
     return float(np.append(best, 0.0)[at].mean())
 
 

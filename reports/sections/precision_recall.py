@@ -20,6 +20,7 @@ _METHODS: Final[Mapping[str, str]] = {
     "position": "by position",
     "coco50": "boxes, IoU 0.5",
     "coco50_95": "boxes, IoU 0.50 … 0.95",
+    "voc07": "boxes, IoU 0.5, 11 recalls",
 }
 
 
@@ -53,8 +54,9 @@ def precision_table(run: Run) -> Table | None:
         tuple(rows),
         n_heads=3,
         note="The area under the precision-recall curve, whatever the operating point. By position "
-        "it uses the same pairs as all other scores. By boxes it is COCO’s average precision, and "
-        "its mean over kinds at IoU 0.5 is the mAP of Jia et al. (2020). A detector that returns "
+        "it uses the same pairs as all other scores. By boxes it is COCO’s average precision; over "
+        "11 recalls it is that of PASCAL VOC 2007, whose mean over kinds is the mAP of Jia et al. "
+        "(2020). A detector that returns "
         "few false rows cannot reach far along the curve.",
     )
 

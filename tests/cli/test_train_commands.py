@@ -209,3 +209,36 @@ def test_finetune_begins_with_shipped_weights_by_their_name(tmp_path: Path) -> N
     assert "a truth table, or --unlabelled" in str(found.exception), "the weights were found"
     missing = invoke("finetune", str(folder), "--from", "tiny")
     assert "tiny" in str(missing.exception)
+
+
+def test_finetune_of_the_published_network(tmp_path: Path) -> None:
+    pytest.importorskip("torchvision")
+    from skyduel.detect.published.detector import shipped_weights
+    from skyduel.detect.published.weights import read_weights
+
+    folder, target = tmp_path / "night", tmp_path / "jia.safetensors"
+    folder.mkdir()
+    words = ["finetune", str(dataset(folder, 2)), "--network", "jia2020", "--out", str(target)]
+    result = invoke(*words, "--steps", "1", "--batch", "1")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip() == str(target)
+    facts = read_weights(target).facts["finetuned"]
+    assert facts["from_sha256"] == read_weights(shipped_weights("mended")).sha256
+    assert (facts["settings"]["steps"], facts["settings"]["batch"]) == (1, 1)
+    assert facts["settings"]["learning_rate"] == 2e-4
+    (folder / "night0.ecsv").unlink()
+    assert "night0: required a truth table; got" in str(invoke(*words).exception)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--network", "vgg"), "--network: required skyduel or jia2020; got 'vgg'"),
+        (
+            ("--network", "jia2020", "--unlabelled"),
+            "--unlabelled: required --network skyduel; got --network jia2020",
+        ),
+    ],
+)
+def test_options_of_finetune_that_do_not_fit(words: tuple[str, ...], message: str) -> None:
+    assert message in str(invoke("finetune", "night", *words).exception)

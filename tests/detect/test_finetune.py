@@ -13,17 +13,16 @@ from skyduel.core import BadInputError, Catalog, Frame
 from skyduel.detect.finetune import (
     FinetuneSettings,
     LabelledFrame,
-    _cut,
-    _FrameCrops,
-    _turned,
     finetune,
-    hold_out,
     labelled,
     self_labelled,
 )
 from skyduel.detect.model.backbones import ResNetSettings
 from skyduel.detect.model.network import Network, NetworkSettings
 from skyduel.detect.model.weights import Calibration, load_weights, save_weights
+from skyduel.detect.training.adapt import FrameCrops
+from skyduel.detect.training.crops import item
+from skyduel.detect.training.labelled_frames import _cut, _turned, hold_out
 from skyduel.simulation import SceneSettings, make_psf, simulate
 
 TINY = NetworkSettings(
@@ -98,12 +97,13 @@ def test_crops_repeat_and_injected_sources_are_labelled() -> None:
     frame, truth = scene(2)
     psf = make_psf(2.5)
     empty = truth.select(np.zeros(len(truth), dtype=bool)).with_columns(ignore=np.zeros(0, bool))
-    crops = _FrameCrops([LabelledFrame(frame, empty, psf)], 64, 1, 0, 30)
-    again = _FrameCrops([LabelledFrame(frame, empty, psf)], 64, 1, 0, 30)
+    convert = lambda f, t, _: item(f, t)  # noqa: E731
+    crops = FrameCrops([LabelledFrame(frame, empty, psf)], 64, 1, 0, 30, convert)
+    again = FrameCrops([LabelledFrame(frame, empty, psf)], 64, 1, 0, 30, convert)
     assert torch.equal(crops[3]["image"], again[3]["image"])
     points = [crops[i]["points"] for i in range(30)]
     assert sum(len(p) for p in points) > 20
-    plain = _FrameCrops([LabelledFrame(frame, truth)], 64, 1, 0, 30)
+    plain = FrameCrops([LabelledFrame(frame, truth)], 64, 1, 0, 30, convert)
     assert all(i["maps"].shape == (10, 32, 32) for i in (crops[0], plain[0]))
     assert sum(len(plain[i]["points"]) for i in range(30)) > 20
 

@@ -187,6 +187,16 @@ def test_average_precision_is_its_definition(seed: int) -> None:
     assert average_precision_of(curve(squeezed, RULES)) == average_precision_of(c)
 
 
+def test_eleven_recalls_by_hand() -> None:
+    truth = Catalog.build(x=[10.0, 60.0], y=[10.0, 60.0])
+    found = Catalog.build(x=[10.0, 30.0, 60.0], y=[10.0, 30.0, 60.0], score=[0.9, 0.8, 0.7])
+    boxes = coco_precision([(truth, found)])
+    # Precision 1 at the recalls 0 to 0.5, and 2/3 from 0.6 to 1 (COCO: 0.51 to 1).
+    assert boxes.voc07["point"][0] == pytest.approx((6 + 5 * 2 / 3) / 11)
+    assert boxes.value["point"][0] == pytest.approx((51 + 50 * 2 / 3) / 101)
+    assert np.isnan(boxes.voc07["streak"]).all()
+
+
 def test_the_table_of_a_run() -> None:
     rng = np.random.default_rng(8)
     frames = [
@@ -200,7 +210,8 @@ def test_the_table_of_a_run() -> None:
     assert value["coco50", "point"] == boxes.value["point"][0]
     assert value["coco50_95", "mean"] == pytest.approx(boxes.mean)
     assert value["position", "all"] == average_precision_of(curve(frames, RULES))
-    for method in ("position", "coco50", "coco50_95"):
+    assert value["voc07", "streak"] == boxes.voc07["streak"][0]
+    for method in ("position", "coco50", "coco50_95", "voc07"):
         both = (value[method, "point"] + value[method, "streak"]) / 2
         assert value[method, "mean"] == pytest.approx(both)
     only = table[(table["group"] == "a") & (table["kind"] == "streak")]

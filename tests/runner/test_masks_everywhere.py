@@ -27,6 +27,8 @@ from skyduel.core import (
 )
 from skyduel.detect.model.network import Network, NetworkSettings
 from skyduel.detect.model.weights import Calibration, save_weights
+from skyduel.detect.training.adapt import FrameCrops
+from skyduel.detect.training.crops import item
 from skyduel.evaluation import ScoringRules
 from skyduel.run_folder.layout import RunPaths
 from skyduel.runner.detect_frame import detect_frame, prepare_truth
@@ -209,7 +211,7 @@ def test_finetune_learns_nothing_from_masked_pixels(
     (one,) = seen
     assert one.frame.bad[:, :EDGE].all()
     assert not one.frame.bad[:, EDGE:].any()
-    crops = finetuning._FrameCrops([one], 64, 1, 0, 40)
+    crops = FrameCrops([one], 64, 1, 0, 40, lambda f, t, _: item(f, t))
     masked_cells = sources = 0
     for k in range(len(crops)):
         crop = crops[k]
