@@ -30,7 +30,7 @@ FIXED_HALF: Final = {POINT: 5.0, STREAK: 6.0}
 FIXED_EDGE_PX: Final = 5.0
 #: Half the side of a mended box of a point, and the margin of a streak's box around its ridge [px].
 HALF: Final = 4.0
-#: Most sources of a frame that are labelled as published.
+#: Most sources of a frame of 500 px that are labelled as published.
 MOST_LABELS: Final = 110
 #: Boxes of streaks of which less than this is on the frame are left out [px].
 _LEAST_PX: Final = 2.0

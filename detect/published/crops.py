@@ -14,7 +14,7 @@ from skyduel.core.frame import Frame
 from skyduel.core.measure.background import estimate_background
 from skyduel.detect.published.boxes import MOST_LABELS, fixed_boxes, mended_boxes
 from skyduel.detect.published.form import Faults
-from skyduel.detect.published.inputs import as_tensor, resized, scaled
+from skyduel.detect.published.inputs import SHORTER_SIDE_PX, as_tensor, resized, scaled
 from skyduel.detect.training.targets import source_targets
 from skyduel.simulation import draw_training_settings, simulate
 
@@ -66,7 +66,10 @@ def boxed(
         truth = truth.with_columns(ignore=given | masked)
     sources = source_targets({name: truth[name] for name in truth.table.colnames})
     make = fixed_boxes if faults.fixed_boxes else mended_boxes
-    made = make(sources, frame.shape, MOST_LABELS if faults.few_labels else None, rng)
+    # A smaller frame has the same number of labels per pixel.
+    share = min(1.0, frame.shape[0] * frame.shape[1] / SHORTER_SIDE_PX**2)
+    most = max(1, round(MOST_LABELS * share)) if faults.few_labels else None
+    made = make(sources, frame.shape, most, rng)
     background = estimate_background(frame)
     image = as_tensor(scaled(frame, background, published=faults.min_max_scaling))
     factor = 1.0

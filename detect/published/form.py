@@ -29,7 +29,10 @@ class Faults(BaseModel):
     )
     linear_head: bool = Field(description="leaky ReLU of slope 1 in the head, instead of ReLU")
     frozen_stem: bool = Field(description="stem and first stage stay at their random values")
-    few_labels: bool = Field(description="at most 110 sources of a training frame are labelled")
+    few_labels: bool = Field(
+        description="at most 110 sources of a training frame of 500 px are labelled, of a"
+        " smaller one as many per pixel"
+    )
     few_proposals: bool = Field(
         description="300 proposals a frame, instead of 12,000 per 10⁶ px (at least 300)"
     )

@@ -153,6 +153,16 @@ def test_samples_have_the_scale_of_their_image() -> None:
     assert full["labels"].tolist() == [POINT]
 
 
+def test_a_small_frame_has_its_share_of_the_labels() -> None:
+    faults = MENDED.model_copy(update={"few_labels": True})
+    for side, most in ((500, 110), (250, 28), (40, 1)):
+        rng = np.random.default_rng(7)
+        x, y = rng.uniform(0, side - 1, (2, 300))
+        frame = Frame(data=rng.normal(0, 1, (side, side)).astype("f4"), name="f")
+        truth = Catalog.build(x=x, y=y, snr=np.full(300, 50.0))
+        assert len(boxed(frame, truth, faults, rng)["boxes"]) == most
+
+
 def test_masked_sources_are_ignored() -> None:
     mask = np.zeros((96, 96), dtype=bool)
     mask[60, 50] = True

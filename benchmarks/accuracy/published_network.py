@@ -1,0 +1,137 @@
+"""Train the published network and its faults, and measure them: ``published_network.py WHAT OUT``.
+
+``train forms OUT`` trains the faithful and the mended form on the same simulated frames of 500 px,
+the same number for both. ``train faults OUT`` trains the mended form on small frames, once as it
+is and once with each fault that is part of the weights, everything else being equal. Both go on
+where they were stopped. ``measure OUT DATASET`` runs the detectors of all finished trainings in
+OUT on a data set, beside `neural`, `sep`, `sep-matched` and, where the program is installed,
+SExtractor with the settings of the paper, and prints a table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import torch
+from real.tools import markdown
+
+import skyduel
+from skyduel.detect.published.form import FAITHFUL, MENDED, NOT_AFTERWARDS, Faults
+from skyduel.detect.published.train import PublishedTraining, export_weights, train_published
+from skyduel.detect.published.weights import read_weights
+from skyduel.detect.training.train import Progress
+
+WEIGHTS = "weights.safetensors"
+#: Faults that a training is needed for; scaling can be turned afterwards, but then the weights
+#: are of the other scaling.
+FAULTS = (*NOT_AFTERWARDS, "min_max_scaling")
+#: SExtractor as in the code published with the paper; what is not named here is its default.
+PAPER_SEXTRACTOR = {"DETECT_THRESH": "1.5", "DETECT_MINAREA": "5", "BACK_SIZE": "128"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    whats = parser.add_subparsers(dest="what", required=True)
+    train = whats.add_parser("train", help="train the forms, or the mended form fault by fault")
+    train.add_argument("which", choices=("forms", "faults"))
+    train.add_argument("out", type=Path, help="folder of the trainings; it is resumed")
+    train.add_argument("--steps", type=int, help="default: 1500 for the forms, 800 for faults")
+    train.add_argument("--only", nargs="+", metavar="NAME", help="names of trainings")
+    train.add_argument("--threads", type=int, default=1)
+    measure = whats.add_parser("measure", help="run all on a data set and print a table")
+    measure.add_argument("out", type=Path, help="folder of the trainings")
+    measure.add_argument("dataset", type=Path, help="frames with truths, as for `skyduel run`")
+    measure.add_argument("--run", type=Path, help="the run folder; default: OUT/run-DATASET")
+    measure.add_argument("--only", nargs="+", metavar="NAME", help="names of trainings")
+    options = parser.parse_args()
+    if options.what == "measure":
+        names = options.only or [p.parent.name for p in sorted(options.out.glob(f"*/{WEIGHTS}"))]
+        run = options.run or options.out / f"run-{options.dataset.name}"
+        print(markdown(measured(options.out, names, options.dataset, run)))
+        return
+    torch.set_num_threads(options.threads)
+    for name, settings in trainings(options.which, options.steps):
+        if options.only is None or name in options.only:
+            trained(settings, options.out / name)
+
+
+def trainings(which: str, steps: int | None) -> Iterator[tuple[str, PublishedTraining]]:
+    """Yield names and settings of the trainings of the forms, or of the faults."""
+    if which == "forms":
+        for name, faults in (("mended", MENDED), ("faithful", FAITHFUL)):
+            yield name, PublishedTraining(
+                faults=faults, crop_px=500, batch=1, steps=steps or 1500, seed=11,
+                validation_crops=12,
+            )  # fmt: skip
+        return
+    for fault in ("none", *FAULTS):
+        changed = {} if fault == "none" else {fault: True}
+        yield fault, PublishedTraining(
+            faults=MENDED.model_copy(update=changed), crop_px=128, batch=2, steps=steps or 800,
+            seed=11, validation_crops=48,
+        )  # fmt: skip
+
+
+def trained(settings: PublishedTraining, folder: Path) -> None:
+    """Train, or go on with a training, and write its weights."""
+
+    def show(step: Progress) -> None:
+        if step.validation is not None:
+            print(f"{folder.name}: step {step.step}: validation {step.validation:.4f}", flush=True)
+
+    export_weights(train_published(settings, folder, show), folder / WEIGHTS)
+    print(f"{folder.name}: {folder / WEIGHTS}", flush=True)
+
+
+def measured(out: Path, names: list[str], dataset: Path, run: Path) -> list[dict[str, object]]:
+    """Run all detectors; return a row of scores of each."""
+    detectors = [f"{name}=jia2020" for name in names]
+    settings: dict[str, dict[str, object]] = {
+        name: {"weights": out / name / WEIGHTS, **turned(out / name / WEIGHTS)} for name in names
+    }
+    detectors += ["neural", "sep", "sep-matched"]
+    if shutil.which("source-extractor"):
+        detectors.append("paper=source-extractor")
+        settings["paper"] = dict(PAPER_SEXTRACTOR)
+    done = skyduel.run(dataset, detectors, run, settings=settings)
+    scores = done.scores[(done.scores["group"] == "all") & (done.scores["bin"] == -1)]
+    whole = scores[scores["point"] == "default"].groupby(["detector", "quantity"]).last()
+    limits = done.limits[done.limits["point"] == "purity95"]
+    limits = limits.set_index(["detector", "group"])
+    areas = done.analysis("average_precision")
+    areas = areas[areas["group"] == "all"].set_index(["detector", "method", "kind"])["value"]
+    groups = [str(g) for g in dict.fromkeys(done.limits["group"]) if g != "all"] or ["all"]
+    rows = []
+    for label in (d.partition("=")[0] for d in detectors):
+        facts = read_weights(out / label / WEIGHTS).facts if label in names else {}
+        row: dict[str, object] = {
+            "detector": label,
+            "validation loss": f"{facts['validation']:.3f}" if facts else "–",
+        }
+        for quantity in ("purity", "completeness", "f1"):
+            row[quantity] = cell(whole["value"].get((label, quantity)))
+        row["mAP (voc07)"] = cell(areas.get((label, "voc07", "mean")))
+        row["AP of points"] = cell(areas.get((label, "voc07", "point")))
+        row["completeness at 95 %"] = cell(limits["completeness"].get((label, "all")))
+        for group in groups:
+            row[f"S/N50 {group}"] = cell(limits["snr50"].get((label, group)), 2)
+        rows.append(row)
+    return rows
+
+
+def turned(weights: Path) -> dict[str, bool]:
+    """Return the settings of a detector that has all faults of its weights."""
+    faults: Faults = read_weights(weights).network.faults
+    return faults.model_dump()
+
+
+def cell(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None or pd.isna(value) else f"{value:.{digits}f}"
+
+
+if __name__ == "__main__":
+    main()
