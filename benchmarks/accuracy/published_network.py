@@ -3,27 +3,31 @@
 ``train forms OUT`` trains the faithful and the mended form on the same simulated frames of 500 px,
 the same number for both. ``train faults OUT`` trains the mended form on small frames, once as it
 is and once with each fault that is part of the weights, everything else being equal. Both go on
-where they were stopped. ``measure OUT DATASET`` runs the detectors of all finished trainings in
-OUT on a data set, beside `neural`, `sep`, `sep-matched` and, where the program is installed,
-SExtractor with the settings of the paper, and prints a table.
+where they were stopped. ``measure OUT DATASET`` (or ``measure OUT --real DATA``: the real sets)
+runs the detectors of all finished trainings in OUT on data sets, beside `neural`, `sep`,
+`sep-matched` and, where the program is installed, SExtractor with the settings of the paper, and
+prints a table for each.
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import torch
 from real.tools import markdown
+from two_forms import RADIUS_PX, real_sets
 
 import skyduel
 from skyduel.detect.published.form import FAITHFUL, MENDED, NOT_AFTERWARDS, Faults
 from skyduel.detect.published.train import PublishedTraining, export_weights, train_published
 from skyduel.detect.published.weights import read_weights
 from skyduel.detect.training.train import Progress
+from skyduel.evaluation import ScoringRules
 
 WEIGHTS = "weights.safetensors"
 #: Faults that a training is needed for; scaling can be turned afterwards, but then the weights
@@ -44,14 +48,21 @@ def main() -> None:
     train.add_argument("--threads", type=int, default=1)
     measure = whats.add_parser("measure", help="run all on a data set and print a table")
     measure.add_argument("out", type=Path, help="folder of the trainings")
-    measure.add_argument("dataset", type=Path, help="frames with truths, as for `skyduel run`")
-    measure.add_argument("--run", type=Path, help="the run folder; default: OUT/run-DATASET")
+    measure.add_argument(
+        "dataset", type=Path, nargs="*", help="frames with truths, as for `skyduel run`"
+    )
+    measure.add_argument("--real", type=Path, metavar="DATA", help="the folder of the real sets")
     measure.add_argument("--only", nargs="+", metavar="NAME", help="names of trainings")
     options = parser.parse_args()
     if options.what == "measure":
         names = options.only or [p.parent.name for p in sorted(options.out.glob(f"*/{WEIGHTS}"))]
-        run = options.run or options.out / f"run-{options.dataset.name}"
-        print(markdown(measured(options.out, names, options.dataset, run)))
+        with tempfile.TemporaryDirectory() as place:
+            sets = {d.name: d for d in options.dataset}
+            if options.real is not None:
+                sets |= real_sets(options.real, Path(place))
+            for label, dataset in sets.items():
+                print(f"\n{label}\n", flush=True)
+                print(markdown(measured(options.out, names, label, dataset)), flush=True)
         return
     torch.set_num_threads(options.threads)
     for name, settings in trainings(options.which, options.steps):
@@ -87,8 +98,8 @@ def trained(settings: PublishedTraining, folder: Path) -> None:
     print(f"{folder.name}: {folder / WEIGHTS}", flush=True)
 
 
-def measured(out: Path, names: list[str], dataset: Path, run: Path) -> list[dict[str, object]]:
-    """Run all detectors; return a row of scores of each."""
+def measured(out: Path, names: list[str], label: str, dataset: Path) -> list[dict[str, object]]:
+    """Run all detectors on a data set; return a row of scores of each."""
     detectors = [f"{name}=jia2020" for name in names]
     settings: dict[str, dict[str, object]] = {
         name: {"weights": out / name / WEIGHTS, **turned(out / name / WEIGHTS)} for name in names
@@ -97,7 +108,8 @@ def measured(out: Path, names: list[str], dataset: Path, run: Path) -> list[dict
     if shutil.which("source-extractor"):
         detectors.append("paper=source-extractor")
         settings["paper"] = dict(PAPER_SEXTRACTOR)
-    done = skyduel.run(dataset, detectors, run, settings=settings)
+    rules = ScoringRules(radius_px=RADIUS_PX.get(label, 2.0))
+    done = skyduel.run(dataset, detectors, out / f"run-{label}", settings=settings, rules=rules)
     scores = done.scores[(done.scores["group"] == "all") & (done.scores["bin"] == -1)]
     whole = scores[scores["point"] == "default"].groupby(["detector", "quantity"]).last()
     limits = done.limits[done.limits["point"] == "purity95"]
@@ -106,19 +118,19 @@ def measured(out: Path, names: list[str], dataset: Path, run: Path) -> list[dict
     areas = areas[areas["group"] == "all"].set_index(["detector", "method", "kind"])["value"]
     groups = [str(g) for g in dict.fromkeys(done.limits["group"]) if g != "all"] or ["all"]
     rows = []
-    for label in (d.partition("=")[0] for d in detectors):
-        facts = read_weights(out / label / WEIGHTS).facts if label in names else {}
+    for name in (d.partition("=")[0] for d in detectors):
+        facts = read_weights(out / name / WEIGHTS).facts if name in names else {}
         row: dict[str, object] = {
-            "detector": label,
+            "detector": name,
             "validation loss": f"{facts['validation']:.3f}" if facts else "–",
         }
         for quantity in ("purity", "completeness", "f1"):
-            row[quantity] = cell(whole["value"].get((label, quantity)))
-        row["mAP (voc07)"] = cell(areas.get((label, "voc07", "mean")))
-        row["AP of points"] = cell(areas.get((label, "voc07", "point")))
-        row["completeness at 95 %"] = cell(limits["completeness"].get((label, "all")))
+            row[quantity] = cell(whole["value"].get((name, quantity)))
+        row["mAP (voc07)"] = cell(areas.get((name, "voc07", "mean")))
+        row["AP of points"] = cell(areas.get((name, "voc07", "point")))
+        row["completeness at 95 %"] = cell(limits["completeness"].get((name, "all")))
         for group in groups:
-            row[f"S/N50 {group}"] = cell(limits["snr50"].get((label, group)), 2)
+            row[f"S/N50 {group}"] = cell(limits["snr50"].get((name, group)), 2)
         rows.append(row)
     return rows
 
