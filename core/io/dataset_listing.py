@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from skyduel.core.errors import BadInputError
 from skyduel.core.io.companions import TABLES, TRUTH_FOLDERS, belongs_to_another
-from skyduel.core.io.dataset import FRAME_FOLDERS, SPLITS, Dataset
-from skyduel.core.io.images.image_formats import frame_name, holds_image, is_image_name
+from skyduel.core.io.dataset import FRAME_FOLDERS, SPLITS, Dataset, Entry
+from skyduel.core.io.images.image_formats import (
+    COMPRESSION_ENDINGS,
+    frame_name,
+    holds_image,
+    is_image_name,
+    open_image,
+)
 from skyduel.core.io.images.image_reader import without_brackets
 from skyduel.core.preprocess.calibration import KINDS
 
 __all__ = ["ListedFile", "list_files", "require_truth", "summarize_files"]
 
 _MOST_NAMED: Final = 6
+_MASK: Final = "mask"
+_MANIFEST: Final = "manifest"
+#: Endings of files that would have to be unpacked as a whole.
+_PACKED: Final = tuple(ending for ending in COMPRESSION_ENDINGS if ending != ".fz")
 
 
 @dataclass(frozen=True)
@@ -31,8 +41,9 @@ class ListedFile:
         Relative to the folder of the data set.
     use : str
         ``test frame``, ``calibration frame``, ``truth table``, ``mask``, ``weight map``,
-        ``bias exposure``, ``dark exposure``, ``flat exposure`` or ``manifest``; empty if it is
-        not used.
+        ``ignore area``, ``bias exposure``, ``dark exposure``, ``flat exposure`` or ``manifest``;
+        several with commas, as ``test frame, mask`` where the manifest names an extension of the
+        frame's own file; empty if it is not used.
     reason : str
         Why it is not used; empty if it is.
     """
@@ -59,7 +70,7 @@ def list_files(dataset: Dataset) -> tuple[ListedFile, ...]:
     uses = _uses(dataset)
     if dataset.path.is_dir():
         folder, manifest = dataset.path, False
-    elif _absolute(dataset.path) in uses and uses[_absolute(dataset.path)] == "manifest":
+    elif uses.get(_absolute(dataset.path)) == [_MANIFEST]:
         folder, manifest = dataset.path.parent, True
     else:
         return ()
@@ -78,18 +89,24 @@ def list_files(dataset: Dataset) -> tuple[ListedFile, ...]:
         for path in sorted(place.iterdir()):
             if path.name.startswith(".") or path in searched:
                 continue
-            use = uses.get(path, "")
+            use = ", ".join(uses.get(path, ()))
             reason = "" if use else _reason(path, frames, manifest=manifest)
             listed.append(ListedFile(path.relative_to(folder), use, reason))
     return tuple(sorted(listed, key=lambda one: one.path))
 
 
 def summarize_files(dataset: Dataset, listed: Sequence[ListedFile]) -> str:
-    """Return one line with the number of files of each use, and those that are not used."""
-    counts = Counter(one.use for one in listed if one.use)
-    used = [f"{n} {use}{'' if n == 1 else 's'}" for use, n in counts.items() if use != "manifest"]
+    """Return one line with what the frames use, and the files that are not used.
+
+    What lies outside the folder counts too, and so do masks in the frames' own files; of a file
+    that is packed as a whole (gzip, bzip2, xz) only those that a manifest names.
+    """
+    used = {_MASK: sum(_holds_mask(entry) for entry in dataset)}
+    for use, images in _images(dataset).items():
+        used[use] = used.get(use, 0) + len(images)
+    counts = [f"{n} {use}{'' if n == 1 else 's'}" for use, n in used.items() if n]
     unused = [one for one in listed if not one.use]
-    line = f"{dataset.name}: {', '.join(sorted(used)) or 'no file in its folder'}"
+    line = f"{dataset.name}: {', '.join(sorted(counts))}"
     if not unused:
         return line
     named = [f"{one.path} ({one.reason})" for one in unused[:_MOST_NAMED]]
@@ -97,24 +114,48 @@ def summarize_files(dataset: Dataset, listed: Sequence[ListedFile]) -> str:
     return f"{line}; not used: {', '.join(named)}{more}"
 
 
-def _uses(dataset: Dataset) -> dict[Path, str]:
-    """Return what the files of a data set are used for, by absolute path."""
-    uses = {}
+def _images(dataset: Dataset) -> dict[str, set[Path]]:
+    """Return the images and tables of each use, an HDU in brackets."""
+    used: dict[str, set[Path]] = {}
     for entry in dataset:
-        frame = without_brackets(entry.frame)
-        if frame == without_brackets(dataset.path):
-            return {}
-        uses[_absolute(frame)] = f"{entry.split} frame"
-        for path, use in ((entry.truth, "truth table"), (entry.mask, "mask"),
-                          (entry.weight, "weight map")):  # fmt: skip
+        named = [(f"{entry.split} frame", entry.frame), ("truth table", entry.truth),
+                 (_MASK, entry.mask), ("weight map", entry.weight),
+                 ("ignore area", entry.ignore)]  # fmt: skip
+        named += [
+            (f"{kind} exposure", path) for kind in KINDS for path in entry.calibration.of(kind)
+        ]
+        for use, path in named:
             if path is not None:
-                uses[_absolute(without_brackets(path))] = use
-        for kind in KINDS:
-            for path in entry.calibration.of(kind):
-                uses[_absolute(without_brackets(path))] = f"{kind} exposure"
+                used.setdefault(use, set()).add(_absolute(path))
+    return used
+
+
+def _uses(dataset: Dataset) -> dict[Path, list[str]]:
+    """Return what the files of a data set are used for, by absolute path."""
+    if any(without_brackets(e.frame) == without_brackets(dataset.path) for e in dataset):
+        return {}
+    uses: dict[Path, list[str]] = {}
+    for use, images in _images(dataset).items():
+        for file in {without_brackets(image) for image in images}:
+            uses.setdefault(file, []).append(use)
     if dataset.path.is_file():
-        uses[_absolute(dataset.path)] = "manifest"
+        uses[_absolute(dataset.path)] = [_MANIFEST]
     return uses
+
+
+def _holds_mask(entry: Entry) -> bool:
+    """Return True if the mask that is read is that of the frame's own file, unnamed."""
+    file = without_brackets(entry.frame)
+    if entry.mask is not None or file.name.lower().endswith(_PACKED):
+        return False
+    try:
+        with closing(open_image(entry.frame, whole=False)) as image:
+            mask = image.own_mask(entry.mask_bits)
+            if mask is not None:
+                mask.close()
+            return mask is not None
+    except BadInputError:  # whoever reads the frame reports it
+        return False
 
 
 def _reason(path: Path, frames: set[str], *, manifest: bool) -> str:

@@ -179,6 +179,49 @@ def test_files_that_a_manifest_does_not_name_are_listed(tmp_path: Path) -> None:
     assert list_files(open_dataset(tmp_path / "c.fits")) == ()
 
 
+def with_extension(path: Path, name: str) -> None:
+    mask = fits.ImageHDU(np.zeros((4, 5), np.uint8), name=name)
+    sky = fits.ImageHDU(np.zeros((4, 5), np.float32), name="SCI")
+    path.parent.mkdir(exist_ok=True)
+    fits.HDUList([fits.PrimaryHDU(), sky, mask]).writeto(path)
+
+
+def test_masks_in_the_file_of_the_frame_are_listed(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    for name in "ab":
+        with_extension(folder / f"{name}.fits", "BADPIX")
+    with_extension(tmp_path / "elsewhere.fits", "MASK")
+    touch(folder, "a.csv", "areas.reg", "notes.txt")
+    (folder / "manifest.csv").write_text(
+        "frame,truth,mask,ignore\n"
+        "a.fits[SCI],a.csv,a.fits[BADPIX],areas.reg\n"
+        "b.fits[SCI],,,areas.reg\n"
+        "../elsewhere.fits[SCI],,,\n"
+    )
+    dataset = open_dataset(folder)
+    assert listing(dataset) == {
+        "a.csv": "truth table",
+        "a.fits": "test frame, mask",
+        "areas.reg": "ignore area",
+        "b.fits": "test frame",
+        "manifest.csv": "manifest",
+        "notes.txt": "not in the manifest",
+    }
+    # One mask is named, the other is the extension MASK that is read unnamed.
+    assert summarize_files(dataset, list_files(dataset)) == (
+        "set: 1 ignore area, 1 truth table, 2 masks, 3 test frames; "
+        "not used: notes.txt (not in the manifest)"
+    )
+
+
+def test_masks_within_frames_of_a_folder_are_listed(tmp_path: Path) -> None:
+    with_extension(tmp_path / "a.fits", "MASK")
+    with_extension(tmp_path / "b.fits", "DQ")  # bits of which none is chosen
+    dataset = open_dataset(tmp_path)
+    line = summarize_files(dataset, list_files(dataset))
+    assert line == f"{tmp_path.name}: 1 mask, 2 test frames"
+
+
 def test_groups_are_what_numbered_names_share(tmp_path: Path) -> None:
     touch(
         tmp_path,
