@@ -18,6 +18,7 @@ from astropy.utils.exceptions import AstropyWarning
 
 from skyduel.core.errors import BadInputError
 from skyduel.core.extras import missing_extra
+from skyduel.core.preprocess.card_numbers import with_point
 
 __all__ = ["KINDS", "Conditions", "Kind", "Masters", "applied", "combined", "hot_pixels"]
 
@@ -124,7 +125,7 @@ def _words(value: object) -> str:
 def _number(value: object) -> float | None:
     """Return a card's value as a finite number, None if it is none."""
     try:
-        number = float(value)  # type: ignore[arg-type]
+        number = float(with_point(value) if isinstance(value, str) else value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return None
     return number if math.isfinite(number) else None

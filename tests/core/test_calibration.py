@@ -213,6 +213,7 @@ def test_conditions_are_read_from_the_header() -> None:
     one = Conditions.of("a", (3, 4), 5.0, cards)
     assert (one.temperature_c, one.binning, one.filter, one.done) == (-9.5, "2x2", "V", "BD")
     assert Conditions.of("a", (3, 4), None, {"SET-TEMP": "cold"}).temperature_c is None
+    assert Conditions.of("a", (3, 4), None, {"CCD-TEMP": "-9,5"}).temperature_c == -9.5
 
 
 def test_a_data_set_names_its_exposures(night: Path) -> None:

@@ -93,6 +93,21 @@ RIGHT: list[tuple[dict[str, Any], str, float]] = [
     ({"EXPTIME": "1500 ms"}, "exposure_s", 1.5),
     ({"EXPTIME": "2.5E2 s"}, "exposure_s", 250.0),
     ({"SEEING": "3.0 pix"}, "fwhm", 3.0),
+    ({"EXPTIME": "2.5E2"}, "exposure_s", 250.0),
+    # Decimal commas.
+    ({"GAIN": "1,5"}, "gain", 1.5),
+    ({"EXPOSURE": "30,0"}, "exposure_s", 30.0),
+    ({"EXPTIME": "1500,0 ms"}, "exposure_s", 1.5),
+    ({"EXPTIME": "1234,567"}, "exposure_s", 1234.567),
+    ({"EXPTIME": "1,5E2"}, "exposure_s", 150.0),
+    ({"EXPTIME": "1,000", "EXPOSURE": "60,5"}, "exposure_s", 60.5),
+    ({"GAIN": "0,125"}, "gain", 0.125),
+    ({"GAIN": "1,5 e-/ADU"}, "gain", 1.5),
+    ({"RDNOISE": " 3,25"}, "read_noise", 3.25),
+    ({"SATURATE": "65535,0"}, "saturation", 65535.0),
+    ({"PIXSCALE": ",75"}, "pixel_scale_arcsec", 0.75),
+    ({"MAGZERO": "25,1234"}, "zero_point", 25.1234),
+    ({"SEEING": "3,0 pix"}, "fwhm", 3.0),
     # An exposure of 99 s or 999 s is one.
     ({"EXPTIME": 99.0}, "exposure_s", 99.0),
     ({"EXPTIME": 999}, "exposure_s", 999.0),
@@ -136,7 +151,13 @@ def test_right_values(tmp_path: Path, cards: dict[str, Any], fact: str, value: f
     assert isinstance(frame.sources[fact], FactSource)
 
 
+_EITHER_COMMA = "set aside (its comma may be a decimal one or one of thousands)"
 UNKNOWN: list[tuple[dict[str, Any], str, str]] = [
+    ({"EXPTIME": "1,000"}, "exposure_s", f"EXPTIME = '1,000': {_EITHER_COMMA}"),
+    ({"SATURATE": "65,535 ADU"}, "saturation", f"SATURATE = '65,535 ADU': {_EITHER_COMMA}"),
+    ({"EXPTIME": "1,234,567"}, "exposure_s", "EXPTIME = '1,234,567': set aside (no number)"),
+    ({"EXPTIME": "1,234.5"}, "exposure_s", "EXPTIME = '1,234.5': set aside (no number)"),
+    ({"EXPTIME": "-1,0"}, "exposure_s", "EXPTIME = '-1,0': set aside (sentinel: unknown)"),
     ({"GAIN": (110, "Sub Gain")}, "gain", "GAIN = 110: set aside (a camera's setting: Sub Gain)"),
     ({"GAIN": 80, "BAYERPAT": "GRBG"}, "gain", "beside BAYERPAT"),
     ({"GAIN": 1, "OFFSET": 30}, "gain", "beside OFFSET"),
@@ -146,7 +167,6 @@ UNKNOWN: list[tuple[dict[str, Any], str, str]] = [
     ({"GAIN": (5, "EM gain")}, "gain", "a camera's setting: EM gain"),
     ({"GAIN": (2, "gain index")}, "gain", "a camera's setting: gain index"),
     ({"GAIN": "high"}, "gain", "GAIN = 'high': set aside (no number)"),
-    ({"GAIN": "1,5"}, "gain", "no number"),
     ({"MAGZERO": (25.0, "for 1 ADU/s")}, "zero_point", "of one second, and no exposure time"),
     ({"MAGZERO": (25.0, "for 1 e-")}, "zero_point", "of one electron, and the gain is unknown"),
     ({"FLUXMAG0": -3.0}, "zero_point", "-3 is no flux"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from skyduel.core.frame import MOST_FWHM_PX
+from skyduel.core.preprocess.card_numbers import with_point
 
 __all__ = [
     "FACT_RULES",
@@ -274,7 +275,7 @@ _NINES: Final = frozenset({99.0, 99.9, 99.99, 99.999, 999.0, 999.9, 999.99, 999.
 SENTINELS: Final = _NINES | {-one for one in _NINES} | {-1.0, -9.0, -9.9, -9.99, -9.999}
 
 _WITH_UNIT: Final = re.compile(
-    r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*([a-zµ\[(\"].*)\Z", re.IGNORECASE
+    r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)(?!e[+-]?\d)\s*([a-zµ\[(\"].*)\Z", re.IGNORECASE
 )
 _BRACKET: Final = re.compile(r"[\[(]\s*([^\])]*?)\s*[\])]")
 _TIME_UNITS: Final = (
@@ -301,7 +302,8 @@ def usable_number(value: Any, real: frozenset[float] = frozenset()) -> tuple[flo
     Parameters
     ----------
     value : object
-        Text that reads as a number, with or without a unit (``'1.5 e-/ADU'``), is one.
+        Text that reads as a number, with or without a unit (``'1.5 e-/ADU'``), is one. A comma
+        is a decimal one (``'30,0'``) unless it may stand between thousands (``'1,000'``).
     real : frozenset of float
         Values that are no sentinels of the fact at hand.
 
@@ -311,6 +313,11 @@ def usable_number(value: Any, real: frozenset[float] = frozenset()) -> tuple[flo
         If it is no finite number, or stands for "unknown".
     """
     unit = ""
+    if isinstance(value, str):
+        try:
+            value = with_point(value)
+        except ValueError as error:
+            raise UnusableError(str(error)) from None
     if isinstance(value, str) and (stated := _WITH_UNIT.match(value)):
         value, unit = stated[1], stated[2].strip()
     if isinstance(value, bool) or not isinstance(value, int | float | str):
