@@ -12,7 +12,7 @@ from typing import cast
 from skyduel.reports.page.html_page import PageFigure, inline_svg, page_html
 from skyduel.reports.page.interactive import Interactive, interactive, page_scripts
 from skyduel.reports.page.markdown_report import markdown
-from skyduel.reports.page.write_files import csv_text, png_bytes, write_file
+from skyduel.reports.page.write_files import csv_text, figure_bytes, write_file
 from skyduel.reports.sections.all_sections import HALVES, report_figures
 from skyduel.reports.sections.section import Section
 from skyduel.reports.svg.backend import as_svg
@@ -121,6 +121,6 @@ def _write_pngs(run: Run, *, png: bool) -> None:
     for _, spec in report_figures(run):
         path = run.paths.figure(spec.name, "png")
         if png:
-            write_file(path, png_bytes(spec.draw()[0]))
+            write_file(path, figure_bytes(spec.draw()[0]))
         else:
             path.unlink(missing_ok=True)

@@ -38,7 +38,7 @@ from skyduel.core.used_facts import used_facts
 from skyduel.evaluation import ScoringRules, apply_ignore, mark_ignored_regions
 from skyduel.evaluation.rules import ignore_note
 from skyduel.run_folder.layout import RunPaths
-from skyduel.run_folder.previews import stretch_of, write_mask, write_preview
+from skyduel.run_folder.previews import write_mask, write_preview
 from skyduel.runner.detector_specs import DetectorSpec
 from skyduel.runner.execution.outcome import Outcome
 from skyduel.runner.execution.time_limit import TooLongError, time_limit
@@ -48,7 +48,7 @@ from skyduel.runner.frame_steps import (
     process_detector,
     read_truth,
 )
-from skyduel.runner.large_images import detect_by_sections, measure_by_sections
+from skyduel.runner.large_images import detect_by_sections, measure_by_sections, picture_of
 
 __all__ = [
     "content_sha256",
@@ -288,7 +288,7 @@ def prepare_truth(
             truth = forced_photometry(frame, truth, background=background)
             truth = pixel_features(frame, truth, background=background)
             bad = PackedMask.of(frame.bad)
-            picture = stretch_of(frame.data[~frame.bad]).picture(frame.data[::-1])
+            picture = picture_of(frame)
             shape, fwhm = frame.shape, frame.fwhm
             words = used_facts(frame)
         else:

@@ -32,7 +32,7 @@ from skyduel.core.sections.large_image import PackedMask
 from skyduel.run_folder.previews import Stretch, stretch_of
 from skyduel.runner.frame_steps import SectionMasks, checked_catalog
 
-__all__ = ["MeasuredImage", "detect_by_sections", "measure_by_sections"]
+__all__ = ["MeasuredImage", "detect_by_sections", "measure_by_sections", "picture_of"]
 
 _MEASURES = ("aper_flux", "aper_flux_err", *PIXEL_FEATURES)
 #: Side of the sample taken from the middle of each section for the stretch of a preview [px].
@@ -129,10 +129,7 @@ def measure_by_sections(
             sums[row] = sums[row] + capsule_sums(frame, background, local, radius, section.core)
         masks.add(section, frame)
         if stretch is not None and drawn is not None:
-            top = image.shape[0] - section.core_y1
-            drawn[
-                top : top + section.core_y1 - section.core_y0, section.core_x0 : section.core_x1
-            ] = stretch.picture(frame.data[section.core][::-1])
+            _draw(section, frame, stretch, drawn)
         del background, frame
     # A section without a usable pixel is not read: what lies there is on the mask.
     lost = np.flatnonzero(unread[owner])
@@ -148,6 +145,29 @@ def measure_by_sections(
     flux, error = columns.pop("aper_flux"), columns.pop("aper_flux_err")
     done = with_flux(catalog.with_columns(**columns), flux, error, image.zero_point)
     return MeasuredImage(done, masks.bad, masks.saturated, masks.mpix, drawn)
+
+
+def picture_of(plane: Frame | LargeImage) -> npt.NDArray[np.uint8]:
+    """Return the stretched pixels of a frame or a large image, its last row first.
+
+    Raises
+    ------
+    BadInputError
+        If a section cannot be read.
+    """
+    if isinstance(plane, Frame):
+        return stretch_of(plane.data[~plane.bad]).picture(plane.data[::-1])
+    stretch, drawn = _stretch(plane), np.zeros(plane.shape, dtype=np.uint8)
+    for section, frame in plane.frames():
+        _draw(section, frame, stretch, drawn)
+    return drawn
+
+
+def _draw(section: Section, frame: Frame, stretch: Stretch, drawn: npt.NDArray[np.uint8]) -> None:
+    """Draw the core of a section into the picture of the whole image, its last row first."""
+    top = len(drawn) - section.core_y1
+    rows = slice(top, top + section.core_y1 - section.core_y0)
+    drawn[rows, section.core_x0 : section.core_x1] = stretch.picture(frame.data[section.core][::-1])
 
 
 def _numbered(image: LargeImage) -> Iterator[tuple[int, tuple[Section, Frame]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -81,6 +81,14 @@ def command(
         bool,
         typer.Option("--samp", help="Send the catalogues to TOPCAT, DS9 or Aladin (SAMP)."),
     ] = False,
+    plot: Annotated[
+        Optional[str],  # noqa: UP045 - typer reads the annotation at run time
+        typer.Option(
+            metavar="PATH",
+            help="Draw the frame with what is written marked on it: a file that ends in .png, "
+            ".svg or .pdf, or a folder, where each frame gets a .png.",
+        ),
+    ] = None,
     runtime: Annotated[
         Optional[str],  # noqa: UP045 - typer reads the annotation at run time
         typer.Option(
@@ -107,11 +115,12 @@ def command(
     detector, its settings and the threshold. Positions
     are 0-based; integers are pixel centres. SExtractor's formats and region files
     count from 1. RA and Dec are added if the frame has a WCS. A mask or weight map beside a frame
-    is used. If a frame fails, its error is reported, the other frames are finished, and
-    the exit status is 2.
+    is used. --plot draws each frame with its sources. If a frame fails, its error is reported, the
+    other frames are finished, and the exit status is 2.
     """
     frames = expand_frames(frames)
-    from skyduel.core import Frame, entry_of, read_catalog, write_regions
+    from skyduel.cli.frame_plots import PLOT_ENDINGS, FramePlots
+    from skyduel.core import TABLE_ENDINGS, Catalog, Frame, entry_of, read_catalog, write_regions
     from skyduel.core.measure.hot_pixels import RecurringPixels
     from skyduel.core.operating_point import RowChoice
     from skyduel.runner.detect_frame import detect_frame
@@ -125,13 +134,17 @@ def command(
     if runtime is not None:
         set_ = [*(set_ or ()), f"{with_.partition('=')[0]}.runtime={runtime}"]
     spec = one_detector(settings, with_, set_, choice)
-    targets = _targets(frames, out_folder, format_)
+    targets = _targets("--out", frames, out_folder, f".{format_}", TABLE_ENDINGS)
+    plots = FramePlots(
+        {} if plot is None else _targets("--plot", frames, plot, PLOT_ENDINGS[0], PLOT_ENDINGS)
+    )
     told = FirstOfItsKind()
     failures, undelivered, missing, done = 0, 0, Counter[str](), list[Path]()
     recurring = RecurringPixels()
 
-    def look(plane: object, *_: object) -> None:
+    def look(plane: object, _: Catalog, written: Catalog) -> None:
         """Look for hot pixels, which one frame alone does not tell from cosmic rays."""
+        plots.look(plane, written)
         if len(targets) == 1 or not isinstance(plane, Frame):
             return
         if "D" not in str(plane.header.get("CALSTAT", "")).upper():
@@ -149,8 +162,10 @@ def command(
                 done.append(target)
                 if regions and target.suffix.lower() != ".reg":
                     write_regions(read_catalog(target), target.with_suffix(".reg"))
-                out.print(f"{target}  {_counted(outcome.facts, choice, spec.name)}", markup=False,
-                          highlight=False, soft_wrap=True)  # fmt: skip
+                said = _counted(outcome.facts, choice, spec.name)
+                drawn = plots.write(name, outcome.frame, said)
+                where = str(target) if drawn is None else f"{target}  {drawn}"
+                out.print(f"{where}  {said}", markup=False, highlight=False, soft_wrap=True)
             else:
                 failures += 1
                 warn(outcome.reason, style="red")
@@ -172,31 +187,33 @@ def command(
         raise typer.Exit(2)
 
 
-def _targets(frames: list[str], out: str, format_: str) -> dict[str, Path]:
-    """Return the file of each frame's catalogue.
+def _targets(
+    option: str, frames: list[str], place: str, ending: str, endings: Collection[str]
+) -> dict[str, Path]:
+    """Return the file of each frame: a path, or in a folder one with the given ending.
 
     Raises
     ------
     BadInputError
-        If a file has an unknown ending or is to hold several catalogues, or two frames have
-        one name.
+        If a file has another ending than one of `endings` or is to hold several frames, or two
+        frames have one name.
     """
-    from skyduel.core import TABLE_ENDINGS, frame_name, safe_name
+    from skyduel.core import frame_name, safe_name
 
-    place = Path(out)
-    is_folder = place.is_dir() or out.endswith(("/", os.sep)) or not place.suffix
+    path = Path(place)
+    is_folder = path.is_dir() or place.endswith(("/", os.sep)) or not path.suffix
     if is_folder:
-        targets = {f: place / f"{safe_name(frame_name(f))}.{format_}" for f in frames}
-    elif place.suffix.lower() not in TABLE_ENDINGS:
+        targets = {f: path / f"{safe_name(frame_name(f))}{ending}" for f in frames}
+    elif path.suffix.lower() not in endings:
         raise BadInputError(
-            "--out",
-            f"a file that ends in {', '.join(TABLE_ENDINGS)}, or a folder ({out}/ makes one)",
-            f"the ending {place.suffix!r}",
+            option,
+            f"a file that ends in {', '.join(endings)}, or a folder ({place}/ makes one)",
+            f"the ending {path.suffix!r}",
         )
     elif len(frames) > 1:
-        raise BadInputError("--out", "a folder for several frames", f"a file {out}")
+        raise BadInputError(option, "a folder for several frames", f"a file {place}")
     else:
-        targets = {frames[0]: place}
+        targets = {frames[0]: path}
     taken: dict[Path, str] = {}
     for name, target in targets.items():
         if target in taken:

@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["CUT_PX", "MOST_MARKS", "frame_figure", "frame_marks", "plot_marks"]
+__all__ = [
+    "CUT_PX",
+    "MOST_MARKS",
+    "Mark",
+    "frame_figure",
+    "frame_marks",
+    "mark_handle",
+    "plot_marks",
+    "streak_lines",
+]
 
 #: A frame with more truths and detections than this is cropped.
 MOST_MARKS: Final = 500
@@ -30,7 +39,9 @@ CUT_PX: Final = (256, 128)
 
 
 @dataclass(frozen=True)
-class _Mark:
+class Mark:
+    """How the marks of one kind look."""
+
     color: str
     marker: str
     size: float
@@ -39,12 +50,12 @@ class _Mark:
 
 
 # Bright on a dark background, and of different shapes, so that colour is not needed.
-_MARKS: Final[dict[str, _Mark]] = {
-    "truth": _Mark("#F0E442", "o", 34, "-", "truth"),
-    "found": _Mark("#56B4E9", "o", 34, "-", "truth found"),
-    "missed": _Mark("#F0E442", "s", 34, "--", "truth missed"),
-    "false": _Mark("#FF6FB5", "x", 26, ":", "false detection"),
-    "ignored": _Mark("#9a9a9a", ".", 8, "-", "ignored (counts neither way)"),
+_MARKS: Final[dict[str, Mark]] = {
+    "truth": Mark("#F0E442", "o", 34, "-", "truth"),
+    "found": Mark("#56B4E9", "o", 34, "-", "truth found"),
+    "missed": Mark("#F0E442", "s", 34, "--", "truth missed"),
+    "false": Mark("#FF6FB5", "x", 26, ":", "false detection"),
+    "ignored": Mark("#9a9a9a", ".", 8, "-", "ignored (counts neither way)"),
 }
 
 
@@ -104,15 +115,23 @@ def plot_marks(ax: Axes, marks: pd.DataFrame) -> None:
             )
         lines = rows[streak]
         if len(lines):
-            half = lines["length"].to_numpy(dtype=float)[:, None] / 2
-            theta = lines["theta"].to_numpy(dtype=float)
-            along = half * np.column_stack([np.cos(theta), np.sin(theta)])
-            centre = lines[["x", "y"]].to_numpy(dtype=float)
-            between = np.full_like(centre, np.nan)  # one line for all, interrupted
-            path = np.stack([centre - along, centre + along, between], axis=1).reshape(-1, 2)
+            path = streak_lines(*(lines[c].to_numpy(float) for c in ("x", "y", "length", "theta")))
             ax.plot(
                 path[:, 0], path[:, 1], color=mark.color, linewidth=1.6, linestyle=mark.linestyle
             )
+
+
+def streak_lines(
+    x: npt.NDArray[np.float64],
+    y: npt.NDArray[np.float64],
+    length: npt.NDArray[np.float64],
+    theta: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """Return one interrupted line for all streaks, shape (3 n, 2) [px], NaN between them."""
+    along = length[:, None] / 2 * np.column_stack([np.cos(theta), np.sin(theta)])
+    centre = np.column_stack([x, y])
+    between = np.full_like(centre, np.nan)
+    return np.stack([centre - along, centre + along, between], axis=1).reshape(-1, 2)
 
 
 def frame_figure(run: Run, frame: str, point: str = DEFAULT_POINT) -> tuple[Figure, pd.DataFrame]:
@@ -201,7 +220,7 @@ def frame_figure(run: Run, frame: str, point: str = DEFAULT_POINT) -> tuple[Figu
             f"{shorten(frame, 40)}, operating point: {point_name(point)}\n{size}", fontsize=10
         )
         figure.legend(
-            handles=[_handle(m) for m in _MARKS.values()],
+            handles=[mark_handle(m, m.label) for m in _MARKS.values()],
             loc="outside lower center",
             ncols=len(_MARKS) if columns > 1 else 2,
             columnspacing=1.2,
@@ -300,7 +319,8 @@ def _title(name: str, marks: pd.DataFrame | None) -> str:
     )
 
 
-def _handle(mark: _Mark) -> Any:
+def mark_handle(mark: Mark, label: str) -> Any:
+    """Return the entry of a legend for one kind of mark."""
     hollow = mark.marker in "os"
     return entry(
         color=mark.color,
@@ -308,5 +328,5 @@ def _handle(mark: _Mark) -> Any:
         markersize=6,
         markerfacecolor="none" if hollow else mark.color,
         linestyle="none",
-        label=mark.label,
+        label=label,
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
@@ -16,9 +17,15 @@ from skyduel.reports.svg.backend import plot_style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["csv_text", "png_bytes", "write_file"]
+__all__ = ["csv_text", "figure_bytes", "write_file"]
 
 _DPI = 150
+#: Without the time of writing.
+_METADATA: Final[Mapping[str, dict[str, str | None]]] = {
+    "png": {"Software": "Skyduel"},
+    "svg": {"Creator": "Skyduel", "Date": None},
+    "pdf": {"Creator": "Skyduel", "CreationDate": None},
+}
 
 
 def write_file(path: Path, content: str | bytes) -> Path:
@@ -43,11 +50,19 @@ def csv_text(table: pd.DataFrame) -> str:
     )
 
 
-def png_bytes(figure: Figure) -> bytes:
-    """Return a figure of matplotlib as PNG (150 dpi); the bytes depend on the figure alone."""
-    png = io.BytesIO()
+def figure_bytes(figure: Figure, kind: str = "png") -> bytes:
+    """Return a figure of matplotlib as a file; the bytes depend on the figure alone.
+
+    Parameters
+    ----------
+    figure : Figure
+        The figure.
+    kind : str
+        ``png`` (150 dpi), ``svg`` or ``pdf``.
+    """
+    content = io.BytesIO()
     with plot_style(), warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes; the tables have it.
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
-        figure.savefig(png, format="png", dpi=_DPI, metadata={"Software": "Skyduel"})
-    return png.getvalue()
+        figure.savefig(content, format=kind, dpi=_DPI, metadata=_METADATA[kind])
+    return content.getvalue()

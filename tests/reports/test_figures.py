@@ -19,7 +19,7 @@ from skyduel.reports.figures.scores import (
     scores_by_group,
     scores_by_magnitude,
 )
-from skyduel.reports.page.write_files import csv_text, png_bytes
+from skyduel.reports.page.write_files import csv_text, figure_bytes
 from skyduel.reports.style import shorten
 from skyduel.run_folder import load_run
 
@@ -318,8 +318,8 @@ def test_pairs_that_point_past_their_catalogue_are_refused(tmp_path):
 
 def test_the_same_figure_gives_the_same_bytes(run):
     figure, table = scores_by_group(run.scores)
-    first = png_bytes(figure)
-    assert first == png_bytes(scores_by_group(run.scores)[0])
+    first = figure_bytes(figure)
+    assert first == figure_bytes(scores_by_group(run.scores)[0])
     assert first.startswith(b"\x89PNG")
     assert len(table) == 3 * 3 * 4
 
@@ -328,7 +328,7 @@ def test_names_in_any_script_and_with_dollars_can_be_drawn(run):
     names = {"neural": "_hidden $x^", "sep": "検出器\x07", "sep-matched": "n" * 200}
     scores = run.scores.assign(detector=run.scores["detector"].map(names))
     figure, _ = scores_by_magnitude(scores)
-    assert png_bytes(figure)
+    assert figure_bytes(figure)
     labels = [t.get_text() for t in figure.legends[0].get_texts()]
     assert labels[0] == " _hidden $x^"
     assert labels[1] == "検出器?"
