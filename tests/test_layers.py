@@ -37,7 +37,7 @@ ORDER = {
                "catalog_warnings detector_specs frame_steps large_images detect_frame",
                "scoring", "watch"),
     "cli": ("console frame_facts settings_file terminal_summary whole_tables catalog_diff "
-            "galaxy_tables",
+            "galaxy_tables frame_plots",
             "commands"),
 }  # fmt: skip
 FORBIDDEN_LIBRARIES = {
