@@ -2,10 +2,12 @@
 
 import json
 import re
+import tomllib
 from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
+import yaml
 from helpers.paths import ROOT
 from packaging.requirements import Requirement
 from packaging.version import Version
@@ -23,6 +25,9 @@ EXTRAS = {
 }  # fmt: skip
 SETUP = ConfigParser()
 SETUP.read(ROOT / "setup.cfg")
+RECIPE = yaml.safe_load((ROOT / "distribution" / "conda" / "recipe.yaml").read_text())
+#: Names on PyPI by those of conda-forge; ``-base`` leaves out what only their other users need.
+CONDA = {"matplotlib-base": "matplotlib", "astropy-base": "astropy", "pytorch": "torch"}
 
 
 def normal(name: str) -> str:
@@ -35,6 +40,12 @@ def pinned(path: Path) -> dict[str, str]:
     for name, version in re.findall(r"^([\w.-]+)==([^\s;\\]+)", path.read_text(), re.MULTILINE):
         found.setdefault(normal(name), version)
     return found
+
+
+def by_our_name(lines: list[str]) -> dict[str, str]:
+    """Return what a list of the recipe asks of each library, by its name on PyPI."""
+    pairs = (line.partition(" ") for line in lines)
+    return {CONDA.get(name, name): version for name, _, version in pairs}
 
 
 def wanted(*extras: str) -> list[Requirement]:
@@ -76,11 +87,19 @@ def test_the_oldest_versions_are_the_lower_bounds() -> None:
 def test_the_metadata_files_name_this_version() -> None:
     version = SETUP["metadata"]["version"]
     assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
-    recipe = (ROOT / "distribution" / "conda" / "recipe.yaml").read_text()
-    assert f'\n  version: "{version}"\n' in recipe
-    asked = [normal(one.name).removesuffix("-base") for one in wanted("neural")]
-    names = {"matplotlib-base": "matplotlib", "astropy-base": "astropy", "pytorch": "torch"}
-    run = recipe.partition("  run:\n")[2].partition("tests:")[0]
-    listed = [names.get(n, n) for n in re.findall(r"^    - ([\w-]+)", run, re.MULTILINE)]
-    assert sorted(listed) == sorted(["python", *asked])
+    assert RECIPE["context"]["version"] == version
     assert json.loads((ROOT / ".zenodo.json").read_text())["license"] == "MIT"
+
+
+def test_the_conda_recipe_asks_for_what_the_package_asks_for() -> None:
+    asked = RECIPE["requirements"]
+    neural = {normal(one.name): str(one.specifier) for one in wanted("neural")}
+    assert by_our_name(asked["run"]) == neural | {"python": SETUP["options"]["python_requires"]}
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    backend = {one.name: str(one.specifier) for one in map(Requirement, build)}
+    host = by_our_name(asked["host"])
+    assert host.pop("pip") == ""  # of the script
+    for library in ("python", "torch"):
+        assert host.pop(library) == by_our_name(asked["run"])[library]
+    assert host == backend
+    assert "ninja" in asked["build"]
