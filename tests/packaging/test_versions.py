@@ -23,6 +23,11 @@ EXTRAS = {
         "types", "docs",
     ),
 }  # fmt: skip
+#: Extras that the tests with the oldest versions install.
+OLDEST = (
+    "asdf", "calibrate", "cluster", "mqtt", "online", "onnx", "regions", "watch", "hats",
+    "neural", "export", "train", "published", "test-base", "test",
+)  # fmt: skip
 SETUP = ConfigParser()
 SETUP.read(ROOT / "setup.cfg")
 RECIPE = yaml.safe_load((ROOT / "distribution" / "conda" / "recipe.yaml").read_text())
@@ -78,7 +83,7 @@ def test_the_lists_of_hashes_are_those_of_the_installations() -> None:
 
 def test_the_oldest_versions_are_the_lower_bounds() -> None:
     oldest = pinned(ROOT / "distribution" / "oldest.txt")
-    for one in wanted("asdf", "cluster", "test-base"):
+    for one in wanted(*OLDEST):
         bounds = [s.version for s in one.specifier if s.operator == ">="]
         assert bounds, one
         assert Version(oldest[normal(one.name)]) == Version(bounds[0]), one
