@@ -18,6 +18,7 @@ from scipy.ndimage import maximum_filter
 from skyduel.baseline.filters import peak_snr, resolve_fwhm, snr_map
 from skyduel.core.catalog import Catalog
 from skyduel.core.detector import DetectorInfo
+from skyduel.core.errors import takes
 from skyduel.core.frame import Frame
 from skyduel.core.measure.aperture_photometry import as_own_flux, forced_photometry
 from skyduel.core.measure.background import estimate_background
@@ -108,6 +109,7 @@ class Daofind:
     name: str
     settings: DaofindSettings
 
+    @takes(frame=Frame)
     def __call__(self, frame: Frame) -> Catalog:
         """Return the detections on one frame.
 

@@ -21,7 +21,7 @@ from skyduel.baseline.errors import DetectionError
 from skyduel.baseline.filters import peak_snr, resolve_fwhm, snr_map
 from skyduel.baseline.shapes import find_streaks, kind_columns
 from skyduel.core.catalog import Catalog
-from skyduel.core.errors import BadInputError, one_line
+from skyduel.core.errors import BadInputError, one_line, takes
 from skyduel.core.frame import Frame
 from skyduel.core.magnitudes import flux_to_mag
 from skyduel.core.measure.background import estimate_background
@@ -89,6 +89,7 @@ class PhotutilsFinder:
     name: str
     settings: SourceFinderSettings
 
+    @takes(frame=Frame)
     def __call__(self, frame: Frame) -> Catalog:
         """Return the detections on one frame.
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from astropy import units as u
 from astropy.table import Table
 
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import BadInputError, require_kind
 from skyduel.core.html_tables import html_table
 
 if TYPE_CHECKING:
@@ -139,6 +139,7 @@ class Catalog:
 
     def __post_init__(self) -> None:
         given = self.table
+        require_kind("Catalog: table", given, Table)
         for name in self.REQUIRED:
             if name not in given.colnames:
                 raise BadInputError(
@@ -302,6 +303,9 @@ class Catalog:
         BadInputError
             As for the catalogue itself, or if two columns have one name.
         """
+        import pandas as pd
+
+        require_kind("Catalog.from_pandas: frame", frame, pd.DataFrame)
         if not frame.columns.is_unique:
             twice = sorted({str(c) for c in frame.columns[frame.columns.duplicated()]})
             raise BadInputError(source, "columns of different names", f"two of {', '.join(twice)}")

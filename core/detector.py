@@ -10,7 +10,7 @@ from typing import Final, Protocol, runtime_checkable
 from pydantic import BaseModel
 
 from skyduel.core.catalog import Catalog
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import BadInputError, takes
 from skyduel.core.frame import Frame
 
 __all__ = ["NOTE_KEY", "DescribedDetector", "Detector", "DetectorInfo", "detector_info",
@@ -124,6 +124,7 @@ class DescribedDetector(Protocol):
         """The facts. The runner reads them after the settings were checked."""
 
 
+@takes(detector=Detector)
 def detector_info(detector: Detector) -> DetectorInfo:
     """Return the optional facts of a detector.
 

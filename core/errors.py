@@ -7,10 +7,45 @@ exit status 2; other errors show their traceback.
 
 from __future__ import annotations
 
+import functools
+import inspect
+import os
 import re
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, ParamSpec, TypeVar
 
-__all__ = ["BadInputError", "SkyduelError", "UnwritableError", "one_line", "printable"]
+__all__ = [
+    "PATH",
+    "BadInputError",
+    "SkyduelError",
+    "UnwritableError",
+    "one_line",
+    "printable",
+    "require_kind",
+    "takes",
+]
+
+_Given = ParamSpec("_Given")
+_Result = TypeVar("_Result")
+
+#: What is a path, for `takes`.
+PATH: Final = (str, os.PathLike)
+#: Where objects come from, by the name of their class.
+_HOW_TO_GET: Final[Mapping[str, str]] = {
+    "Catalog": "of skyduel.read_catalog, Catalog(table) or Catalog.from_pandas",
+    "DataFrame": "of pandas, such as the tables of a run",
+    "Dataset": "of skyduel.core.open_dataset",
+    "Entry": "of skyduel.core.entry_of",
+    "Frame": "of skyduel.read_frame",
+    "Generator": "of numpy.random.default_rng",
+    "Plane": "of skyduel.read_frame",
+    "Run": "of skyduel.load_run",
+    "SceneSettings": "of skyduel.simulation.draw_settings",
+    "ScoreReport": "of skyduel.score",
+    "ScoringRules": "of skyduel.evaluation",
+    "Table": "of astropy.table",
+}
+_NAMES: Final[Mapping[str, str]] = {"str": "text", "Plane": "Frame"}
 
 # C0, C1 and DEL, line ends of Unicode, and characters that change the text direction.
 _ACTS: Final = re.compile(
@@ -72,3 +107,76 @@ class BadInputError(SkyduelError, ValueError):
 
 class UnwritableError(BadInputError):
     """A file or folder that cannot be written: missing permissions, a full disk."""
+
+
+def takes(
+    **kinds: type | tuple[type, ...],
+) -> Callable[[Callable[_Given, _Result]], Callable[_Given, _Result]]:
+    """Let a function refuse arguments of another type, in one line that names both.
+
+    For functions that users call. An argument whose default is None may be None.
+
+    Parameters
+    ----------
+    **kinds
+        The type of a parameter, or several, by its name.
+
+    Raises
+    ------
+    BadInputError
+        When the function is called with another type.
+    """
+
+    def wrap(function: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
+        signature = inspect.signature(function)
+        optional = {n for n, p in signature.parameters.items() if p.default is None}
+
+        @functools.wraps(function)
+        def checked(*args: _Given.args, **kwargs: _Given.kwargs) -> _Result:
+            try:
+                given = signature.bind(*args, **kwargs).arguments
+            except TypeError:  # Python's own names what is missing, unknown or too many
+                return function(*args, **kwargs)
+            for name, kind in kinds.items():
+                value = given.get(name)
+                if name in given and not (value is None and name in optional):
+                    require_kind(f"{function.__qualname__}: {name}", value, kind)
+            return function(*args, **kwargs)
+
+        return checked
+
+    return wrap
+
+
+def require_kind(source: str, value: object, kind: type | tuple[type, ...]) -> None:
+    """Refuse a value of another type.
+
+    Raises
+    ------
+    BadInputError
+        With the type that is required, where its objects come from, and the one that came.
+    """
+    if not isinstance(value, kind):
+        raise BadInputError(source, _in_words(kind), _kind_of(value))
+
+
+def _in_words(kind: type | tuple[type, ...]) -> str:
+    """Name a type, and where its objects come from."""
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    words = []
+    if kinds[: len(PATH)] == PATH:
+        words, kinds = ["a path"], kinds[len(PATH) :]
+    for one in kinds:
+        name = _NAMES.get(one.__name__, one.__name__)
+        how = _HOW_TO_GET.get(one.__name__)
+        article = "" if name == "text" else "an " if name[0].lower() in "aeio" else "a "
+        words.append(f"{article}{name} ({how})" if how else f"{article}{name}")
+    return " or ".join(words)
+
+
+def _kind_of(value: Any) -> str:
+    """Name the type of a value; of text and paths also what they say."""
+    if value is None:
+        return "None"
+    said = f" {str(value)!r}" if isinstance(value, PATH) else ""
+    return f"{type(value).__name__}{said}"

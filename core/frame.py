@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +46,7 @@ class FactSource:
         return ", ".join(part for part in (stated if self.card else "", self.how) if part)
 
 
+@runtime_checkable
 class Plane(Protocol):
     """Name, shape, coordinates and zero-point of a frame, without its pixels."""
 

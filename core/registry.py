@@ -8,7 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
 from skyduel.core.detector import Detector, require_detector
-from skyduel.core.errors import BadInputError, one_line
+from skyduel.core.errors import BadInputError, one_line, takes
 from skyduel.core.extras import missing_extra
 from skyduel.core.settings import nearest
 
@@ -40,7 +40,10 @@ def available() -> dict[str, EntryPoint]:
     return found
 
 
-def make_detector(spec: str, overrides: Mapping[str, Any] | None = None) -> Detector:
+@takes(spec=str, overrides=Mapping)
+def make_detector(
+    spec: str, overrides: Mapping[str, Any] | None = None, **settings: Any
+) -> Detector:
     """Build a detector from its registered name.
 
     Parameters
@@ -49,7 +52,9 @@ def make_detector(spec: str, overrides: Mapping[str, Any] | None = None) -> Dete
         Name of an entry point of the group ``skyduel.detectors``. The entry point is
         a factory ``factory(**settings) -> Detector``.
     overrides : mapping, optional
-        Keyword arguments of the factory.
+        Keyword arguments of the factory, its settings.
+    **settings
+        The same, one by one: ``make_detector("sep", DETECT_THRESH=2)``.
 
     Raises
     ------
@@ -77,9 +82,9 @@ def make_detector(spec: str, overrides: Mapping[str, Any] | None = None) -> Dete
         ) from error
     if not callable(factory):
         raise BadInputError(source, f"{entry.value} to be a factory", f"{type(factory).__name__}")
-    settings = dict(overrides or {})
-    _check_call(source, factory, settings)
-    made = factory(**settings)
+    chosen = {**(overrides or {}), **settings}
+    _check_call(source, factory, chosen)
+    made = factory(**chosen)
     return require_detector(made, source, "a factory of ")
 
 

@@ -22,7 +22,7 @@ from astropy.time import Time
 from astropy.wcs import WCS
 
 from skyduel.core.catalog import Catalog
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import BadInputError, takes
 from skyduel.core.frame import Plane
 
 __all__ = [
@@ -45,6 +45,7 @@ _EQUATORIAL: Final[Mapping[str, type[BaseCoordinateFrame]]] = {
 }
 
 
+@takes(frame=Plane, catalog=Catalog)
 def add_sky_positions(frame: Plane, catalog: Catalog) -> Catalog:
     """Add ``ra`` and ``dec`` [deg, ICRS] to a catalogue.
 
@@ -119,6 +120,7 @@ def sky_positions(
     return np.asarray(sky.ra.deg), np.asarray(sky.dec.deg)
 
 
+@takes(frame=Plane)
 def pixel_positions(
     ra: npt.NDArray[np.float64], dec: npt.NDArray[np.float64], frame: Plane
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

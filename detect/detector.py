@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from skyduel.core.catalog import Catalog
 from skyduel.core.detector import DetectorInfo
+from skyduel.core.errors import takes
 from skyduel.core.frame import Frame
 from skyduel.core.measure.aperture_photometry import as_own_flux, forced_photometry
 from skyduel.core.measure.background import Background, estimate_background
@@ -136,6 +137,7 @@ class NeuralDetector:
     def __getstate__(self) -> dict[str, Any]:
         return {"settings": self.settings, "name": self.name, "_engine": None}
 
+    @takes(frame=Frame)
     def __call__(self, frame: Frame) -> Catalog:
         """Detect the points and streaks of a frame above the threshold, in order of falling score.
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from skyduel.core.catalog import Catalog
 from skyduel.core.defaults import FAINT_SNR, PAIRING_RADIUS_PX, STREAK_ANGLE_DEG
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import BadInputError, takes
 from skyduel.core.sections.large_image import PackedMask
 from skyduel.core.settings import nearest, settings_error
 
@@ -187,6 +187,7 @@ def auto_bins(mag: npt.ArrayLike, width: float | None = None) -> tuple[float, ..
     return tuple(float(round(k * width, 9)) for k in range(first, last + 1))
 
 
+@takes(truth=Catalog, rules=ScoringRules)
 def apply_ignore(
     truth: Catalog,
     frame_shape: tuple[int, int] | None,
@@ -252,6 +253,7 @@ def apply_ignore(
     return truth.with_columns(ignore=reason != "", ignore_reason=reason)
 
 
+@takes(found=Catalog, rules=ScoringRules)
 def mark_ignored_regions(
     found: Catalog,
     frame_shape: tuple[int, int],

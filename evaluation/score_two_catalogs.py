@@ -12,7 +12,7 @@ import pandas as pd
 
 from skyduel.core import add_sky_positions, forced_photometry
 from skyduel.core.catalog import Catalog
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import BadInputError, takes
 from skyduel.core.frame import Frame
 from skyduel.core.html_tables import html_table
 from skyduel.core.sections.large_image import PackedMask
@@ -168,6 +168,7 @@ def measured_alike(
     return mark_ignored_regions(found, frame.shape, frame.bad, rules, area), truth
 
 
+@takes(truth=Catalog, found=Catalog, rules=ScoringRules)
 def score_catalogs(
     truth: Catalog,
     found: Catalog,

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import nbinom
 
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import BadInputError, takes
 from skyduel.evaluation.matching.matching import pair
 from skyduel.evaluation.statistics.intervals import poisson, wilson
 
@@ -54,6 +54,7 @@ class FlipEstimate:
     purity_hi: float
 
 
+@takes(n_found=(int, np.integer), n_flipped=(int, np.integer))
 def flip_estimate(
     n_found: int, n_flipped: int, mpix: float, mpix_flipped: float, *, confidence: float = 0.95
 ) -> FlipEstimate:
@@ -171,6 +172,7 @@ class RepeatEstimate:
     purity_hi: float
 
 
+@takes(radius_px=(int, float, np.number))
 def repeat_estimate(
     exposures: Sequence[npt.ArrayLike],
     radius_px: float,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from skyduel.core.errors import PATH, takes
 from skyduel.reports.page.html_page import PageFigure, inline_svg, page_html
 from skyduel.reports.page.interactive import Interactive, interactive, page_scripts
 from skyduel.reports.page.markdown_report import markdown
@@ -22,6 +23,7 @@ from skyduel.run_folder.read_run import Run, load_run
 __all__ = ["write_report"]
 
 
+@takes(run_folder=(*PATH, Run))
 def write_report(
     run_folder: str | Path | Run, *, png: bool = False, pool: Executor | None = None
 ) -> Path:

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from skyduel.core import BadInputError, Catalog, read_catalog
+from skyduel.core.errors import PATH, takes
 from skyduel.core.settings import nearest
 from skyduel.evaluation import FrameInput, FrameScore, ScoringRules, choose_edges, score_frame
 from skyduel.evaluation.comparison.compare import ComparisonSample, compare_all, comparison_sample
@@ -142,10 +143,11 @@ def run_detector(place: str | Path, detector: str | None = None) -> RunDetector:
     return RunDetector(run, detector)
 
 
+@takes(a=PATH, b=PATH)
 def compare_runs(
     a: str | Path,
     b: str | Path,
-    points: Sequence[str] = (EQUAL_PURITY_POINT,),
+    points: str | Sequence[str] = (EQUAL_PURITY_POINT,),
     *,
     common_frames: bool = False,
 ) -> PairedComparison:
@@ -157,8 +159,8 @@ def compare_runs(
     ----------
     a, b : str or Path
         ``RUN/DETECTOR``, such as ``runs/old/sep``, or ``RUN`` if the run has one detector.
-    points : sequence of str
-        Operating points.
+    points : str or sequence of str
+        Operating points, or one.
     common_frames : bool
         Compare on the frames that both runs have, instead of raising if they differ.
 
@@ -168,7 +170,8 @@ def compare_runs(
         If there is no such run or detector, or the two cannot be compared
         (`compare_detectors`).
     """
-    return compare_detectors(run_detector(a), run_detector(b), points, common_frames=common_frames)
+    wanted = (points,) if isinstance(points, str) else points
+    return compare_detectors(run_detector(a), run_detector(b), wanted, common_frames=common_frames)
 
 
 def compare_detectors(

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow.parquet as pq
 
-from skyduel.core.errors import BadInputError, one_line
+from skyduel.core.errors import PATH, BadInputError, one_line, takes
 from skyduel.core.html_tables import html_table
 from skyduel.core.io.atomic_files import existing_folder
 from skyduel.evaluation.table_keys import range_label
@@ -236,6 +236,7 @@ class Run:
         return self.paths.preview(frame)
 
 
+@takes(path=PATH)
 def load_run(path: str | Path) -> Run:
     """Load a run from its folder.
 

@@ -20,6 +20,7 @@ from skyduel.core import (
 )
 from skyduel.core.areas.ignore_area import read_ignore_area
 from skyduel.core.detector import require_detector
+from skyduel.core.errors import PATH, takes
 from skyduel.core.io.frames import frame_in_memory
 from skyduel.core.operating_point import RowChoice, chosen_rows, stated_threshold
 from skyduel.evaluation import ScoreReport, ScoringRules, score_catalogs
@@ -36,6 +37,7 @@ from skyduel.runner.run import run
 __all__ = ["find_sources", "read_frame", "run_detectors", "score"]
 
 
+@takes(dataset=(*PATH, Dataset), out=PATH, settings=Mapping, rules=ScoringRules)
 def run_detectors(
     dataset: str | Path | Dataset | None = None,
     detectors: Iterable[str | DetectorSpec] | None = None,
@@ -186,6 +188,7 @@ def find_sources(
     return chosen_rows(found, made, made.name, choice, image)
 
 
+@takes(truth=Catalog, found=Catalog, ignore=PATH, rules=ScoringRules)
 def score(
     truth: Catalog,
     found: Catalog,
@@ -220,17 +223,11 @@ def score(
     Raises
     ------
     BadInputError
-        If ignore areas are given without a frame, or cannot be read.
+        If an argument has another type, or ignore areas are given without a frame or cannot be
+        read.
     """
     rules = rules or ScoringRules()
     frame = None if frame is None else read_frame(frame)
-    for what, given in (("truth", truth), ("found", found)):
-        if not isinstance(given, Catalog):
-            raise BadInputError(
-                f"score: {what}",
-                "a Catalog (of skyduel.read_catalog, Catalog(table) or Catalog.from_pandas)",
-                type(given).__name__,
-            )
     cut = stated_threshold(found.table.meta) if threshold is None else threshold
     if ignore is not None and frame is None:
         raise BadInputError("ignore", "the frame of the ignore areas with them", "no frame")

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import BadInputError, takes
 from skyduel.simulation.settings import SceneSettings
 
 __all__ = [
@@ -104,6 +104,7 @@ FAMILIES: Final[Mapping[str, _Draw]] = {
 FURTHER_FAMILIES: Final[Mapping[str, _Draw]] = {"galaxies": _galaxies}
 
 
+@takes(family=str, rng=np.random.Generator)
 def draw_settings(
     family: str, rng: np.random.Generator, *, ny: int = 512, nx: int = 512
 ) -> SceneSettings:

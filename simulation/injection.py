@@ -14,7 +14,7 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 from skyduel.core.catalog import KINDS, Catalog
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import BadInputError, takes
 from skyduel.core.frame import Frame
 from skyduel.core.magnitudes import flux_to_mag
 from skyduel.core.measure.background import Background, estimate_background
@@ -238,6 +238,7 @@ def _draw_galaxies(
     return rows, columns
 
 
+@takes(frame=Frame, sources=Catalog, psf=Psf, rng=np.random.Generator)
 def inject(
     frame: Frame,
     sources: Catalog,
@@ -330,6 +331,7 @@ def holds_integers(frame: Frame) -> bool:
     return bool((usable == np.rint(usable)).all())
 
 
+@takes(text=str)
 def read_psf(text: str) -> MeasuredPsf:
     """Read a point-spread function from a specification or a file.
 

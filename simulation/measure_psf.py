@@ -11,7 +11,7 @@ from scipy import optimize, sparse
 from scipy.spatial import KDTree
 
 from skyduel.core.defaults import UNKNOWN_FWHM_FILTER_PX
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import BadInputError, takes
 from skyduel.core.frame import Frame
 from skyduel.core.measure.background import Background, estimate_background
 from skyduel.simulation.measured_psf_model import MeasuredPsf, Moffat, combine
@@ -45,6 +45,7 @@ class _Stamps(NamedTuple):
         return _Stamps(self.data[rows], self.variance[rows])
 
 
+@takes(frame=Frame)
 def measure_psf(
     frame: Frame,
     xy: npt.ArrayLike,

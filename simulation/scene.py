@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skyduel.core.catalog import Catalog
+from skyduel.core.errors import takes
 from skyduel.core.frame import Frame
 from skyduel.core.magnitudes import flux_to_mag
 from skyduel.simulation.artefacts import (
@@ -165,6 +166,7 @@ def wings(s: SceneSettings) -> list[tuple[npt.NDArray[np.float32], float]]:
     return out
 
 
+@takes(settings=SceneSettings, rng=np.random.Generator)
 def simulate(
     settings: SceneSettings, rng: np.random.Generator, name: str = "simulated"
 ) -> tuple[Frame, Catalog]:

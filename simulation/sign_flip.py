@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import BadInputError, takes
 from skyduel.core.frame import Frame
 from skyduel.core.measure.background import Background, estimate_background
 from skyduel.core.measure.star_shape import keep_star_shape
@@ -13,6 +13,7 @@ from skyduel.core.measure.star_shape import keep_star_shape
 __all__ = ["sign_flipped"]
 
 
+@takes(frame=Frame)
 def sign_flipped(
     frame: Frame,
     *,

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from astropy.table import MaskedColumn, Table
 
 from skyduel.core.catalog import KINDS, MATCHED_KINDS, SCHEMA, Catalog
-from skyduel.core.errors import BadInputError, one_line
+from skyduel.core.errors import PATH, BadInputError, one_line, takes
 from skyduel.core.io.atomic_files import atomic_path
 from skyduel.core.io.images.image_formats import COMPRESSION_ENDINGS, IMAGE_ENDINGS
 from skyduel.core.io.tabular.column_values import KIND_ALIASES
@@ -31,6 +31,7 @@ _ENDINGS: Final = frozenset(
 )
 
 
+@takes(catalogs=Mapping, path=PATH)
 def write_coco(
     catalogs: Mapping[str, Catalog],
     path: str | os.PathLike[str],

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from skyduel.core.catalog import Catalog
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import PATH, BadInputError, takes
 from skyduel.core.frame import Frame, Plane
 from skyduel.core.io import companions
 from skyduel.core.io.atomic_files import atomic_path, existing_file
@@ -229,6 +229,7 @@ class Dataset:
         return tuple(entry for entry in self.entries if entry.split == split)
 
 
+@takes(path=PATH)
 def open_dataset(path: str | os.PathLike[str]) -> Dataset:
     """Open a data set: a folder, a manifest or one frame.
 
@@ -293,6 +294,7 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
     return _from_manifest(place)
 
 
+@takes(path=PATH)
 def entry_of(
     path: str | os.PathLike[str],
     *,
@@ -340,6 +342,7 @@ def entry_of(
     )
 
 
+@takes(dataset=Dataset, path=PATH)
 def write_manifest(dataset: Dataset, path: str | os.PathLike[str]) -> None:
     """Write a CSV manifest that `open_dataset` reads; paths relative to its folder."""
     folder = Path(path).parent.absolute()

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from skyduel.core.catalog import Catalog
-from skyduel.core.errors import BadInputError, printable
+from skyduel.core.errors import PATH, BadInputError, printable, takes
 from skyduel.core.io.atomic_files import atomic_path
 
 __all__ = ["write_regions"]
 
 
+@takes(catalog=Catalog, path=PATH)
 def write_regions(
     catalog: Catalog,
     path: str | os.PathLike[str],

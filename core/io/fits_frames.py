@@ -16,7 +16,7 @@ import numpy.typing as npt
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import PATH, BadInputError, takes
 from skyduel.core.frame import Frame
 from skyduel.core.io.atomic_files import atomic_path
 from skyduel.core.io.images.celestial import wcs_header
@@ -34,6 +34,7 @@ __all__ = ["write_frame"]
 _MASK_EXTENSION: Final = "MASK"
 
 
+@takes(frame=Frame, path=PATH)
 def write_frame(
     frame: Frame, path: str | os.PathLike[str], *, dtype: npt.DTypeLike = np.float32
 ) -> None:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
-from skyduel.core.errors import BadInputError, one_line
+from skyduel.core.errors import PATH, BadInputError, one_line, takes
 from skyduel.core.frame import Frame
 from skyduel.core.io.calibration.files import NO_FILES, CalibrationFiles
 from skyduel.core.io.calibration.masters import calibrator_of
@@ -35,6 +35,7 @@ _NAME: Final = "image"
 _WANTED: Final = "a Frame, a path, an array (ny, nx), a Quantity, an NDData or an HDU"
 
 
+@takes(path=PATH, mask=(*PATH, np.ndarray), weight=(*PATH, np.ndarray))
 def read_frame(
     path: str | os.PathLike[str],
     *,

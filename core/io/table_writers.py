@@ -13,7 +13,7 @@ from astropy.table import Table
 from astropy.utils.exceptions import AstropyWarning
 
 from skyduel.core.catalog import Catalog
-from skyduel.core.errors import BadInputError, one_line
+from skyduel.core.errors import PATH, BadInputError, one_line, takes
 from skyduel.core.frame import Plane
 from skyduel.core.io.atomic_files import atomic_path
 from skyduel.core.io.coco import write_coco
@@ -76,6 +76,7 @@ UCDS: Final[Mapping[str, str]] = {
 }
 
 
+@takes(catalog=Catalog, path=PATH, frame=Plane)
 def write_catalog(
     catalog: Catalog,
     path: str | os.PathLike[str],

@@ -16,7 +16,7 @@ from astropy.table import Table
 from astropy.utils.exceptions import AstropyWarning
 
 from skyduel.core.catalog import Catalog, measured_magnitudes
-from skyduel.core.errors import BadInputError, one_line
+from skyduel.core.errors import PATH, BadInputError, one_line, takes
 from skyduel.core.frame import Plane
 from skyduel.core.io.atomic_files import existing_file
 from skyduel.core.io.coco import coco_table
@@ -48,6 +48,7 @@ _MOST_COLUMNS: Final = 10_000
 _MOST_WORDS: Final = 4096
 
 
+@takes(path=PATH, columns=Mapping, frame=Plane)
 def read_catalog(
     path: str | os.PathLike[str],
     *,

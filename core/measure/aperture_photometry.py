@@ -12,7 +12,7 @@ import sep
 
 from skyduel.core.catalog import Catalog
 from skyduel.core.defaults import UNKNOWN_FWHM_APERTURE_PX
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import BadInputError, takes
 from skyduel.core.frame import Frame
 from skyduel.core.magnitudes import flux_to_mag
 from skyduel.core.measure.background import Background, estimate_background
@@ -44,6 +44,7 @@ _BLOCK_PX = 1024
 _BAND_PX = 512
 
 
+@takes(frame=Frame)
 def aperture_radius(frame: Frame) -> float:
     """Return the radius [px] of the common aperture: one FWHM, at least 1.5 px; 3 px if unknown."""
     if frame.fwhm is None:
@@ -51,6 +52,7 @@ def aperture_radius(frame: Frame) -> float:
     return max(_FWHM_FACTOR * float(frame.fwhm), _LEAST_RADIUS_PX)
 
 
+@takes(frame=Frame, catalog=Catalog, radius_px=(int, float, np.number))
 def forced_photometry(
     frame: Frame,
     catalog: Catalog,

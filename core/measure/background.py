@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import sep
 
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import BadInputError, takes
 from skyduel.core.frame import Frame
 
 __all__ = [
@@ -69,6 +69,7 @@ class Background:
         self.rms.flags.writeable = False
 
 
+@takes(frame=Frame, mesh_px=(int, np.integer))
 def estimate_background(
     frame: Frame, mesh_px: int = MESH_PX, filter_meshes: int = 3, *, dither: bool = True
 ) -> Background:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from skyduel.core.catalog import Catalog
+from skyduel.core.errors import takes
 from skyduel.core.frame import Frame
 from skyduel.core.measure.aperture_photometry import aperture_radius
 from skyduel.core.measure.background import Background, estimate_background
@@ -45,6 +46,7 @@ def gaussian_sharpness(fwhm: float) -> float:
     return float(1 - (side + corner) / 2)
 
 
+@takes(frame=Frame, catalog=Catalog)
 def pixel_features(
     frame: Frame, catalog: Catalog, *, background: Background | None = None
 ) -> Catalog:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from astropy.wcs import WCS
 
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import BadInputError, takes
 from skyduel.core.frame import Frame
 from skyduel.core.io.calibration.masters import Calibrator, calibrator_of
 from skyduel.core.io.dataset import Entry
@@ -335,6 +335,7 @@ class LargeImage:
         return owner
 
 
+@takes(entry=Entry, sectioning=Sectioning)
 def open_large_image(entry: Entry, sectioning: Sectioning) -> LargeImage | None:
     """Open an image that has to be read by sections; return None if it is small enough.
 

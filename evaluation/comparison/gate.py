@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import BadInputError, takes
 from skyduel.core.settings import nearest
 from skyduel.evaluation.comparison.sources_found import Found
 from skyduel.evaluation.scoring.metrics import LIMITS, quantities
@@ -73,6 +73,7 @@ class Allowance:
     margin: float
 
 
+@takes(text=str)
 def parse_allowances(text: str, point: str | None = None) -> tuple[Allowance, ...]:
     """Return the allowances of ``f1=0.01,m50@purity95=0.05,speed=0.2``.
 

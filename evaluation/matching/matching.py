@@ -23,7 +23,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from skyduel.core.catalog import Catalog
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import BadInputError, takes
 from skyduel.evaluation.matching.assignment_rules import take
 from skyduel.evaluation.matching.candidates import (
     Candidates,
@@ -72,6 +72,7 @@ class Pairs:
         return int(self.truth_index.size)
 
 
+@takes(radius_px=(int, float, np.number))
 def pair(
     truth_xy: npt.ArrayLike,
     found_xy: npt.ArrayLike,
@@ -239,6 +240,7 @@ class Pairing:
         )
 
 
+@takes(truth=Catalog, found=Catalog, rules=ScoringRules)
 def pair_catalogs(
     truth: Catalog,
     found: Catalog,

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.spatial import KDTree
 
 from skyduel.core.catalog import Catalog
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import BadInputError, takes
 from skyduel.core.wcs import sky_separation, unit_vectors
 from skyduel.evaluation.matching.candidates import Candidates, check_scores, flag, rank_rows
 from skyduel.evaluation.matching.matching import Pairs, pair_edges
@@ -25,6 +25,7 @@ _ROUNDING_ARCSEC: Final = 1e-9
 _HALF_TURN_ARCSEC: Final = 180 * 3600.0
 
 
+@takes(radius_arcsec=(int, float, np.number))
 def pair_sky(
     truth_radec_deg: npt.ArrayLike,
     found_radec_deg: npt.ArrayLike,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from skyduel.core.catalog import Catalog
+from skyduel.core.errors import takes
 from skyduel.evaluation.matching.candidates import Candidates, find_candidates
 from skyduel.evaluation.matching.matching import Pairing, pair_candidates, rows_at
 from skyduel.evaluation.rules import ScoringRules, auto_bins
@@ -94,6 +95,7 @@ class FrameScore:
     candidates: Candidates | None = None
 
 
+@takes(source=FrameInput, rules=ScoringRules)
 def score_frame(
     source: FrameInput,
     rules: ScoringRules,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from skyduel.core.errors import takes
 from skyduel.reports.figures.plot_helpers import (
     LOW_COUNT,
     annotate_empty,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["plot_purity_choice", "plot_reliability", "purity_choices", "reliability_diagrams"]
 
 
+@takes(reliability=pd.DataFrame, errors=pd.DataFrame)
 def plot_reliability(
     ax: Axes,
     reliability: pd.DataFrame,
@@ -154,6 +156,7 @@ def reliability_diagrams(
     return figure, pd.concat(drawn, ignore_index=True)[columns.split()]
 
 
+@takes(choices=pd.DataFrame)
 def plot_purity_choice(
     ax: Axes,
     choices: pd.DataFrame,

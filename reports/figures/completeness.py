@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from skyduel.core.errors import takes
 from skyduel.evaluation import ScoreReport
 
 __all__ = ["plot_completeness"]
 
 
+@takes(scores=ScoreReport, quantity=str)
 def plot_completeness(
     scores: ScoreReport, quantity: str = "completeness", *, ax: Any = None, **style: Any
 ) -> Any:

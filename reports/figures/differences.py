@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 
+from skyduel.core.errors import takes
 from skyduel.evaluation.scoring.metrics import listed, metric, quantity_named
 from skyduel.reports.figures.plot_helpers import (
     annotate_empty,
@@ -69,6 +70,7 @@ def overall_rows(comparisons: pd.DataFrame, point: str) -> pd.DataFrame:
     return ordered
 
 
+@takes(comparisons=pd.DataFrame)
 def plot_differences(
     ax: Axes,
     comparisons: pd.DataFrame,
@@ -194,6 +196,7 @@ def differences_by_magnitude(
     return figure, pd.concat(drawn, ignore_index=True)[columns]
 
 
+@takes(comparisons=pd.DataFrame)
 def plot_forest(
     ax: Axes,
     comparisons: pd.DataFrame,

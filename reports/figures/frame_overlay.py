@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import BadInputError, takes
 from skyduel.reports.style import point_name, shorten
 from skyduel.reports.svg.backend import entry, new_figure, plot_style
 from skyduel.run_folder.read_run import Run
@@ -59,6 +59,7 @@ _MARKS: Final[dict[str, Mark]] = {
 }
 
 
+@takes(run=Run)
 def frame_marks(run: Run, frame: str, detector: str, point: str) -> pd.DataFrame | None:
     """Return the outcomes of one detector on a frame as marks, or None without the files.
 
@@ -96,6 +97,7 @@ def frame_marks(run: Run, frame: str, detector: str, point: str) -> pd.DataFrame
     return marks[["outcome", "x", "y", "kind", "length", "theta"]]
 
 
+@takes(marks=pd.DataFrame)
 def plot_marks(ax: Axes, marks: pd.DataFrame) -> None:
     """Draw marks on a frame: points as open shapes, streaks as lines."""
     for outcome, mark in reversed(_MARKS.items()):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pandas as pd
 
+from skyduel.core.errors import takes
 from skyduel.reports.figures.plot_helpers import (
     annotate_empty,
     group_title,
@@ -47,6 +48,7 @@ _PUBLISHED: Final = {
 }
 
 
+@takes(jia2020=pd.DataFrame)
 def plot_jia2020(
     ax: Axes,
     jia2020: pd.DataFrame,

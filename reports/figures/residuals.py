@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pandas as pd
 
+from skyduel.core.errors import takes
 from skyduel.reports.figures.binned_scores import edge_axis
 from skyduel.reports.figures.plot_helpers import (
     LOW_COUNT,
@@ -45,6 +46,7 @@ _STATISTICS: Final = {
 }
 
 
+@takes(astrometry=pd.DataFrame)
 def plot_residuals(
     ax: Axes,
     astrometry: pd.DataFrame,

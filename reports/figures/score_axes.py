@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 
+from skyduel.core.errors import takes
 from skyduel.evaluation.scoring.metrics import metric
 from skyduel.reports.figures.plot_helpers import (
     LOW_COUNT,
@@ -98,6 +99,7 @@ def bin_rows(
     )
 
 
+@takes(scores=pd.DataFrame)
 def plot_score(
     ax: Axes,
     scores: pd.DataFrame,
@@ -179,6 +181,7 @@ def plot_score(
     return drawn
 
 
+@takes(sweep=pd.DataFrame, scores=pd.DataFrame)
 def plot_precision_recall(
     ax: Axes,
     sweep: pd.DataFrame,

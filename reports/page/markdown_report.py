@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 
+from skyduel.core.errors import takes
 from skyduel.reports.sections.all_sections import SECTIONS
 from skyduel.reports.tables.run_tables import Table
 from skyduel.reports.text.headline import headline
@@ -14,6 +15,7 @@ from skyduel.run_folder.read_run import Run
 __all__ = ["markdown", "markdown_cell"]
 
 
+@takes(run=Run)
 def markdown(run: Run) -> str:
     """Return the headline, the verdict and the main tables as Markdown; text from files is escaped.
 

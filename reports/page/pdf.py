@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import PATH, BadInputError, takes
 from skyduel.core.io.atomic_files import atomic_path
 from skyduel.run_folder.layout import PDF_NAME
 
@@ -40,6 +40,7 @@ def browser_command(browser: str, profile: str | Path) -> list[str]:
     return [browser, *flags]
 
 
+@takes(page=PATH)
 def write_pdf(page: str | Path, browser: str | None = None) -> Path:
     """Print a report's page, all sections unfolded; return the PDF's path.
 

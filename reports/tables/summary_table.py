@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skyduel.core.errors import takes
 from skyduel.evaluation.scoring.metrics import Metric, Use, listed
 from skyduel.reports.tables.slivers import limits_told
 from skyduel.run_folder.read_run import Run
@@ -21,6 +22,7 @@ def metrics_of(run: Run, use: Use) -> tuple[Metric, ...]:
     return tuple(m for m in listed(use) if m.in_first_schema or m.name in there)
 
 
+@takes(run=Run)
 def summary_table(run: Run, group: str = ALL_GROUPS) -> pd.DataFrame:
     """Return the scores over all bins of one group, one row a detector and operating point.
 

@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from skyduel.core.errors import takes
 from skyduel.evaluation.comparison.compare import FEW_FRAMES
 from skyduel.evaluation.number_text import format_number
 from skyduel.evaluation.scoring.metrics import HEADLINE, Metric, listed
@@ -160,6 +161,7 @@ def ranking_sentence(ranking: Ranking, what: str, digits: int = 3) -> str:
 
 
 @lru_cache(maxsize=4)
+@takes(run=Run)
 def verdict(run: Run) -> tuple[VerdictPart, ...]:
     """Return the verdict on a run, the headline first.
 
@@ -231,6 +233,7 @@ def leaders_table(run: Run) -> Table:
     )
 
 
+@takes(run=Run)
 def cautions(run: Run) -> tuple[str, ...]:
     """Return the cautions of a run: failures, few frames, no calibration, missing files."""
     sentences: list[str] = []
