@@ -19,7 +19,7 @@ import pandas as pd
 from skyduel.core import BadInputError, Detector, Entry, detector_info
 from skyduel.core.io.dataset_listing import require_truth
 from skyduel.evaluation import POINTS, Evaluation
-from skyduel.evaluation.comparison.compare import compare_all
+from skyduel.evaluation.comparison.compare import compare_all, within_possible
 from skyduel.evaluation.suspect_list import ignored_lines
 from skyduel.run_folder.lock import lock_folder
 from skyduel.run_folder.provenance import now_utc
@@ -380,4 +380,4 @@ def _write_tables(plan: RunPlan, result: Evaluation) -> None:
     for name, table in result.analyses.items():
         write_table(paths.analysis(name), table)
     comparisons = compare_all(result.comparison_samples, plan.rules)
-    write_table(paths.table(COMPARISONS.name), comparisons)
+    write_table(paths.table(COMPARISONS.name), within_possible(comparisons))

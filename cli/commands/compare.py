@@ -79,6 +79,7 @@ def command(
     runs must have the same frames, truth and scoring rules.
     """
     check_runs(*(run for run in (run_a, run_b) if run is not None))
+    from skyduel.evaluation.comparison.compare import within_possible
     from skyduel.evaluation.comparison.headline import sentence
     from skyduel.evaluation.comparison.sources_found import without_limits_of_slivers
     from skyduel.run_folder.compare_runs import compare_detectors
@@ -89,7 +90,7 @@ def command(
     points = list(dict.fromkeys((point, DEFAULT_POINT)))
     made = compare_detectors(first, second, points, common_frames=common_frames)
     said = sentence(made.table, point, confidence=made.rules.confidence)
-    shown = made.table[made.table["point"] == point]
+    shown = within_possible(made.table[made.table["point"] == point])
     if json_:
         document = {
             "schema": SCHEMA,

@@ -94,6 +94,7 @@ def command(
     from skyduel.evaluation.comparison.gate import parse_allowances
     from skyduel.evaluation.comparison.gate_report import (
         MORE_NOTE,
+        few_frames_note,
         gate_junit,
         gate_markdown,
         gate_sentence,
@@ -117,9 +118,9 @@ def command(
             console.print(
                 Text(f"{decision.name}: {decision.verdict}: {decision.reason}"), soft_wrap=True
             )
-    note = independence_note(decided)
-    if note:
-        console.print(Text(note), soft_wrap=True)
+    for note in (independence_note(decided), few_frames_note(decided)):
+        if note:
+            console.print(Text(note), soft_wrap=True)
     if more:
         console.print(Text(MORE_NOTE), soft_wrap=True)
     elif decided.verdict == "undecided":

@@ -16,7 +16,7 @@ from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.counts import bin_index, bin_table
 from skyduel.evaluation.scoring.depth import Limit, completeness_limits
 from skyduel.evaluation.scoring.frame_score import FrameScore
-from skyduel.evaluation.scoring.metrics import LIMITS, CountSums, listed
+from skyduel.evaluation.scoring.metrics import LIMITS, CountSums, listed, quantity_named
 from skyduel.evaluation.scoring.resampling_units import resampling_units
 from skyduel.evaluation.statistics.intervals import resampled
 from skyduel.evaluation.statistics.paired_tests import frame_interval, holm, mcnemar, newcombe
@@ -29,6 +29,7 @@ __all__ = [
     "compare",
     "compare_all",
     "comparison_sample",
+    "within_possible",
 ]
 
 Floats = npt.NDArray[np.float64]
@@ -373,3 +374,21 @@ def _rows(
         "interval": np.full(one.shape, interval, dtype=object),
         "n_frames": n_frames,
     }
+
+
+def within_possible(differences: pd.DataFrame) -> pd.DataFrame:
+    """Return differences whose intervals are cut at the largest possible difference.
+
+    Parameters
+    ----------
+    differences : DataFrame
+        With ``quantity``, ``lo`` and ``hi``, as of `skyduel.evaluation.compare_all`; it stays.
+        The gate takes it as it is, for it widens intervals and extrapolates their width.
+    """
+    if not len(differences):
+        return differences
+    known = {name: quantity_named(str(name)).most for name in differences["quantity"].unique()}
+    most = differences["quantity"].map(known).to_numpy(dtype=np.float64)
+    return differences.assign(
+        lo=np.maximum(differences["lo"], -most), hi=np.minimum(differences["hi"], most)
+    )

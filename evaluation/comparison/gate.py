@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from skyduel.core.errors import BadInputError, takes
 from skyduel.core.settings import nearest
 from skyduel.evaluation.comparison.sources_found import Found
-from skyduel.evaluation.scoring.metrics import LIMITS, quantities
+from skyduel.evaluation.scoring.metrics import LIMITS, quantities, quantity_named
 from skyduel.evaluation.statistics.anytime import anytime_radius, widening
 from skyduel.evaluation.table_keys import ALL_BINS, ALL_GROUPS, DEFAULT_POINT, EQUAL_PURITY_POINT
 
@@ -334,6 +334,7 @@ def _decide_row(
         if needed is not None:
             end = "pass" if loss < margin else "be shown worse"
             reason += f"; about {needed} frames would do to {end}, if the loss stays as it is"
+    lo, hi = quantity_named(allowance.quantity).within(lo, hi)
     return CriterionDecision(
         allowance, group, reference, candidate, loss, lo, hi, verdict, reason, n, needed
     )

@@ -15,6 +15,7 @@ from skyduel.evaluation.number_text import with_minus
 
 __all__ = [
     "COMMENT_MARK",
+    "few_frames_note",
     "frames_note",
     "gate_junit",
     "gate_markdown",
@@ -84,10 +85,18 @@ def gate_markdown(report: GateReport) -> str:
     note = independence_note(report)
     if note:
         lines += ["", note]
-    few = min((j.n_frames for j in report.criteria if j.n_frames), default=FEW_FRAMES)
-    if few < FEW_FRAMES:
-        lines += ["", f"Fewer than {FEW_FRAMES} frames ({few}): the intervals are rough."]
+    note = few_frames_note(report)
+    if note:
+        lines += ["", note]
     return "\n".join(lines) + "\n"
+
+
+def few_frames_note(report: GateReport) -> str:
+    """Return that intervals over few frames are rough, in a sentence; empty if there are enough."""
+    few = min((j.n_frames for j in report.criteria if j.n_frames), default=FEW_FRAMES)
+    if few >= FEW_FRAMES:
+        return ""
+    return f"Fewer than {FEW_FRAMES} frames ({few}): the intervals are rough."
 
 
 def independence_note(report: GateReport) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from skyduel.evaluation.comparison.compare import within_possible
 from skyduel.evaluation.comparison.sources_found import is_sliver
 from skyduel.evaluation.scoring.metrics import LIMITS
 from skyduel.run_folder.read_run import Run
@@ -100,8 +101,11 @@ def ideal_told(run: Run) -> pd.DataFrame:
 
 @lru_cache(maxsize=4)
 def differences_told(run: Run) -> pd.DataFrame:
-    """Return the comparisons without limits of slivers and differences from them, NaN there."""
-    table = run.comparisons.copy()
+    """Return the comparisons without limits of slivers and differences from them, NaN there.
+
+    Intervals are within what is possible; older versions wrote wider ones.
+    """
+    table = within_possible(run.comparisons).copy()
     if len(table):
         of_limits = table["quantity"].isin([q.name for q in LIMITS]).to_numpy()
         cut = {side: of_limits & _cut(run, table, f"detector_{side}") for side in "ab"}

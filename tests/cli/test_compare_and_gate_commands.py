@@ -236,7 +236,10 @@ def test_a_version_passes_against_itself_and_a_deafer_one_does_not(runs, tmp_pat
     allowed = ("--allow", "completeness=0.01", "--allow", "purity=0.5")
     status = skyduel("gate", old, new, *allowed, *files)
     assert status == 1
-    assert capsys.readouterr().out.startswith(("worse:", "undecided:"))
+    said = capsys.readouterr().out
+    assert said.startswith(("worse:", "undecided:"))
+    assert "the intervals are rough." in said
+    assert "the intervals are rough." in files[1].read_text()
     mark, title = (tmp_path / "r" / "gate.md").read_text().splitlines()[:2]
     assert mark == "<!-- skyduel gate -->"
     assert title == "# Gate: new/sep against old/sep"

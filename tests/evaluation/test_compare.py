@@ -27,6 +27,7 @@ from skyduel.evaluation.comparison.compare import (
     compare,
     compare_all,
     comparison_sample,
+    within_possible,
 )
 from skyduel.evaluation.comparison.headline import headline, rests_on, sentence
 from skyduel.evaluation.scoring.counts import Counts
@@ -487,3 +488,14 @@ def test_counts_over_frames_are_those_of_the_frames() -> None:
         assert np.array_equal(made.counts[k, 2], c.detections)
     assert made.found.sum() == made.counts[:, 1].sum()
     assert made.entry.size == made.counts[:, 0].sum()
+
+
+def test_intervals_of_differences_are_cut_at_the_largest_possible_one() -> None:
+    quantities = ["f1", "completeness", "jaccard", "false_per_mpix", "m50", "snr50"]
+    wide = pd.DataFrame({"quantity": quantities, "lo": -1.7, "hi": 2.1, "delta": 0.2})
+    wide.loc[1, ["lo", "hi"]] = [-0.5, np.nan]
+    cut = within_possible(wide)
+    np.testing.assert_array_equal(cut["lo"], [-1.0, -0.5, -1.0, -1.7, -1.7, -1.7])
+    np.testing.assert_array_equal(cut["hi"], [1.0, np.nan, 1.0, 2.1, 2.1, 2.1])
+    assert wide["hi"].max() == 2.1  # what came stays
+    assert within_possible(wide[:0]).empty

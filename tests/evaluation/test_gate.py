@@ -28,6 +28,7 @@ from skyduel.evaluation.comparison.gate import (
     parse_allowances,
 )
 from skyduel.evaluation.comparison.gate_report import (
+    few_frames_note,
     gate_junit,
     gate_markdown,
     gate_sentence,
@@ -262,6 +263,16 @@ def test_three_verdicts(delta, half, verdict, needed) -> None:
     assert judged.loss == pytest.approx(delta)
 
 
+def test_the_ends_of_a_loss_are_possible_ones_and_decide_as_before() -> None:
+    wide = [row(0.2, 1.9), row(0.2, 1.9, "m50", lo=-1.7, hi=2.1)]
+    decided = decide(pd.DataFrame(wide), parse_allowances("f1=0.3,m50@default=0.3"))
+    for judged, ends in zip(decided, ((-1.0, 1.0), (-1.7, 2.1)), strict=True):
+        assert (judged.lo, judged.hi) == pytest.approx(ends)
+        assert judged.verdict == "undecided"
+        # The number of frames follows from the whole width: 9 (1.9 / 0.1)^2.
+        assert judged.n_needed == pytest.approx(3249, abs=1)
+
+
 @pytest.mark.parametrize(
     ("n", "said"), [(1, ", for this frame only"), (3, ", for these frames only")]
 )
@@ -433,8 +444,13 @@ def test_what_the_intervals_take_for_granted_is_said_beside_them() -> None:
     )
     assert independence_note(made("pass")) == said
     assert said in gate_markdown(made("pass"))
+    few = "Fewer than 20 frames (9): the intervals are rough."
+    assert few_frames_note(made("pass")) == few
+    assert few in gate_markdown(made("pass"))
+    enough = decide(pd.DataFrame([row(0.0, 0.1, n_frames=20)]), parse_allowances("f1=0.5"))
+    assert few_frames_note(GateReport("a", "b", enough, 0.95)) == ""
     nothing = GateReport("a", "b", (), 0.95)
-    assert independence_note(nothing) == ""
+    assert independence_note(nothing) == few_frames_note(nothing) == ""
     table = pd.DataFrame([row(float("nan"), float("nan"), n_frames=1)])
     single = decide(table, parse_allowances("f1=0.5"))
     assert independence_note(GateReport("a", "b", single, 0.95)) == ""
