@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from skyduel.cli.examples import SUMMARIES, epilog
-from skyduel.core.errors import SkyduelError
+from skyduel.core.errors import BadInputError, SkyduelError
 from skyduel.core.extras import missing_extra
 
 __all__ = ["ALIASES", "app", "main"]
@@ -127,9 +127,32 @@ def _root(
         raise typer.Exit
 
 
+def _refuse_empty(words: list[str]) -> None:
+    """Refuse an empty argument, which a variable of a script without a value leaves.
+
+    An empty path would be the folder that the command is called in.
+
+    Raises
+    ------
+    BadInputError
+        With the option before it or its number.
+    """
+    for number, word in enumerate(words):
+        option, equals, value = word.partition("=")
+        if word.strip() and not (option.startswith("--") and equals and not value.strip()):
+            continue
+        before = words[number - 1] if number else ""
+        if word.strip():
+            where = option
+        else:
+            where = f"argument behind {before}" if before.startswith("-") else f"word {number + 1}"
+        raise BadInputError(where, "text", "an empty argument")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with 0, 1 or 2 (130 if interrupted from the keyboard)."""
     try:
+        _refuse_empty(sys.argv[1:] if arguments is None else arguments)
         app(args=arguments)
     except SkyduelError as error:
         _say(f"{error}", "red")

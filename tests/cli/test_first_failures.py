@@ -71,6 +71,34 @@ def test_one_line_says_what_to_do(
     assert not (night / "runs").exists() or not list((night / "runs").rglob("run.json"))
 
 
+@pytest.mark.parametrize(
+    ("words", "where"),
+    [
+        (("detect", "", "--runtime", "onnx"), "word 2"),
+        (("detect", "night/a.fits", "-o", ""), "argument behind -o"),
+        (("detect", "night/a.fits", "--plot", " "), "argument behind --plot"),
+        (("run", ""), "word 2"),
+        (("run", "night", "--out="), "--out"),
+        (("report", ""), "word 2"),
+        (("score", "", ""), "word 2"),
+        (("compare", "a", ""), "word 3"),
+        (("gate", "a", "b", "--allow", ""), "argument behind --allow"),
+        (("watch", "", "--out", "live"), "word 2"),
+        (("train", "--out", ""), "argument behind --out"),
+        (("export", ""), "word 2"),
+    ],
+)
+def test_an_empty_argument_is_no_folder(
+    night: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], where: str
+) -> None:
+    before = sorted(night.rglob("*"))
+    assert skyduel(*words) == 2
+    said = capsys.readouterr()
+    assert said.err == f"skyduel: {where}: required text; got an empty argument\n"
+    assert not said.out
+    assert sorted(night.rglob("*")) == before
+
+
 def test_the_run_folder_of_another_set(night: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert skyduel("run", "night", "--with", "sep", "--out", "r") == 0
     (night / "night" / "a.fits").rename(night / "night" / "b.fits")
