@@ -31,6 +31,7 @@ TUNED_DETECTORS: Final = (*DEFAULT_DETECTORS, "sep-cleaned", "daofind")
 #: Libraries of extras of which a detector needs one.
 _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "neural": ("torch", "onnxruntime"),
+    "jia2020": ("torchvision",),
     "daofind": ("photutils",),
     "photutils-source-finder": ("photutils",),
 }
