@@ -27,6 +27,8 @@ from skyduel.simulation import draw_settings, simulate
 RUNTIMES = ("torch", "onnx", "onnx-int8")
 #: Kind and side of the frames.
 FRAMES = (("field", 512), ("field", 2048), ("crowded", 2048))
+#: Processor seconds and peak memory [MB], by kind and side of the frame, and by runtime.
+Starts = dict[tuple[str, int], dict[str, tuple[float, float]]]
 #: Runs a command line, then prints processor seconds and peak memory of the process [KiB].
 CODE = """
 import resource, sys
@@ -55,8 +57,9 @@ def once(frame: Path, runtime: str, out: Path) -> tuple[float, float, int]:
     return float(seconds), int(kib) * 1024 / 1e6, rows
 
 
-def starts(folder: Path, repeats: int, largest: int) -> None:
-    """Print the table of the starts."""
+def starts(folder: Path, repeats: int, largest: int) -> Starts:
+    """Print the table of the starts, and return it by frame and runtime."""
+    table: Starts = {}
     print(f"{'frame':<16} {'runtime':<10} {'CPU s':>7} {'peak MB':>8} {'rows':>7}")
     for family, side in FRAMES:
         if side > largest:
@@ -71,13 +74,18 @@ def starts(folder: Path, repeats: int, largest: int) -> None:
                 taken[name].append(once(path, name, folder / f"{name}.ecsv"))
         for name, each in taken.items():
             seconds, memory, rows = (statistics.median(v) for v in zip(*each, strict=True))
+            table.setdefault((family, side), {})[name] = seconds, memory
             print(
                 f"{family + ' ' + str(side):<16} {name:<10} {seconds:7.2f} {memory:8.0f} {rows:7}"
             )
+    return table
 
 
-def dense(side: int, repeats: int) -> None:
-    """Print the time of the dense part of both shipped networks, beside the full one by torch."""
+def dense(side: int, repeats: int) -> dict[str, float]:
+    """Print the time of the dense part of both shipped networks, beside the full one by torch.
+
+    Returns the times by name, in units of that of torch in bf16.
+    """
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch
 
@@ -102,10 +110,19 @@ def dense(side: int, repeats: int) -> None:
             if turn:  # the first turn warms up
                 taken[name].append(seconds)
     print(f"\n{'dense part, ' + str(side) + '²':<22} {'ms/Mpix':>8} {'of torch bf16':>14}")
-    first = taken["full, torch bf16"]
+    first, ratios = taken["full, torch bf16"], {}
     for name, each in taken.items():
         ratio = statistics.median(a / b for a, b in zip(each, first, strict=True))
+        ratios[name] = ratio
         print(f"{name:<22} {statistics.median(each) / side**2 * 1e9:8.0f} {ratio:14.2f}")
+    return ratios
+
+
+def machine() -> str:
+    """Return one line on the machine and how busy it is."""
+    load = os.getloadavg()[0]
+    what = f"{platform.machine()}, {os.cpu_count()} cores, load {load:.1f}"
+    return f"{what}, Python {platform.python_version()}"
 
 
 def timed(call: Callable[[], object]) -> float:
@@ -122,9 +139,7 @@ def main() -> None:
     words.add_argument("--largest", type=int, default=2048, help="leave larger frames out [px]")
     words.add_argument("--side", type=int, default=512, help="side of the dense part's image [px]")
     options = words.parse_args()
-    load = os.getloadavg()[0]
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, load {load:.1f}"
-    print(f"{machine}, Python {platform.python_version()}")
+    print(machine())
     with tempfile.TemporaryDirectory() as folder:
         starts(Path(folder), options.repeats, options.largest)
     dense(options.side, 4 * options.repeats)
