@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.spatial import KDTree
 
 from skyduel.core import BadInputError
 from skyduel.core.detector import Detector, detector_info
@@ -18,6 +19,7 @@ from skyduel.detect.published.detector import JiaDetector, JiaSettings, jia2020
 from skyduel.detect.published.form import FAITHFUL, MENDED
 from skyduel.detect.published.network import Boxes, PublishedNetwork
 from skyduel.detect.published.weights import save_weights
+from skyduel.simulation import SceneSettings, simulate
 
 
 @pytest.fixture(scope="module")
@@ -168,3 +170,15 @@ def test_random_weights_run_on_a_masked_and_a_narrow_frame(
     assert np.isfinite(found.xy).all()
     assert ((found["x"] >= -0.5) & (found["x"] <= 89.5)).all()
     assert (np.diff(found["score"]) <= 0).all()
+
+
+@pytest.mark.parametrize("form", ["faithful", "mended"])
+def test_the_shipped_weights_find_bright_stars(form: str) -> None:
+    settings = SceneSettings(ny=500, nx=500, density=6e-4, min_snr=3)
+    one, truth = simulate(settings, np.random.default_rng(5), "field")
+    found = jia2020(form=form)(one)
+    sure = found.select(found["score"] >= 0.5)
+    tree, bright = KDTree(sure.xy), truth.select(truth["snr"] >= 20)
+    assert len(bright) > 20
+    assert (tree.query(bright.xy)[0] < 2).mean() > 0.85
+    assert (KDTree(truth.xy).query(sure.xy)[0] < 2).mean() > 0.85
