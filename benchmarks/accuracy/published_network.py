@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -28,6 +28,8 @@ from skyduel.detect.published.train import PublishedTraining, export_weights, tr
 from skyduel.detect.published.weights import read_weights
 from skyduel.detect.training.train import Progress
 from skyduel.evaluation import ScoringRules
+from skyduel.evaluation.table_keys import ALL_BINS
+from skyduel.run_folder.read_run import Run
 
 WEIGHTS = "weights.safetensors"
 #: Faults that a training is needed for; scaling can be turned afterwards, but then the weights
@@ -109,8 +111,15 @@ def measured(out: Path, names: list[str], label: str, dataset: Path) -> list[dic
         detectors.append("paper=source-extractor")
         settings["paper"] = dict(PAPER_SEXTRACTOR)
     rules = ScoringRules(radius_px=RADIUS_PX.get(label, 2.0))
-    done = skyduel.run(dataset, detectors, out / f"run-{label}", settings=settings, rules=rules)
-    scores = done.scores[(done.scores["group"] == "all") & (done.scores["bin"] == -1)]
+    return rows_of(
+        skyduel.run(dataset, detectors, out / f"run-{label}", settings=settings, rules=rules),
+        {name: read_weights(out / name / WEIGHTS).facts["validation"] for name in names},
+    )
+
+
+def rows_of(done: Run, losses: Mapping[str, float]) -> list[dict[str, object]]:
+    """Return a row of scores of each detector of a finished run."""
+    scores = done.scores[(done.scores["group"] == "all") & (done.scores["bin"] == ALL_BINS)]
     whole = scores[scores["point"] == "default"].groupby(["detector", "quantity"]).last()
     limits = done.limits[done.limits["point"] == "purity95"]
     limits = limits.set_index(["detector", "group"])
@@ -118,11 +127,10 @@ def measured(out: Path, names: list[str], label: str, dataset: Path) -> list[dic
     areas = areas[areas["group"] == "all"].set_index(["detector", "method", "kind"])["value"]
     groups = [str(g) for g in dict.fromkeys(done.limits["group"]) if g != "all"] or ["all"]
     rows = []
-    for name in (d.partition("=")[0] for d in detectors):
-        facts = read_weights(out / name / WEIGHTS).facts if name in names else {}
+    for name in done.detectors:
         row: dict[str, object] = {
             "detector": name,
-            "validation loss": f"{facts['validation']:.3f}" if facts else "–",
+            "validation loss": cell(losses.get(name)),
         }
         for quantity in ("purity", "completeness", "f1"):
             row[quantity] = cell(whole["value"].get((name, quantity)))
