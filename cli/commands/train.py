@@ -126,6 +126,11 @@ def command(
 
     On several GPUs: torchrun --nproc-per-node N --no-python skyduel train ...
     """
+    from skyduel.core.extras import require_one_of
+
+    if network == "jia2020":
+        # The extra that brings torchvision brings torch as well.
+        require_one_of("--network jia2020", ["torchvision"])
     import torch
 
     from skyduel.core import BadInputError
@@ -222,13 +227,11 @@ def _train_published(
 ) -> None:
     """Train the network of Jia, Liu & Sun (2020) and write its weights."""
     from skyduel.core import BadInputError
-    from skyduel.core.extras import require_one_of
 
     if refused:
         raise BadInputError("--network jia2020", f"no {refused[0]}", refused[0])
     if form not in (None, "faithful", "mended"):
         raise BadInputError("--form", "faithful or mended", repr(form))
-    require_one_of("--network jia2020", ["torchvision"])
     from skyduel.detect.published.train import export_weights, train_published, training_settings
     from skyduel.detect.training.train import Progress
 

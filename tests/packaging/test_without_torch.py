@@ -89,13 +89,19 @@ def test_what_needs_the_network_says_how_to_install_it(folder: Path) -> None:
         "detector 'neural': required torch or onnxruntime (pip install 'skyduel[neural]' or "
         "'skyduel[onnx]'); got neither"
     )
+    torchvision = "required torchvision (pip install 'skyduel[published]'); got no torchvision"
     torch = "required torch (pip install 'skyduel[neural]'); got no torch"
     (folder / "a.fits").touch()
+    (folder / "some").mkdir()
     for line, wanted in (
         ("detect a.fits", either),
         ("run --with neural", either),
+        ("run --with jia2020", f"detector 'jia2020': {torchvision}"),
+        ("detect a.fits --with jia2020", f"detector 'jia2020': {torchvision}"),
+        ("train --network jia2020", f"--network jia2020: {torchvision}"),
+        ("finetune some --network jia2020", f"--network jia2020: {torchvision}"),
         ("train", f"this command: {torch}"),
-        ("finetune sky", f"this command: {torch}"),
+        ("finetune some", f"this command: {torch}"),
     ):
         done = skyduel(folder, line)
         # Nothing is simulated, read or run before.
