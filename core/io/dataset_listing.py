@@ -25,6 +25,8 @@ from skyduel.core.preprocess.calibration import KINDS
 __all__ = ["ListedFile", "list_files", "require_truth", "summarize_files"]
 
 _MOST_NAMED: Final = 6
+#: Frames that are opened to see whether they hold a mask; each takes some milliseconds.
+_MOST_OPENED: Final = 1000
 _MASK: Final = "mask"
 _MANIFEST: Final = "manifest"
 #: Endings of files that would have to be unpacked as a whole.
@@ -99,12 +101,19 @@ def summarize_files(dataset: Dataset, listed: Sequence[ListedFile]) -> str:
     """Return one line with what the frames use, and the files that are not used.
 
     What lies outside the folder counts too, and so do masks in the frames' own files; of a file
-    that is packed as a whole (gzip, bzip2, xz) only those that a manifest names.
+    that is packed as a whole (gzip, bzip2, xz) only those that a manifest names, and of the files
+    after the first thousand none.
     """
-    used = {_MASK: sum(_holds_mask(entry) for entry in dataset)}
+    opened = dataset.entries[:_MOST_OPENED]
+    used = {_MASK: sum(map(_holds_mask, opened))}
+    least = "at least " if used[_MASK] and len(opened) < len(dataset.entries) else ""
     for use, images in _images(dataset).items():
         used[use] = used.get(use, 0) + len(images)
-    counts = [f"{n} {use}{'' if n == 1 else 's'}" for use, n in used.items() if n]
+    counts = [
+        f"{least if use == _MASK else ''}{n} {use}{'' if n == 1 else 's'}"
+        for use, n in used.items()
+        if n
+    ]
     unused = [one for one in listed if not one.use]
     line = f"{dataset.name}: {', '.join(sorted(counts))}"
     if not unused:

@@ -214,6 +214,17 @@ def test_masks_in_the_file_of_the_frame_are_listed(tmp_path: Path) -> None:
     )
 
 
+def test_of_many_frames_only_the_first_are_opened_for_their_masks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        with_extension(tmp_path / f"{name}.fits", "MASK")
+    monkeypatch.setattr("skyduel.core.io.dataset_listing._MOST_OPENED", 2)
+    dataset = open_dataset(tmp_path)
+    line = summarize_files(dataset, list_files(dataset))
+    assert line == f"{tmp_path.name}: 3 test frames, at least 2 masks"
+
+
 def test_masks_within_frames_of_a_folder_are_listed(tmp_path: Path) -> None:
     with_extension(tmp_path / "a.fits", "MASK")
     with_extension(tmp_path / "b.fits", "DQ")  # bits of which none is chosen
