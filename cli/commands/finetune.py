@@ -104,13 +104,14 @@ def command(
     lower than that of the initial weights, the initial weights are written. Use
     the result with --set neural.weights=FILE, or jia2020.weights=FILE.
     """
-    from skyduel.core import BadInputError, open_dataset
+    from skyduel.core.errors import BadInputError
 
     if network not in ("skyduel", "jia2020"):
         raise BadInputError("--network", "skyduel or jia2020", repr(network))
     if network == "jia2020" and unlabelled:
         raise BadInputError("--unlabelled", "--network skyduel", "--network jia2020")
     check_files(dataset)
+    from skyduel.core import open_dataset
     from skyduel.detect.training.labelled_frames import labelled, self_labelled
 
     given: dict[str, Any] = {
