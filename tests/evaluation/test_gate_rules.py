@@ -93,8 +93,11 @@ def test_a_lower_snr50_is_no_loss() -> None:
                    allow="snr50@default=0.1")  # fmt: skip
     assert (lower.verdict, lower.loss, lower.lo, lower.hi) == ("pass", -1.0, -1.5, -0.5)
     assert (lower.reference, lower.candidate) == (4.0, 3.0)
-    more = judged(row(delta=1.0, lo=0.5, hi=1.5), allow="f1=0.1")
-    assert (more.verdict, more.loss, more.lo, more.hi) == ("worse", 1.0, 0.5, 1.5)
+    more = judged(row(delta=0.6, lo=0.5, hi=0.7), allow="f1=0.1")
+    assert (more.verdict, more.loss, more.lo, more.hi) == ("worse", 0.6, 0.5, 0.7)
+    # A difference of F1 is 1 at most; one of S/N has no such end.
+    wide = judged(row(delta=0.8, lo=0.5, hi=1.1), allow="f1=0.1")
+    assert (wide.loss, wide.lo, wide.hi) == (0.8, 0.5, 1.0)
 
 
 @pytest.mark.parametrize(("lo", "shown"), [(0.01, True), (0.0, False), (-0.01, False)])
