@@ -57,6 +57,7 @@ __all__ = [
     "TableSchema",
     "run_tables",
     "sweep_table",
+    "table_schema",
 ]
 
 #: Version of the format. It is raised when a file or a column is renamed, dropped or given
@@ -165,3 +166,8 @@ def sweep_table() -> TableSchema:
 def run_tables() -> tuple[TableSchema, ...]:
     """Return the schemas of the tables of the whole run, in the folder itself."""
     return (COUNTS, SCORES, sweep_table(), LIMITS, COMPARISONS)
+
+
+def table_schema(name: str) -> TableSchema:
+    """Return the schema of the table of this name, of the whole run or an analysis."""
+    return next(t for t in (*run_tables(), *ANALYSIS_TABLES) if t.name == name)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pandas as pd
 
-from skyduel.core.errors import takes
 from skyduel.evaluation.scoring.metrics import listed, metric
 from skyduel.reports.figures.plot_helpers import (
     LOW_COUNT,
     annotate_empty,
     bin_numbers,
     dodge,
+    draws,
     errorbar_points,
     group_title,
     handles,
@@ -72,7 +72,7 @@ def edge_axis(ax: Axes, rows: pd.DataFrame) -> None:
     ax.set_xlim(at[0] - 0.1, at[-1] + 0.1)
 
 
-@takes(facets=pd.DataFrame)
+@draws(facets="facets")
 def plot_binned_scores(
     ax: Axes,
     facets: pd.DataFrame,
@@ -176,7 +176,7 @@ def binned_scores_overview(
     return figure, pd.concat(drawn, ignore_index=True)[[*columns.split(), "thin", "x"]]
 
 
-@takes(limits=pd.DataFrame)
+@draws(limits="ignore_limit")
 def plot_ignore_limit(
     ax: Axes,
     limits: pd.DataFrame,
@@ -247,7 +247,7 @@ def ignore_limits(
     return figure, drawn[0][columns]
 
 
-@takes(migration=pd.DataFrame)
+@draws(migration="migration")
 def plot_migration(
     ax: Axes,
     migration: pd.DataFrame,

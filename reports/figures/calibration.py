@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from skyduel.core.errors import takes
 from skyduel.reports.figures.plot_helpers import (
     LOW_COUNT,
     annotate_empty,
     bars,
     dodge,
+    draws,
     errorbar_points,
     group_title,
     handle,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["plot_purity_choice", "plot_reliability", "purity_choices", "reliability_diagrams"]
 
 
-@takes(reliability=pd.DataFrame, errors=pd.DataFrame)
+@draws(reliability="reliability", errors="calibration_error")
 def plot_reliability(
     ax: Axes,
     reliability: pd.DataFrame,
@@ -156,7 +156,7 @@ def reliability_diagrams(
     return figure, pd.concat(drawn, ignore_index=True)[columns.split()]
 
 
-@takes(choices=pd.DataFrame)
+@draws(choices="purity_choice")
 def plot_purity_choice(
     ax: Axes,
     choices: pd.DataFrame,

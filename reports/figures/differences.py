@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 
-from skyduel.core.errors import takes
 from skyduel.evaluation.scoring.metrics import listed, metric, quantity_named
 from skyduel.reports.figures.plot_helpers import (
     annotate_empty,
     bars,
+    draws,
     group_order,
     group_title,
     legend,
@@ -70,7 +70,7 @@ def overall_rows(comparisons: pd.DataFrame, point: str) -> pd.DataFrame:
     return ordered
 
 
-@takes(comparisons=pd.DataFrame)
+@draws(comparisons="comparisons")
 def plot_differences(
     ax: Axes,
     comparisons: pd.DataFrame,
@@ -196,7 +196,7 @@ def differences_by_magnitude(
     return figure, pd.concat(drawn, ignore_index=True)[columns]
 
 
-@takes(comparisons=pd.DataFrame)
+@draws(comparisons="comparisons")
 def plot_forest(
     ax: Axes,
     comparisons: pd.DataFrame,

@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from skyduel.core.errors import takes
 from skyduel.reports.error_kinds import ERROR_KINDS, SIDES, error_kind
-from skyduel.reports.figures.plot_helpers import annotate_empty, group_order, group_title, legend
+from skyduel.reports.figures.plot_helpers import (
+    annotate_empty,
+    draws,
+    group_order,
+    group_title,
+    legend,
+)
 from skyduel.reports.style import point_name, shorten
 from skyduel.reports.svg.backend import new_figure, patch, plot_style
 from skyduel.run_folder.read_run import bin_label
@@ -27,7 +32,7 @@ __all__ = [
 ]
 
 
-@takes(mistakes=pd.DataFrame)
+@draws(mistakes="mistakes")
 def plot_error_kinds(
     ax: Axes, mistakes: pd.DataFrame, side: str, *, point: str = DEFAULT_POINT
 ) -> pd.DataFrame:
@@ -131,7 +136,7 @@ def error_kinds_by_group(
     return figure, table[columns]
 
 
-@takes(mistakes=pd.DataFrame)
+@draws(mistakes="mistakes")
 def plot_error_kinds_by_magnitude(
     ax: Axes,
     mistakes: pd.DataFrame,

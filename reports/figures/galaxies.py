@@ -11,6 +11,7 @@ from skyduel.reports.figures.binned_scores import edge_axis
 from skyduel.reports.figures.plot_helpers import (
     LOW_COUNT,
     annotate_empty,
+    draws,
     group_title,
     panels,
     shade,
@@ -34,6 +35,7 @@ _PALEST: Final = 0.08
 _GAP: Final = 0.35
 
 
+@draws(galaxies="galaxies")
 def plot_galaxies(
     ax: Axes,
     galaxies: pd.DataFrame,

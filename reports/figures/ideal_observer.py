@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from skyduel.core.errors import takes
 from skyduel.evaluation.scoring.metrics import metric
 from skyduel.reports.figures.plot_helpers import (
     LOW_COUNT,
     annotate_empty,
     dodge,
+    draws,
     errorbar_points,
     group_title,
     handles,
@@ -50,7 +50,7 @@ _MATCHED: Final = {
 }
 
 
-@takes(ideal=pd.DataFrame)
+@draws(ideal="ideal")
 def plot_ideal(
     ax: Axes,
     ideal: pd.DataFrame,
@@ -196,7 +196,7 @@ def fitted_completeness(
     return np.asarray(floor + (ceiling - floor) / (1 + np.exp((mag - middle) / width_mag)))
 
 
-@takes(scores=pd.DataFrame, limits=pd.DataFrame)
+@draws(scores="scores", limits="limits")
 def plot_completeness_curve(
     ax: Axes,
     scores: pd.DataFrame,

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pandas as pd
 
-from skyduel.core.errors import takes
 from skyduel.reports.figures.plot_helpers import (
     annotate_empty,
+    draws,
     group_title,
     handles,
     legend,
@@ -48,7 +48,7 @@ _PUBLISHED: Final = {
 }
 
 
-@takes(jia2020=pd.DataFrame)
+@draws(jia2020="jia2020")
 def plot_jia2020(
     ax: Axes,
     jia2020: pd.DataFrame,

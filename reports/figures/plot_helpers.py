@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from skyduel.core.errors import BadInputError, takes
 from skyduel.reports.style import Style, detector_styles, shorten
 from skyduel.reports.svg.backend import entry, new_figure
-from skyduel.run_folder.schema import ALL_GROUPS
+from skyduel.run_folder.schema import ALL_GROUPS, table_schema
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +29,7 @@ __all__ = [
     "bin_numbers",
     "count_frames",
     "dodge",
+    "draws",
     "errorbar_points",
     "group_order",
     "group_title",
@@ -39,6 +43,9 @@ __all__ = [
     "styles_of",
 ]
 
+_Given = ParamSpec("_Given")
+_Drawn = TypeVar("_Drawn")
+
 #: A bin whose denominator is below this is drawn hollow and pale.
 LOW_COUNT: Final = 10
 #: Opacity of a bin of a low count.
@@ -49,6 +56,47 @@ MOST_PANELS: Final = 9
 
 _PALE_BLUE: Final = (247, 251, 255)
 _DARK_BLUE: Final = (8, 48, 107)
+
+
+def draws(**tables: str) -> Callable[[Callable[_Given, _Drawn]], Callable[_Given, _Drawn]]:
+    """Let a plot refuse, in one line, what is not the table of a run folder that it draws.
+
+    Columns that the plot does not need may be missing.
+
+    Parameters
+    ----------
+    **tables
+        The name of a table, such as ``scores``, by the name of the parameter.
+
+    Raises
+    ------
+    BadInputError
+        When the plot is called with no DataFrame, or with one that lacks a column it needs.
+    """
+
+    def wrap(plot: Callable[_Given, _Drawn]) -> Callable[_Given, _Drawn]:
+        typed = takes(**dict.fromkeys(tables, pd.DataFrame))(plot)
+
+        @functools.wraps(plot)
+        def checked(*args: _Given.args, **kwargs: _Given.kwargs) -> _Drawn:
+            try:
+                return typed(*args, **kwargs)
+            except KeyError as error:
+                given = inspect.signature(plot).bind(*args, **kwargs).arguments
+                for parameter, name in tables.items():
+                    schema = table_schema(name)
+                    lacks = [c for c in schema.first if c not in given[parameter]]
+                    if lacks:
+                        raise BadInputError(
+                            f"{plot.__name__}: {parameter}",
+                            f"the table {name} of a run, with columns {', '.join(schema.first)}",
+                            f"a DataFrame without {', '.join(lacks)}",
+                        ) from error
+                raise
+
+        return checked
+
+    return wrap
 
 
 def shade(share: float) -> str:
@@ -70,9 +118,7 @@ def low_count_handle() -> Any:
 
 def styles_of(table: pd.DataFrame, styles: Mapping[str, Style] | None) -> Mapping[str, Style]:
     """Return `styles`, or by default `detector_styles` of the detectors in the table."""
-    if styles is not None:
-        return styles
-    return detector_styles(table["detector"].astype(str)) if "detector" in table else {}
+    return detector_styles(table["detector"].astype(str)) if styles is None else styles
 
 
 def group_order(groups: Iterable[Any]) -> list[str]:

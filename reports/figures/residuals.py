@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pandas as pd
 
-from skyduel.core.errors import takes
 from skyduel.reports.figures.binned_scores import edge_axis
 from skyduel.reports.figures.plot_helpers import (
     LOW_COUNT,
     annotate_empty,
     bin_numbers,
     dodge,
+    draws,
     errorbar_points,
     group_title,
     handles,
@@ -46,7 +46,7 @@ _STATISTICS: Final = {
 }
 
 
-@takes(astrometry=pd.DataFrame)
+@draws(astrometry="astrometry")
 def plot_residuals(
     ax: Axes,
     astrometry: pd.DataFrame,

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 
-from skyduel.core.errors import takes
 from skyduel.evaluation.scoring.metrics import metric
 from skyduel.reports.figures.plot_helpers import (
     LOW_COUNT,
     annotate_empty,
     bars,
     dodge,
+    draws,
     errorbar_points,
     group_order,
     styles_of,
@@ -99,7 +99,7 @@ def bin_rows(
     )
 
 
-@takes(scores=pd.DataFrame)
+@draws(scores="scores")
 def plot_score(
     ax: Axes,
     scores: pd.DataFrame,
@@ -181,7 +181,7 @@ def plot_score(
     return drawn
 
 
-@takes(sweep=pd.DataFrame, scores=pd.DataFrame)
+@draws(sweep="sweep", scores="scores")
 def plot_precision_recall(
     ax: Axes,
     sweep: pd.DataFrame,

@@ -11,7 +11,19 @@ from matplotlib.figure import Figure
 
 from skyduel.core.errors import BadInputError
 from skyduel.reports import detector_styles, frame_marks, plot_precision_recall, plot_score
+from skyduel.reports.figures.binned_scores import (
+    plot_binned_scores,
+    plot_ignore_limit,
+    plot_migration,
+)
+from skyduel.reports.figures.calibration import plot_purity_choice, plot_reliability
+from skyduel.reports.figures.differences import plot_differences, plot_forest
+from skyduel.reports.figures.error_kinds import plot_error_kinds, plot_error_kinds_by_magnitude
 from skyduel.reports.figures.frame_overlay import frame_figure
+from skyduel.reports.figures.galaxies import plot_galaxies
+from skyduel.reports.figures.ideal_observer import plot_completeness_curve, plot_ideal
+from skyduel.reports.figures.jia2020 import plot_jia2020
+from skyduel.reports.figures.residuals import plot_residuals
 from skyduel.reports.figures.score_axes import bin_rows
 from skyduel.reports.figures.scores import (
     limits_by_group,
@@ -339,3 +351,39 @@ def test_names_in_any_script_and_with_dollars_can_be_drawn(run):
 def test_importing_the_reports_loads_no_matplotlib():
     code = "import sys, skyduel.reports; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+_OTHER = pd.DataFrame({"a": [1.0]})
+_PLOTS = [
+    (plot_score, (_OTHER, "f1"), "scores: required the table scores"),
+    (plot_precision_recall, (_OTHER, _OTHER), "sweep: required the table sweep"),
+    (plot_completeness_curve, (_OTHER, _OTHER), "scores: required the table scores"),
+    (plot_ideal, (_OTHER,), "ideal: required the table ideal"),
+    (plot_reliability, (_OTHER, _OTHER), "reliability: required the table reliability"),
+    (plot_purity_choice, (_OTHER,), "choices: required the table purity_choice"),
+    (plot_binned_scores, (_OTHER, "snr", "purity"), "facets: required the table facets"),
+    (plot_ignore_limit, (_OTHER, "f1"), "limits: required the table ignore_limit"),
+    (plot_migration, (_OTHER, "sep"), "migration: required the table migration"),
+    (plot_residuals, (_OTHER, "dx", "median"), "astrometry: required the table astrometry"),
+    (plot_differences, (_OTHER, ("a", "b"), "f1"), "comparisons: required the table comparisons"),
+    (plot_forest, (_OTHER, "f1"), "comparisons: required the table comparisons"),
+    (plot_error_kinds, (_OTHER, "false"), "mistakes: required the table mistakes"),
+    (plot_error_kinds_by_magnitude, (_OTHER, "sep", "false"),
+     "mistakes: required the table mistakes"),
+    (plot_galaxies, (_OTHER, "sep"), "galaxies: required the table galaxies"),
+    (plot_jia2020, (_OTHER,), "jia2020: required the table jia2020"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("plot", "arguments", "said"), _PLOTS)
+def test_a_plot_refuses_another_table(plot, arguments, said):
+    with pytest.raises(BadInputError) as error:
+        plot(_axis(), *arguments)
+    required, _, got = str(error.value).partition("; got ")
+    assert required.startswith(f"{plot.__name__}: {said} of a run, with columns detector")
+    assert got.startswith("a DataFrame without detector")
+
+
+def test_a_plot_takes_a_table_without_the_columns_it_does_not_draw(run):
+    drawn = plot_score(_axis(), run.scores.drop(columns="interval"), "f1")
+    assert drawn.equals(plot_score(_axis(), run.scores, "f1"))
