@@ -12,6 +12,8 @@ from .matching.matching import Pairs as Pairs
 from .matching.matching import pair as pair
 from .matching.matching import pair_catalogs as pair_catalogs
 from .matching.on_sky import pair_sky as pair_sky
+from .repeat_scores import ScoresOnRepeats as ScoresOnRepeats
+from .repeat_scores import scores_on_repeats as scores_on_repeats
 from .rules import ScoringRules as ScoringRules
 from .rules import apply_ignore as apply_ignore
 from .rules import mark_ignored_regions as mark_ignored_regions

@@ -16,12 +16,19 @@ from skyduel.core.errors import BadInputError, takes
 from skyduel.evaluation.matching.matching import pair
 from skyduel.evaluation.statistics.intervals import poisson, wilson
 
-__all__ = ["FlipEstimate", "RepeatEstimate", "flip_estimate", "repeat_estimate", "times_seen"]
+__all__ = [
+    "CHANCE_SHIFTS",
+    "FlipEstimate",
+    "RepeatEstimate",
+    "flip_estimate",
+    "repeat_estimate",
+    "times_seen",
+]
 
 Ints = npt.NDArray[np.int64]
 
 #: Shifts, in radii, at which chance pairs are counted; far enough to leave every true pair.
-_SHIFTS: Final = ((8.0, 0.0), (-8.0, 0.0), (0.0, 8.0), (0.0, -8.0), (9.0, 7.0), (-9.0, -7.0))
+CHANCE_SHIFTS: Final = ((8.0, 0.0), (-8.0, 0.0), (0.0, 8.0), (0.0, -8.0), (9.0, 7.0), (-9.0, -7.0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,7 +270,7 @@ def _chance(positions: Sequence[npt.NDArray[np.float64]], radius_px: float) -> f
     """Return the share of detections that pair with another exposure shifted against theirs."""
     hits = tries = 0
     for a, b in combinations(range(len(positions)), 2):
-        for shift in _SHIFTS:
+        for shift in CHANCE_SHIFTS:
             moved = positions[b] + np.array(shift) * radius_px
             hits += 2 * len(pair(positions[a], moved, radius_px))
             tries += len(positions[a]) + len(positions[b])

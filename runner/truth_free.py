@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
 from typing import Final
 
 import numpy as np
@@ -11,16 +11,30 @@ import numpy.typing as npt
 import pandas as pd
 
 from skyduel.core import BadInputError, Catalog, Detector, Frame, add_sky_positions, pixel_positions
-from skyduel.evaluation import FlipEstimate, flip_estimate, repeat_estimate
+from skyduel.evaluation import (
+    FlipEstimate,
+    ScoresOnRepeats,
+    flip_estimate,
+    repeat_estimate,
+    scores_on_repeats,
+)
 from skyduel.runner.inject import at_default
 from skyduel.simulation import sign_flipped
 
-__all__ = ["ALL", "common_positions", "flip_table", "recurrence_table", "repeat_table"]
+__all__ = [
+    "ALL",
+    "common_positions",
+    "flip_table",
+    "recurrence_table",
+    "repeat_scores_table",
+    "repeat_table",
+]
 
 #: Name of the rows with the sums over all frames.
 ALL: Final = "all"
 
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 
 def flip_table(
@@ -152,6 +166,53 @@ def recurrence_table(repeats: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def repeat_scores_table(
+    frames: Sequence[Frame],
+    detectors: Mapping[str, Detector],
+    radius_px: float,
+    *,
+    found: Mapping[tuple[str, str], Catalog] | None = None,
+) -> pd.DataFrame:
+    """Compare scores that are probabilities with how often the detections recur.
+
+    Parameters
+    ----------
+    frames : sequence of Frame
+        Exposures of one field, aligned by WCS or registered to the pixel.
+    detectors : mapping of label to Detector
+        The detectors. Those with a score outside 0 to 1, such as an S/N, are left out.
+    radius_px : float
+        Largest distance of a pair, in px of the first frame.
+    found : mapping of (label, frame name) to Catalog, optional
+        Catalogues of the frames; missing ones are computed.
+
+    Returns
+    -------
+    DataFrame
+        ``detector`` and the fields of `evaluation.ScoresOnRepeats`: one row for each range of
+        scores, and last the whole of them.
+    """
+    rows = []
+    for label, detector in detectors.items():
+        catalogs = [
+            detector(frame) if found is None else found[label, frame.name] for frame in frames
+        ]
+        scores = [np.asarray(c["score"], dtype=np.float64) for c in catalogs if "score" in c]
+        every = np.concatenate(scores) if len(scores) == len(catalogs) else np.full(1, np.nan)
+        if not (every.size and ((every >= 0) & (every <= 1)).all()):
+            continue
+        positions, kept = [], []
+        for score, (xy, usable) in zip(scores, _in_common(frames, catalogs), strict=True):
+            positions.append(xy[usable])
+            kept.append(score[usable])
+        rows += [
+            {"detector": label, **asdict(one)}
+            for one in scores_on_repeats(positions, kept, radius_px)
+        ]
+    columns = ["detector", *(field.name for field in fields(ScoresOnRepeats))]
+    return pd.DataFrame(rows, columns=columns)
+
+
 def common_positions(frames: Sequence[Frame], catalogs: Sequence[Catalog]) -> list[Floats]:
     """Convert positions of catalogues to px of the first frame, within the area common to all.
 
@@ -172,6 +233,13 @@ def common_positions(frames: Sequence[Frame], catalogs: Sequence[Catalog]) -> li
     BadInputError
         If only some frames have a WCS, or if registered frames differ in shape.
     """
+    return [xy[usable] for xy, usable in _in_common(frames, catalogs)]
+
+
+def _in_common(
+    frames: Sequence[Frame], catalogs: Sequence[Catalog]
+) -> Iterator[tuple[Floats, Bools]]:
+    """Yield positions in px of the first frame, and which lie on a usable pixel of every frame."""
     with_wcs = [frame.wcs is not None for frame in frames]
     if any(with_wcs) and not all(with_wcs):
         lone = frames[with_wcs.index(False)].name
@@ -180,7 +248,6 @@ def common_positions(frames: Sequence[Frame], catalogs: Sequence[Catalog]) -> li
     if not any(with_wcs) and len(shapes) > 1:
         required = "exposures with a WCS, or of one shape"
         raise BadInputError("repeats", required, " and ".join(str(s) for s in sorted(shapes)))
-    out = []
     for own, catalog in zip(frames, catalogs, strict=True):
         first = catalog.xy
         usable = np.ones(len(catalog), dtype=bool)
@@ -191,8 +258,7 @@ def common_positions(frames: Sequence[Frame], catalogs: Sequence[Catalog]) -> li
                 xy = np.column_stack(pixel_positions(placed["ra"], placed["dec"], frame))
             usable &= frame.usable_at(*xy.T)
             first = xy if number == 0 else first
-        out.append(first[usable])
-    return out
+        yield first, usable
 
 
 def _n_usable(found: Catalog, frame: Frame) -> int:

@@ -55,7 +55,10 @@ def command(
     ] = 5.0,
     out_folder: Annotated[
         Optional[Path],  # noqa: UP045 - typer reads the annotation at run time
-        typer.Option("--out", help="Folder for flipped.csv, repeats.csv and recurrence.csv."),
+        typer.Option(
+            "--out",
+            help="Folder for flipped.csv, repeats.csv, recurrence.csv and repeat_scores.csv.",
+        ),
     ] = None,
     cutout: Cutout = None,
     mask_bits: MaskBits = None,
@@ -69,6 +72,7 @@ def command(
     purity from this count is an upper limit, because it misses artefacts and split sources.
     With --repeats: a detection in only one exposure is suspect. The purity from this count is
     a lower limit, except that false detections which recur (hot pixels, spikes) count as real.
+    Scores that are probabilities are compared with how often the detections recur.
     """
     check_files(*frames)
     from skyduel.core import atomic_path
@@ -76,7 +80,12 @@ def command(
     from skyduel.core.used_facts import used_facts
     from skyduel.runner.detector_specs import DEFAULT_DETECTORS, build
     from skyduel.runner.read_region import read_region
-    from skyduel.runner.truth_free import flip_table, recurrence_table, repeat_table
+    from skyduel.runner.truth_free import (
+        flip_table,
+        recurrence_table,
+        repeat_scores_table,
+        repeat_table,
+    )
 
     frames, bits = expand_frames(frames), mask_bits_from(mask_bits)
     if repeats and len(frames) < 2:
@@ -121,6 +130,10 @@ def command(
         tables["recurrence"] = recurrence_table(tables["repeats"])
         wide_out().print(WholeTable(_recurrence_view(tables["recurrence"], radius)))
         wide_out().print(WholeTable(_repeat_view(tables["repeats"], radius)))
+        scores = repeat_scores_table(images, detectors, radius, found=found)
+        if len(scores):  # of a detector whose scores are probabilities
+            tables["repeat_scores"] = scores
+            wide_out().print(WholeTable(_scores_view(scores), keys=2))
         if images[0].wcs is None:
             line = "skyduel: no WCS: the exposures are assumed to be registered to the pixel"
             err.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -214,6 +227,31 @@ def _repeat_view(rows: Any, radius: float) -> Table:
             f"{row['chance']:.3f}",
             _interval(row, "purity", "purity", 3),
             format_number(row["purity_least"], 3),
+        )
+    return table
+
+
+def _scores_view(rows: Any) -> Table:
+    table = Table(
+        title="scores, and how many detections recur",
+        title_justify="left",
+        caption="mean score: the share that the scores promise to be real; real: a lower limit "
+        "(real ones may be missed in all other exposures) if false detections do not recur; "
+        "[95 % interval]",
+        caption_justify="left",
+    )
+    table.add_column("detector")
+    for name in ("score", "detections", "recur", "by chance", "mean score", "real ≥"):
+        table.add_column(name, justify="right")
+    for row in rows.to_dict("records"):
+        table.add_row(
+            Text(str(row["detector"])),
+            f"{row['score_lo']:.1f}–{row['score_hi']:.1f}",
+            str(row["n"]),
+            str(row["k"]),
+            format_number(row["chance"], 3),
+            format_number(row["predicted"], 3),
+            _interval(row, "real_least", "real", 3),
         )
     return table
 

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skyduel.core import BadInputError
-from skyduel.evaluation import flip_estimate, repeat_estimate
+from skyduel.evaluation import flip_estimate, repeat_estimate, scores_on_repeats
+from skyduel.evaluation.repeat_scores import LEAST_SCORE
 from skyduel.evaluation.truth_free import times_seen
 
 SIZE = np.array([900.0, 700.0])
@@ -137,3 +138,96 @@ def test_two_exposures_and_none_at_all() -> None:
     assert empty.detections == (0, 0, 0)
     with pytest.raises(BadInputError, match="at least two exposures; got 1"):
         repeat_estimate(exposures[:1], 2.0)
+
+
+def test_scores_on_repeats_by_hand() -> None:
+    one = [[10.0, 10.0], [50.0, 10.0], [80.0, 40.0], [200.0, 100.0]]
+    two = [[10.5, 10.0], [80.0, 41.0], [50.0, 10.0], [300.0, 300.0]]
+    rows = scores_on_repeats([one, two], [[0.95, 0.55, 0.35, 0.65], [1.0, 0.3, 0.09, 0.0]], 2.0)
+    assert [(r.score_lo, r.score_hi) for r in rows[:-1]] == [
+        pytest.approx((k / 10, (k + 1) / 10)) for k in range(1, 10)
+    ]
+    # At (50, 10) the other exposure has a score below the least one: it confirms nothing.
+    by_bin = {round(r.score_lo, 1): (r.n, r.k, r.predicted) for r in rows[:-1] if r.n}
+    assert by_bin == {
+        0.3: (2, 2, pytest.approx(0.325)),
+        0.5: (1, 0, 0.55),
+        0.6: (1, 0, 0.65),
+        0.9: (2, 2, pytest.approx(0.975)),
+    }
+    whole = rows[-1]
+    assert (whole.score_lo, whole.score_hi) == (LEAST_SCORE, 1.0)
+    assert (whole.n, whole.k, whole.chance) == (6, 4, 0.0)
+    assert whole.real_least == pytest.approx(4 / 6)
+    assert whole.real_lo < whole.real_least < whole.real_hi
+    assert np.isnan(rows[0].real_least)
+
+
+def scored(
+    n: int, real: int, false: int, seed: int, promise: float = 0.0
+) -> tuple[list, list, list]:
+    """Positions, scores that hold (or promise more log odds), and which are real."""
+    rng = np.random.default_rng(seed)
+    sources, strength = rng.uniform(0, SIZE, (real, 2)), rng.normal(2.5, 2.0, real)
+    exposures, scores, labels = [], [], []
+    for _ in range(n):
+        # Normal log odds of both kinds: their ratio gives the probability that a score states.
+        of_real = strength + rng.normal(0, 1, real)
+        of_false = rng.normal(-2.5, np.sqrt(5.0), false)
+        height = np.concatenate([of_real, of_false])
+        odds = height + np.log(real / false)  # d = (μ₁ - μ₀)·x / σ², with μ = ±2.5 and σ² = 5
+        exposures.append(
+            np.concatenate(
+                [sources + rng.normal(0, 0.2, sources.shape), rng.uniform(0, SIZE, (false, 2))]
+            )
+        )
+        scores.append(1 / (1 + np.exp(-(odds + promise))))
+        labels.append(np.arange(real + false) < real)
+    return exposures, scores, labels
+
+
+@pytest.mark.parametrize("n", [2, 4])
+def test_real_share_of_scores_is_a_lower_limit_near_the_true_one(n: int) -> None:
+    exposures, scores, labels = scored(n, 1500, 1500, seed=n)
+    every, real = np.concatenate(scores), np.concatenate(labels)
+    for row in scores_on_repeats(exposures, scores, 1.5):
+        here = (every >= row.score_lo) & (every < row.score_hi)
+        true = real[here].mean()
+        assert true == pytest.approx(row.predicted, abs=0.06)  # these scores hold
+        assert row.real_lo <= true + 0.02
+        if row.score_lo >= 0.5:  # a source of this strength is rarely missed by all others
+            assert row.real_least == pytest.approx(true, abs=0.12 if n == 2 else 0.06)
+
+
+def test_scores_that_promise_too_much_are_seen() -> None:
+    exposures, scores, labels = scored(4, 1500, 1500, seed=9, promise=1.5)
+    rows = {round(r.score_lo, 1): r for r in scores_on_repeats(exposures, scores, 1.5)[:-1]}
+    every, real = np.concatenate(scores), np.concatenate(labels)
+    for k in (0.5, 0.6, 0.7):
+        true = real[(every >= k) & (every < k + 0.1)].mean()
+        assert rows[k].predicted > rows[k].real_hi  # more than could be, if the sky were so
+        assert rows[k].real_least == pytest.approx(true, abs=0.08)
+
+
+def test_nothing_is_real_where_nothing_recurs_but_by_chance() -> None:
+    rng = np.random.default_rng(3)
+    exposures = [rng.uniform(0, SIZE, (1500, 2)) for _ in range(3)]
+    rows = scores_on_repeats(exposures, [rng.uniform(0.1, 1, 1500) for _ in range(3)], 2.0)
+    covered = 1 - np.exp(-3000 * np.pi * 4 / np.prod(SIZE))
+    assert rows[-1].chance == pytest.approx(covered, rel=0.15)
+    assert rows[-1].k > 100
+    assert rows[-1].real_lo == 0.0
+    assert rows[-1].real_least < 0.02
+
+
+@pytest.mark.parametrize(
+    ("exposures", "scores", "match"),
+    [
+        ([[[1.0, 2.0]]], [[0.5]], "at least two exposures; got 1"),
+        ([[[1.0, 2.0]]] * 2, [[0.5], [7.5]], "scores from 0 to 1; got 7.5"),
+        ([[[1.0, 2.0]]] * 2, [[0.5], [np.nan]], "scores from 0 to 1; got nan"),
+    ],
+)
+def test_scores_on_repeats_refuses(exposures: list, scores: list, match: str) -> None:
+    with pytest.raises(BadInputError, match=match):
+        scores_on_repeats(exposures, scores, 2.0)

@@ -10,7 +10,7 @@ from astropy.wcs import WCS
 from helpers.command_line import skyduel
 from rich.console import Console
 
-from skyduel.cli.commands.truth_free import _recurrence_view
+from skyduel.cli.commands.truth_free import _recurrence_view, _scores_view
 from skyduel.cli.whole_tables import WholeTable
 from skyduel.core import (
     BadInputError,
@@ -23,7 +23,12 @@ from skyduel.core import (
 )
 from skyduel.evaluation import ScoringRules, pair, score_catalogs
 from skyduel.runner.detector_specs import DetectorSpec, build
-from skyduel.runner.truth_free import common_positions, recurrence_table, repeat_table
+from skyduel.runner.truth_free import (
+    common_positions,
+    recurrence_table,
+    repeat_scores_table,
+    repeat_table,
+)
 from skyduel.simulation import SceneSettings, inject, make_psf, simulate
 
 NY, NX = 240, 330
@@ -296,3 +301,61 @@ def test_twelve_exposures_are_readable_at_80_columns() -> None:
     numbers = [line for line in lines if " of 12 " in line and "(" in line]
     assert [line.split()[1] for line in numbers] == [str(k) for k in range(12, 0, -1)]
     assert all(line.count("1,200 (") == 3 for line in numbers)
+
+
+def promised(frames: list[Frame]) -> dict[tuple[str, str], Catalog]:
+    """Catalogues of `sep-matched`, with the S/N as score, and with a probability."""
+    detector, found = build(DetectorSpec(name="m", use="sep-matched")), {}
+    for frame in frames:
+        catalog = detector(frame)
+        found["m", frame.name] = catalog
+        share = 1 / (1 + np.exp(-2 * (catalog["score"] - 3.5)))
+        found["p", frame.name] = catalog.with_columns(score=share)
+    return found
+
+
+@pytest.mark.parametrize("jitter", [0.0, 1.0])
+def test_scores_are_compared_with_what_recurs(jitter: float) -> None:
+    frames, truth = exposures(4, jitter=jitter)
+    found = promised(frames)
+    table = repeat_scores_table(frames, {"m": None, "p": None}, 1.5, found=found)  # type: ignore[dict-item]
+    assert set(table["detector"]) == {"p"}  # an S/N is no probability
+    whole = table.iloc[-1]
+    assert whole["n"] == table["n"][:-1].sum() > 400
+    if jitter == 0.0:
+        kept = [c.select(c["score"] >= 0.1) for (label, _), c in found.items() if label == "p"]
+        real = sum(len(pair(truth.xy, c.xy, 1.5)) for c in kept) / sum(len(c) for c in kept)
+        assert whole["real_least"] == pytest.approx(real, abs=0.04)
+        assert whole["predicted"] == pytest.approx(
+            np.concatenate([c["score"] for c in kept]).mean()
+        )
+
+
+def test_truth_free_prints_and_writes_how_scores_hold(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = []
+    for frame in exposures(2)[0]:
+        paths.append(tmp_path / f"{frame.name}.fits")
+        write_frame(frame, paths[-1])
+    both = ("--with", "sep", "--with", "neural", "--out", tmp_path / "o")
+    assert skyduel("truth-free", *paths, "--repeats", *both) == 0
+    said = capsys.readouterr().out
+    assert "scores, and how many detections recur" in said
+    written = pd.read_csv(tmp_path / "o" / "repeat_scores.csv")
+    assert set(written["detector"]) == {"neural"}
+    assert written["score_lo"].tolist() == pytest.approx([*np.arange(1, 10) / 10, 0.1])
+    bright = written.iloc[-2]
+    assert (bright["n"] > 150, bright["k"] / bright["n"] > 0.9) == (True, True)
+    assert f"{bright['real_least']:.3f} [{bright['real_lo']:.3f}, {bright['real_hi']:.3f}]" in said
+
+
+def test_scores_are_readable_at_80_columns() -> None:
+    found = promised(frames := exposures(3)[0])
+    table = repeat_scores_table(frames, {"p": None}, 1.5, found=found)  # type: ignore[dict-item]
+    stream = io.StringIO()
+    Console(file=stream, width=80).print(
+        WholeTable(_scores_view(table.assign(detector="sep-matched")), keys=2)
+    )
+    assert "…" not in stream.getvalue()
+    assert max(map(len, stream.getvalue().splitlines())) <= 80
