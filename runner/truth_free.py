@@ -41,7 +41,7 @@ def flip_table(
     frames: Sequence[Frame],
     detectors: Mapping[str, Detector],
     *,
-    mask_sigma: float = 5.0,
+    keep_sigma: float = 5.0,
     found: Mapping[tuple[str, str], Catalog] | None = None,
     on_frame: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
@@ -53,7 +53,7 @@ def flip_table(
         Frames with different names.
     detectors : mapping of label to Detector
         The detectors; each runs on the frame and on the sign-flipped frame.
-    mask_sigma : float
+    keep_sigma : float
         As in `skyduel.simulation.sign_flipped`.
     found : mapping of (label, frame name) to Catalog, optional
         Catalogues of the original frames; missing ones are computed.
@@ -67,15 +67,15 @@ def flip_table(
         `evaluation.FlipEstimate`.
     """
     rows = []
-    upside_down = [sign_flipped(frame, mask_sigma=mask_sigma) for frame in frames]
+    upside_down = [sign_flipped(frame, keep_sigma=keep_sigma) for frame in frames]
     for label, detector in detectors.items():
         numbers: list[tuple[int, int, float, float]] = []
         for frame, flipped in zip(frames, upside_down, strict=True):
             given = None if found is None else found.get((label, frame.name))
             kept = at_default(detector, detector(frame) if given is None else given)
-            false = at_default(detector, detector(flipped))
-            n, n_flipped = _n_usable(kept, frame), _n_usable(false, flipped)
-            row = (n, n_flipped, _mpix(frame), _mpix(flipped))
+            false, sky = at_default(detector, detector(flipped.frame)), flipped.sky
+            n, n_flipped = _n_usable(kept, frame), _n_usable(false, sky)
+            row = (n, n_flipped, _mpix(frame), _mpix(sky))
             numbers.append(row)
             rows.append(_row(label, frame.name, flip_estimate(*row)))
             if on_frame is not None:

@@ -23,12 +23,13 @@ from skyduel.simulation.measured_psf_model import MeasuredPsf
 from skyduel.simulation.psf import Aberrations, Psf, make_psf
 from skyduel.simulation.scene import ideal_snr, simulate
 from skyduel.simulation.settings import SceneSettings
-from skyduel.simulation.sign_flip import sign_flipped
+from skyduel.simulation.sign_flip import FlippedFrame, sign_flipped
 
 __all__ = [
     "FAMILIES",
     "FURTHER_FAMILIES",
     "Aberrations",
+    "FlippedFrame",
     "InjectionSettings",
     "MeasuredPsf",
     "Psf",

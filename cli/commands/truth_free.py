@@ -50,8 +50,13 @@ def command(
         ),
     ] = False,
     radius_px: RadiusPx = None,
-    mask_sigma: Annotated[
-        float, typer.Option(help="Mask pixels above this many sigma before the sign flip.")
+    keep_sigma: Annotated[
+        float,
+        typer.Option(
+            "--keep-sigma",
+            "--mask-sigma",
+            help="Leave sources above this many sigma as they are when the sign is flipped.",
+        ),
     ] = 5.0,
     out_folder: Annotated[
         Optional[Path],  # noqa: UP045 - typer reads the annotation at run time
@@ -68,8 +73,9 @@ def command(
 ) -> None:
     """Estimate each detector's purity on frames without truth, at its default threshold.
 
-    Sign-flipped frames: every detection on the frame with reversed sign is noise. The
-    purity from this count is an upper limit, because it misses artefacts and split sources.
+    Sign-flipped frames: where the noise has its sign reversed, every detection is false; bright
+    sources stay as they are. The purity from this count is an upper limit, because it misses
+    artefacts and split sources (but not in crowded fields, where it counts too many).
     With --repeats: a detection in only one exposure is suspect. The purity from this count is
     a lower limit, except that false detections which recur (hot pixels, spikes) count as real.
     Scores that are probabilities are compared with how often the detections recur.
@@ -118,7 +124,7 @@ def command(
         flipped = flip_table(
             images,
             detectors,
-            mask_sigma=mask_sigma,
+            keep_sigma=keep_sigma,
             found=found,
             on_frame=lambda _: bar.update(task, advance=1),
         )

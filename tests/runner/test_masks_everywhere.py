@@ -178,7 +178,7 @@ def test_truth_free_uses_the_mask_in_the_folder_of_a_frame(
         def __call__(self, frame: Frame) -> Catalog:
             return Catalog.build(x=[10.0, 20.0, 200.0], y=[5.0, 50.0, 50.0])
 
-    table = flip_table([piece], {"e": Everywhere()}, mask_sigma=np.inf)
+    table = flip_table([piece], {"e": Everywhere()}, keep_sigma=np.inf)
     assert (table["n_found"][0], table["n_flipped"][0]) == (1, 1)
 
 

@@ -5,7 +5,7 @@ import pytest
 from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import ndimage, stats
 
 from skyduel.core import BadInputError, Catalog, Frame, estimate_background
 from skyduel.simulation import (
@@ -273,27 +273,37 @@ def test_moffat_holds_its_flux_and_turns_with_its_ellipticity() -> None:
     assert tilted[63, 63] > tilted[63, 57]  # long along x = y
 
 
-def test_a_flipped_frame_holds_the_noise_and_masks_the_stars() -> None:
+def test_a_flipped_frame_flips_the_noise_and_keeps_the_stars() -> None:
     frame, truth = simulate(scene(), rng(3))
-    flipped = sign_flipped(frame)
+    upside_down = sign_flipped(frame)
+    flipped = upside_down.frame
     sky = estimate_background(frame)
     bright = truth.select(truth["snr"] > 30)
     assert len(bright) > 10
     inside = (bright["x"] > 0) & (bright["x"] < NX - 1) & (bright["y"] > 0) & (bright["y"] < NY - 1)
     x, y = (np.rint(bright.xy[inside, k]).astype(int) for k in (0, 1))
-    assert flipped.bad[y, x].all()
-    free = ~flipped.bad
-    assert free.mean() > 0.5
+    assert (flipped.data[y, x] == frame.data[y, x]).all()
+    assert not upside_down.counted[y, x].any()
+    free = upside_down.counted
+    assert 0.3 < free.mean() < 0.95
     assert np.median(flipped.data[free]) == pytest.approx(np.median(sky.level), abs=1.0)
-    assert np.allclose(frame.data + flipped.data, 2 * sky.level, atol=1e-2)
+    turned = np.isclose(frame.data + flipped.data, 2 * sky.level, atol=1e-2)
+    assert turned[free].all()
+    # What stays is within 3 px of a bright pixel; 3 px more do not count.
+    stays = ndimage.distance_transform_edt(turned)
+    assert stays[free].min() > 3
+    assert (flipped.bad == frame.bad).all()
     assert (flipped.gain, flipped.fwhm) == (frame.gain, frame.fwhm)
-    whole = sign_flipped(frame, mask_sigma=np.inf, background=sky)
-    assert not whole.bad.any()
+    assert (upside_down.sky.bad == ~free).all()
+    assert (upside_down.sky.data == flipped.data).all()
+    whole = sign_flipped(frame, keep_sigma=np.inf, background=sky)
+    assert whole.counted.all()
+    assert np.allclose(frame.data + whole.frame.data, 2 * sky.level, atol=1e-2)
 
 
 def test_a_frame_without_sky_cannot_be_flipped() -> None:
     frame = noise_frame(ny=40, nx=50)
     with pytest.raises(BadInputError, match="some sky between the sources"):
-        sign_flipped(frame, mask_sigma=0.01, grow_px=9)
+        sign_flipped(frame, keep_sigma=0.01, grow_px=9)
     with pytest.raises(BadInputError, match="sigmas > 0"):
-        sign_flipped(frame, mask_sigma=0)
+        sign_flipped(frame, keep_sigma=0)

@@ -15,7 +15,6 @@ from real.preprocessing import Truth, of_table, of_tycho, sbig_dark
 from real.tools import inside, markdown, run
 
 from skyduel.core import (
-    Catalog,
     Detector,
     Frame,
     entry_of,
@@ -134,6 +133,7 @@ class _Sums:
     faint: int = 0
     false: int = 0
     flipped: int = 0
+    flipped_mpix: float = 0.0
 
 
 def all_sets(data: Path, detectors: dict[str, Detector], figures: Path) -> str:
@@ -149,6 +149,7 @@ def all_sets(data: Path, detectors: dict[str, Detector], figures: Path) -> str:
                 "bright": max(sums[n].bright for n in CLASSICAL if n in sums),
                 "faint": max(sums[n].faint for n in CLASSICAL if n in sums),
                 "false": min(sums[n].false for n in CLASSICAL if n in sums),
+                "flipped": min(sums[n].flipped for n in CLASSICAL if n in sums),
             }
             short.append(_beside(one, sums["neural"], best, of, mpix, equal))
     pd.DataFrame(long).to_csv(figures / "real-all-sets.csv", index=False)
@@ -190,7 +191,8 @@ def _measured(
         # shorten all lists.
         equal = min(own[name] for name in ("neural", *CLASSICAL) if name in own)
         equals += equal
-        flipped = run(detectors, sign_flipped(frame))
+        upside_down = sign_flipped(frame)
+        flipped, sky = run(detectors, upside_down.frame), upside_down.sky
         bands = {"bright": one.bright, "faint": one.faint}
         masks = {
             label: (truth.size >= band[1]) & (truth.size < band[2])
@@ -208,12 +210,10 @@ def _measured(
             s.bright += int(got[masks["bright"]].sum())
             s.faint += int(got[masks["faint"]].sum()) if "faint" in masks else 0
             s.false += n - len(pair(truth.every, catalogue.xy[:n], one.radius_px))
-            s.flipped += _points(at_default(detectors[name], flipped[name]))
+            false = at_default(detectors[name], flipped[name])
+            s.flipped += int((~false.is_streak & sky.usable_at(*false.xy.T)).sum())
+            s.flipped_mpix += np.count_nonzero(~sky.bad) / 1e6
     return sums, of, mpix, equals
-
-
-def _points(found: Catalog) -> int:
-    return int((~found.is_streak).sum())
 
 
 def _row(one: RealSet, name: str, s: _Sums, of: dict[str, int], mpix: float) -> dict[str, object]:
@@ -226,7 +226,7 @@ def _row(one: RealSet, name: str, s: _Sums, of: dict[str, int], mpix: float) -> 
         "in no catalogue at equal numbers, per Mpix": (
             f"{s.false / mpix:.0f}" if one.complete else "–"
         ),
-        "upside down, own threshold, per Mpix": f"{s.flipped / mpix:.0f}",
+        "upside down, own threshold, per Mpix": f"{s.flipped / s.flipped_mpix:.0f}",
     }
 
 
@@ -252,5 +252,7 @@ def _beside(
         "in no catalogue, per Mpix": (
             f"{s.false / mpix:.0f} / {best['false'] / mpix:.0f}" if one.complete else "–"
         ),
-        "upside down, per Mpix": f"{s.flipped / mpix:.0f}",
+        "upside down, per Mpix": (
+            f"{s.flipped / s.flipped_mpix:.0f} / {best['flipped'] / s.flipped_mpix:.0f}"
+        ),
     }
