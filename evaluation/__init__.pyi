@@ -31,4 +31,5 @@ from .table_keys import POINTS as POINTS
 from .truth_free import FlipEstimate as FlipEstimate
 from .truth_free import RepeatEstimate as RepeatEstimate
 from .truth_free import flip_estimate as flip_estimate
+from .truth_free import flip_threshold as flip_threshold
 from .truth_free import repeat_estimate as repeat_estimate

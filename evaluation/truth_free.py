@@ -15,12 +15,14 @@ from scipy.stats import nbinom
 from skyduel.core.errors import BadInputError, takes
 from skyduel.evaluation.matching.matching import pair
 from skyduel.evaluation.statistics.intervals import poisson, wilson
+from skyduel.evaluation.table_keys import NOMINAL_PURITY
 
 __all__ = [
     "CHANCE_SHIFTS",
     "FlipEstimate",
     "RepeatEstimate",
     "flip_estimate",
+    "flip_threshold",
     "repeat_estimate",
     "times_seen",
 ]
@@ -117,6 +119,49 @@ def flip_estimate(
         purity_lo=purity(many),
         purity_hi=purity(few),
     )
+
+
+@takes(purity=(int, float, np.number))
+def flip_threshold(
+    found: npt.ArrayLike,
+    flipped: npt.ArrayLike,
+    mpix: float,
+    mpix_flipped: float,
+    purity: float = NOMINAL_PURITY,
+) -> float:
+    """Return the lowest score from which on noise alone allows a purity; NaN if there is none.
+
+    Parameters
+    ----------
+    found, flipped : array_like, shape (n,) and (m,)
+        Scores of all detections on the frame and on the flipped one; NaN never counts.
+    mpix, mpix_flipped : float
+        Usable area of both [Mpix], > 0.
+    purity : float
+        The purity wanted, between 0 and 1.
+
+    Raises
+    ------
+    BadInputError
+        If an area is not positive or the purity is not between 0 and 1.
+
+    Notes
+    -----
+    As `flip_estimate`, at every threshold. False detections that are no noise have no counterpart
+    in the flipped frame, so the threshold for this purity may have to be higher. Purity need not
+    rise with the threshold; the lowest that qualifies is taken, as in the threshold sweep.
+    """
+    if not (mpix > 0 and mpix_flipped > 0):
+        raise BadInputError("flip_threshold", "areas > 0 Mpix", f"{mpix:g} and {mpix_flipped:g}")
+    if not 0 < purity < 1:
+        raise BadInputError("flip_threshold", "a purity between 0 and 1", f"{purity:g}")
+    real, false = (np.sort(np.asarray(s, dtype=np.float64).reshape(-1)) for s in (found, flipped))
+    real, false = real[~np.isnan(real)], false[~np.isnan(false)]
+    at = np.unique(real)
+    kept = real.size - np.searchsorted(real, at)
+    wrong = (false.size - np.searchsorted(false, at)) * (mpix / mpix_flipped)
+    good = at[1 - wrong / kept >= purity]
+    return float(good[0]) if good.size else float("nan")
 
 
 def times_seen(exposures: Sequence[npt.ArrayLike], radius_px: float) -> list[Ints]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Final
 
 import numpy as np
@@ -12,9 +12,9 @@ import pandas as pd
 
 from skyduel.core import BadInputError, Catalog, Detector, Frame, add_sky_positions, pixel_positions
 from skyduel.evaluation import (
-    FlipEstimate,
     ScoresOnRepeats,
     flip_estimate,
+    flip_threshold,
     repeat_estimate,
     scores_on_repeats,
 )
@@ -63,30 +63,63 @@ def flip_table(
     Returns
     -------
     DataFrame
-        ``detector``, ``frame`` (``all`` for the sums) and the fields of
-        `evaluation.FlipEstimate`.
+        ``detector``, ``frame`` (``all`` for the sums), the fields of
+        `evaluation.FlipEstimate`, ``threshold_95``, the `evaluation.flip_threshold` for 95 %
+        purity, and ``n_found_95``, how many detections have such a score.
     """
     rows = []
     upside_down = [sign_flipped(frame, keep_sigma=keep_sigma) for frame in frames]
     for label, detector in detectors.items():
-        numbers: list[tuple[int, int, float, float]] = []
+        looks = []
         for frame, flipped in zip(frames, upside_down, strict=True):
             given = None if found is None else found.get((label, frame.name))
-            kept = at_default(detector, detector(frame) if given is None else given)
-            false, sky = at_default(detector, detector(flipped.frame)), flipped.sky
-            n, n_flipped = _n_usable(kept, frame), _n_usable(false, sky)
-            row = (n, n_flipped, _mpix(frame), _mpix(sky))
-            numbers.append(row)
-            rows.append(_row(label, frame.name, flip_estimate(*row)))
+            looks.append(
+                _Look(
+                    _on_usable(detector(frame) if given is None else given, frame),
+                    _on_usable(detector(flipped.frame), sky := flipped.sky),
+                    _mpix(frame),
+                    _mpix(sky),
+                )
+            )
+            rows.append(
+                {"detector": label, "frame": frame.name, **_estimated(detector, looks[-1:])}
+            )
             if on_frame is not None:
                 on_frame(label)
         if len(frames) > 1:
-            n, n_flipped, mpix, mpix_flipped = (
-                sum(column) for column in zip(*numbers, strict=True)
-            )
-            total = flip_estimate(int(n), int(n_flipped), float(mpix), float(mpix_flipped))
-            rows.append(_row(label, ALL, total))
+            rows.append({"detector": label, "frame": ALL, **_estimated(detector, looks)})
     return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """All detections on a frame and on the flipped one, on usable pixels, and both areas [Mpix]."""
+
+    found: Catalog
+    flipped: Catalog
+    mpix: float
+    mpix_flipped: float
+
+
+def _estimated(detector: Detector, looks: Sequence[_Look]) -> dict[str, object]:
+    """Return the fields of a `FlipEstimate`, the threshold of the nominal purity, what it keeps."""
+    mpix, mpix_flipped = sum(k.mpix for k in looks), sum(k.mpix_flipped for k in looks)
+    n = sum(len(at_default(detector, k.found)) for k in looks)
+    n_flipped = sum(len(at_default(detector, k.flipped)) for k in looks)
+    found, flipped = _scores(k.found for k in looks), _scores(k.flipped for k in looks)
+    threshold = flip_threshold(found, flipped, mpix, mpix_flipped)
+    return {
+        **asdict(flip_estimate(n, n_flipped, mpix, mpix_flipped)),
+        "threshold_95": threshold,
+        "n_found_95": int(np.count_nonzero(found >= threshold)),
+    }
+
+
+def _scores(catalogs: Iterable[Catalog]) -> Floats:
+    """Return the scores of catalogues together; NaN for detections without one."""
+    return np.concatenate(
+        [np.asarray(c["score"] if "score" in c else [np.nan] * len(c), float) for c in catalogs]
+    )
 
 
 def repeat_table(
@@ -261,14 +294,10 @@ def _in_common(
         yield first, usable
 
 
-def _n_usable(found: Catalog, frame: Frame) -> int:
-    """Count the detections on usable pixels."""
-    return int(np.count_nonzero(frame.usable_at(found["x"], found["y"])))
+def _on_usable(found: Catalog, frame: Frame) -> Catalog:
+    """Select the detections on usable pixels."""
+    return found.select(frame.usable_at(found["x"], found["y"]))
 
 
 def _mpix(frame: Frame) -> float:
     return float(np.count_nonzero(~frame.bad)) / 1e6
-
-
-def _row(label: str, frame: str, estimate: FlipEstimate) -> dict[str, object]:
-    return {"detector": label, "frame": frame, **asdict(estimate)}

@@ -166,7 +166,8 @@ def _flip_view(rows: Any, single: str | None) -> Table:
     table = Table(
         title="sign-flipped frames" if single is None else f"sign-flipped: {single}",
         title_justify="left",
-        caption="purity: an upper limit, because only noise is counted as false; [95 % interval]",
+        caption="purity: an upper limit, because only noise is counted as false; [95 % interval]; "
+        "for 95 %: a score that this purity needs at least, and how many have it",
         caption_justify="left",
     )
     for name in (
@@ -177,6 +178,7 @@ def _flip_view(rows: Any, single: str | None) -> Table:
         "false per Mpix",
         "purity ≤",
         "area used",
+        "for 95 %",
     ):
         table.add_column(name, justify="left" if name in ("detector", "frame") else "right")
     for row in rows.to_dict("records"):
@@ -188,6 +190,7 @@ def _flip_view(rows: Any, single: str | None) -> Table:
             _interval(row, "false_per_mpix", "false", 1),
             _interval(row, "purity", "purity", 3),
             f"{100 * row['mpix_flipped'] / row['mpix']:.0f} %",
+            f"{format_number(row['threshold_95'], 3)} ({row['n_found_95']})",
         )
     return table
 

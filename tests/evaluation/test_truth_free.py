@@ -6,7 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skyduel.core import BadInputError
-from skyduel.evaluation import flip_estimate, repeat_estimate, scores_on_repeats
+from skyduel.evaluation import (
+    flip_estimate,
+    flip_threshold,
+    repeat_estimate,
+    scores_on_repeats,
+)
 from skyduel.evaluation.repeat_scores import LEAST_SCORE
 from skyduel.evaluation.truth_free import times_seen
 
@@ -37,6 +42,40 @@ def test_flip_without_detections_is_undefined_and_without_false_ones_not_certain
 def test_flip_refuses_what_cannot_be(arguments: tuple, match: str) -> None:
     with pytest.raises(BadInputError, match=match):
         flip_estimate(*arguments)
+
+
+def test_flip_threshold_by_hand() -> None:
+    found = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0]
+    # From 3 on: 8 found, 1 false on half the area stands for 2: a purity of 0.75.
+    assert flip_threshold(found, [1.5, 2.5, 3.5], 1.0, 0.5, 0.75) == 3.0
+    assert flip_threshold(found, [1.5, 2.5, 3.5], 1.0, 0.5, 0.76) == 4.0
+    assert flip_threshold(found, [], 1.0, 1.0) == 1.0
+    assert flip_threshold([*found, np.nan], [np.nan], 1.0, 1.0) == 1.0
+    assert np.isnan(flip_threshold(found, [11.0], 1.0, 1.0))
+    assert np.isnan(flip_threshold([], [1.0], 1.0, 1.0))
+    # A false one exactly at the threshold counts.
+    assert flip_threshold(found, [10.0], 1.0, 1.0, 0.85) == 1.0
+    assert np.isnan(flip_threshold([10.0], [10.0], 1.0, 1.0, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (([1.0], [], 0.0, 1.0), "areas > 0"),
+        (([1.0], [], 1.0, 1.0, 1.5), "between 0 and 1; got 1.5"),
+    ],
+)
+def test_flip_threshold_refuses(arguments: tuple, match: str) -> None:
+    with pytest.raises(BadInputError, match=match):
+        flip_threshold(*arguments)
+
+
+def test_flip_threshold_has_the_purity_where_noise_is_symmetric() -> None:
+    rng = np.random.default_rng(4)
+    noise, other, real = rng.exponential(1, 4000), rng.exponential(1, 2800), rng.normal(6, 2, 1500)
+    threshold = flip_threshold(np.concatenate([noise, real]), other, 1.0, 0.7)
+    right, wrong = (real >= threshold).sum(), (noise >= threshold).sum()
+    assert right / (right + wrong) == pytest.approx(0.95, abs=0.01)
 
 
 def test_flip_interval_covers_the_purity() -> None:
