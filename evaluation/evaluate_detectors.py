@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from skyduel.core.errors import BadInputError
-from skyduel.evaluation.analyses.all_analyses import ANALYSES, KEYS, STUDIES, STUDY_KEYS
+from skyduel.evaluation.analyses.all_analyses import ANALYSES, STUDIES
 from skyduel.evaluation.comparison.compare import ComparisonSample, comparison_sample
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.candidate_store import CandidateFrame, candidate_frames, pool_frames
-from skyduel.evaluation.scoring.counts import COUNT_COLUMNS, bin_table
+from skyduel.evaluation.scoring.counts import bin_table
 from skyduel.evaluation.scoring.depth import Limit, completeness_limits, fit_limits
 from skyduel.evaluation.scoring.frame_score import (
     CALIBRATION,
@@ -23,11 +23,20 @@ from skyduel.evaluation.scoring.frame_score import (
     FrameScore,
     choose_edges,
 )
-from skyduel.evaluation.scoring.metrics import listed, ratio
+from skyduel.evaluation.scoring.metrics import ratio
 from skyduel.evaluation.scoring.ragged import FrameSequence
 from skyduel.evaluation.scoring.resampling_units import resampling_units
 from skyduel.evaluation.scoring.score_store import score_all
 from skyduel.evaluation.scoring.scores import score_table
+from skyduel.evaluation.scoring.table_columns import (
+    ANALYSIS_COLUMNS,
+    ANALYSIS_KEYS,
+    COUNT_COLUMNS,
+    COUNTS_COLUMNS,
+    LIMITS_COLUMNS,
+    SCORES_COLUMNS,
+    sweep_columns,
+)
 from skyduel.evaluation.scoring.threshold_sweep import (
     Curve,
     best_f1_threshold,
@@ -44,46 +53,15 @@ from skyduel.evaluation.table_keys import (
 )
 
 __all__ = [
-    "COUNTS_COLUMNS",
-    "LIMITS_COLUMNS",
-    "SCORES_COLUMNS",
     "Evaluation",
     "Sink",
     "evaluate",
     "evaluate_detector",
     "merge",
-    "sweep_columns",
 ]
 
 #: Frames whose counts are handed over at a time.
 _TOGETHER: Final = 4096
-
-#: Columns of the tables of a run, in their order.
-COUNTS_COLUMNS: Final = (
-    "detector", "point", "frame", "group", "bin", "bin_lo", "bin_hi", *COUNT_COLUMNS,
-)  # fmt: skip
-SCORES_COLUMNS: Final = (
-    "detector", "point", "group", "bin", "bin_lo", "bin_hi", "quantity",
-    "value", "lo", "hi", "n", "k", "interval", "n_frames",
-)  # fmt: skip
-LIMITS_COLUMNS: Final = (
-    "detector", "point", "group", "threshold", "purity", "completeness", "false_per_mpix",
-    "snr50", "snr50_lo", "snr50_hi", "m50", "m50_lo", "m50_hi", "n_truths", "n_frames",
-    "snr90", "snr90_lo", "snr90_hi", "m90", "m90_lo", "m90_hi",
-    "width_mag", "width_mag_lo", "width_mag_hi", "floor", "ceiling",
-)  # fmt: skip
-
-_ANALYSIS_COLUMNS: Final = {a.name: (*KEYS, *a.columns) for a in ANALYSES} | {
-    s.name: (*STUDY_KEYS, *s.columns) for s in STUDIES
-}
-
-
-def sweep_columns() -> tuple[str, ...]:
-    """Return the columns of the table ``sweep``, the metrics that are swept last."""
-    return (
-        "detector", "group", "threshold", "truths", "truths_found", "detections",
-        "detections_right", *(m.name for m in listed("swept")),
-    )  # fmt: skip
 
 
 class Sink(Protocol):
@@ -186,7 +164,7 @@ def merge(parts: Sequence[Evaluation], edges: Sequence[float]) -> Evaluation:
         edges=kept,
         analyses={
             name: _stack([p.analyses[name] for p in parts], columns)
-            for name, columns in _ANALYSIS_COLUMNS.items()
+            for name, columns in ANALYSIS_COLUMNS.items()
         },
         comparison_samples={k: v for p in parts for k, v in p.comparison_samples.items()},
     )
@@ -266,7 +244,7 @@ def evaluate_detector(
         calibrated={name: calibrated},
         frames=keep.scored if isinstance(keep, _Kept) else {},
         edges=kept,
-        analyses={k: _stack(tables[k], columns) for k, columns in _ANALYSIS_COLUMNS.items()},
+        analyses={k: _stack(tables[k], columns) for k, columns in ANALYSIS_COLUMNS.items()},
         comparison_samples={(name, p.point, p.group): p.sample for p in parts},
     )
 
@@ -487,7 +465,7 @@ def _labelled(parts: Sequence[_PointTables], name: str, detector: str) -> list[p
     words = zip(*((detector, p.point, p.group) for p, _ in filled), strict=True)
     keys = {
         key: np.repeat(np.array(word, dtype=object), sizes)
-        for key, word in zip(KEYS, words, strict=True)
+        for key, word in zip(ANALYSIS_KEYS, words, strict=True)
     }
     rows = pd.concat([table for _, table in filled], ignore_index=True)
     return [pd.concat([pd.DataFrame(keys), rows], axis=1)]

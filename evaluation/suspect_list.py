@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,15 +17,18 @@ from astropy.table import Table, vstack
 from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError
 from skyduel.core.io.tables import read_catalog
-from skyduel.evaluation.analyses.suspects import NEVER_FOUND, NOT_IN_TRUTH
 from skyduel.evaluation.matching.matching import pair
 from skyduel.evaluation.rules import ScoringRules
-from skyduel.evaluation.scoring.counts import COUNT_COLUMNS
 from skyduel.evaluation.scoring.frame_score import FrameInput, score_frame
 from skyduel.evaluation.scoring.metrics import ratio
+from skyduel.evaluation.scoring.table_columns import (
+    COUNT_COLUMNS,
+    NEVER_FOUND,
+    NOT_IN_TRUTH,
+    SUSPECTS_IGNORED_COLUMNS,
+)
 
 __all__ = [
-    "SUSPECTS_IGNORED_COLUMNS",
     "SuspectList",
     "counted_scores",
     "counting_suspects",
@@ -35,9 +38,6 @@ __all__ = [
     "read_suspects",
 ]
 
-SUSPECTS_IGNORED_COLUMNS: Final = (
-    "detector", "point", "quantity", "ignored", "counted", "truths", "detections",
-)  # fmt: skip
 #: Values of the truth's column ``suspect``: a row of the truth, and a row that was added.
 _TRUTH, _ADDED = 1, 2
 

@@ -1,4 +1,7 @@
-"""Keys of the result tables: operating points, all bins together, all groups; labels of bins."""
+"""Keys of the result tables: operating points, all bins together, all groups; labels of bins.
+
+Also the table of pairs, and how few frames make intervals rough.
+"""
 
 from typing import Final
 
@@ -10,7 +13,11 @@ __all__ = [
     "CALIBRATED_POINT",
     "DEFAULT_POINT",
     "EQUAL_PURITY_POINT",
+    "FEWEST_FOR_PERCENTILES",
+    "FEW_FRAMES",
     "NOMINAL_PURITY",
+    "OUTCOMES",
+    "PAIR_COLUMNS",
     "POINTS",
     "range_label",
 ]
@@ -30,6 +37,17 @@ EQUAL_PURITY_POINT: Final = "purity95"
 NOMINAL_PURITY: Final = 0.95
 #: The operating points, in the order of the tables.
 POINTS: Final = (DEFAULT_POINT, CALIBRATED_POINT, EQUAL_PURITY_POINT)
+
+#: Columns of the pairs of a match in pixels.
+PAIR_COLUMNS: Final = ("truth_index", "found_index", "separation_px", "outcome")
+#: Outcome of a truth or a detection, as written to the pairs tables.
+OUTCOMES: Final = ("found", "missed", "false", "ignored")
+
+#: With fewer, intervals over frames are rough and it is said.
+FEW_FRAMES: Final = 20
+#: With fewer units percentiles of resamples are far too narrow
+#: (`skyduel.evaluation.statistics.intervals.bootstrap_interval`).
+FEWEST_FOR_PERCENTILES: Final = 5
 
 
 def range_label(low: float, high: float, digits: str = "g") -> str:

@@ -8,7 +8,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from astropy.stats import mad_std
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
@@ -44,6 +43,8 @@ class Stretch:
 
 def stretch_of(values: npt.NDArray[np.float32]) -> Stretch:
     """Measure the stretch of a frame on its usable pixels, or a sample of them."""
+    from astropy.stats import mad_std  # takes long to load, and not needed to read a preview
+
     sample = values[:: max(1, values.size // _SAMPLE)]
     background = float(np.median(sample))
     return Stretch(background, float(mad_std(sample)) or 1.0)

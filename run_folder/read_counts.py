@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from skyduel.core.errors import BadInputError, one_line
-from skyduel.evaluation.scoring.counts import COUNT_COLUMNS as COUNTED
+from skyduel.evaluation.scoring.table_columns import COUNT_COLUMNS as COUNTED
 from skyduel.run_folder.schema import COUNTS, TableSchema
 
 __all__ = ["COUNTED", "SUMMED_COLUMNS", "check_kinds", "read_counts"]

@@ -28,7 +28,6 @@ from pydantic.dataclasses import dataclass
 from skyduel.core.errors import BadInputError
 from skyduel.core.io.atomic_files import atomic_path
 from skyduel.core.settings import settings_error
-from skyduel.evaluation.rules import ScoringRules
 from skyduel.run_folder.schema import COMPLETE, RUNNING, SCHEMA_VERSION, WITH_FAILURES
 
 __all__ = [
@@ -260,7 +259,12 @@ class RunRecord:
     def confidence(self) -> float:
         """Level of the intervals, such as 0.95."""
         level = self.rules.get("confidence")
-        return float(ScoringRules().confidence if level is None else level)
+        if level is not None:
+            return float(level)
+        # Rules bring catalogues and images, which take long to load.
+        from skyduel.evaluation.rules import ScoringRules
+
+        return ScoringRules().confidence
 
     def detector(self, name: str) -> DetectorRecord:
         """Return the record of a detector; one without values if the run does not list it."""

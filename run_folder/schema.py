@@ -1,7 +1,8 @@
 """Schema of a run folder: version, tables with their columns and keys, operating points.
 
-Names of columns come from the code that computes them (`skyduel.evaluation`); type, unit and
-meaning from `skyduel.run_folder.columns`; paths from `skyduel.run_folder.layout`.
+Names of columns come from `skyduel.evaluation.scoring.table_columns`; type, unit and meaning from
+`skyduel.run_folder.columns`; paths from `skyduel.run_folder.layout`. No module that computes a
+table is loaded, for what reads a run does not need it.
 """
 
 from __future__ import annotations
@@ -9,18 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from skyduel.evaluation.analyses.all_analyses import ANALYSES, KEYS, STUDIES, STUDY_KEYS
-from skyduel.evaluation.analyses.suspects import SUSPECT_COLUMNS
-from skyduel.evaluation.comparison.compare import COMPARISON_COLUMNS
-from skyduel.evaluation.evaluate_detectors import (
+from skyduel.evaluation.scoring.metrics import listed
+from skyduel.evaluation.scoring.table_columns import (
+    ANALYSIS_COLUMNS,
+    COMPARISON_COLUMNS,
     COUNTS_COLUMNS,
     LIMITS_COLUMNS,
     SCORES_COLUMNS,
+    SUSPECT_COLUMNS,
+    SUSPECTS_IGNORED_COLUMNS,
     sweep_columns,
 )
-from skyduel.evaluation.matching.matching import OUTCOMES, PAIR_COLUMNS
-from skyduel.evaluation.scoring.metrics import listed
-from skyduel.evaluation.suspect_list import SUSPECTS_IGNORED_COLUMNS
 from skyduel.evaluation.table_keys import (
     ALL_BINS,
     ALL_GROUPS,
@@ -28,6 +28,8 @@ from skyduel.evaluation.table_keys import (
     DEFAULT_POINT,
     EQUAL_PURITY_POINT,
     NOMINAL_PURITY,
+    OUTCOMES,
+    PAIR_COLUMNS,
     POINTS,
 )
 from skyduel.run_folder.columns import Column, describe
@@ -150,8 +152,7 @@ SUSPECTS_IGNORED: Final = TableSchema(
 
 #: Tables in ``analyses/``.
 ANALYSIS_TABLES: Final[tuple[TableSchema, ...]] = (
-    *(TableSchema(a.name, (*KEYS, *a.columns)) for a in ANALYSES),
-    *(TableSchema(s.name, (*STUDY_KEYS, *s.columns)) for s in STUDIES),
+    *(TableSchema(name, columns) for name, columns in ANALYSIS_COLUMNS.items()),
     SUSPECTS,
     SUSPECTS_IGNORED,
 )

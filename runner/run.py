@@ -19,7 +19,8 @@ import pandas as pd
 from skyduel.core import BadInputError, Detector, Entry, detector_info
 from skyduel.core.io.dataset_listing import require_truth
 from skyduel.evaluation import POINTS, Evaluation
-from skyduel.evaluation.comparison.compare import compare_all, within_possible
+from skyduel.evaluation.comparison.compare import compare_all
+from skyduel.evaluation.comparison.possible_intervals import within_possible
 from skyduel.evaluation.suspect_list import ignored_lines
 from skyduel.run_folder.lock import lock_folder
 from skyduel.run_folder.provenance import now_utc

@@ -79,8 +79,8 @@ def command(
     runs must have the same frames, truth and scoring rules.
     """
     check_runs(*(run for run in (run_a, run_b) if run is not None))
-    from skyduel.evaluation.comparison.compare import within_possible
     from skyduel.evaluation.comparison.headline import sentence
+    from skyduel.evaluation.comparison.possible_intervals import within_possible
     from skyduel.evaluation.comparison.sources_found import without_limits_of_slivers
     from skyduel.run_folder.compare_runs import compare_detectors
 

@@ -15,16 +15,14 @@ from skyduel.evaluation.analyses.truth_properties import COMPLETENESS_AXES, trut
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.counts import bin_index, bin_table, measured_mag
 from skyduel.evaluation.scoring.frame_score import FrameScore
+from skyduel.evaluation.scoring.table_columns import ASTROMETRY_COLUMNS
 from skyduel.evaluation.table_keys import ALL_BINS
 
-__all__ = ["ASTROMETRY_COLUMNS", "astrometry_table"]
+__all__ = ["astrometry_table"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-ASTROMETRY_COLUMNS: Final = (
-    "quantity", "unit", "by", "bin", "bin_lo", "bin_hi", "n", "bias", "scatter", "rms",
-)  # fmt: skip
 
 _SNR: Final = next(f for f in COMPLETENESS_AXES if f.name == "snr")
 _SNR_ROW: Final = COMPLETENESS_AXES.index(_SNR)

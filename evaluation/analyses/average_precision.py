@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +21,9 @@ from skyduel.evaluation.scoring.candidate_store import CandidateFrame, pool_fram
 from skyduel.evaluation.scoring.frame_score import FrameInput
 from skyduel.evaluation.scoring.threshold_sweep import Curve, curve
 
-__all__ = ["AP_COLUMNS", "average_precision_of", "average_precision_table", "precision_recall"]
+__all__ = ["average_precision_of", "average_precision_table", "precision_recall"]
 
 Floats = npt.NDArray[np.float64]
-
-#: Columns of the table ``average_precision``.
-AP_COLUMNS: Final = ("method", "kind", "value", "truths", "detections", "n_frames")
 
 
 def precision_recall(curve: Curve) -> tuple[Floats, Floats]:

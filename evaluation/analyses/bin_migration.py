@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -12,11 +11,7 @@ from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.counts import bin_index, bin_table, measured_mag
 from skyduel.evaluation.scoring.frame_score import FrameScore
 
-__all__ = ["MIGRATION_COLUMNS", "migration_table"]
-
-MIGRATION_COLUMNS: Final = (
-    "true_bin", "true_lo", "true_hi", "measured_bin", "measured_lo", "measured_hi", "n",
-)  # fmt: skip
+__all__ = ["migration_table"]
 
 
 def migration_table(

@@ -24,18 +24,15 @@ from skyduel.evaluation.analyses.truth_properties import (
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.frame_score import FrameScore
 from skyduel.evaluation.scoring.metrics import ratio
+from skyduel.evaluation.scoring.table_columns import BINNED_SCORE_COLUMNS
 from skyduel.evaluation.statistics.intervals import proportion
 
-__all__ = ["BINNED_SCORE_COLUMNS", "PURITY_AXES", "binned_score_table"]
+__all__ = ["PURITY_AXES", "binned_score_table"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-BINNED_SCORE_COLUMNS: Final = (
-    "facet", "bin", "bin_lo", "bin_hi", "label", "unit", "quantity", "value", "lo", "hi",
-    "n", "k", "n_frames",
-)  # fmt: skip
 
 _BY_NAME: Final = {f.name: f for f in COMPLETENESS_AXES}
 #: The axes of purity that have fixed edges; its third axis is the score.

@@ -24,15 +24,10 @@ from skyduel.evaluation.scoring.metrics import ratio
 from skyduel.evaluation.scoring.ragged import for_each
 from skyduel.evaluation.statistics.intervals import poisson
 
-__all__ = ["CHANCE_COLUMNS", "MOST_SHIFTS", "chance_pairs", "chance_table", "shifts"]
+__all__ = ["MOST_SHIFTS", "chance_pairs", "chance_table", "shifts"]
 
 Floats = npt.NDArray[np.float64]
 
-#: Columns of the table ``chance``.
-CHANCE_COLUMNS: Final = (
-    "shifts", "n_frames", "truths", "pairs", "chance_pairs", "chance_lo", "chance_hi",
-    "chance_share", "share_lo", "share_hi",
-)  # fmt: skip
 
 MOST_SHIFTS: Final = 8
 _LEAST_SHIFTS: Final = 2

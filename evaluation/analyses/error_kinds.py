@@ -37,14 +37,16 @@ from skyduel.evaluation.scoring.counts import bin_index, bin_table, measured_mag
 from skyduel.evaluation.scoring.frame_score import FrameScore
 from skyduel.evaluation.scoring.metrics import ratio
 from skyduel.evaluation.scoring.ragged import for_each
+from skyduel.evaluation.scoring.table_columns import (
+    ERROR_KIND_COLUMNS,
+    ERROR_SOURCE_COLUMNS,
+    FALSE_KINDS,
+    MISSED_KINDS,
+)
 from skyduel.evaluation.statistics.intervals import wilson
 from skyduel.evaluation.table_keys import ALL_BINS
 
 __all__ = [
-    "ERROR_KIND_COLUMNS",
-    "ERROR_SOURCE_COLUMNS",
-    "FALSE_KINDS",
-    "MISSED_KINDS",
     "FrameErrors",
     "classified",
     "classify",
@@ -57,20 +59,6 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Text = npt.NDArray[np.str_]
 
-#: Kinds of a missed truth, in the order in which their rules are applied.
-MISSED_KINDS: Final = (
-    "faint", "blended", "halo", "edge", "artefact", "wrong_place", "wrong_kind", "other",
-)  # fmt: skip
-#: Kinds of a false detection, in the order in which their rules are applied.
-FALSE_KINDS: Final = (
-    "streak_fragment", "split", "bad_line", "cosmic_ray", "wrong_kind", "wrong_place",
-    "spike", "halo", "edge", "noise", "other",
-)  # fmt: skip
-
-ERROR_KIND_COLUMNS: Final = ("side", "kind", "bin", "bin_lo", "bin_hi", "n", "share", "lo", "hi")
-ERROR_SOURCE_COLUMNS: Final = (
-    "frame", "side", "kind", "truth_index", "found_index", "x", "y", "mag", "snr", "score",
-)  # fmt: skip
 
 #: Below this S/N a miss is excused as faint, and a false detection is classified as noise.
 _FAINT_SNR: Final = 5.0

@@ -26,6 +26,7 @@ from skyduel.evaluation.scoring.depth import Limit, fit_limits, fit_steps
 from skyduel.evaluation.scoring.frame_score import FrameScore
 from skyduel.evaluation.scoring.metrics import ratio
 from skyduel.evaluation.scoring.resampling_units import block_grid, resampling_units
+from skyduel.evaluation.scoring.table_columns import IDEAL_COLUMNS
 from skyduel.evaluation.statistics.intervals import (
     bootstrap_interval,
     poisson,
@@ -34,16 +35,11 @@ from skyduel.evaluation.statistics.intervals import (
 )
 from skyduel.evaluation.table_keys import ALL_BINS
 
-__all__ = ["IDEAL_COLUMNS", "MATCHES", "ideal_table"]
+__all__ = ["MATCHES", "ideal_table"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-IDEAL_COLUMNS: Final = (
-    "match", "bin", "bin_lo", "bin_hi", "threshold", "false_per_mpix", "purity", "n", "ideal",
-    "tail", "found", "found_lo", "found_hi", "snr50_ideal", "m50_ideal", "snr50",
-    "distance_mag", "distance_lo", "distance_hi", "beats", "n_frames",
-)  # fmt: skip
 #: The quantity at which the ideal observer is matched to the detector.
 MATCHES: Final = ("false_rate", "purity")
 #: A detector exceeds the ideal observer if it finds this many standard deviations more sources.

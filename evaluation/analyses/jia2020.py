@@ -38,10 +38,10 @@ from scipy.spatial import KDTree
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.counts import bin_index
 from skyduel.evaluation.scoring.frame_score import FrameScore
+from skyduel.evaluation.scoring.table_columns import JIA2020_COLUMNS
 
 __all__ = [
     "BOX_HALF_PX",
-    "JIA2020_COLUMNS",
     "PUBLISHED",
     "PUBLISHED_MAP",
     "frame_metric",
@@ -53,11 +53,6 @@ Floats = npt.NDArray[np.float64]
 #: Largest difference of a match in x and in y [px], inclusive.
 BOX_HALF_PX: Final = 1.5
 QUANTITIES: Final = ("recall", "precision", "f1", "f2")
-#: Columns of the table ``jia2020``.
-JIA2020_COLUMNS: Final = (
-    "bin", "bin_lo", "bin_hi", "mag_plotted", "quantity", "value", "network", "sextractor",
-    "truths", "n_frames",
-)  # fmt: skip
 
 #: The published curves, digitised from the paper's figure of F1 and F2 on simulated
 #: frames: the values of its network and of SExtractor by quantity and bin (lower, upper

@@ -22,14 +22,16 @@ from skyduel.evaluation.scoring.candidate_store import CandidateFrame, pool_fram
 from skyduel.evaluation.scoring.counts import bin_index, bin_table, measured_mag, zero_point_offset
 from skyduel.evaluation.scoring.metrics import ratio
 from skyduel.evaluation.scoring.ragged import remembered
+from skyduel.evaluation.scoring.table_columns import (
+    CALIBRATION_ERROR_COLUMNS,
+    PURITY_CHOICE_COLUMNS,
+    RELIABILITY_COLUMNS,
+)
 from skyduel.evaluation.scoring.threshold_sweep import purity_threshold
 from skyduel.evaluation.statistics.intervals import wilson
 from skyduel.evaluation.table_keys import ALL_BINS
 
 __all__ = [
-    "CALIBRATION_ERROR_COLUMNS",
-    "PURITY_CHOICE_COLUMNS",
-    "RELIABILITY_COLUMNS",
     "calibration_error",
     "calibration_error_table",
     "purity_choice_table",
@@ -40,18 +42,6 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-RELIABILITY_COLUMNS: Final = (
-    "score_is", "binning", "bin", "bin_lo", "bin_hi", "score_bin", "score_lo", "score_hi",
-    "predicted", "right", "lo", "hi", "n", "k",
-)  # fmt: skip
-CALIBRATION_ERROR_COLUMNS: Final = (
-    "score_is", "bin", "bin_lo", "bin_hi", "n", "k", "predicted", "right", "ece", "ece_chance",
-    "ece_equal_count", "ece_equal_count_chance", "brier", "n_unscored",
-)  # fmt: skip
-PURITY_CHOICE_COLUMNS: Final = (
-    "wanted", "chosen_by", "threshold", "purity_chosen", "n_chosen", "purity", "lo", "hi", "n", "k",
-    "completeness", "completeness_lo", "completeness_hi", "truths", "truths_found",
-)  # fmt: skip
 
 #: Number of bins of a reliability table.
 _BINS: Final = 10

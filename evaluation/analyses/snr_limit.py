@@ -18,8 +18,9 @@ from skyduel.evaluation.matching.matching import resolve
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.frame_score import FrameScore
 from skyduel.evaluation.scoring.metrics import CountSums, listed
+from skyduel.evaluation.scoring.table_columns import IGNORE_LIMIT_COLUMNS
 
-__all__ = ["IGNORE_LIMIT_COLUMNS", "SNR_LIMITS", "ignore_limit_table"]
+__all__ = ["SNR_LIMITS", "ignore_limit_table"]
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -28,10 +29,6 @@ Bools = npt.NDArray[np.bool_]
 _TOGETHER: Final = 2048
 #: Limits of the table, in ideal S/N.
 SNR_LIMITS: Final = (0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
-IGNORE_LIMIT_COLUMNS: Final = (
-    "min_snr", "truths", "truths_found", "truths_ignored", "detections", "detections_right",
-    "detections_ignored", *(m.name for m in listed("brief")),
-)  # fmt: skip
 
 
 def ignore_limit_table(

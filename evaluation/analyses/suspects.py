@@ -15,20 +15,22 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from skyduel.evaluation.analyses.error_kinds import FALSE_KINDS, MISSED_KINDS, classified
+from skyduel.evaluation.analyses.error_kinds import classified
 from skyduel.evaluation.matching.matching import pair
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.frame_score import FrameScore
+from skyduel.evaluation.scoring.table_columns import (
+    FALSE_KINDS,
+    MISSED_KINDS,
+    NEVER_FOUND,
+    NOT_IN_TRUTH,
+    SUSPECT_COLUMNS,
+)
 
-__all__ = ["NEVER_FOUND", "NOT_IN_TRUTH", "SUSPECT_COLUMNS", "SuspectCollector"]
+__all__ = ["SuspectCollector"]
 
 Floats = npt.NDArray[np.float64]
 
-NOT_IN_TRUTH: Final = "not in truth"
-NEVER_FOUND: Final = "never found"
-SUSPECT_COLUMNS: Final = (
-    "frame", "side", "truth_index", "x", "y", "ra", "dec", "mag", "snr", "rank", "detectors",
-)  # fmt: skip
 
 #: A detector is sure of what scores as high as this share of its right detections.
 _SURE: Final = 0.5

@@ -16,20 +16,18 @@ from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.counts import bin_index, bin_table
 from skyduel.evaluation.scoring.depth import Limit, completeness_limits
 from skyduel.evaluation.scoring.frame_score import FrameScore
-from skyduel.evaluation.scoring.metrics import LIMITS, CountSums, listed, quantity_named
+from skyduel.evaluation.scoring.metrics import LIMITS, CountSums, listed
 from skyduel.evaluation.scoring.resampling_units import resampling_units
+from skyduel.evaluation.scoring.table_columns import COMPARISON_COLUMNS
 from skyduel.evaluation.statistics.intervals import resampled
 from skyduel.evaluation.statistics.paired_tests import frame_interval, holm, mcnemar, newcombe
 from skyduel.evaluation.table_keys import ALL_BINS, ALL_GROUPS
 
 __all__ = [
-    "COMPARISON_COLUMNS",
-    "FEW_FRAMES",
     "ComparisonSample",
     "compare",
     "compare_all",
     "comparison_sample",
-    "within_possible",
 ]
 
 Floats = npt.NDArray[np.float64]
@@ -37,13 +35,6 @@ _Columns = dict[str, npt.NDArray[Any]]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-#: With fewer, intervals over frames are rough and it is said.
-FEW_FRAMES: Final = 20
-COMPARISON_COLUMNS: Final = (
-    "detector_a", "detector_b", "point", "group", "bin", "bin_lo", "bin_hi", "quantity",
-    "value_a", "value_b", "delta", "lo", "hi", "n_both", "n_a_only", "n_b_only", "n_neither",
-    "p", "p_holm", "interval", "n_frames",
-)  # fmt: skip
 
 #: The row for all bins together, which is the last.
 _LAST: Final = slice(-1, None)
@@ -374,21 +365,3 @@ def _rows(
         "interval": np.full(one.shape, interval, dtype=object),
         "n_frames": n_frames,
     }
-
-
-def within_possible(differences: pd.DataFrame) -> pd.DataFrame:
-    """Return differences whose intervals are cut at the largest possible difference.
-
-    Parameters
-    ----------
-    differences : DataFrame
-        With ``quantity``, ``lo`` and ``hi``, as of `skyduel.evaluation.compare_all`; it stays.
-        The gate takes it as it is, for it widens intervals and extrapolates their width.
-    """
-    if not len(differences):
-        return differences
-    known = {name: quantity_named(str(name)).most for name in differences["quantity"].unique()}
-    most = differences["quantity"].map(known).to_numpy(dtype=np.float64)
-    return differences.assign(
-        lo=np.maximum(differences["lo"], -most), hi=np.minimum(differences["hi"], most)
-    )

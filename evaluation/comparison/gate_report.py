@@ -9,9 +9,9 @@ from typing import Final
 from xml.etree import ElementTree
 
 from skyduel.core.errors import printable
-from skyduel.evaluation.comparison.compare import FEW_FRAMES
 from skyduel.evaluation.comparison.gate import CriterionDecision, GateReport
 from skyduel.evaluation.number_text import with_minus
+from skyduel.evaluation.table_keys import FEW_FRAMES
 
 __all__ = [
     "COMMENT_MARK",

@@ -7,7 +7,6 @@ from typing import Any, Final
 import pandas as pd
 
 from skyduel.core.errors import BadInputError
-from skyduel.evaluation.comparison.compare import FEW_FRAMES
 from skyduel.evaluation.comparison.sources_found import Found, without_limits_of_slivers
 from skyduel.evaluation.number_text import format_number
 from skyduel.evaluation.scoring.metrics import HEADLINE, quantity_named
@@ -17,6 +16,7 @@ from skyduel.evaluation.table_keys import (
     CALIBRATED_POINT,
     DEFAULT_POINT,
     EQUAL_PURITY_POINT,
+    FEW_FRAMES,
     NOMINAL_PURITY,
 )
 

@@ -16,7 +16,6 @@ streaks and ignored truths (`pair_catalogs`):
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -35,8 +34,6 @@ from skyduel.evaluation.matching.candidates import (
 from skyduel.evaluation.rules import PairingRule, ScoringRules
 
 __all__ = [
-    "OUTCOMES",
-    "PAIR_COLUMNS",
     "Pairing",
     "Pairs",
     "pair",
@@ -147,12 +144,6 @@ def pair_edges(
     like = np.zeros(i.size, dtype=bool)
     taken = take(rule, truth_rank[i], found_rank[j], separation, radius, like, scores)
     return _pairs(i[taken], j[taken], separation[taken])
-
-
-#: Columns of `Pairing.to_table` of a match in pixels.
-PAIR_COLUMNS: Final = ("truth_index", "found_index", "separation_px", "outcome")
-#: Outcome of a truth or a detection, as written to the pairs tables.
-OUTCOMES: Final = ("found", "missed", "false", "ignored")
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,9 @@ from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError
 from skyduel.core.native import neighbours
 from skyduel.evaluation.matching.matching import Pairing
+from skyduel.evaluation.scoring.table_columns import COUNT_COLUMNS
 
 __all__ = [
-    "COUNT_COLUMNS",
     "Counts",
     "ZeroPoint",
     "bin_index",
@@ -31,17 +31,6 @@ __all__ = [
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-
-#: The integers of the ``counts`` table, in its order.
-COUNT_COLUMNS: Final = (
-    "truths",
-    "truths_found",
-    "detections",
-    "detections_right",
-    "truths_ignored",
-    "detections_ignored",
-    "duplicates",
-)
 
 
 @dataclass(frozen=True, eq=False)

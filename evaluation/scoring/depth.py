@@ -14,12 +14,7 @@ from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.frame_score import FrameScore
 from skyduel.evaluation.scoring.ragged import FrameSequence
 from skyduel.evaluation.scoring.resampling_units import resampling_units
-from skyduel.evaluation.statistics.intervals import (
-    FEWEST_FOR_PERCENTILES,
-    bootstrap_interval,
-    resampled,
-    tail_for,
-)
+from skyduel.evaluation.statistics.intervals import bootstrap_interval, resampled, tail_for
 from skyduel.evaluation.statistics.logistic_fit import (
     ceiling_of,
     crossing,
@@ -28,6 +23,7 @@ from skyduel.evaluation.statistics.logistic_fit import (
     start,
     width_of,
 )
+from skyduel.evaluation.table_keys import FEWEST_FOR_PERCENTILES
 
 __all__ = [
     "CurveFit",

@@ -17,18 +17,15 @@ from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.counts import bin_index, bin_table
 from skyduel.evaluation.scoring.frame_score import FrameScore
 from skyduel.evaluation.scoring.metrics import ratio
+from skyduel.evaluation.scoring.table_columns import GALAXY_COLUMNS
 from skyduel.evaluation.statistics.intervals import proportion
 from skyduel.evaluation.table_keys import ALL_BINS
 
-__all__ = ["GALAXY_COLUMNS", "SIZE_EDGES", "galaxy_table", "stated_extendedness"]
+__all__ = ["SIZE_EDGES", "galaxy_table", "stated_extendedness"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-GALAXY_COLUMNS: Final = (
-    "kind", "size_bin", "size_lo", "size_hi", "bin", "bin_lo", "bin_hi", "value", "lo", "hi", "n",
-    "k", "told", "told_right", "told_share", "told_lo", "told_hi", "n_frames",
-)  # fmt: skip
 #: Edges of the bins of half-light radii [px], the same in every run.
 SIZE_EDGES: Final = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, np.inf)
 #: From this extendedness on a detection is said to be extended.

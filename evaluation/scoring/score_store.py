@@ -13,9 +13,10 @@ from skyduel.evaluation.matching.candidates import Candidates, flag
 from skyduel.evaluation.matching.matching import Pairing, Pairs
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.candidate_store import CandidateFrame
-from skyduel.evaluation.scoring.counts import COUNT_COLUMNS, Counts, ZeroPoint
+from skyduel.evaluation.scoring.counts import Counts, ZeroPoint
 from skyduel.evaluation.scoring.frame_score import FrameInput, FrameScore, score_frame
 from skyduel.evaluation.scoring.ragged import FrameSequence, Ragged
+from skyduel.evaluation.scoring.table_columns import COUNT_COLUMNS
 
 __all__ = ["score_all"]
 

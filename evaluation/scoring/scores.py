@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from skyduel.evaluation.rules import ScoringRules
-from skyduel.evaluation.scoring.counts import COUNT_COLUMNS, Counts, bin_table, total
+from skyduel.evaluation.scoring.counts import Counts, bin_table, total
 from skyduel.evaluation.scoring.metrics import CountSums, Metric, listed, ratio
+from skyduel.evaluation.scoring.table_columns import COUNT_COLUMNS
 from skyduel.evaluation.statistics.intervals import (
     bootstrap_interval,
     poisson,

@@ -10,7 +10,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-__all__ = ["chi2_quantile", "normal_tail", "poisson_tail", "student_quantile", "student_tail"]
+__all__ = [
+    "chi2_quantile",
+    "fair_coin_tail",
+    "normal_tail",
+    "poisson_tail",
+    "student_quantile",
+    "student_tail",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -38,6 +45,18 @@ def normal_tail(z: npt.ArrayLike) -> Floats:
 def poisson_tail(k: npt.ArrayLike, mean: npt.ArrayLike) -> Floats:
     """Return the probability of more than ``k`` events, for integers ``k >= 0``, broadcast."""
     return _floats(special.pdtrc(_floats(k), _floats(mean)))
+
+
+def fair_coin_tail(k: npt.ArrayLike, n: npt.ArrayLike) -> Floats:
+    """Return the probability of at most ``k`` heads in ``n`` tosses of a fair coin, broadcast.
+
+    For integers ``0 <= k <= n``.
+    """
+    heads, tosses = _floats(k), _floats(n)
+    # No tosses, or heads alone, are certain and no arguments of the incomplete beta function.
+    some = heads < tosses
+    tails = np.where(some, tosses - heads, 1.0)
+    return _floats(np.where(some, special.betainc(tails, heads + 1, 0.5), 1.0))
 
 
 def _floats(values: npt.ArrayLike) -> Floats:

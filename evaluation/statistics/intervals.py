@@ -19,9 +19,9 @@ from skyduel.evaluation.statistics.distributions import (
     normal_tail,
     student_quantile,
 )
+from skyduel.evaluation.table_keys import FEWEST_FOR_PERCENTILES
 
 __all__ = [
-    "FEWEST_FOR_PERCENTILES",
     "PROPORTION_INTERVALS",
     "bootstrap_interval",
     "bootstrap_spread",
@@ -39,8 +39,6 @@ Floats = npt.NDArray[np.float64]
 
 #: Names that `proportion` takes.
 PROPORTION_INTERVALS: Final = ("wilson", "jeffreys")
-#: With fewer units percentiles of resamples are far too narrow, see `bootstrap_interval`.
-FEWEST_FOR_PERCENTILES: Final = 5
 #: Draws turned into floating numbers at a time, and kept as bytes for the next who asks.
 _DRAWS_AT_A_TIME: Final = 4_000_000
 _DRAWS_KEPT: Final = 2**27

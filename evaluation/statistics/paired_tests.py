@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from skyduel.evaluation.statistics.distributions import student_quantile, student_tail
+from skyduel.evaluation.statistics.distributions import (
+    fair_coin_tail,
+    student_quantile,
+    student_tail,
+)
 from skyduel.evaluation.statistics.intervals import bootstrap_spread, wilson
 
 __all__ = ["frame_interval", "holm", "mcnemar", "newcombe"]
@@ -24,10 +28,10 @@ def mcnemar(a_only: npt.ArrayLike, b_only: npt.ArrayLike) -> Floats:
     a_only, b_only : array_like of int
         Pairs in which only the first, and only the second, succeeded.
     """
-    from scipy.stats import binom  # takes long to load
-
     b, c = np.asarray(a_only, dtype=np.int64), np.asarray(b_only, dtype=np.int64)
-    return np.asarray(np.minimum(2 * binom.cdf(np.minimum(b, c), b + c, 0.5), 1.0))
+    # As near as possible to one half each: the probability is one half or more, but for rounding.
+    level = np.abs(b - c) <= 1
+    return np.where(level, 1.0, np.minimum(2 * fair_coin_tail(np.minimum(b, c), b + c), 1.0))
 
 
 def newcombe(

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from skyduel.evaluation.analyses.error_kinds import FALSE_KINDS, MISSED_KINDS
+from skyduel.evaluation.scoring.table_columns import FALSE_KINDS, MISSED_KINDS
 from skyduel.reports.error_kinds import error_kind
 from skyduel.reports.page.cutouts import CUT_PX, Cut, Marks, cut_out, sheet
 from skyduel.reports.pictures import quality_for

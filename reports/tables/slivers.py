@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from skyduel.evaluation.comparison.compare import within_possible
+from skyduel.evaluation.comparison.possible_intervals import within_possible
 from skyduel.evaluation.comparison.sources_found import is_sliver
 from skyduel.evaluation.scoring.metrics import LIMITS
 from skyduel.run_folder.read_run import Run

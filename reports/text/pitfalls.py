@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import KDTree
 
+from skyduel.core.native import neighbours
 from skyduel.reports.style import point_name, shorten
 from skyduel.reports.tables.slivers import slivers
 from skyduel.run_folder.match_outcomes import RIGHT, WRONG, column, outcomes_of
@@ -87,16 +87,15 @@ def repeats(run: Run) -> tuple[Repeats, ...]:
 
 def _repeated(frames: Sequence[Floats]) -> float:
     """Return the share of positions that at least half of the other frames have, too."""
-    trees = [KDTree(at) if len(at) else None for at in frames]
     total = again = 0
     needed = max(2, len(frames) // 2)
     for i, at in enumerate(frames):
-        if not len(at):
-            continue
         hits = np.zeros(len(at), dtype=int)
-        for j, tree in enumerate(trees):
-            if j != i and tree is not None:
-                hits += np.isfinite(tree.query(at, distance_upper_bound=_SAME_PX)[0])
+        for j, other in enumerate(frames):
+            if j != i:
+                mine, theirs = neighbours(at, other, _SAME_PX)
+                near = ((at[mine] - other[theirs]) ** 2).sum(axis=1) < _SAME_PX**2
+                hits[np.unique(mine[near])] += 1
         total += len(at)
         again += int((hits >= needed).sum())
     return again / total if total else 0.0

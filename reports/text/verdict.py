@@ -15,11 +15,9 @@ import numpy as np
 import pandas as pd
 
 from skyduel.core.errors import takes
-from skyduel.evaluation.comparison.compare import FEW_FRAMES
 from skyduel.evaluation.number_text import format_number
 from skyduel.evaluation.scoring.metrics import HEADLINE, Metric, listed
-from skyduel.evaluation.statistics.intervals import FEWEST_FOR_PERCENTILES
-from skyduel.evaluation.table_keys import range_label
+from skyduel.evaluation.table_keys import FEW_FRAMES, FEWEST_FOR_PERCENTILES, range_label
 from skyduel.reports.style import point_name, shorten
 from skyduel.reports.tables.run_tables import Cell, Table, text
 from skyduel.reports.tables.slivers import limits_told

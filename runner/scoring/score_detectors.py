@@ -23,7 +23,8 @@ from skyduel.evaluation.analyses.suspects import SuspectCollector
 from skyduel.evaluation.evaluate_detectors import Evaluation, evaluate_detector, merge
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.frame_score import TEST, FrameInput, FrameScore, choose_edges
-from skyduel.evaluation.suspect_list import SUSPECTS_IGNORED_COLUMNS, counted_scores
+from skyduel.evaluation.scoring.table_columns import SUSPECTS_IGNORED_COLUMNS
+from skyduel.evaluation.suspect_list import counted_scores
 from skyduel.run_folder.layout import RunPaths
 from skyduel.run_folder.schema import (
     CALIBRATED_POINT,

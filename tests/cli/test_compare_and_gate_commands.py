@@ -19,7 +19,7 @@ from helpers.paths import ROOT
 
 from skyduel.core import BadInputError, Catalog, open_dataset, read_catalog, write_catalog
 from skyduel.evaluation import ScoringRules
-from skyduel.evaluation.comparison.compare import within_possible
+from skyduel.evaluation.comparison.possible_intervals import within_possible
 from skyduel.run_folder import load_run
 from skyduel.run_folder.compare_runs import compare_detectors, run_detector
 from skyduel.runner.builtin_dataset import make_frames

@@ -110,6 +110,16 @@ def test_the_list_says_what_each_command_says() -> None:
     assert shown == dict(SUMMARIES)
 
 
+def test_a_report_loads_nothing_that_computes_scores() -> None:
+    code = "import sys, skyduel.reports; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    names = done.stdout.split()
+    # Libraries that take long to load; scipy alone is a name whose parts come when they are used.
+    assert not {"astropy", "matplotlib", "scipy.spatial", "scipy.stats"} & set(names)
+    assert not [n for n in names if n.startswith("skyduel.evaluation.analyses")]
+    assert "skyduel.evaluation.evaluate_detectors" not in names
+
+
 def test_a_catalogue_is_found_and_written_without_pandas(tmp_path: Path) -> None:
     # Of what `detect` could load pandas takes longest; Arrow loads it for many of its calls.
     rng = np.random.default_rng(3)

@@ -13,12 +13,9 @@ from hypothesis import strategies as st
 from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError
 from skyduel.evaluation import FrameInput, ScoringRules, evaluate
-from skyduel.evaluation.analyses.average_precision import (
-    AP_COLUMNS,
-    average_precision_of,
-    precision_recall,
-)
+from skyduel.evaluation.analyses.average_precision import average_precision_of, precision_recall
 from skyduel.evaluation.analyses.coco_ap import BOX_PX, COCO_IOU, coco_precision
+from skyduel.evaluation.scoring.table_columns import AP_COLUMNS
 from skyduel.evaluation.scoring.threshold_sweep import Curve, curve
 
 RULES = ScoringRules(n_bootstrap=20)

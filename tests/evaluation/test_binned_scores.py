@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from skyduel.core.catalog import Catalog
 from skyduel.evaluation import FrameInput, ScoringRules, apply_ignore, score_frame
-from skyduel.evaluation.analyses.astrometry import ASTROMETRY_COLUMNS, astrometry_table
-from skyduel.evaluation.analyses.bin_migration import MIGRATION_COLUMNS, migration_table
-from skyduel.evaluation.analyses.binned_scores import BINNED_SCORE_COLUMNS, binned_score_table
+from skyduel.evaluation.analyses.astrometry import astrometry_table
+from skyduel.evaluation.analyses.bin_migration import migration_table
+from skyduel.evaluation.analyses.binned_scores import binned_score_table
 from skyduel.evaluation.analyses.truth_properties import (
     COMPLETENESS_AXES,
     axis_bin,
@@ -20,6 +20,11 @@ from skyduel.evaluation.analyses.truth_properties import (
     truth_facts,
 )
 from skyduel.evaluation.scoring.counts import total
+from skyduel.evaluation.scoring.table_columns import (
+    ASTROMETRY_COLUMNS,
+    BINNED_SCORE_COLUMNS,
+    MIGRATION_COLUMNS,
+)
 
 RULES = ScoringRules()
 EDGES = (15.0, 17.0, 19.0, 21.0)

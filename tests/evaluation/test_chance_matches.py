@@ -11,12 +11,8 @@ from helpers.paths import ROOT
 from skyduel.core.catalog import Catalog
 from skyduel.evaluation import FrameInput, ScoringRules, evaluate, pair, score_frame
 from skyduel.evaluation.analyses import chance_matches as chance
-from skyduel.evaluation.analyses.chance_matches import (
-    CHANCE_COLUMNS,
-    chance_pairs,
-    chance_table,
-    shifts,
-)
+from skyduel.evaluation.analyses.chance_matches import chance_pairs, chance_table, shifts
+from skyduel.evaluation.scoring.table_columns import CHANCE_COLUMNS
 
 RULES = ScoringRules(n_bootstrap=20)
 EDGES = (0.0, 1.0)

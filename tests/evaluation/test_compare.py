@@ -22,17 +22,17 @@ from skyduel.evaluation import (
     score_frame,
 )
 from skyduel.evaluation.comparison.compare import (
-    COMPARISON_COLUMNS,
     ComparisonSample,
     compare,
     compare_all,
     comparison_sample,
-    within_possible,
 )
 from skyduel.evaluation.comparison.headline import headline, rests_on, sentence
+from skyduel.evaluation.comparison.possible_intervals import within_possible
 from skyduel.evaluation.scoring.counts import Counts
 from skyduel.evaluation.scoring.depth import Limit, completeness_limits
 from skyduel.evaluation.scoring.metrics import f_from_counts
+from skyduel.evaluation.scoring.table_columns import COMPARISON_COLUMNS
 from skyduel.evaluation.statistics.intervals import frame_weights
 from skyduel.evaluation.statistics.paired_tests import frame_interval, holm, mcnemar, newcombe
 

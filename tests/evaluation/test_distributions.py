@@ -9,6 +9,7 @@ from scipy import stats
 
 from skyduel.evaluation.statistics.distributions import (
     chi2_quantile,
+    fair_coin_tail,
     normal_tail,
     poisson_tail,
     student_quantile,
@@ -39,9 +40,19 @@ def test_tails_of_counts_have_the_bits_of_scipy(mean: float) -> None:
     np.testing.assert_array_equal(poisson_tail(k, mean), stats.poisson.sf(k, mean))
 
 
+def test_tosses_of_a_coin_have_the_bits_of_scipy_but_for_the_middle() -> None:
+    n = np.repeat(np.arange(301), 301)
+    k = np.minimum(np.tile(np.arange(301), 301), n)
+    far = (2 * k + 1 != n) & (k <= n // 2)
+    np.testing.assert_array_equal(fair_coin_tail(k, n)[far], stats.binom.cdf(k[far], n[far], 0.5))
+    np.testing.assert_allclose(fair_coin_tail(k, n), stats.binom.cdf(k, n, 0.5), rtol=1e-14)
+    assert fair_coin_tail([0, 0, 4], [0, 2, 4]).tolist() == [1.0, 0.25, 1.0]
+
+
 def test_scoring_does_not_load_scipy_stats() -> None:
     code = (
         "import sys, skyduel.evaluation.evaluate_detectors, skyduel.run_folder.read_run;"
+        "from skyduel.evaluation.statistics.paired_tests import mcnemar; assert mcnemar(2, 3) == 1;"
         "print([m for m in ('scipy.signal', 'scipy.stats') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 from skyduel.core import Catalog, Frame, forced_photometry, pixel_features
 from skyduel.evaluation import FrameInput, FrameScore, ScoringRules, apply_ignore, score_frame
 from skyduel.evaluation.analyses.error_kinds import (
-    ERROR_KIND_COLUMNS,
-    ERROR_SOURCE_COLUMNS,
-    FALSE_KINDS,
-    MISSED_KINDS,
     FrameErrors,
     classify,
     error_kind_table,
     error_source_table,
+)
+from skyduel.evaluation.scoring.table_columns import (
+    ERROR_KIND_COLUMNS,
+    ERROR_SOURCE_COLUMNS,
+    FALSE_KINDS,
+    MISSED_KINDS,
 )
 from skyduel.simulation import SceneSettings, simulate
 

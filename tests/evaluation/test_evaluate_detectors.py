@@ -23,7 +23,9 @@ from skyduel.evaluation import (
     score_catalogs,
     score_frame,
 )
+from skyduel.evaluation.analyses.all_analyses import ANALYSES, STUDIES
 from skyduel.evaluation.scoring.counts import Counts, total
+from skyduel.evaluation.scoring.table_columns import ANALYSIS_COLUMNS
 
 RULES = ScoringRules(n_bootstrap=50, bins="14:20:2")
 DOCS = ROOT / "docs" / "run-folder.md"
@@ -68,6 +70,11 @@ def test_the_columns_are_those_the_run_folder_promises() -> None:
         columns = list(getattr(RESULT, name).columns)
         at = [told.index(c) for c in columns]
         assert at == sorted(at), name
+
+
+def test_every_analysis_has_its_columns() -> None:
+    # A table without an entry would be computed and thrown away.
+    assert [a.name for a in (*ANALYSES, *STUDIES)] == list(ANALYSIS_COLUMNS)
 
 
 def test_only_the_test_split_is_reported() -> None:

@@ -19,12 +19,8 @@ from skyduel.evaluation.matching.candidates import find_candidates, match_radii
 from skyduel.evaluation.matching.matching import pair_candidates, pair_catalogs
 from skyduel.evaluation.scoring.candidate_store import candidate_frames
 from skyduel.evaluation.scoring.depth import fit_limits
-from skyduel.evaluation.scoring.galaxies import (
-    GALAXY_COLUMNS,
-    SIZE_EDGES,
-    galaxy_table,
-    stated_extendedness,
-)
+from skyduel.evaluation.scoring.galaxies import SIZE_EDGES, galaxy_table, stated_extendedness
+from skyduel.evaluation.scoring.table_columns import GALAXY_COLUMNS
 from skyduel.evaluation.statistics.intervals import wilson
 
 RULES = ScoringRules()

@@ -21,7 +21,8 @@ from skyduel.evaluation.analyses.ideal_observer import (
     threshold_for_density,
     threshold_for_purity,
 )
-from skyduel.evaluation.analyses.ideal_observer_table import IDEAL_COLUMNS, ideal_table
+from skyduel.evaluation.analyses.ideal_observer_table import ideal_table
+from skyduel.evaluation.scoring.table_columns import IDEAL_COLUMNS
 
 SKYMAKER = DATA / "skymaker"
 EDGES = (14.0, 16.0, 18.0, 20.0)

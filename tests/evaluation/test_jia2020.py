@@ -15,12 +15,12 @@ from skyduel.cli import main as cli
 from skyduel.core.catalog import Catalog
 from skyduel.evaluation import FrameInput, ScoringRules, evaluate, score_frame
 from skyduel.evaluation.analyses.jia2020 import (
-    JIA2020_COLUMNS,
     PUBLISHED,
     PUBLISHED_MAP,
     frame_metric,
     jia2020_table,
 )
+from skyduel.evaluation.scoring.table_columns import JIA2020_COLUMNS
 
 EDGES = (20.0, 21.0, 22.0, 23.0, 24.0)
 RULES = ScoringRules(bins="20:24:1", n_bootstrap=20)

@@ -11,9 +11,6 @@ from sklearn.isotonic import IsotonicRegression
 from skyduel.core import Catalog
 from skyduel.evaluation import FrameInput, ScoringRules
 from skyduel.evaluation.analyses.score_calibration import (
-    CALIBRATION_ERROR_COLUMNS,
-    PURITY_CHOICE_COLUMNS,
-    RELIABILITY_COLUMNS,
     _isotonic,
     calibration_error,
     calibration_error_table,
@@ -21,6 +18,11 @@ from skyduel.evaluation.analyses.score_calibration import (
     reliability_table,
 )
 from skyduel.evaluation.scoring.candidate_store import CandidateFrame, candidate_frame
+from skyduel.evaluation.scoring.table_columns import (
+    CALIBRATION_ERROR_COLUMNS,
+    PURITY_CHOICE_COLUMNS,
+    RELIABILITY_COLUMNS,
+)
 from skyduel.evaluation.statistics.intervals import wilson
 
 RULES = ScoringRules()

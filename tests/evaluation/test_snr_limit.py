@@ -9,11 +9,8 @@ from hypothesis import strategies as st
 
 from skyduel.core import Catalog
 from skyduel.evaluation import FrameInput, FrameScore, ScoringRules, apply_ignore, score_frame
-from skyduel.evaluation.analyses.snr_limit import (
-    IGNORE_LIMIT_COLUMNS,
-    SNR_LIMITS,
-    ignore_limit_table,
-)
+from skyduel.evaluation.analyses.snr_limit import SNR_LIMITS, ignore_limit_table
+from skyduel.evaluation.scoring.table_columns import IGNORE_LIMIT_COLUMNS
 
 EDGES = (14.0, 24.0)
 SHAPE = (45, 60)

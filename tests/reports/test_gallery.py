@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from skyduel.evaluation.analyses.error_kinds import FALSE_KINDS, MISSED_KINDS
+from skyduel.evaluation.scoring.table_columns import FALSE_KINDS, MISSED_KINDS
 from skyduel.reports.error_kinds import ERROR_KINDS
 from skyduel.reports.page import gallery as module
 from skyduel.reports.page.cutouts import CUT_PX

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from skyduel.evaluation.analyses.suspects import NEVER_FOUND, NOT_IN_TRUTH
 from skyduel.evaluation.number_text import format_number
+from skyduel.evaluation.scoring.table_columns import NEVER_FOUND, NOT_IN_TRUTH
 from skyduel.reports.pictures import small_uri
 from skyduel.reports.sections.section import Section, present
 from skyduel.reports.style import point_name, shorten
