@@ -13,7 +13,7 @@ import pandas as pd
 
 from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError
-from skyduel.core.native import neighbours
+from skyduel.evaluation.matching.candidates import within
 from skyduel.evaluation.matching.matching import Pairing
 from skyduel.evaluation.scoring.table_columns import COUNT_COLUMNS
 
@@ -197,10 +197,8 @@ def count(
         Added to the measured magnitudes to bring them to the truth's
         zero-point [mag]; see `zero_point_offset`.
     """
-    _check_edges(tuple(edges))
     true = bin_index(truth["mag"], edges)
     measured = bin_index(measured_mag(found) + offset_mag, edges)
-
     return Counts(tuple(map(float, edges)), *tally(pairing, true, measured, len(edges) + 2))
 
 
@@ -301,9 +299,8 @@ def zero_point_offset(
     else:
         bright = mag <= np.median(mag) if mag.size else np.zeros(0, dtype=bool)
     rows, mag, measured = rows[bright], mag[bright], measured[bright]
-    if rows.size >= min_sources:
-        alone = _isolated(truth, rows, isolation_px, neighbour_mag)
-        mag, measured = mag[alone], measured[alone]
+    alone = _isolated(truth, rows, isolation_px, neighbour_mag)
+    mag, measured = mag[alone], measured[alone]
     if mag.size < min_sources:
         return ZeroPoint(0.0, int(mag.size), "none")
     return ZeroPoint(float(np.median(mag - measured)), int(mag.size), source)
@@ -312,14 +309,9 @@ def zero_point_offset(
 def _isolated(
     truth: Catalog, rows: Ints, radius: float, neighbour_mag: float
 ) -> npt.NDArray[np.bool_]:
-    xy = truth.xy
-    i, j = neighbours(xy[rows], xy, radius)
+    xy, mag = truth.xy, truth["mag"]
+    i, j, _ = within(xy[rows], xy, radius)
     i = rows[i]
-    squared = np.square(xy[i, 0] - xy[j, 0])
-    squared += np.square(xy[i, 1] - xy[j, 1])
-    near = squared <= radius**2
-    i, j = i[near], j[near]
-    mag = truth["mag"]
     # A neighbour of unknown magnitude may be bright.
     disturbs = (i != j) & ~(mag[j] >= mag[i] + neighbour_mag)
     disturbed = np.zeros(len(truth), dtype=bool)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +14,9 @@ from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError
 from skyduel.evaluation import ScoringRules, pair_catalogs
 from skyduel.evaluation.scoring.counts import (
+    COUNT_COLUMNS,
     Counts,
+    ZeroPoint,
     bin_index,
     bin_table,
     count,
@@ -102,6 +106,24 @@ def test_counts_add_to_zero_and_only_with_their_own_edges() -> None:
     assert (one + one).sums()["truths"] == 2 * one.sums()["truths"]
     with pytest.raises(BadInputError, match="counts: required edges"):
         one + Counts.zero((1.0, 2.0))
+    with pytest.raises(BadInputError, match="counts: required edges"):
+        total([one, Counts.zero((15.0, 16.0, 19.0))], EDGES)
+
+
+def test_counts_are_equal_if_the_edges_and_every_column_are() -> None:
+    zero = Counts.zero(EDGES)
+    assert zero == Counts.zero(EDGES)
+    for other in ((15.0, 16.0, 19.0), (15.0, 15.5, 18.0)):
+        assert zero != Counts.zero(other)
+    for name in COUNT_COLUMNS:
+        assert zero != replace(zero, **{name: np.array([0, 0, 1, 0, 0])})
+    assert (zero == 0) is False
+    assert zero.n_bins == 2
+
+
+def test_counts_have_an_entry_for_each_bin() -> None:
+    with pytest.raises(BadInputError, match=r"duplicates: required shape \(5,\); got \(4,\)"):
+        replace(Counts.zero(EDGES), duplicates=np.zeros(4, dtype=np.int64))
 
 
 def test_tables_go_there_and_back() -> None:
@@ -116,9 +138,25 @@ def test_tables_go_there_and_back() -> None:
         Counts.from_table(table.drop(columns="duplicates"))
     with pytest.raises(BadInputError, match=r"bins -1 \.\.\. n\+1"):
         Counts.from_table(table[table["bin"] != 0])
+    with pytest.raises(BadInputError, match=r"bins -1 \.\.\. n\+1; got bins \[-1, 0, 1\]"):
+        Counts.from_table(table[table["bin"] < 2])
+    with pytest.raises(BadInputError, match="at least one row; got none"):
+        Counts.from_table(table[:0])
+    for edges in ((1.0, 2.0), (1.0, 2.0, 4.0, 7.0)):
+        assert Counts.from_table(Counts.zero(edges).to_table()) == Counts.zero(edges)
 
 
-@pytest.mark.parametrize("edges", [(1.0,), (2.0, 1.0), (1.0, 1.0), (1.0, np.nan)])
+def test_measured_magnitudes_are_not_moved_unless_told() -> None:
+    found = Catalog.build(x=[1.0, 2.0], y=[1.0, 2.0], mag=[15.0, np.nextafter(16.0, 0)])
+    counts = count(found, found, pair_catalogs(found, found, RULES), EDGES)
+    assert counts.detections.tolist() == [0, 2, 0, 0, 0]
+    with pytest.raises(BadInputError, match="finite, ascending edges"):
+        count(found, found, pair_catalogs(found, found, RULES), (16.0, 15.0))
+
+
+@pytest.mark.parametrize(
+    "edges", [(1.0,), (2.0, 1.0), (1.0, 1.0), (1.0, np.nan), (1.0, 2.0, np.inf), (1.0, 3.0, 2.0)]
+)
 def test_edges_must_ascend(edges: tuple[float, ...]) -> None:
     with pytest.raises(BadInputError, match="finite, ascending edges"):
         Counts.zero(edges)
@@ -162,6 +200,56 @@ def test_the_zero_point_leaves_out_crowded_faint_and_ignored_sources() -> None:
     zero = zero_point_offset(truth, found, pair_catalogs(truth, found, RULES), min_sources=7)
     assert zero.offset_mag == pytest.approx(-0.1, abs=1e-9)
     assert zero.n == 7
+
+
+def measured(*, min_sources: int = 1, **columns: object) -> ZeroPoint:
+    """Return the zero-point of true sources along a line; that of source k is -(k + 1)."""
+    n = len(columns["mag"])
+    given = {"x": np.arange(n) * 30.0, "y": np.zeros(n), "snr": [99.0] * n} | columns
+    aper = np.asarray(columns["mag"]) + np.arange(n) + 1.0
+    truth = Catalog.build(aper_mag=aper, **{k: v for k, v in given.items() if v is not None})
+    pairing = pair_catalogs(truth, Catalog.empty(), RULES)
+    return zero_point_offset(truth, Catalog.empty(), pairing, min_sources=min_sources)
+
+
+def test_bright_is_an_snr_of_twenty() -> None:
+    assert measured(mag=[15.0] * 3, snr=[20.0, np.nextafter(20.0, 0), np.nan]) == ZeroPoint(
+        -1.0, 1, "truth"
+    )
+
+
+@pytest.mark.parametrize("snr", [None, [np.nan] * 5])
+def test_without_snr_the_brighter_half_is_bright(snr: list[float] | None) -> None:
+    # The half of five is three: 14, 15 and 16 mag, the sources 1, 3 and 4.
+    assert measured(mag=[18.0, 14, 17, 16, 15], snr=snr) == ZeroPoint(-4.0, 3, "truth")
+    assert measured(mag=[], snr=snr and []) == ZeroPoint(0.0, 0, "none")
+
+
+@pytest.mark.parametrize(
+    ("at", "mag", "alone"),
+    [
+        ((6.0, 8.0), 15.0, False),
+        ((6.0, np.nextafter(8.0, 9)), 15.0, True),
+        ((0.0, 10.5), 15.0, True),
+        ((1.0, 0.0), 18.0, True),
+        ((1.0, 0.0), np.nextafter(18.0, 0), False),
+        ((1.0, 0.0), np.nan, False),
+    ],
+)
+def test_isolated_is_ten_pixels_from_all_within_three_magnitudes(
+    at: tuple[float, float], mag: float, alone: bool
+) -> None:
+    x, y = zip((0.0, 0.0), at, strict=True)
+    got = measured(mag=[15.0, mag], x=x, y=y, snr=[99.0, 1.0])
+    assert got == (ZeroPoint(-1.0, 1, "truth") if alone else ZeroPoint(0.0, 0, "none"))
+
+
+def test_the_fewest_sources_are_five_and_all_of_them_isolated() -> None:
+    truth, found = bright_frame(5)
+    zero = zero_point_offset(truth, found, pair_catalogs(truth, found, RULES))
+    assert (zero.n, zero.source) == (5, "pairs")
+    x = np.array([0.0, 30, 60, 90, 99])
+    assert measured(mag=[15.0] * 5, x=x, min_sources=5) == ZeroPoint(0.0, 3, "none")
 
 
 def test_too_few_sources_leave_the_zero_point_alone() -> None:
