@@ -125,15 +125,13 @@ def _local(nodes: Ints, label: Ints) -> tuple[Ints, Ints]:
 
     ``label`` is sorted, 0 ... n_components - 1.
     """
-    n_nodes = int(nodes.max()) + 1
-    label_of = np.full(n_nodes, -1, dtype=np.int64)
+    nodes = _dense(nodes)
+    label_of = np.empty(int(nodes.max()) + 1, dtype=np.int64)
     label_of[nodes] = label
-    present = np.flatnonzero(label_of >= 0)
-    order = present[np.argsort(label_of[present], kind="stable")]
-    sizes = np.bincount(label_of[present], minlength=int(label[-1]) + 1).astype(np.int64)
-    first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    local = np.empty(n_nodes, dtype=np.int64)
-    local[order] = np.arange(order.size) - np.repeat(first, sizes)
+    order = np.argsort(label_of, kind="stable")
+    sizes = np.bincount(label_of)
+    local = np.empty_like(order)
+    local[order] = np.arange(order.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     return local[nodes], sizes
 
 
@@ -170,7 +168,7 @@ def _assign_connected(left: Ints, right: Ints, cost: Floats, unlike: Bools) -> I
         shape = (int(n_rows[c]), int(n_columns[c]))
         solve = _solve_dense if shape[0] * shape[1] <= _DENSE_CELLS else _solve_sparse
         chosen.append(a + solve(row[a:b], column[a:b], cost[a:b], unlike[a:b], shape))
-    return order[np.concatenate(chosen)] if chosen else np.zeros(0, dtype=np.int64)
+    return order[np.concatenate(chosen)]
 
 
 def _solve_twos(
@@ -185,9 +183,7 @@ def _solve_twos(
     taken : ndarray of bool, shape (m,)
         Candidates that are taken in these; none of the others.
     """
-    mixed = np.bincount(component, weights=unlike, minlength=n) > 0
-    plain = np.full((n, 2, 2), 3.0)  # the costs of `_layered` for two pairs
-    plain[mixed] = 12.0
+    plain = np.full((n, 2, 2), 12.0)  # the costs of `_layered` for two pairs
     plain[component, row, column] = cost + 3.0 * unlike
     straight, crossed = plain[:, 0, 0] + plain[:, 1, 1], plain[:, 0, 1] + plain[:, 1, 0]
     clear = np.abs(straight - crossed) > _CLEAR
