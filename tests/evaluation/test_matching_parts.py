@@ -185,6 +185,8 @@ def test_a_point_is_gated_by_its_distance_from_the_line(x: float, y: float, near
         (streak(32.0, 50.0, 4.0), True),
         (streak(33.0, 50.0, 4.0), True),
         (streak(33.1, 50.0, 4.0), False),
+        (streak(33.0, 50.0, 0.0), True),
+        (streak(33.01, 50.0, 0.0), False),
     ],
 )
 def test_a_streak_is_gated_by_distance_and_angle(seen: Catalog, near: bool) -> None:
