@@ -156,8 +156,7 @@ def compare(a: ComparisonSample, b: ComparisonSample, rules: ScoringRules) -> pd
     (of one bin), a point source that counts (limits). One frame alone is resampled in blocks,
     see `skyduel.evaluation.scoring.resampling_units`.
     """
-    n = len(a.counts)
-    return _compare(a, b, _samples(a, n, rules), _samples(b, n, rules), rules)
+    return _compare(a, b, _samples(a, rules), _samples(b, rules), rules)
 
 
 def compare_all(
@@ -182,8 +181,7 @@ def compare_all(
     places = dict.fromkeys((point, group) for _, point, group in comparison_samples)
     for point, group in places:
         here = {d: s for (d, p, g), s in comparison_samples.items() if (p, g) == (point, group)}
-        n = max((len(s.counts) for s in here.values()), default=0)
-        samples = {d: _samples(s, n, rules) for d, s in here.items()}
+        samples = {d: _samples(s, rules) for d, s in here.items()}
         for (name_a, a), (name_b, b) in combinations(here.items(), 2):
             parts.append(_compare(a, b, samples[name_a], samples[name_b], rules))
             labels.append((name_a, name_b, point, group))
@@ -210,9 +208,9 @@ def _quantities(sums: npt.NDArray[np.generic]) -> Floats:
     return np.stack([m.values(counts) for m in listed("compared")], axis=-2)
 
 
-def _samples(one: ComparisonSample, n_units: int, rules: ScoringRules) -> Floats | None:
+def _samples(one: ComparisonSample, rules: ScoringRules) -> Floats | None:
     """Return `_quantities` of each resample of the units, or None below two units."""
-    if n_units < 2 or len(one.counts) != n_units:
+    if len(one.counts) < 2:
         return None
     return _quantities(resampled(rules.n_bootstrap, rules.seed, one.counts)[0])
 

@@ -206,7 +206,7 @@ def _streak_edges(
     i: list[Ints] = [np.zeros(0, dtype=np.int64)]
     j: list[Ints] = [np.zeros(0, dtype=np.int64)]
     d: list[Floats] = [np.zeros(0)]
-    if rows.size:
+    if rows.size and len(found):
         x, y, length, theta = (found[k] for k in ("x", "y", "length", "theta"))
         points = np.flatnonzero(~found.is_streak)
         streaks = np.flatnonzero(found.is_streak)

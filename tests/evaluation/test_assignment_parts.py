@@ -80,6 +80,14 @@ def test_the_choice_is_the_best_of_all(way: str, monkeypatch: pytest.MonkeyPatch
     np.testing.assert_array_equal(plain, assign(left, right, cost, 3.0, kinds))
 
 
+def test_one_candidate_is_taken_and_of_none_none() -> None:
+    one = np.array([7])
+    assert assign(one, one, np.array([1.0]), 1.0).tolist() == [True]
+    nothing = assign(one[:0], one[:0], np.zeros(0), 1.0)
+    assert nothing.tolist() == []
+    assert nothing.dtype == bool
+
+
 def test_of_equal_candidates_the_first_is_taken() -> None:
     same, zero = np.ones(3), np.zeros(3, dtype=np.int64)
     assert assign(zero, np.arange(3), same, 1.0).tolist() == [True, False, False]

@@ -8,15 +8,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError
-from skyduel.evaluation import ScoringRules
+from skyduel.evaluation import FrameInput, ScoringRules, score_frame
 from skyduel.evaluation.comparison.compare import (
+    COMPARISON_COLUMNS,
     ComparisonSample,
+    _narrow,
     compare,
     compare_all,
+    comparison_sample,
     within_possible,
 )
 from skyduel.evaluation.scoring.depth import Limit
+from skyduel.evaluation.scoring.frame_score import FrameScore
 from skyduel.evaluation.statistics.intervals import frame_weights
 from skyduel.evaluation.statistics.paired_tests import frame_interval, holm, mcnemar, newcombe
 
@@ -215,6 +220,9 @@ def test_beside_a_detector_without_the_point_only_values_are_told(turned: bool) 
         compare(*pair, RULES),
         compare_all({("x", "p", "all"): pair[0], ("y", "p", "all"): pair[1]}, RULES),
     ):
+        assert set(table) - {"detector_a", "detector_b", "point", "group"} == set(
+            COMPARISON_COLUMNS[4:]
+        )
         assert table["quantity"].tolist() == [
             "completeness", "completeness", "purity", "f1", "f2", "jaccard", "m50", "snr50",
         ]  # fmt: skip
@@ -255,18 +263,18 @@ def test_points_and_groups_are_compared_apart_and_corrected_over_groups() -> Non
     samples = {
         (d, point, group): made(d, frames, interval=interval)
         for point, interval in (("p", "bootstrap"), ("q", "block bootstrap"))
-        for group, frames in (("all", range(5)), ("s", range(3)), ("t", range(2)))
+        for group, frames in (("t", range(2)), ("all", range(5)), ("s", range(3)))
         for d in ("b", "a")
     }
     table = compare_all(samples, RULES)
     places = table[["detector_a", "detector_b", "point", "group"]].drop_duplicates()
     assert places.to_numpy().tolist() == [
-        ["b", "a", point, group] for point in "pq" for group in ("all", "s", "t")
+        ["b", "a", point, group] for point in "pq" for group in ("t", "all", "s")
     ]
     expected = pd.concat(
         [
             compare(samples["b", p, g], samples["a", p, g], RULES)
-            for p in "pq" for g in ("all", "s", "t")
+            for p in "pq" for g in ("t", "all", "s")
         ],
         ignore_index=True,
     )  # fmt: skip
@@ -280,9 +288,55 @@ def test_points_and_groups_are_compared_apart_and_corrected_over_groups() -> Non
     ):
         np.testing.assert_array_equal(group["p_holm"], holm(group["p"]))
         assert len(group) == 2
+    assert compare_all({}, RULES).columns.tolist() == table.columns.tolist()
+    assert table.columns.tolist() == list(COMPARISON_COLUMNS)
 
 
 def test_a_difference_is_cut_at_one_where_the_score_ends_there() -> None:
     wide = pd.DataFrame({"quantity": ["purity", "m50"], "lo": [-1.5, -1.5], "hi": [1.5, 1.5]})
     cut = within_possible(wide)
     assert cut[["lo", "hi"]].to_numpy().tolist() == [[-1.0, 1.0], [-1.5, 1.5]]
+    assert within_possible(wide[:0]).columns.tolist() == wide.columns.tolist()
+
+
+# --- what a detector amounts to -------------------------------------------------------------
+
+
+def scored(found_x: list[float]) -> FrameScore:
+    """Score a frame of three truths that count and one that does not, 30 px apart."""
+    truth = Catalog.build(
+        x=[30.0, 60.0, 90.0, 120.0], y=[30.0] * 4, mag=[15.0, 13.0, NAN, 15.5],
+        ignore=[False, False, False, True],
+    )  # fmt: skip
+    found = Catalog.build(x=found_x, y=[30.0] * len(found_x), mag=[15.0] * len(found_x))
+    return score_frame(
+        FrameInput(frame=f"of {len(found_x)}", truth=truth, found=found, mpix=0.1), RULES, EDGES
+    )
+
+
+def test_a_sample_keeps_the_counts_and_the_outcome_of_each_truth() -> None:
+    frames = [scored([30.0, 90.0, 120.0, 200.0]), scored([60.0])]
+    limits = Limit(1.0, NAN, NAN), Limit(2.0, NAN, NAN)
+    made_of = comparison_sample(frames, EDGES, RULES, limits=limits)
+    assert made_of.frames == ("of 4", "of 1")
+    assert made_of.edges == EDGES
+    assert made_of.entry.tolist() == [1, 0, 3] * 2
+    assert made_of.found.tolist() == [True, False, True, False, True, False]
+    assert made_of.found.dtype == bool
+    assert made_of.counts.tolist() == [
+        [[1, 1, 0, 1], [0, 1, 0, 1], [0, 3, 0, 0], [0, 2, 0, 0]],
+        [[1, 1, 0, 1], [1, 0, 0, 0], [0, 1, 0, 0], [0, 1, 0, 0]],
+    ]
+    assert made_of.counts.dtype == made_of.entry.dtype == np.uint8
+    assert (made_of.snr50, made_of.m50) == limits
+    assert made_of.interval == "bootstrap"
+    own = comparison_sample(frames, EDGES, RULES)
+    assert np.isnan([own.snr50.value, own.m50.value]).all()
+
+
+def test_counts_are_kept_in_the_smallest_type_that_holds_them() -> None:
+    for most, dtype in ((255, np.uint8), (256, np.uint16), (70_000, np.uint32)):
+        kept = _narrow(np.array([0, most]))
+        assert kept.tolist() == [0, most]
+        assert kept.dtype == dtype
+    assert _narrow(np.zeros(0, dtype=np.int64)).size == 0
