@@ -42,7 +42,7 @@ from skyduel.reports.sections.analyses.calibration import calibration_table, pur
 from skyduel.reports.sections.analyses.chance_matches import chance_table
 from skyduel.reports.sections.analyses.error_kinds import error_kinds_table
 from skyduel.reports.sections.analyses.galaxies import GALAXIES, galaxies_table
-from skyduel.reports.sections.analyses.ideal_observer import ideal_table
+from skyduel.reports.sections.analyses.ideal_observer import IDEAL_OBSERVER, ideal_table
 from skyduel.reports.sections.analyses.residuals import residuals_table
 from skyduel.reports.sections.analyses.snr_limit import ignore_table
 from skyduel.reports.sections.depth import shape_table
@@ -115,6 +115,19 @@ def test_the_distance_from_the_ideal_is_the_tables(run):
     ]
     np.testing.assert_array_equal(data["distance_mag"], table["distance_mag"])
     np.testing.assert_array_equal(data["distance_hi"], table["distance_hi"])
+
+
+def test_without_an_ideal_observer_its_section_draws_nothing(tmp_path):
+    path = tmp_path / "run"
+    write_run(path, frames_per_group=1, n_truth=9)
+    write_analyses(path)
+    assert len(list(IDEAL_OBSERVER.figures(load_run(path), {}))) == 2
+    file = path / "analyses" / "ideal.parquet"
+    table = pd.read_parquet(file).assign(ideal=np.nan, distance_mag=np.nan)
+    table.to_parquet(file)
+    bare = load_run(path)
+    assert not list(IDEAL_OBSERVER.figures(bare, {}))
+    assert {row[3].text for row in ideal_table(bare).rows} == {"–"}
 
 
 def test_a_fitted_curve_goes_through_what_the_limits_state():

@@ -66,7 +66,7 @@ def ideal_table(run: Run) -> Table | None:
 
 def _figures(run: Run, styles: Mapping[str, Style]) -> Iterator[FigureSpec]:
     table, point, who = ideal_told(run), run.headline_point, detector_names(run)
-    if not len(table):
+    if not len(table) or table["ideal"].isna().all():  # the truth or the PSF does not tell it
         return
     yield FigureSpec(
         f"completeness_and_ideal-{safe_name(point)}",
