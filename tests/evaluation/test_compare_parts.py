@@ -12,16 +12,16 @@ from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError
 from skyduel.evaluation import FrameInput, ScoringRules, score_frame
 from skyduel.evaluation.comparison.compare import (
-    COMPARISON_COLUMNS,
     ComparisonSample,
     _narrow,
     compare,
     compare_all,
     comparison_sample,
-    within_possible,
 )
+from skyduel.evaluation.comparison.possible_intervals import within_possible
 from skyduel.evaluation.scoring.depth import Limit
 from skyduel.evaluation.scoring.frame_score import FrameScore
+from skyduel.evaluation.scoring.table_columns import COMPARISON_COLUMNS
 from skyduel.evaluation.statistics.intervals import frame_weights
 from skyduel.evaluation.statistics.paired_tests import frame_interval, holm, mcnemar, newcombe
 
