@@ -24,6 +24,7 @@ from skyduel.detect.training.adapt import (
     FrameCrops,
     OnStep,
     adapt,
+    backbone_slower,
     crop_side,
     finetune_facts,
     mixed_batches,
@@ -123,7 +124,10 @@ def finetune(
 
     adapted = adapt(
         network,
-        torch.optim.AdamW(parameter_rates(network, s), lr=s.learning_rate),
+        torch.optim.AdamW(
+            backbone_slower(network, parameter_groups(network, s.weight_decay), s.backbone),
+            lr=s.learning_rate,
+        ),
         batches,
         losses_of,
         lambda weights: validate(network, weights, validation_items, t),
@@ -152,20 +156,3 @@ def _crops(
     frames: Sequence[LabelledFrame], s: FinetuneSettings, size: int, stream: int, length: int
 ) -> FrameCrops:
     return FrameCrops(frames, size, s.seed, stream, length, lambda f, t, _: item(f, t))
-
-
-def parameter_rates(network: Network, s: FinetuneSettings) -> list[dict[str, Any]]:
-    """Return the parameter groups to train, each with ``scale``, its fraction of the rate.
-
-    The fraction of the backbone is ``s.backbone``; at 0 the backbone is frozen and left out.
-    """
-    backbone = {id(p) for p in network.backbone.parameters()}
-    if not s.backbone:
-        network.backbone.requires_grad_(False)
-    groups = []
-    for group in parameter_groups(network, s.weight_decay):
-        for slow, scale in ((False, 1.0), (True, s.backbone)):
-            chosen = [p for p in group["params"] if (id(p) in backbone) == slow]
-            if scale:
-                groups.append({**group, "params": chosen, "scale": scale})
-    return groups

@@ -13,6 +13,7 @@ from torch import Tensor
 from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
+from skyduel.core.settings import build_settings
 from skyduel.detect.published.crops import BoxedCrops, boxed, collate
 from skyduel.detect.published.form import Faults
 from skyduel.detect.published.inputs import SHORTER_SIDE_PX
@@ -26,6 +27,7 @@ from skyduel.detect.training.adapt import (
     FrameCrops,
     OnStep,
     adapt,
+    backbone_slower,
     crop_side,
     finetune_facts,
     mixed_batches,
@@ -44,11 +46,16 @@ def published_finetune_settings(faults: Faults, **given: Any) -> FinetuneSetting
 
     A network that sees frames resized to 500 px is tuned with crops of about that size, so
     that stars keep theirs.
+
+    Raises
+    ------
+    BadInputError
+        For a setting that there is not, or a value that is not allowed.
     """
     own = dict(_DEFAULTS)
     if faults.resized:
         own["crop_px"] = SHORTER_SIDE_PX // 16 * 16
-    return FinetuneSettings.model_validate({**own, **given})
+    return build_settings(FinetuneSettings, "finetune", {**own, **given})
 
 
 def finetune_published(
@@ -99,8 +106,7 @@ def finetune_published(
     network = PublishedNetwork(faults)
     network.load_state_dict(stored.network.state_dict())
     network.to(memory_format=torch.channels_last)
-    if not s.backbone:
-        network.backbone.requires_grad_(False)
+    learning = [p for p in network.parameters() if p.requires_grad]
     own, held = hold_out(frames, size)
 
     def convert(frame: Frame, truth: Catalog, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -127,7 +133,9 @@ def finetune_published(
     adapted = adapt(
         network,
         torch.optim.Adam(
-            _parameter_rates(network, s), lr=s.learning_rate, weight_decay=s.weight_decay
+            backbone_slower(network, [{"params": learning}], s.backbone),
+            lr=s.learning_rate,
+            weight_decay=s.weight_decay,
         ),
         batches,
         losses_of,
@@ -139,13 +147,3 @@ def finetune_published(
     facts = {**stored.facts, "finetuned": finetune_facts(stored.sha256, frames, s, adapted)}
     save_weights(target, adapted.weights, faults, facts)
     return Finetuned(*adapted[1:], replay_before, replay_after)
-
-
-def _parameter_rates(network: PublishedNetwork, s: FinetuneSettings) -> list[dict[str, Any]]:
-    """Return the groups that learn: the backbone at its share of the rate, and the rest."""
-    backbone = {id(p) for p in network.backbone.parameters()}
-    learning = [p for p in network.parameters() if p.requires_grad]
-    slow = [p for p in learning if id(p) in backbone]
-    rest = [p for p in learning if id(p) not in backbone]
-    groups = [{"params": rest, "scale": 1.0}]
-    return [*groups, {"params": slow, "scale": s.backbone}] if slow else groups

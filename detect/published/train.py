@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from skyduel.core.io.atomic_files import atomic_path
+from skyduel.core.settings import build_settings
 from skyduel.detect.published.crops import BoxedCrops, collate
 from skyduel.detect.published.form import FAITHFUL, MENDED, Faults, FormName
 from skyduel.detect.published.network import PublishedNetwork
@@ -71,11 +72,16 @@ def training_settings(form: FormName, **given: Any) -> PublishedTraining:
     """Return the settings of a form's training; keyword arguments override its defaults.
 
     The published network saw one image of 500 px a step.
+
+    Raises
+    ------
+    BadInputError
+        For a setting that there is not, or a value that is not allowed.
     """
-    if form == "mended":
-        return PublishedTraining.model_validate({"faults": MENDED, **given})
     own = {"faults": FAITHFUL, "batch": 1, "crop_px": 500}
-    return PublishedTraining.model_validate({**own, **given})
+    if form == "mended":
+        own = {"faults": MENDED}
+    return build_settings(PublishedTraining, "train", {**own, **given})
 
 
 def train_published(

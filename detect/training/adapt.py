@@ -26,6 +26,7 @@ __all__ = [
     "FrameCrops",
     "OnStep",
     "adapt",
+    "backbone_slower",
     "crop_side",
     "finetune_facts",
     "mixed_batches",
@@ -144,6 +145,26 @@ def crop_side(frames: Sequence[LabelledFrame], s: FinetuneSettings) -> int:
             "finetune", f"frames of at least {_LEAST_CROP_PX} px", f"one of {smallest} px"
         )
     return size
+
+
+def backbone_slower(
+    network: nn.Module, groups: Iterable[Mapping[str, Any]], share: float
+) -> list[dict[str, Any]]:
+    """Return an optimiser's parameter groups, the backbone in groups of its own.
+
+    Each has ``scale``, its fraction of the learning rate: 1, or ``share`` for the backbone. At 0
+    the backbone is frozen and left out.
+    """
+    backbone = network.get_submodule("backbone")
+    own = {id(p) for p in backbone.parameters()}
+    if not share:
+        backbone.requires_grad_(False)
+    return [
+        {**group, "params": [p for p in group["params"] if (id(p) in own) == slow], "scale": scale}
+        for group in groups
+        for slow, scale in ((False, 1.0), (True, share))
+        if scale
+    ]
 
 
 def mixed_batches(

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skyduel.core import BadInputError
-from skyduel.detect.finetune import FinetuneSettings, parameter_rates
 from skyduel.detect.model import backbones
 from skyduel.detect.model.backbones import ResNetSettings
 from skyduel.detect.model.backbones.protocol import (
@@ -34,8 +33,14 @@ from skyduel.detect.model.weights import (
     save_weights,
 )
 from skyduel.detect.model.weights_file import FORMAT
+from skyduel.detect.training.adapt import backbone_slower
 from skyduel.detect.training.checkpoint import read_average
-from skyduel.detect.training.train import CHECKPOINT, TrainingSettings, train
+from skyduel.detect.training.train import (
+    CHECKPOINT,
+    TrainingSettings,
+    parameter_groups,
+    train,
+)
 
 
 class PlainSettings(BackboneSettings):
@@ -188,7 +193,7 @@ def test_pruning_refuses_it_and_prunes_its_heads(settings: NetworkSettings) -> N
 @pytest.mark.parametrize("scale", [0.0, 0.2])
 def test_fine_tuning_slows_or_freezes_it(settings: NetworkSettings, scale: float) -> None:
     network = Network(settings)
-    groups = parameter_rates(network, FinetuneSettings(backbone=scale))
+    groups = backbone_slower(network, parameter_groups(network, 0.01), scale)
     own = {id(p) for p in network.backbone.parameters()}
     rates = {id(p): group["scale"] for group in groups for p in group["params"]}
     assert {rates.get(i) for i in own} == {scale or None}
