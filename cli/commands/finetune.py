@@ -162,10 +162,12 @@ def _own(start: Path | None, given: dict[str, Any]) -> _Task:
 
     begin = weights_path(start)
     check_files(begin)
+    from skyduel.core.settings import build_settings
     from skyduel.detect import neural
     from skyduel.detect.finetune import FinetuneSettings, finetune
 
-    return _Task(begin, FinetuneSettings(**given), finetune, neural(weights=begin))
+    settings = build_settings(FinetuneSettings, "finetune", given)
+    return _Task(begin, settings, finetune, neural(weights=begin))
 
 
 def _published(start: Path | None, given: dict[str, Any]) -> _Task:

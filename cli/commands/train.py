@@ -133,7 +133,7 @@ def command(
         require_one_of("--network jia2020", ["torchvision"])
     import torch
 
-    from skyduel.core import BadInputError
+    from skyduel.core import BadInputError, build_settings
     from skyduel.detect.calibration.calibrated_weights import export_weights
     from skyduel.detect.model.network import REGIONS_ABOVE, SIZES
     from skyduel.detect.model.weights_file import weights_path
@@ -189,9 +189,8 @@ def command(
     if frames == "auto":
         frames = "device" if chosen == "cuda" else "host"
     places = {"device": chosen, "frames": frames, "workers": workers}
-    settings = TrainingSettings.model_validate(
-        {**places, **given, "network": SIZES[size or "full"]}
-    )
+    shape = SIZES[size or "full"]
+    settings = build_settings(TrainingSettings, "train", {**places, **given, "network": shape})
     start = None if start is None else weights_path(start)
     teacher = None if teacher is None else weights_path(teacher)
     if tensorboard is None:

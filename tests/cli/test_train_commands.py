@@ -242,3 +242,16 @@ def test_finetune_of_the_published_network(tmp_path: Path) -> None:
 )
 def test_options_of_finetune_that_do_not_fit(words: tuple[str, ...], message: str) -> None:
     assert message in str(invoke("finetune", "night", *words).exception)
+
+
+@pytest.mark.parametrize("network", [(), ("--network", "jia2020")])
+@pytest.mark.parametrize("command", ["train", "finetune"])
+def test_a_value_that_only_the_settings_refuse_is_one_line(
+    command: str, network: tuple[str, ...], tmp_path: Path
+) -> None:
+    words = (command, str(tmp_path)) if command == "finetune" else (command, "--out", str(tmp_path))
+    found = invoke(*words, *network, "--learning-rate", "0").exception
+    assert isinstance(found, BadInputError)
+    assert str(found) == (
+        f"{command}: learning_rate: required input should be greater than 0; got 0.0"
+    )
