@@ -11,16 +11,25 @@ import functools
 import inspect
 import os
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, Final, ParamSpec, TypeVar
+import reprlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 __all__ = [
     "PATH",
     "BadInputError",
     "SkyduelError",
     "UnwritableError",
+    "as_numbers",
+    "as_pairs",
+    "as_positions",
     "one_line",
     "printable",
+    "require_each",
     "require_kind",
     "takes",
 ]
@@ -39,13 +48,21 @@ _HOW_TO_GET: Final[Mapping[str, str]] = {
     "Frame": "of skyduel.read_frame",
     "Generator": "of numpy.random.default_rng",
     "Plane": "of skyduel.read_frame",
+    "Psf": "of skyduel.simulation.make_psf, or measure_psf(...).psf",
     "Run": "of skyduel.load_run",
     "SceneSettings": "of skyduel.simulation.draw_settings",
     "ScoreReport": "of skyduel.score",
     "ScoringRules": "of skyduel.evaluation",
     "Table": "of astropy.table",
 }
-_NAMES: Final[Mapping[str, str]] = {"str": "text", "Plane": "Frame"}
+_NAMES: Final[Mapping[str, str]] = {
+    "str": "text",
+    "Plane": "Frame",
+    "Real": "number",
+    "Integral": "whole number",
+    "NoneType": "None",
+    "ndarray": "NumPy array",
+}
 
 # C0, C1 and DEL, line ends of Unicode, and characters that change the text direction.
 _ACTS: Final = re.compile(
@@ -125,10 +142,14 @@ def takes(
     ------
     BadInputError
         When the function is called with another type.
+    TypeError
+        When the function is defined, if it lacks one of the parameters.
     """
 
     def wrap(function: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
         signature = inspect.signature(function)
+        if unknown := kinds.keys() - signature.parameters.keys():
+            raise TypeError(f"{function.__qualname__} has no parameter {', '.join(unknown)}")
         optional = {n for n, p in signature.parameters.items() if p.default is None}
 
         @functools.wraps(function)
@@ -160,6 +181,74 @@ def require_kind(source: str, value: object, kind: type | tuple[type, ...]) -> N
         raise BadInputError(source, _in_words(kind), _kind_of(value))
 
 
+def require_each(source: str, values: object, kind: type) -> None:
+    """Refuse what is no sequence, and a sequence with a value of another type.
+
+    Raises
+    ------
+    BadInputError
+        With the index of the first such value.
+    """
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise BadInputError(source, f"a sequence of {kind.__name__}", _kind_of(values))
+    for k, value in enumerate(values):
+        require_kind(f"{source}[{k}]", value, kind)
+
+
+def as_numbers(
+    source: str, values: npt.ArrayLike, required: str = "numbers"
+) -> npt.NDArray[np.float64]:
+    """Return numbers as an array.
+
+    Raises
+    ------
+    BadInputError
+        If they are none.
+    """
+    import numpy as np  # not needed by the start of the command line
+
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        got = f"{type(values).__name__} {reprlib.repr(values)}"
+        raise BadInputError(source, required, got) from error
+
+
+def as_pairs(source: str, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return pairs of numbers as an array of shape (n, 2); nothing is no pair.
+
+    Raises
+    ------
+    BadInputError
+        If they are no numbers or have another shape.
+    """
+    array = as_numbers(source, values, "numbers of shape (n, 2)")
+    if array.size == 0:
+        return array.reshape(0, 2)
+    if array.ndim != 2 or array.shape[1] != 2:
+        raise BadInputError(source, "shape (n, 2)", f"shape {array.shape}")
+    return array
+
+
+def as_positions(source: str, xy: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return positions as an array of shape (n, 2) [px].
+
+    Raises
+    ------
+    BadInputError
+        If they are no numbers, have another shape, or are not finite.
+    """
+    import numpy as np  # not needed by the start of the command line
+
+    array = as_pairs(source, xy)
+    lost = np.flatnonzero(~np.isfinite(array).all(axis=1))
+    if lost.size:
+        raise BadInputError(
+            source, "finite positions", f"{array[lost[0]].tolist()} in row {lost[0]}"
+        )
+    return array
+
+
 def _in_words(kind: type | tuple[type, ...]) -> str:
     """Name a type, and where its objects come from."""
     kinds = kind if isinstance(kind, tuple) else (kind,)
@@ -169,7 +258,7 @@ def _in_words(kind: type | tuple[type, ...]) -> str:
     for one in kinds:
         name = _NAMES.get(one.__name__, one.__name__)
         how = _HOW_TO_GET.get(one.__name__)
-        article = "" if name == "text" else "an " if name[0].lower() in "aeio" else "a "
+        article = "" if name in ("text", "None") else "an " if name[0].lower() in "aeio" else "a "
         words.append(f"{article}{name} ({how})" if how else f"{article}{name}")
     return " or ".join(words)
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Final, Protocol
 
 import numpy as np
 import pandas as pd
 
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import BadInputError, require_each, require_kind, takes
 from skyduel.evaluation.analyses.all_analyses import ANALYSES, STUDIES
 from skyduel.evaluation.comparison.compare import ComparisonSample, comparison_sample
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.candidate_store import CandidateFrame, candidate_frames, pool_frames
 from skyduel.evaluation.scoring.counts import bin_table
-from skyduel.evaluation.scoring.depth import Limit, completeness_limits, fit_limits
+from skyduel.evaluation.scoring.depth import completeness_limits, fit_limits, limits_row
 from skyduel.evaluation.scoring.frame_score import (
     CALIBRATION,
     TEST,
@@ -23,7 +24,6 @@ from skyduel.evaluation.scoring.frame_score import (
     FrameScore,
     choose_edges,
 )
-from skyduel.evaluation.scoring.metrics import ratio
 from skyduel.evaluation.scoring.ragged import FrameSequence
 from skyduel.evaluation.scoring.resampling_units import resampling_units
 from skyduel.evaluation.scoring.score_store import score_all
@@ -122,6 +122,7 @@ class Evaluation:
     comparison_samples: Mapping[tuple[str, str, str], ComparisonSample]
 
 
+@takes(detectors=Mapping, rules=ScoringRules, default_thresholds=Mapping)
 def evaluate(
     detectors: Mapping[str, Sequence[FrameInput]],
     rules: ScoringRules,
@@ -138,8 +139,15 @@ def evaluate(
         How to pair, count and resample.
     default_thresholds : mapping of name to float, optional
         Each detector's own ``score_threshold``; None or absent: every row.
+
+    Raises
+    ------
+    BadInputError
+        If an argument has another type, or a detector has a frame twice.
     """
     given = default_thresholds or {}
+    for name, frames in detectors.items():
+        require_each(f"frames of {name}", frames, FrameInput)
     edges = choose_edges((f for frames in detectors.values() for f in frames), rules)
     parts = [
         evaluate_detector(name, frames, rules, edges, default_threshold=given.get(name))
@@ -151,6 +159,7 @@ def evaluate(
 def merge(parts: Sequence[Evaluation], edges: Sequence[float]) -> Evaluation:
     """Return the evaluations of several detectors as one; they share their edges."""
     kept = tuple(map(float, edges))
+    require_each("merge: parts", parts, Evaluation)
     for part in parts:
         if part.edges != kept:
             raise BadInputError("evaluations", f"edges {kept}", f"edges {part.edges}")
@@ -170,6 +179,7 @@ def merge(parts: Sequence[Evaluation], edges: Sequence[float]) -> Evaluation:
     )
 
 
+@takes(frames=Sequence, rules=ScoringRules, default_threshold=Real)
 def evaluate_detector(
     name: str,
     frames: Sequence[FrameInput],
@@ -278,8 +288,11 @@ class _PointTables:
 
 
 def _check_unique(detector: str, frames: Sequence[FrameInput]) -> None:
-    """Raise if a frame is given twice."""
-    seen = [f.frame for f in frames]
+    """Raise if a frame is given twice, or something else."""
+    seen = []
+    for k, one in enumerate(frames):  # once: they may be made when they are looked at
+        require_kind(f"frames of {detector}[{k}]", one, FrameInput)
+        seen.append(one.frame)
     if len(set(seen)) < len(seen):
         twice = next(f for f in seen if seen.count(f) > 1)
         raise BadInputError(f"frames of {detector}", "each frame once", f"{twice!r} twice")
@@ -364,7 +377,7 @@ def _point_tables(
     """Return the tables of some scored frames at one operating point and group."""
     labels = {"detector": data.detector, "point": point, "group": group}
     fitted = completeness_limits(members, data.rules)
-    limits = _limit_row(members, n_frames, fitted, threshold)
+    limits = limits_row(members, n_frames, data.edges, fitted, threshold)
     return _PointTables(
         point,
         group,
@@ -429,31 +442,6 @@ def _frame_scores(
         rules,
         blocks=units.counts if units.blocks else None,
     )
-
-
-def _limit_row(
-    frames: Sequence[FrameScore],
-    n_frames: int,
-    limits: tuple[Limit, Limit, int],
-    threshold: float | None,
-) -> pd.DataFrame:
-    sums = dict.fromkeys(COUNT_COLUMNS, 0)
-    for frame in frames:
-        for key, value in frame.counts.sums().items():
-            sums[key] += value
-    area = float(sum(f.source.mpix for f in frames))
-    snr, mag, n = limits
-    row = {
-        "threshold": np.nan if threshold is None else float(threshold),
-        "purity": float(ratio(sums["detections_right"], sums["detections"])),
-        "completeness": float(ratio(sums["truths_found"], sums["truths"])),
-        "false_per_mpix": float(ratio(sums["detections"] - sums["detections_right"], area)),
-        "snr50": snr.value, "snr50_lo": snr.lo, "snr50_hi": snr.hi,
-        "m50": mag.value, "m50_lo": mag.lo, "m50_hi": mag.hi,
-        "n_truths": n,
-        "n_frames": n_frames,
-    }  # fmt: skip
-    return pd.DataFrame([row])
 
 
 def _labelled(parts: Sequence[_PointTables], name: str, detector: str) -> list[pd.DataFrame]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from numbers import Real
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from skyduel.core.errors import BadInputError, takes
+from skyduel.core.errors import BadInputError, as_numbers, as_positions, takes
 from skyduel.evaluation.matching.matching import pair
 from skyduel.evaluation.statistics.intervals import wilson
 from skyduel.evaluation.truth_free import CHANCE_SHIFTS, times_seen
@@ -54,7 +55,7 @@ class ScoresOnRepeats:
     real_hi: float
 
 
-@takes(radius_px=(int, float, np.number))
+@takes(exposures=Sequence, scores=Sequence, radius_px=Real)
 def scores_on_repeats(
     exposures: Sequence[npt.ArrayLike],
     scores: Sequence[npt.ArrayLike],
@@ -84,7 +85,8 @@ def scores_on_repeats(
     Raises
     ------
     BadInputError
-        If there are fewer than two exposures, or scores are not between 0 and 1.
+        If there are fewer than two exposures, positions or scores cannot be such, their numbers
+        differ, or scores are not between 0 and 1.
 
     Notes
     -----
@@ -101,20 +103,26 @@ def scores_on_repeats(
     """
     if len(exposures) < 2:
         raise BadInputError("scores_on_repeats", "at least two exposures", str(len(exposures)))
+    if len(exposures) != len(scores):
+        both = f"{len(exposures)} and {len(scores)}"
+        raise BadInputError("scores_on_repeats", "as many exposures as scores", both)
     positions, kept = [], []
-    for xy, score in zip(exposures, scores, strict=True):
-        score = np.asarray(score, dtype=np.float64).reshape(-1)
+    for i, (xy, score) in enumerate(zip(exposures, scores, strict=True)):
+        place, score = as_positions(f"exposures[{i}]", xy), as_numbers(f"scores[{i}]", score)
+        if score.shape != (len(place),):
+            wanted = f"one score of each of {len(place)} detections"
+            raise BadInputError(f"scores[{i}]", wanted, f"shape {score.shape}")
         if not ((score >= 0) & (score <= 1)).all():
             wrong = score[~((score >= 0) & (score <= 1))][0]
             raise BadInputError("scores_on_repeats", "scores from 0 to 1", f"{wrong:g}")
         counts = score >= LEAST_SCORE
-        positions.append(np.asarray(xy, dtype=np.float64).reshape(-1, 2)[counts])
+        positions.append(place[counts])
         kept.append(score[counts])
     score = np.concatenate(kept)
     seen = np.concatenate(times_seen(positions, radius_px))
     by_chance = _recurs_by_chance(positions, radius_px)
-    place = np.clip(np.searchsorted(_EDGES, score, side="right") - 1, 0, len(_EDGES) - 2)
-    ranges = [(place == i, lo, hi) for i, (lo, hi) in enumerate(pairwise(_EDGES))]
+    tenth = np.clip(np.searchsorted(_EDGES, score, side="right") - 1, 0, len(_EDGES) - 2)
+    ranges = [(tenth == i, lo, hi) for i, (lo, hi) in enumerate(pairwise(_EDGES))]
     ranges.append((np.ones(score.size, dtype=bool), LEAST_SCORE, 1.0))
     return tuple(
         _of_range(float(lo), float(hi), score[here], seen[here], by_chance[here], confidence)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -11,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from skyduel.core.catalog import Catalog
 from skyduel.core.defaults import FAINT_SNR, PAIRING_RADIUS_PX, STREAK_ANGLE_DEG
-from skyduel.core.errors import BadInputError, takes
+from skyduel.core.errors import BadInputError, require_kind, takes
 from skyduel.core.sections.large_image import PackedMask
 from skyduel.core.settings import nearest, settings_error
 
@@ -212,6 +214,11 @@ def apply_ignore(
     area : ndarray of bool, shape (ny, nx), optional
         Ignore areas of the data set, whatever the rules.
 
+    Raises
+    ------
+    BadInputError
+        If an argument has another type or a mask another shape.
+
     Notes
     -----
     ``ignore_reason`` is the first that applies of `IGNORE_REASONS`, or empty:
@@ -280,6 +287,11 @@ def mark_ignored_regions(
         ``edge_px`` and ``ignore_masked``.
     area : ndarray of bool, shape (ny, nx), optional
         Ignore areas of the data set, whatever the rules.
+
+    Raises
+    ------
+    BadInputError
+        As `apply_ignore`.
     """
     shape = _shape(frame_shape, mask=mask, area=area)
     x, y = found["x"], found["y"]
@@ -304,8 +316,17 @@ def ignore_note(file: Path, area: PackedMask, truth: Catalog) -> str:
 
 
 def _shape(shape: tuple[int, int], **arrays: Bools | PackedMask | None) -> tuple[int, int]:
+    """Return the shape of a frame, to which all arrays have to be."""
+    pair = isinstance(shape, Sequence) and len(shape) == 2
+    if not pair or not all(isinstance(n, Integral) for n in shape):
+        raise BadInputError("frame_shape", "(ny, nx), two whole numbers", repr(shape))
     for name, array in arrays.items():
-        if array is not None and array.shape != tuple(shape):
+        if array is None:
+            continue
+        require_kind(name, array, (np.ndarray, PackedMask))
+        if isinstance(array, np.ndarray) and array.dtype != np.bool_:
+            raise BadInputError(name, "an array of bool, such as array != 0", f"{array.dtype}")
+        if array.shape != tuple(shape):
             raise BadInputError(name, f"the frame's shape {tuple(shape)}", f"shape {array.shape}")
     return shape
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Final
 
 import numpy as np
@@ -168,7 +169,15 @@ def measured_alike(
     return mark_ignored_regions(found, frame.shape, frame.bad, rules, area), truth
 
 
-@takes(truth=Catalog, found=Catalog, rules=ScoringRules)
+@takes(
+    truth=Catalog,
+    found=Catalog,
+    rules=ScoringRules,
+    mpix=Real,
+    fwhm=Real,
+    threshold=Real,
+    radius_arcsec=Real,
+)
 def score_catalogs(
     truth: Catalog,
     found: Catalog,

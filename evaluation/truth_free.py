@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from math import comb
+from math import comb, inf
+from numbers import Integral, Real
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import nbinom
 
-from skyduel.core.errors import BadInputError, takes
+from skyduel.core.errors import BadInputError, as_numbers, as_positions, takes
 from skyduel.evaluation.matching.matching import pair
-from skyduel.evaluation.statistics.intervals import poisson, wilson
+from skyduel.evaluation.statistics.intervals import check_confidence, poisson, wilson
 from skyduel.evaluation.table_keys import NOMINAL_PURITY
 
 __all__ = [
@@ -63,7 +64,7 @@ class FlipEstimate:
     purity_hi: float
 
 
-@takes(n_found=(int, np.integer), n_flipped=(int, np.integer))
+@takes(n_found=Integral, n_flipped=Integral, mpix=Real, mpix_flipped=Real)
 def flip_estimate(
     n_found: int, n_flipped: int, mpix: float, mpix_flipped: float, *, confidence: float = 0.95
 ) -> FlipEstimate:
@@ -81,7 +82,8 @@ def flip_estimate(
     Raises
     ------
     BadInputError
-        If an area is not positive or a number is negative.
+        If an area is not positive and finite, a number is negative, or the confidence is not
+        between 0 and 1.
 
     Notes
     -----
@@ -94,8 +96,8 @@ def flip_estimate(
     halos, cosmic rays, split sources) has no counterpart in the flipped frame, so
     the purity is an upper limit.
     """
-    if not (mpix > 0 and mpix_flipped > 0):
-        raise BadInputError("flip_estimate", "areas > 0 Mpix", f"{mpix:g} and {mpix_flipped:g}")
+    check_confidence(confidence)
+    _check_areas(mpix, mpix_flipped)
     if n_found < 0 or n_flipped < 0:
         raise BadInputError("flip_estimate", "numbers >= 0", f"{n_found} and {n_flipped}")
     low, high = poisson(n_flipped, confidence)
@@ -121,7 +123,7 @@ def flip_estimate(
     )
 
 
-@takes(purity=(int, float, np.number))
+@takes(mpix=Real, mpix_flipped=Real, purity=Real)
 def flip_threshold(
     found: npt.ArrayLike,
     flipped: npt.ArrayLike,
@@ -143,7 +145,8 @@ def flip_threshold(
     Raises
     ------
     BadInputError
-        If an area is not positive or the purity is not between 0 and 1.
+        If scores are no numbers, an area is not positive and finite, or the purity is not
+        between 0 and 1.
 
     Notes
     -----
@@ -151,17 +154,24 @@ def flip_threshold(
     in the flipped frame, so the threshold for this purity may have to be higher. Purity need not
     rise with the threshold; the lowest that qualifies is taken, as in the threshold sweep.
     """
-    if not (mpix > 0 and mpix_flipped > 0):
-        raise BadInputError("flip_threshold", "areas > 0 Mpix", f"{mpix:g} and {mpix_flipped:g}")
+    _check_areas(mpix, mpix_flipped)
     if not 0 < purity < 1:
         raise BadInputError("flip_threshold", "a purity between 0 and 1", f"{purity:g}")
-    real, false = (np.sort(np.asarray(s, dtype=np.float64).reshape(-1)) for s in (found, flipped))
+    real, false = (
+        np.sort(as_numbers(name, scores).reshape(-1))
+        for name, scores in (("found", found), ("flipped", flipped))
+    )
     real, false = real[~np.isnan(real)], false[~np.isnan(false)]
     at = np.unique(real)
     kept = real.size - np.searchsorted(real, at)
     wrong = (false.size - np.searchsorted(false, at)) * (mpix / mpix_flipped)
     good = at[1 - wrong / kept >= purity]
     return float(good[0]) if good.size else float("nan")
+
+
+def _check_areas(mpix: float, mpix_flipped: float) -> None:
+    if not (0 < mpix < inf and 0 < mpix_flipped < inf):
+        raise BadInputError("mpix", "finite areas > 0 Mpix", f"{mpix:g} and {mpix_flipped:g}")
 
 
 def times_seen(exposures: Sequence[npt.ArrayLike], radius_px: float) -> list[Ints]:
@@ -181,9 +191,10 @@ def times_seen(exposures: Sequence[npt.ArrayLike], radius_px: float) -> list[Int
         one by `pair`; there is no chain from neighbour to neighbour, so crowding
         cannot join sources to one that was seen everywhere.
     """
-    seen = [np.ones(len(np.asarray(e).reshape(-1, 2)), dtype=np.int64) for e in exposures]
-    for a, b in combinations(range(len(exposures)), 2):
-        pairs = pair(exposures[a], exposures[b], radius_px)
+    positions = [as_positions(f"exposures[{k}]", e) for k, e in enumerate(exposures)]
+    seen = [np.ones(len(xy), dtype=np.int64) for xy in positions]
+    for a, b in combinations(range(len(positions)), 2):
+        pairs = pair(positions[a], positions[b], radius_px)
         seen[a][pairs.truth_index] += 1
         seen[b][pairs.found_index] += 1
     return seen
@@ -224,7 +235,7 @@ class RepeatEstimate:
     purity_hi: float
 
 
-@takes(radius_px=(int, float, np.number))
+@takes(exposures=Sequence, radius_px=Real, n_bootstrap=Integral, seed=Integral)
 def repeat_estimate(
     exposures: Sequence[npt.ArrayLike],
     radius_px: float,
@@ -250,7 +261,8 @@ def repeat_estimate(
     Raises
     ------
     BadInputError
-        If there are fewer than two exposures.
+        If there are fewer than two exposures, positions cannot be such, the radius is not
+        positive, the confidence is not between 0 and 1, or there is no resample.
 
     Notes
     -----
@@ -271,7 +283,10 @@ def repeat_estimate(
     n = len(exposures)
     if n < 2:
         raise BadInputError("repeat_estimate", "at least two exposures", str(n))
-    positions = [np.asarray(e, dtype=np.float64).reshape(-1, 2) for e in exposures]
+    check_confidence(confidence)
+    if n_bootstrap < 1:
+        raise BadInputError("n_bootstrap", "1 at least", repr(n_bootstrap))
+    positions = [as_positions(f"exposures[{k}]", e) for k, e in enumerate(exposures)]
     all_seen = np.concatenate(times_seen(positions, radius_px))
     detections = np.bincount(all_seen, minlength=n + 1)[1:]
     total = int(detections.sum())
@@ -287,7 +302,7 @@ def repeat_estimate(
     return RepeatEstimate(
         n_exposures=n,
         detections=tuple(int(d) for d in detections),
-        once=detections[0] / total if total else float("nan"),
+        once=float(detections[0] / total) if total else float("nan"),
         once_lo=float(once_lo),
         once_hi=float(once_hi),
         chance=chance,

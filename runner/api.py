@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Mapping
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,7 @@ def read_frame(path: Any, *, mask_bits: int | None = None, **facts: Any) -> Fram
     return entry_of(path, mask_bits=mask_bits).read(**facts)
 
 
+@takes(threshold=Real, purity=Real, most=Integral)
 def find_sources(
     frame: Any,
     detector: str | Detector = "neural",
@@ -188,7 +190,7 @@ def find_sources(
     return chosen_rows(found, made, made.name, choice, image)
 
 
-@takes(truth=Catalog, found=Catalog, ignore=PATH, rules=ScoringRules)
+@takes(truth=Catalog, found=Catalog, ignore=PATH, threshold=Real, rules=ScoringRules)
 def score(
     truth: Catalog,
     found: Catalog,

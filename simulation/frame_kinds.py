@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from numbers import Integral
 from typing import Any, Final
 
 import numpy as np
 
 from skyduel.core.errors import BadInputError, takes
+from skyduel.core.settings import build_settings
 from skyduel.simulation.settings import SceneSettings
 
 __all__ = [
@@ -104,7 +106,7 @@ FAMILIES: Final[Mapping[str, _Draw]] = {
 FURTHER_FAMILIES: Final[Mapping[str, _Draw]] = {"galaxies": _galaxies}
 
 
-@takes(family=str, rng=np.random.Generator)
+@takes(family=str, rng=np.random.Generator, ny=Integral, nx=Integral)
 def draw_settings(
     family: str, rng: np.random.Generator, *, ny: int = 512, nx: int = 512
 ) -> SceneSettings:
@@ -122,14 +124,16 @@ def draw_settings(
     Raises
     ------
     BadInputError
-        If the family is unknown.
+        If the family is unknown or a side cannot be one.
     """
     known = {**FAMILIES, **FURTHER_FAMILIES}
     if family not in known:
         raise BadInputError("family", f"one of {', '.join(known)}", repr(family))
-    return SceneSettings(ny=ny, nx=nx, **{**_telescope(rng), **known[family](rng)})
+    drawn = {"ny": ny, "nx": nx, **_telescope(rng), **known[family](rng)}
+    return build_settings(SceneSettings, "draw_settings", drawn)
 
 
+@takes(rng=np.random.Generator, size=Integral)
 def draw_training_settings(rng: np.random.Generator, size: int = 256) -> SceneSettings:
     """Draw the settings of one training frame, from far wider ranges than any test family.
 
@@ -174,11 +178,12 @@ def draw_training_settings(rng: np.random.Generator, size: int = 256) -> SceneSe
     if rng.random() < 0.25:
         s |= _camera_lens(rng)
     elif rng.random() < 0.25:
-        s |= _full_wells(rng, SceneSettings(ny=size, nx=size, **s))
+        s |= _full_wells(rng, SceneSettings(**s))
     s["saturation_stated"] = bool(rng.random() < 0.4)
-    return SceneSettings(ny=size, nx=size, **s)
+    return build_settings(SceneSettings, "draw_training_settings", {"ny": size, "nx": size, **s})
 
 
+@takes(rng=np.random.Generator, size=Integral)
 def draw_undersampled_settings(rng: np.random.Generator, size: int = 256) -> SceneSettings:
     """Draw the settings of a training frame that a camera lens may have made."""
     return draw_training_settings(rng, size).model_copy(update=_camera_lens(rng))

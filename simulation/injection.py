@@ -99,6 +99,14 @@ class InjectionSettings(BaseModel):
         return self
 
 
+@takes(
+    frame=Frame,
+    psf=Psf,
+    settings=InjectionSettings,
+    rng=np.random.Generator,
+    there=Catalog,
+    background=Background,
+)
 def draw_injected(
     frame: Frame,
     psf: Psf,
@@ -238,7 +246,7 @@ def _draw_galaxies(
     return rows, columns
 
 
-@takes(frame=Frame, sources=Catalog, psf=Psf, rng=np.random.Generator)
+@takes(frame=Frame, sources=Catalog, psf=Psf, rng=np.random.Generator, background=Background)
 def inject(
     frame: Frame,
     sources: Catalog,
@@ -325,6 +333,7 @@ def inject(
     return frame.with_(data=data)
 
 
+@takes(frame=Frame)
 def holds_integers(frame: Frame) -> bool:
     """Return True if every usable pixel is an integer."""
     usable = frame.data[~frame.bad]

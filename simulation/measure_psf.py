@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy import optimize, sparse
 from scipy.spatial import KDTree
 
 from skyduel.core.defaults import UNKNOWN_FWHM_FILTER_PX
-from skyduel.core.errors import BadInputError, takes
+from skyduel.core.errors import BadInputError, as_positions, takes
 from skyduel.core.frame import Frame
 from skyduel.core.measure.background import Background, estimate_background
 from skyduel.simulation.measured_psf_model import MeasuredPsf, Moffat, combine
@@ -24,6 +25,8 @@ Ints = npt.NDArray[np.int64]
 #: Maximum (the brightest that qualify) and minimum number of stars of a fit.
 _MOST_STARS: Final = 50
 _FEWEST_STARS: Final = 3
+#: Least half width of a stamp [px].
+_LEAST_HALF_PX: Final = 4
 #: Minimum peak of a star [noise standard deviations].
 _LEAST_PEAK_SIGMA: Final = 15.0
 #: A neighbour within the stamp above this fraction of a star's peak disqualifies the star.
@@ -45,7 +48,7 @@ class _Stamps(NamedTuple):
         return _Stamps(self.data[rows], self.variance[rows])
 
 
-@takes(frame=Frame)
+@takes(frame=Frame, radius=Integral, background=Background)
 def measure_psf(
     frame: Frame,
     xy: npt.ArrayLike,
@@ -75,7 +78,8 @@ def measure_psf(
     Raises
     ------
     BadInputError
-        If fewer than three stars qualify.
+        If the positions cannot be such, the radius is less than 4 px, or fewer than three stars
+        qualify.
 
     Notes
     -----
@@ -94,12 +98,14 @@ def measure_psf(
     pixel at sub-pixel offsets. Variation over the frame is not modelled; it increases
     ``misfit``.
     """
-    positions = np.asarray(xy, dtype=np.float64).reshape(-1, 2)
+    positions = as_positions("measure_psf: xy", xy)
+    if radius < _LEAST_HALF_PX:
+        raise BadInputError("measure_psf", f"radius >= {_LEAST_HALF_PX} px", repr(radius))
     if background is None:
         background = estimate_background(frame)
     image = frame.data.astype(np.float64) - background.level
     width = _rough_fwhm(frame, image, background, positions)
-    half = int(np.clip(np.ceil(3.0 * width), 4, min(radius, 15)))
+    half = int(np.clip(np.ceil(3.0 * width), _LEAST_HALF_PX, min(radius, 15)))
     stamps = _stamps(frame, image, background, positions, half)
     if len(stamps.data) < _FEWEST_STARS:
         raise BadInputError(

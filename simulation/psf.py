@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 from functools import lru_cache
+from numbers import Integral, Real
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
 
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import BadInputError, require_kind, takes
 
 __all__ = [
     "OVERSAMPLING",
@@ -49,6 +51,14 @@ class Aberrations:
     drift: float = 0.0
     drift_angle: float = 0.0
     obstruction: float = 0.3
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            require_kind(f"Aberrations: {name}", value, Real)
+            if not math.isfinite(value):
+                raise BadInputError(f"Aberrations: {name}", "a finite number", repr(value))
+        if not 0 <= self.obstruction < 1:
+            raise BadInputError("Aberrations: obstruction", "0 <= it < 1", repr(self.obstruction))
 
     @property
     def none(self) -> bool:
@@ -95,6 +105,7 @@ class Psf:
         return float(np.mean(np.sum(np.square(inner, dtype=np.float64), axis=(2, 3))))
 
 
+@takes(fwhm=Real, beta=(Real, type(None)), aberrations=Aberrations, radius=Integral)
 def make_psf(
     fwhm: float,
     beta: float | None = 3.0,
@@ -130,8 +141,8 @@ def make_psf(
     """
     if not 0.5 <= fwhm <= 20:
         raise BadInputError("make_psf", "0.5 <= fwhm <= 20 px", repr(fwhm))
-    if beta is not None and not beta > 1:
-        raise BadInputError("make_psf", "beta > 1, or None for a Gaussian", repr(beta))
+    if beta is not None and not 1 < beta < math.inf:
+        raise BadInputError("make_psf", "a finite beta > 1, or None for a Gaussian", repr(beta))
     if radius < 2:
         raise BadInputError("make_psf", "radius >= 2 px", repr(radius))
     return _make_psf(float(fwhm), beta, aberrations or Aberrations(), int(radius))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from skyduel.core.catalog import Catalog
-from skyduel.core.errors import takes
+from skyduel.core.errors import as_numbers, takes
 from skyduel.core.frame import Frame
 from skyduel.core.magnitudes import flux_to_mag
 from skyduel.simulation.artefacts import (
@@ -61,13 +62,14 @@ _COMPACT: Final = 0.5
 Floats = npt.NDArray[np.float64]
 
 
+@takes(psf=Psf, sigma=Real)
 def ideal_snr(flux: npt.ArrayLike, psf: Psf, sigma: float) -> npt.NDArray[np.float64]:
     """Return the S/N of an ideal measurement of isolated faint point sources.
 
     ``flux·√Σpsf² / sigma``: a matched filter with all other light subtracted and without
     the photon noise of the source. ``flux`` and ``sigma`` have the same unit.
     """
-    return np.asarray(np.asarray(flux, np.float64) * (np.sqrt(psf.psf_sum2) / sigma))
+    return np.asarray(as_numbers("ideal_snr: flux", flux) * (np.sqrt(psf.psf_sum2) / sigma))
 
 
 class Points(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +38,7 @@ class FlippedFrame:
         return self.frame.with_(mask=~self.counted)
 
 
-@takes(frame=Frame)
+@takes(frame=Frame, background=Background, keep_sigma=Real, grow_px=Integral)
 def sign_flipped(
     frame: Frame,
     *,

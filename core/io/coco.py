@@ -13,7 +13,7 @@ import numpy.typing as npt
 from astropy.table import MaskedColumn, Table
 
 from skyduel.core.catalog import KINDS, MATCHED_KINDS, SCHEMA, Catalog
-from skyduel.core.errors import PATH, BadInputError, one_line, takes
+from skyduel.core.errors import PATH, BadInputError, one_line, require_kind, takes
 from skyduel.core.io.atomic_files import atomic_path
 from skyduel.core.io.images.image_formats import COMPRESSION_ENDINGS, IMAGE_ENDINGS
 from skyduel.core.io.tabular.column_values import KIND_ALIASES
@@ -69,6 +69,7 @@ def write_coco(
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, (name, catalog) in enumerate(catalogs.items(), start=1):
+        require_kind(f"write_coco: catalogs[{name!r}]", catalog, Catalog)
         ny, nx = (shapes or {}).get(name) or _span(catalog)
         images.append({"id": number, "file_name": name, "width": int(nx), "height": int(ny)})
         boxes = _boxes(catalog, box_px)

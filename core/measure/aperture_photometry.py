@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ def aperture_radius(frame: Frame) -> float:
     return max(_FWHM_FACTOR * float(frame.fwhm), _LEAST_RADIUS_PX)
 
 
-@takes(frame=Frame, catalog=Catalog, radius_px=(int, float, np.number))
+@takes(frame=Frame, catalog=Catalog, radius_px=Real, background=Background)
 def forced_photometry(
     frame: Frame,
     catalog: Catalog,

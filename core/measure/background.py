@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 import numpy.typing as npt
@@ -69,7 +70,7 @@ class Background:
         self.rms.flags.writeable = False
 
 
-@takes(frame=Frame, mesh_px=(int, np.integer))
+@takes(frame=Frame, mesh_px=Integral, filter_meshes=Integral)
 def estimate_background(
     frame: Frame, mesh_px: int = MESH_PX, filter_meshes: int = 3, *, dither: bool = True
 ) -> Background:

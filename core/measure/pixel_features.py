@@ -46,7 +46,7 @@ def gaussian_sharpness(fwhm: float) -> float:
     return float(1 - (side + corner) / 2)
 
 
-@takes(frame=Frame, catalog=Catalog)
+@takes(frame=Frame, catalog=Catalog, background=Background)
 def pixel_features(
     frame: Frame, catalog: Catalog, *, background: Background | None = None
 ) -> Catalog:

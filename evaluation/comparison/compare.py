@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import BadInputError, require_kind, takes
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.counts import bin_index, bin_table
 from skyduel.evaluation.scoring.depth import Limit, completeness_limits
@@ -159,6 +159,7 @@ def compare(a: ComparisonSample, b: ComparisonSample, rules: ScoringRules) -> pd
     return _compare(a, b, _samples(a, rules), _samples(b, rules), rules)
 
 
+@takes(comparison_samples=Mapping, rules=ScoringRules)
 def compare_all(
     comparison_samples: Mapping[tuple[str, str, str], ComparisonSample], rules: ScoringRules
 ) -> pd.DataFrame:
@@ -178,6 +179,10 @@ def compare_all(
     """
     parts: list[pd.DataFrame] = []
     labels: list[tuple[str, str, str, str]] = []
+    for key, sample in comparison_samples.items():
+        if not (isinstance(key, tuple) and len(key) == 3):
+            raise BadInputError("compare_all", "keys (detector, point, group)", repr(key))
+        require_kind(f"compare_all: comparison_samples[{key!r}]", sample, ComparisonSample)
     places = dict.fromkeys((point, group) for _, point, group in comparison_samples)
     for point, group in places:
         here = {d: s for (d, p, g), s in comparison_samples.items() if (p, g) == (point, group)}

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from skyduel.core.errors import BadInputError, takes
+from skyduel.core.errors import BadInputError, require_each, require_kind, takes
 from skyduel.core.settings import nearest
 from skyduel.evaluation.comparison.sources_found import Found
 from skyduel.evaluation.scoring.metrics import LIMITS, quantities, quantity_named
@@ -41,6 +41,11 @@ Verdict = Literal["pass", "worse", "undecided", "not comparable"]
 #: With fewer frames that tell nothing passes: two agree too easily by chance.
 _FEWEST_FRAMES: Final = 3
 _MOST_FRAMES: Final = 10**7
+#: Columns of a comparison that a decision rests on.
+_COLUMNS: Final = (
+    "detector_a", "detector_b", "point", "group", "bin", "quantity", "delta", "lo", "hi",
+    "interval", "n_frames",
+)  # fmt: skip
 #: Gated by itself, by the ratio of two speeds.
 SPEED: Final = "speed"
 
@@ -234,6 +239,12 @@ def decide(
     confidence : float
         Level of the table's intervals.
 
+    Raises
+    ------
+    BadInputError
+        If an argument is of another type, or the table is not one of two versions or lacks a
+        criterion.
+
     Notes
     -----
     A criterion never passes with fewer than three frames that tell, at a point that keeps a
@@ -247,6 +258,15 @@ def decide(
     width of its interval, which falls as one over the square root of the
     number of frames, if the loss stays what it is.
     """
+    import pandas as pd  # not needed to parse allowances
+
+    require_kind("decide: table", table, pd.DataFrame)
+    missing = [name for name in _COLUMNS if name not in table]
+    if missing:
+        raise BadInputError(
+            "decide: table", "the columns of compare_all", f"a table without {', '.join(missing)}"
+        )
+    require_each("decide: allowances", allowances, Allowance)
     out = []
     rows = table[(table["bin"] == ALL_BINS) & (table["interval"] != "newcombe")]
     n_pairs = len(rows[["detector_a", "detector_b"]].drop_duplicates())

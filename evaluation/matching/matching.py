@@ -16,13 +16,14 @@ streaks and ignored truths (`pair_catalogs`):
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from skyduel.core.catalog import Catalog
-from skyduel.core.errors import BadInputError, takes
+from skyduel.core.errors import BadInputError, as_numbers, as_positions, takes
 from skyduel.evaluation.matching.assignment_rules import take
 from skyduel.evaluation.matching.candidates import (
     Candidates,
@@ -69,7 +70,7 @@ class Pairs:
         return int(self.truth_index.size)
 
 
-@takes(radius_px=(int, float, np.number))
+@takes(radius_px=Real)
 def pair(
     truth_xy: npt.ArrayLike,
     found_xy: npt.ArrayLike,
@@ -107,8 +108,8 @@ def pair(
     positions alone (sources are numbered by x, then y), not on the order of
     rows; only sources at exactly the same position are told apart by row.
     """
-    truth = _positions(truth_xy, "truth positions")
-    found = _positions(found_xy, "found positions")
+    truth = as_positions("truth positions", truth_xy)
+    found = as_positions("found positions", found_xy)
     radius = check_radius(radius_px)
     i, j, separation = within(truth, found, radius)
     return pair_edges(truth, found, (i, j, separation), radius, rule=rule, score=score)
@@ -231,7 +232,7 @@ class Pairing:
         )
 
 
-@takes(truth=Catalog, found=Catalog, rules=ScoringRules)
+@takes(truth=Catalog, found=Catalog, rules=ScoringRules, fwhm=Real, threshold=Real)
 def pair_catalogs(
     truth: Catalog,
     found: Catalog,
@@ -380,19 +381,7 @@ def _pairs(i: Ints, j: Ints, separation: Floats) -> Pairs:
 
 
 def _scores(score: npt.ArrayLike, n: int) -> Floats:
-    array = np.asarray(score, dtype=np.float64)
+    array = as_numbers("score", score)
     if array.shape != (n,):
         raise BadInputError("score", f"one for each of {n} detections", f"shape {array.shape}")
-    return array
-
-
-def _positions(xy: npt.ArrayLike, source: str) -> Floats:
-    array = np.asarray(xy, dtype=np.float64)
-    if array.size == 0:
-        return np.zeros((0, 2))
-    if array.ndim != 2 or array.shape[1] != 2:
-        raise BadInputError(source, "shape (n, 2)", f"shape {array.shape}")
-    if not np.isfinite(array).all():
-        bad = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
-        raise BadInputError(source, "finite positions", f"{array[bad].tolist()} in row {bad}")
     return array

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Final
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 from scipy.spatial import KDTree
 
 from skyduel.core.catalog import Catalog
-from skyduel.core.errors import BadInputError, takes
+from skyduel.core.errors import BadInputError, as_pairs, takes
 from skyduel.core.wcs import sky_separation, unit_vectors
 from skyduel.evaluation.matching.candidates import Candidates, check_scores, flag, rank_rows
 from skyduel.evaluation.matching.matching import Pairs, pair_edges
@@ -25,7 +26,7 @@ _ROUNDING_ARCSEC: Final = 1e-9
 _HALF_TURN_ARCSEC: Final = 180 * 3600.0
 
 
-@takes(radius_arcsec=(int, float, np.number))
+@takes(radius_arcsec=Real)
 def pair_sky(
     truth_radec_deg: npt.ArrayLike,
     found_radec_deg: npt.ArrayLike,
@@ -157,11 +158,7 @@ def _rank(catalog: Catalog, radec: Floats) -> Ints:
 
 
 def _positions(radec: npt.ArrayLike, source: str) -> Floats:
-    array = np.asarray(radec, dtype=np.float64)
-    if array.size == 0:
-        return np.zeros((0, 2))
-    if array.ndim != 2 or array.shape[1] != 2:
-        raise BadInputError(source, "shape (n, 2)", f"shape {array.shape}")
+    array = as_pairs(source, radec)
     bad = np.flatnonzero(~np.isfinite(array).all(axis=1) | ~(np.abs(array[:, 1]) <= 90))
     if bad.size:
         raise BadInputError(

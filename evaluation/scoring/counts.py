@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from skyduel.core.catalog import Catalog
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import BadInputError, as_numbers, require_kind
 from skyduel.evaluation.matching.candidates import within
 from skyduel.evaluation.matching.matching import Pairing
 from skyduel.evaluation.scoring.table_columns import COUNT_COLUMNS
@@ -162,7 +162,7 @@ def bin_index(mag: npt.ArrayLike, edges: Sequence[float]) -> Ints:
     Bins are half-open, [lo, hi); NaN and infinities have no magnitude.
     """
     values = np.asarray(mag, dtype=np.float64)
-    entry = np.searchsorted(np.asarray(edges, dtype=np.float64), values, side="right")
+    entry = np.searchsorted(as_numbers("bin edges", edges), values, side="right")
     return np.where(np.isfinite(values), entry, len(edges) + 1).astype(np.int64)
 
 
@@ -224,6 +224,7 @@ def total(counts: Iterable[Counts], edges: Sequence[float]) -> Counts:
     zero = Counts.zero(edges)
     summed = zero.array()
     for one in counts:
+        require_kind("counts", one, Counts)
         if one.edges != zero.edges:
             raise BadInputError("counts", f"edges {zero.edges}", f"edges {one.edges}")
         summed += one.array()

@@ -9,9 +9,12 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from skyduel.evaluation.rules import ScoringRules
+from skyduel.evaluation.scoring.counts import total
 from skyduel.evaluation.scoring.frame_score import FrameScore
+from skyduel.evaluation.scoring.metrics import ratio
 from skyduel.evaluation.scoring.ragged import FrameSequence
 from skyduel.evaluation.scoring.resampling_units import resampling_units
 from skyduel.evaluation.statistics.intervals import bootstrap_interval, resampled, tail_for
@@ -34,6 +37,7 @@ __all__ = [
     "fit_half",
     "fit_limits",
     "fit_steps",
+    "limits_row",
 ]
 
 Floats = npt.NDArray[np.float64]
@@ -329,3 +333,41 @@ def _limit(value: Floats, samples: Floats, n_units: int, rules: ScoringRules) ->
         told = np.ravel(bootstrap_interval([middle], finite[:, None], rules.confidence, n_units))
     lo, hi = (float(v) if np.isfinite(e) else np.nan for v, e in zip(told, ends, strict=True))
     return Limit(middle, lo, hi, finite, n_units)
+
+
+def limits_row(
+    frames: Sequence[FrameScore],
+    n_frames: int,
+    edges: Sequence[float],
+    limits: tuple[Limit, Limit, int],
+    threshold: float | None,
+) -> pd.DataFrame:
+    """Return the row of a table of limits, without those of fits and without keys.
+
+    Parameters
+    ----------
+    frames : sequence of FrameScore
+        At one operating point; none where it does not exist.
+    n_frames : int
+        Frames that could be scored.
+    edges : sequence of float
+        Bin edges [mag] of the counts.
+    limits : (Limit, Limit, int)
+        As of `completeness_limits`.
+    threshold : float, optional
+        Common to the frames.
+    """
+    sums = total((f.counts for f in frames), edges).sums()
+    area = float(sum(f.source.mpix for f in frames))
+    snr, mag, n = limits
+    row = {
+        "threshold": np.nan if threshold is None else float(threshold),
+        "purity": float(ratio(sums["detections_right"], sums["detections"])),
+        "completeness": float(ratio(sums["truths_found"], sums["truths"])),
+        "false_per_mpix": float(ratio(sums["detections"] - sums["detections_right"], area)),
+        "snr50": snr.value, "snr50_lo": snr.lo, "snr50_hi": snr.hi,
+        "m50": mag.value, "m50_lo": mag.lo, "m50_hi": mag.hi,
+        "n_truths": n,
+        "n_frames": n_frames,
+    }  # fmt: skip
+    return pd.DataFrame([row])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 
 import numpy as np
 
 from skyduel.core.catalog import Catalog
-from skyduel.core.errors import takes
+from skyduel.core.errors import require_kind, takes
 from skyduel.evaluation.matching.candidates import Candidates, find_candidates
 from skyduel.evaluation.matching.matching import Pairing, pair_candidates, rows_at
 from skyduel.evaluation.rules import ScoringRules, auto_bins
@@ -62,6 +63,11 @@ class FrameInput:
     shape: tuple[int, int] | None = None
     cuts: Mapping[str, float | None] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name in ("truth", "found"):
+            require_kind(f"FrameInput: {name}", getattr(self, name), Catalog)
+        require_kind("FrameInput: mpix", self.mpix, Real)
+
     def candidates(self, rules: ScoringRules) -> Candidates:
         """Return the candidate pairs of this frame."""
         return find_candidates(self.truth, self.found, rules, fwhm=self.fwhm)
@@ -95,7 +101,7 @@ class FrameScore:
     candidates: Candidates | None = None
 
 
-@takes(source=FrameInput, rules=ScoringRules)
+@takes(source=FrameInput, rules=ScoringRules, threshold=Real)
 def score_frame(
     source: FrameInput,
     rules: ScoringRules,
@@ -135,6 +141,7 @@ def score_frame(
     )
 
 
+@takes(sources=Iterable, rules=ScoringRules)
 def choose_edges(sources: Iterable[FrameInput], rules: ScoringRules) -> tuple[float, ...]:
     """Return the bin edges [mag]: those of the rules, or chosen from the truth that counts.
 
@@ -145,6 +152,7 @@ def choose_edges(sources: Iterable[FrameInput], rules: ScoringRules) -> tuple[fl
         return given
     mags: dict[str, np.ndarray] = {}
     for source in sources:
+        require_kind("choose_edges: sources", source, FrameInput)
         if source.split == TEST and source.frame not in mags:
             truth = source.truth
             keep = ~truth["ignore"] if "ignore" in truth else np.ones(len(truth), dtype=bool)

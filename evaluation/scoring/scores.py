@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from skyduel.core.errors import takes
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.counts import Counts, bin_table, total
 from skyduel.evaluation.scoring.metrics import CountSums, Metric, listed, ratio
@@ -29,6 +30,7 @@ Floats = npt.NDArray[np.float64]
 _SUMMED: Final = ("truths", "truths_found", "detections", "detections_right")
 
 
+@takes(rules=ScoringRules)
 def score_table(
     frames: Sequence[Counts],
     mpix: Sequence[float],

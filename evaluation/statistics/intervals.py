@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from numbers import Real
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from astropy.stats import binom_conf_interval
 
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import BadInputError, as_numbers, require_kind
 from skyduel.evaluation.statistics.distributions import (
     chi2_quantile,
     normal_tail,
@@ -25,6 +26,7 @@ __all__ = [
     "PROPORTION_INTERVALS",
     "bootstrap_interval",
     "bootstrap_spread",
+    "check_confidence",
     "frame_weights",
     "jeffreys",
     "percentile",
@@ -54,13 +56,23 @@ def proportion(
     Raises
     ------
     BadInputError
-        If the interval is not one of `PROPORTION_INTERVALS`.
+        If the interval is not one of `PROPORTION_INTERVALS`, k or n are no whole numbers or have
+        shapes that do not fit, k is not from 0 to n, or the confidence is not between 0 and 1.
     """
     if interval not in PROPORTION_INTERVALS:
         raise BadInputError("interval", " or ".join(PROPORTION_INTERVALS), repr(interval))
-    k, n = np.broadcast_arrays(np.asarray(k, dtype=np.int64), np.asarray(n, dtype=np.int64))
+    check_confidence(confidence)
+    k, n = _whole("k", k), _whole("n", n)
+    try:
+        k, n = np.broadcast_arrays(k, n)
+    except ValueError:
+        raise BadInputError("k and n", "equal shapes", f"{k.shape} and {n.shape}") from None
     lo, hi = np.full(k.shape, np.nan), np.full(k.shape, np.nan)
     some = n > 0
+    wrong = np.flatnonzero((n < 0) | some & ((k < 0) | (k > n)))
+    if wrong.size:
+        at = wrong[0]
+        raise BadInputError("k and n", "0 <= k <= n", f"k {k.flat[at]} of n {n.flat[at]}")
     if some.any():
         lo[some], hi[some] = binom_conf_interval(
             k[some], n[some], confidence_level=confidence, interval=interval
@@ -69,6 +81,27 @@ def proportion(
     # without its own point estimate is no error bar.
     estimate = np.divide(k, n, out=np.full(k.shape, np.nan), where=some)
     return np.clip(np.fmin(lo, estimate), 0.0, 1.0), np.clip(np.fmax(hi, estimate), 0.0, 1.0)
+
+
+def check_confidence(confidence: float) -> None:
+    """Refuse a level of intervals that is not between 0 and 1.
+
+    Raises
+    ------
+    BadInputError
+        Such as 95 in place of 0.95.
+    """
+    require_kind("confidence", confidence, Real)
+    if not 0 < confidence < 1:
+        raise BadInputError("confidence", "a number between 0 and 1", repr(confidence))
+
+
+def _whole(name: str, values: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """Return whole numbers as such, whatever their type."""
+    numbers = as_numbers(name, values)
+    if not (np.isfinite(numbers) & (numbers == np.rint(numbers))).all():
+        raise BadInputError(name, "whole numbers", f"{numbers}")
+    return numbers.astype(np.int64)
 
 
 def wilson(k: npt.ArrayLike, n: npt.ArrayLike, confidence: float) -> tuple[Floats, Floats]:

@@ -158,8 +158,8 @@ def ranking_sentence(ranking: Ranking, what: str, digits: int = 3) -> str:
     return text
 
 
-@lru_cache(maxsize=4)
 @takes(run=Run)
+@lru_cache(maxsize=4)
 def verdict(run: Run) -> tuple[VerdictPart, ...]:
     """Return the verdict on a run, the headline first.
 

@@ -24,6 +24,7 @@ from skyduel.core import (
     open_dataset,
     read_catalog,
     write_catalog,
+    write_coco,
 )
 from skyduel.core.errors import PATH, takes
 
@@ -32,6 +33,13 @@ CATALOG = Catalog.build(x=[1.0], y=[2.0])
 TABLE = pd.DataFrame({"x": [1.0], "y": [2.0]})
 A_CATALOG = "a Catalog (of skyduel.read_catalog, Catalog(table) or Catalog.from_pandas)"
 A_FRAME = "a Frame (of skyduel.read_frame)"
+A_PSF = "a Psf (of skyduel.simulation.make_psf, or measure_psf(...).psf)"
+A_GENERATOR = "a Generator (of numpy.random.default_rng)"
+RNG = np.random.default_rng(1)
+RULES = evaluation.ScoringRules()
+PSF = simulation.make_psf(2.5)
+INPUT = evaluation.FrameInput(frame="a", truth=CATALOG, found=CATALOG)
+POINTS = [[1.0, 2.0]]
 
 CALLS: list[tuple[Callable[..., Any], tuple[Any, ...], str]] = [
     (skyduel.plot_completeness, ({"mag": 1},),
@@ -73,11 +81,158 @@ CALLS: list[tuple[Callable[..., Any], tuple[Any, ...], str]] = [
      "plot_score: scores: required a DataFrame (of pandas, such as the tables of a run); got None"),
     (reports.markdown, ("runs/a",),
      "markdown: run: required a Run (of skyduel.load_run); got str 'runs/a'"),
+    (reports.verdict, ({},), "verdict: run: required a Run (of skyduel.load_run); got dict"),
     (Catalog, (TABLE,), "Catalog: table: required a Table (of astropy.table); got DataFrame"),
     (Catalog.from_pandas, (CATALOG,),
      "Catalog.from_pandas: frame: required a DataFrame (of pandas, such as the tables of a run); "
      "got Catalog"),
 ]  # fmt: skip
+
+#: Of simulation and evaluation: other types, also nested ones, and values that cannot be.
+NESTED: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], str]] = [
+    (simulation.make_psf, ("2.5",), {}, "make_psf: fwhm: required a number; got str '2.5'"),
+    (simulation.make_psf, (2.5, "3"), {},
+     "make_psf: beta: required a number or None; got str '3'"),
+    (simulation.make_psf, (2.5, np.inf), {},
+     "make_psf: required a finite beta > 1, or None for a Gaussian; got inf"),
+    (simulation.make_psf, (2.5, 3, {"coma": 1}), {},
+     "make_psf: aberrations: required an Aberrations; got dict"),
+    (simulation.make_psf, (2.5,), {"radius": 5.5},
+     "make_psf: radius: required a whole number; got float"),
+    (simulation.Aberrations, (), {"coma": "1"},
+     "Aberrations: coma: required a number; got str '1'"),
+    (simulation.Aberrations, (), {"drift": np.nan},
+     "Aberrations: drift: required a finite number; got nan"),
+    (simulation.Aberrations, (), {"obstruction": 1.0},
+     "Aberrations: obstruction: required 0 <= it < 1; got 1.0"),
+    (simulation.measure_psf, (FRAME, "stars"), {},
+     "measure_psf: xy: required numbers of shape (n, 2); got str 'stars'"),
+    (simulation.measure_psf, (FRAME, [["a", "b"]]), {},
+     "measure_psf: xy: required numbers of shape (n, 2); got list [['a', 'b']]"),
+    (simulation.measure_psf, (FRAME, np.zeros((4, 3))), {},
+     "measure_psf: xy: required shape (n, 2); got shape (4, 3)"),
+    (simulation.measure_psf, (FRAME, [[1.0, np.nan]]), {},
+     "measure_psf: xy: required finite positions; got [1.0, nan] in row 0"),
+    (simulation.measure_psf, (FRAME, POINTS), {"radius": 3},
+     "measure_psf: required radius >= 4 px; got 3"),
+    (simulation.measure_psf, (FRAME, POINTS), {"background": 3.0},
+     "measure_psf: background: required a Background; got float"),
+    (simulation.draw_injected, (FRAME, PSF, {"number": 3}, RNG), {},
+     "draw_injected: settings: required an InjectionSettings; got dict"),
+    (simulation.draw_injected, (FRAME, 2.5, simulation.InjectionSettings(), RNG), {},
+     f"draw_injected: psf: required {A_PSF}; got float"),
+    (simulation.draw_injected, (FRAME, PSF, simulation.InjectionSettings(), RNG),
+     {"there": POINTS}, f"draw_injected: there: required {A_CATALOG}; got list"),
+    (simulation.holds_integers, (FRAME.data,), {},
+     f"holds_integers: frame: required {A_FRAME}; got ndarray"),
+    (simulation.ideal_snr, (["a"], PSF, 1.0), {},
+     "ideal_snr: flux: required numbers; got list ['a']"),
+    (simulation.ideal_snr, ([1.0], PSF, "1"), {},
+     "ideal_snr: sigma: required a number; got str '1'"),
+    (simulation.draw_training_settings, (3,), {},
+     f"draw_training_settings: rng: required {A_GENERATOR}; got int"),
+    (simulation.draw_settings, ("sparse", RNG), {"ny": -1},
+     "draw_settings: ny: required input should be greater than or equal to 16; got -1"),
+    (simulation.sign_flipped, (FRAME,), {"grow_px": 2.5},
+     "sign_flipped: grow_px: required a whole number; got float"),
+    (evaluation.pair, ([["a", "b"]], POINTS, 2.0), {},
+     "truth positions: required numbers of shape (n, 2); got list [['a', 'b']]"),
+    (evaluation.pair, ([[1, 2], [3]], POINTS, 2.0), {},
+     "truth positions: required numbers of shape (n, 2); got list [[1, 2], [3]]"),
+    (evaluation.pair, (POINTS, POINTS, 2.0), {"score": ["a"]},
+     "score: required numbers; got list ['a']"),
+    (evaluation.pair_sky, (POINTS, [["a", "b"]], 2.0), {},
+     "found positions: required numbers of shape (n, 2); got list [['a', 'b']]"),
+    (evaluation.apply_ignore, (CATALOG, "96", None, None, RULES), {},
+     "frame_shape: required (ny, nx), two whole numbers; got '96'"),
+    (evaluation.apply_ignore, (CATALOG, (2, 2), [[False] * 2] * 2, None, RULES), {},
+     "mask: required a NumPy array or a PackedMask; got list"),
+    # The bits of a quality mask would be taken for numbers of rows.
+    (evaluation.mark_ignored_regions, (CATALOG, (2, 2), np.full((2, 2), 4), RULES), {},
+     "mask: required an array of bool, such as array != 0; got int64"),
+    (evaluation.FrameInput, (), {"frame": "a", "truth": CATALOG, "found": TABLE},
+     f"FrameInput: found: required {A_CATALOG}; got DataFrame"),
+    (evaluation.score_frame, (INPUT, RULES, ["a", "b"]), {},
+     "bin edges: required numbers; got list ['a', 'b']"),
+    (evaluation.choose_edges, (["a"], RULES), {},
+     "choose_edges: sources: required a FrameInput; got str 'a'"),
+    (evaluation.evaluate, ({"sep": INPUT}, RULES), {},
+     "frames of sep: required a sequence of FrameInput; got FrameInput"),
+    (evaluation.evaluate, ({"sep": [INPUT, "b"]}, RULES), {},
+     "frames of sep[1]: required a FrameInput; got str 'b'"),
+    (evaluation.evaluate, ({"sep": [INPUT]}, {}), {},
+     "evaluate: rules: required a ScoringRules (of skyduel.evaluation); got dict"),
+    (evaluation.evaluate, ({"sep": [INPUT]}, RULES), {"default_thresholds": {"sep": "4"}},
+     "evaluate_detector: default_threshold: required a number; got str '4'"),
+    (evaluation.merge, (["a"], (1.0, 2.0)), {},
+     "merge: parts[0]: required an Evaluation; got str 'a'"),
+    (evaluation.compare_all, ({"sep": 1}, RULES), {},
+     "compare_all: required keys (detector, point, group); got 'sep'"),
+    (evaluation.decide, (TABLE, ()), {},
+     "decide: table: required the columns of compare_all; got a table without detector_a, "
+     "detector_b, point, group, bin, quantity, delta, lo, hi, interval, n_frames"),
+    (evaluation.score_catalogs, (CATALOG, CATALOG), {"threshold": "0.5"},
+     "score_catalogs: threshold: required a number; got str '0.5'"),
+    (skyduel.find_sources, (FRAME, "sep"), {"threshold": "a"},
+     "find_sources: threshold: required a number; got str 'a'"),
+    (forced_photometry, (FRAME, CATALOG), {"background": 3.0},
+     "forced_photometry: background: required a Background; got float"),
+    (write_coco, ({"a": TABLE}, "x.json"), {},
+     f"write_coco: catalogs['a']: required {A_CATALOG}; got DataFrame"),
+    (skyduel.score, (CATALOG, CATALOG), {"threshold": "0.5"},
+     "score: threshold: required a number; got str '0.5'"),
+    (evaluation.wilson, (["a"], 3, 0.95), {}, "k: required numbers; got list ['a']"),
+    (evaluation.wilson, (1.5, 3, 0.95), {}, "k: required whole numbers; got 1.5"),
+    (evaluation.wilson, ([1, np.nan], 3, 0.95), {}, "k: required whole numbers; got [ 1. nan]"),
+    (evaluation.wilson, ([1, 5], 3, 0.95), {}, "k and n: required 0 <= k <= n; got k 5 of n 3"),
+    (evaluation.wilson, (1, -3, 0.95), {}, "k and n: required 0 <= k <= n; got k 1 of n -3"),
+    (evaluation.wilson, ([1, 2], [1, 2, 3], 0.95), {},
+     "k and n: required equal shapes; got (2,) and (3,)"),
+    (evaluation.wilson, (1, 3, 95), {},
+     "confidence: required a number between 0 and 1; got 95"),
+    (evaluation.wilson, (1, 3, np.nan), {},
+     "confidence: required a number between 0 and 1; got nan"),
+    (evaluation.flip_estimate, (3, 1, "a", 1.0), {},
+     "flip_estimate: mpix: required a number; got str 'a'"),
+    (evaluation.flip_estimate, (3, 1, 1.0, 1.0), {"confidence": 95},
+     "confidence: required a number between 0 and 1; got 95"),
+    (evaluation.repeat_estimate, ([POINTS, ["a"]], 2.0), {},
+     "exposures[1]: required numbers of shape (n, 2); got list ['a']"),
+    (evaluation.repeat_estimate, ([np.zeros((2, 3))] * 2, 2.0), {},
+     "exposures[0]: required shape (n, 2); got shape (2, 3)"),
+    (evaluation.flip_threshold, (["a"], [0.5], 1.0, 1.0), {},
+     "found: required numbers; got list ['a']"),
+    (evaluation.flip_threshold, ([0.5], [0.5], 1.0, np.inf), {},
+     "mpix: required finite areas > 0 Mpix; got 1 and inf"),
+    (evaluation.scores_on_repeats, ([POINTS] * 2, [[0.5]], 2.0), {},
+     "scores_on_repeats: required as many exposures as scores; got 2 and 1"),
+    (evaluation.scores_on_repeats, ([POINTS] * 2, [[0.5], [0.5, 0.6]], 2.0), {},
+     "scores[1]: required one score of each of 1 detections; got shape (2,)"),
+    (evaluation.scores_on_repeats, ([POINTS] * 2, [[0.5], ["a"]], 2.0), {},
+     "scores[1]: required numbers; got list ['a']"),
+    (evaluation.repeat_estimate, ([POINTS] * 3, 2.0), {"n_bootstrap": 0},
+     "n_bootstrap: required 1 at least; got 0"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("function", "arguments", "options", "said"), NESTED)
+def test_what_lies_within_an_argument_is_checked_too(
+    function: Callable[..., Any], arguments: tuple[Any, ...], options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(BadInputError) as error:
+        function(*arguments, **options)
+    assert str(error.value) == said
+
+
+def test_numbers_of_any_kind_are_numbers() -> None:
+    """Scalars of Python and NumPy, whole floats, and 0-d arrays."""
+    expected = [float(end) for end in evaluation.wilson(2, 5, 0.95)]
+    for two, five in ((np.int16(2), 5), (2.0, np.float32(5)), (np.array(2), np.uint8(5))):
+        assert [float(end) for end in evaluation.wilson(two, five, np.float64(0.95))] == expected
+    same = simulation.make_psf(np.float32(2.5), np.int64(3), radius=np.int16(9))
+    assert np.array_equal(same.bank, simulation.make_psf(2.5, 3.0, radius=9).bank)
+    assert simulation.ideal_snr([1, 2], PSF, np.float32(2)).shape == (2,)
+    assert len(evaluation.pair([], [(1, 2)], np.int64(2))) == 0
 
 
 @pytest.mark.parametrize(("function", "arguments", "said"), CALLS)
@@ -103,6 +258,14 @@ def test_right_arguments_pass() -> None:
     assert list(inspect.signature(example).parameters) == ["path", "number", "other"]
     with pytest.raises(BadInputError, match=r"number: required an int or a float; got str 'x'"):
         example("a", "x")  # type: ignore[arg-type]
+
+
+def test_a_parameter_that_was_renamed_is_noticed() -> None:
+    with pytest.raises(TypeError, match="renamed has no parameter path"):
+
+        @takes(path=PATH)
+        def renamed(place: str) -> str:
+            return place
 
 
 def test_pythons_own_errors_name_the_function() -> None:
