@@ -133,6 +133,7 @@ class _Sums:
     faint: int = 0
     false: int = 0
     flipped: int = 0
+    flipped_equal: int = 0
     flipped_mpix: float = 0.0
 
 
@@ -150,6 +151,7 @@ def all_sets(data: Path, detectors: dict[str, Detector], figures: Path) -> str:
                 "faint": max(sums[n].faint for n in CLASSICAL if n in sums),
                 "false": min(sums[n].false for n in CLASSICAL if n in sums),
                 "flipped": min(sums[n].flipped for n in CLASSICAL if n in sums),
+                "flipped_equal": min(sums[n].flipped_equal for n in CLASSICAL if n in sums),
             }
             short.append(_beside(one, sums["neural"], best, of, mpix, equal))
     pd.DataFrame(long).to_csv(figures / "real-all-sets.csv", index=False)
@@ -210,8 +212,11 @@ def _measured(
             s.bright += int(got[masks["bright"]].sum())
             s.faint += int(got[masks["faint"]].sum()) if "faint" in masks else 0
             s.false += n - len(pair(truth.every, catalogue.xy[:n], one.radius_px))
-            false = at_default(detectors[name], flipped[name])
-            s.flipped += int((~false.is_streak & sky.usable_at(*false.xy.T)).sum())
+            false = flipped[name].select(~flipped[name].is_streak)
+            false = false.select(sky.usable_at(*false.xy.T))
+            s.flipped += len(at_default(detectors[name], false))
+            if n:
+                s.flipped_equal += int((false["score"] >= catalogue["score"][n - 1]).sum())
             s.flipped_mpix += np.count_nonzero(~sky.bad) / 1e6
     return sums, of, mpix, equals
 
@@ -226,6 +231,7 @@ def _row(one: RealSet, name: str, s: _Sums, of: dict[str, int], mpix: float) -> 
         "in no catalogue at equal numbers, per Mpix": (
             f"{s.false / mpix:.0f}" if one.complete else "–"
         ),
+        "upside down at equal numbers, per Mpix": f"{s.flipped_equal / s.flipped_mpix:.0f}",
         "upside down, own threshold, per Mpix": f"{s.flipped / s.flipped_mpix:.0f}",
     }
 
@@ -253,6 +259,9 @@ def _beside(
             f"{s.false / mpix:.0f} / {best['false'] / mpix:.0f}" if one.complete else "–"
         ),
         "upside down, per Mpix": (
+            f"{s.flipped_equal / s.flipped_mpix:.0f} / {best['flipped_equal'] / s.flipped_mpix:.0f}"
+        ),
+        "upside down, own, per Mpix": (
             f"{s.flipped / s.flipped_mpix:.0f} / {best['flipped'] / s.flipped_mpix:.0f}"
         ),
     }
