@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Final, Optional
 
 import typer
 from rich.table import Table
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 __all__ = ["NAME", "command"]
 
 NAME = "truth-free"
+
+#: Least share of detections that recurs if exposures show the same sources at all.
+_HARDLY_ANY: Final = 0.1
 
 
 def command(
@@ -143,6 +146,11 @@ def command(
         if images[0].wcs is None:
             line = "skyduel: no WCS: the exposures are assumed to be registered to the pixel"
             err.print(line, markup=False, highlight=False, soft_wrap=True)
+        if (tables["repeats"]["purity_least"] < _HARDLY_ANY).all():
+            warn(
+                "hardly any detection recurs but by chance: required exposures of one field, "
+                "aligned by WCS or to the pixel"
+            )
     if out_folder is not None:
         for name, table in tables.items():
             with atomic_path(out_folder / f"{name}.csv") as temporary:

@@ -303,6 +303,19 @@ def test_twelve_exposures_are_readable_at_80_columns() -> None:
     assert all(line.count("1,200 (") == 3 for line in numbers)
 
 
+@pytest.mark.parametrize("apart", [False, True])
+def test_exposures_that_do_not_show_the_same_sources_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], apart: bool
+) -> None:
+    paths = []
+    for frame in exposures(2, jitter=1.0)[0]:
+        paths.append(tmp_path / f"{frame.name}.fits")
+        write_frame(frame.with_(wcs=None) if apart else frame, paths[-1])
+    assert skyduel("truth-free", *paths, "--repeats", "--with", "sep") == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert ("hardly any detection recurs but by chance" in said) == apart
+
+
 def promised(frames: list[Frame]) -> dict[tuple[str, str], Catalog]:
     """Catalogues of `sep-matched`, with the S/N as score, and with a probability."""
     detector, found = build(DetectorSpec(name="m", use="sep-matched")), {}
