@@ -112,6 +112,7 @@ def command(
         raise BadInputError("--unlabelled", "--network skyduel", "--network jia2020")
     check_files(dataset)
     from skyduel.core import open_dataset
+    from skyduel.core.io.atomic_files import require_writable
     from skyduel.detect.training.labelled_frames import labelled, self_labelled
 
     given: dict[str, Any] = {
@@ -124,6 +125,7 @@ def command(
     }
     given = {k: v for k, v in given.items() if v is not None}
     task = _published(start, given) if network == "jia2020" else _own(start, given)
+    require_writable(target)
     entries = with_mask_bits(open_dataset(dataset), mask_bits).entries
     frames = []
     for entry in entries:

@@ -127,6 +127,7 @@ def command(
     On several GPUs: torchrun --nproc-per-node N --no-python skyduel train ...
     """
     from skyduel.core.extras import require_one_of
+    from skyduel.core.io.atomic_files import require_writable
 
     if network == "jia2020":
         # The extra that brings torchvision brings torch as well.
@@ -200,6 +201,8 @@ def command(
     if not is_rank0():
         train(settings, out_folder, None, start, teacher=teacher)
         return
+    target = weights or out_folder / "weights.safetensors"
+    require_writable(target)
     with progress() as bar:
         task = bar.add_task("train", total=settings.steps, note="")
 
@@ -210,7 +213,6 @@ def command(
             bar.update(task, completed=step.step, note="  ".join(parts))
 
         train(settings, out_folder, show, start, tensorboard, teacher)
-        target = weights or out_folder / "weights.safetensors"
         task = bar.add_task("calibrate", total=None, note="")
         export_weights(out_folder / BEST, target, regions_above=REGIONS_ABOVE.get(size or "full"))
         bar.update(task, total=1, completed=1)
@@ -226,6 +228,7 @@ def _train_published(
 ) -> None:
     """Train the network of Jia, Liu & Sun (2020) and write its weights."""
     from skyduel.core import BadInputError
+    from skyduel.core.io.atomic_files import require_writable
 
     if refused:
         raise BadInputError("--network jia2020", f"no {refused[0]}", refused[0])
@@ -238,6 +241,8 @@ def _train_published(
         "faithful" if form == "faithful" else "mended",
         **{k: v for k, v in given.items() if v is not None},
     )
+    target = weights or out_folder / "weights.safetensors"
+    require_writable(target)
     with progress() as bar:
         task = bar.add_task("train", total=settings.steps, note="")
 
@@ -248,6 +253,5 @@ def _train_published(
             bar.update(task, completed=step.step, note="  ".join(parts))
 
         best = train_published(settings, out_folder, show)
-    target = weights or out_folder / "weights.safetensors"
     export_weights(best, target)
     out.print(str(target), markup=False, highlight=False, soft_wrap=True)

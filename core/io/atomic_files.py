@@ -14,7 +14,14 @@ from pathlib import Path
 
 from skyduel.core.errors import BadInputError, UnwritableError
 
-__all__ = ["atomic_path", "existing_file", "existing_folder", "is_temporary", "safe_name"]
+__all__ = [
+    "atomic_path",
+    "existing_file",
+    "existing_folder",
+    "is_temporary",
+    "require_writable",
+    "safe_name",
+]
 
 # How `atomic_path` begins the name of an unfinished file.
 _TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.")
@@ -77,6 +84,25 @@ def atomic_path(path: str | os.PathLike[str], *, overwrite: bool = True) -> Iter
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+class _TriedError(Exception):
+    """Ends the block of `atomic_path` without a file."""
+
+
+def require_writable(path: str | os.PathLike[str]) -> None:
+    """Refuse a file that cannot be written, before the work whose result it is to hold.
+
+    Missing parent folders are created; a file that is there stays as it is.
+
+    Raises
+    ------
+    BadInputError
+        As `atomic_path`.
+    """
+    with suppress(_TriedError), atomic_path(path) as temporary:
+        temporary.touch()
+        raise _TriedError
 
 
 def is_temporary(path: Path) -> bool:

@@ -15,6 +15,7 @@ import skyduel.detect.finetune
 import skyduel.detect.training.train
 from skyduel.cli.main import app
 from skyduel.core import BadInputError, write_catalog, write_frame
+from skyduel.core.errors import UnwritableError
 from skyduel.detect.model.backbones import ResNetSettings
 from skyduel.detect.model.network import SIZES, Network, NetworkSettings
 from skyduel.detect.model.weights import SHIPPED, Calibration, load_weights, save_weights
@@ -255,3 +256,20 @@ def test_a_value_that_only_the_settings_refuse_is_one_line(
     assert str(found) == (
         f"{command}: learning_rate: required input should be greater than 0; got 0.0"
     )
+
+
+@pytest.mark.parametrize("network", [(), ("--network", "jia2020")])
+@pytest.mark.parametrize("command", ["train", "finetune"])
+def test_a_place_for_weights_is_tried_before_the_training(
+    command: str, network: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    target = str(tmp_path / "file" / "w.safetensors")
+    words = {
+        "train": ("--out", str(tmp_path / "training"), "--weights", target),
+        "finetune": (str(tmp_path), "--out", target),
+    }
+    found = invoke(command, *words[command], *network).exception
+    assert isinstance(found, UnwritableError)
+    assert str(found).startswith(f"{target}: required a place that can be written to; got ")
+    assert not (tmp_path / "training").exists()

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skyduel.core.errors import BadInputError
-from skyduel.core.io.atomic_files import atomic_path, safe_name
+from skyduel.core.errors import BadInputError, UnwritableError
+from skyduel.core.io.atomic_files import atomic_path, require_writable, safe_name
 
 
 def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:
@@ -114,3 +114,16 @@ def test_safe_names_are_safe_and_apart(one: str, other: str) -> None:
     assert len(safe) <= 160
     assert safe_name(safe) == safe
     assert (safe == safe_name(other)) == (one == other)
+
+
+def test_a_place_is_tried_without_a_trace(tmp_path: Path) -> None:
+    there = tmp_path / "there.txt"
+    there.write_text("kept")
+    require_writable(there)
+    require_writable(tmp_path / "new" / "file.txt")
+    assert there.read_text() == "kept"
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["new", "there.txt"]
+    with pytest.raises(UnwritableError, match="a place that can be written to"):
+        require_writable(there / "file.txt")
+    with pytest.raises(BadInputError, match="a file to write to; got a folder"):
+        require_writable(tmp_path)
