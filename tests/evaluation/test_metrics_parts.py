@@ -135,6 +135,10 @@ def test_sums_keep_their_area_and_append_their_total() -> None:
     again = CountSums.from_stack(np.stack([SUMS.stack()] * 5))
     assert again.stack().shape == (5, 4, 3)
     assert again.total().stack().shape == (5, 4, 1)
+    for k in range(5):
+        np.testing.assert_array_equal(again.with_total().stack()[k], both.stack())
+        for row in METRICS[:-1]:
+            np.testing.assert_array_equal(row.values(again)[k], row.values(SUMS))
     assert np.isnan(again.mpix)
 
 
