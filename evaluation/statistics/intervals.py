@@ -78,9 +78,9 @@ def proportion(
             k[some], n[some], confidence_level=confidence, interval=interval
         )
     # In floating point the end at 0 of n or n of n misses 0 or 1 by a rounding, and an interval
-    # without its own point estimate is no error bar.
+    # without its own point estimate is no error bar. Astropy cuts the ends at 0 and 1.
     estimate = np.divide(k, n, out=np.full(k.shape, np.nan), where=some)
-    return np.clip(np.fmin(lo, estimate), 0.0, 1.0), np.clip(np.fmax(hi, estimate), 0.0, 1.0)
+    return np.fmin(lo, estimate), np.fmax(hi, estimate)
 
 
 def check_confidence(confidence: float) -> None:

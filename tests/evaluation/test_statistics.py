@@ -288,9 +288,10 @@ def test_a_bootstrapped_interval_holds_its_value(n_units: int) -> None:
 def test_few_units_have_students_interval_and_many_percentiles() -> None:
     rng = np.random.default_rng(1)
     samples, value = rng.normal(1, 2, (80, 1)), np.array([1.1])
-    lo, hi = bootstrap_interval(value, samples, 0.9, 4)
-    half = float(t.ppf(0.95, 3)) * np.std(samples, ddof=1) * math.sqrt(4 / 3)
-    assert (lo[0], hi[0]) == pytest.approx((1.1 - half, 1.1 + half))
+    for n in (2, 3, 4):
+        lo, hi = bootstrap_interval(value, samples, 0.9, n)
+        half = float(t.ppf(0.95, n - 1)) * np.std(samples, ddof=1) * math.sqrt(n / (n - 1))
+        assert (lo[0], hi[0]) == pytest.approx((1.1 - half, 1.1 + half))
     many = bootstrap_interval(value, samples, 0.9, 5)
     assert many == percentile(samples, 0.9, 5)
     # One unit has none, nor have resamples that all agree: that is too few sources.
