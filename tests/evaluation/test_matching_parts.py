@@ -17,6 +17,7 @@ from skyduel.evaluation.matching.candidates import (
     rank_rows,
     within,
 )
+from skyduel.evaluation.matching.matching import rows_at
 
 RULES = ScoringRules(radius_px=3.0)
 NAN = float("nan")
@@ -283,3 +284,20 @@ def test_scores_are_asked_for_by_one_rule_only_and_of_detections_only() -> None:
     assert edges(none, none) == [(0, 0)]
     with pytest.raises(BadInputError, match="pairing rule score-first; got no row with a score"):
         find_candidates(none, none, rules)
+
+
+def test_detections_from_the_threshold_on_take_part() -> None:
+    found = Catalog.build(x=[5.0, 6.0, 7.0], y=[5.0] * 3, score=[0.5, below(0.5), NAN])
+    assert rows_at(found, 0.5).tolist() == [True, False, False]
+    assert rows_at(found, None).tolist() == rows_at(found, -np.inf).tolist() == [True] * 3
+    with pytest.raises(BadInputError, match="a score, or None for every row; got NaN"):
+        rows_at(found, NAN)
+
+
+def test_the_surest_detection_has_the_truth_if_the_rule_goes_by_scores() -> None:
+    truth = Catalog.build(x=[5.0], y=[5.0])
+    found = Catalog.build(x=[5.0, 6.0, 90.0], y=[5.0, 5.0, 90.0], score=[0.2, 0.9, 0.5])
+    for rule, taken in (("score-first", 1), ("most-pairs", 0)):
+        pairing = pair_catalogs(truth, found, ScoringRules(radius_px=3.0, pairing=rule))
+        assert pairing.pairs.found_index.tolist() == [taken]
+        assert pairing.duplicate.tolist() == [taken == 1, taken == 0, False]
