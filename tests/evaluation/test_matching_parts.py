@@ -301,3 +301,28 @@ def test_the_surest_detection_has_the_truth_if_the_rule_goes_by_scores() -> None
         pairing = pair_catalogs(truth, found, ScoringRules(radius_px=3.0, pairing=rule))
         assert pairing.pairs.found_index.tolist() == [taken]
         assert pairing.duplicate.tolist() == [taken == 1, taken == 0, False]
+
+
+def test_scores_of_positions_are_one_for_each_detection() -> None:
+    found = [[5.0, 5.0], [6.0, 5.0]]
+    pairs = pair([[5.0, 5.0]], found, 3.0, rule="score-first", score=[0.2, 0.9])
+    assert pairs.found_index.tolist() == [1]
+    for wrong in ([0.2], [[0.2, 0.9]], [0.1, 0.2, 0.3]):
+        with pytest.raises(BadInputError, match="score: required one for each of 2 detections"):
+            pair([[5.0, 5.0]], found, 3.0, rule="score-first", score=wrong)
+
+
+def test_an_ignored_streak_excuses_each_detection_on_it() -> None:
+    ignored = LINE.with_columns(ignore=np.array([True]))
+    found = Catalog.build(x=[12.0, 20.0, 28.0, 28.0], y=[51.0, 50.0, 51.0, 60.0])
+    pairing = pair_catalogs(ignored, found, RULES)
+    assert pairing.ignored_pairs.found_index.tolist() == [1]
+    assert pairing.found_ignored.tolist() == [True, True, True, False]
+    # With a star on it the detection of the star is not free.
+    truth = Catalog.build(
+        x=[20.0, 12.0], y=[50.0, 51.0], kind=["streak", "point"], length=[20.0, 0.0],
+        ignore=[True, False],
+    )  # fmt: skip
+    pairing = pair_catalogs(truth, found, RULES)
+    assert pairing.right.tolist() == [True, False, False, False]
+    assert pairing.found_ignored.tolist() == [False, True, True, False]

@@ -17,6 +17,7 @@ from skyduel.evaluation.statistics import intervals
 from skyduel.evaluation.statistics.anytime import ANYTIME_VARIANCE, anytime_radius, widening
 from skyduel.evaluation.statistics.intervals import (
     bootstrap_interval,
+    check_confidence,
     frame_weights,
     jeffreys,
     percentile,
@@ -313,3 +314,31 @@ def test_each_value_has_the_interval_of_the_units_that_it_rests_on() -> None:
         one = bootstrap_interval(value[k : k + 1], samples[:, k : k + 1], 0.9, int(n))
         np.testing.assert_array_equal(one, ([lo[k]], [hi[k]]))
     assert np.isfinite(lo).tolist() == [False, True, True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("k", "n", "confidence", "says"),
+    [
+        ([2, -1, 9], [5, 5, 5], 0.95, "k and n: required 0 <= k <= n; got k -1 of n 5"),
+        ([2, 6, -1], [5, 5, 5], 0.95, "got k 6 of n 5"),
+        (0, -1, 0.95, "got k 0 of n -1"),
+        ([1, 2], [3, 4, 5], 0.95, r"k and n: required equal shapes; got \(2,\) and \(3,\)"),
+        (1.5, 3, 0.95, "k: required whole numbers"),
+        ([1.0, np.inf], 3, 0.95, "k: required whole numbers"),
+        (1, [3.0, 3.25], 0.95, "n: required whole numbers"),
+        (1, 3, 0.0, "confidence: required a number between 0 and 1; got 0.0"),
+        (1, 3, 1.0, "got 1.0"),
+        (1, 3, 95, "got 95"),
+        (1, 3, "0.95", "confidence: required a number; got str '0.95'"),
+    ],
+)
+def test_what_is_no_proportion_is_refused(k, n, confidence, says: str) -> None:
+    with pytest.raises(BadInputError, match=says):
+        proportion(k, n, confidence)
+
+
+def test_any_confidence_between_zero_and_one_has_an_interval() -> None:
+    for confidence in (1e-9, 1 - 1e-9):
+        lo, hi = proportion(3, 7, confidence)
+        assert 0 < lo <= 3 / 7 <= hi < 1
+        check_confidence(confidence)
