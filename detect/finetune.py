@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from skyduel.core.errors import takes
 from skyduel.detect.calibration.fit_calibration import (
     KnownFrame,
     calibration_frames,
@@ -54,6 +55,7 @@ __all__ = [
 ]
 
 
+@takes(start=Path, frames=Sequence, target=Path, settings=FinetuneSettings)
 def finetune(
     start: Path,
     frames: Sequence[LabelledFrame],
@@ -84,7 +86,7 @@ def finetune(
     Raises
     ------
     BadInputError
-        If the weights or the frames cannot be used.
+        If an argument has another type, or the weights or the frames cannot be used.
 
     Notes
     -----

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from skyduel.core.catalog import Catalog
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import BadInputError, takes
 from skyduel.core.frame import Frame
 from skyduel.core.settings import build_settings
 from skyduel.detect.published.crops import BoxedCrops, boxed, collate
@@ -58,6 +58,7 @@ def published_finetune_settings(faults: Faults, **given: Any) -> FinetuneSetting
     return build_settings(FinetuneSettings, "finetune", {**own, **given})
 
 
+@takes(start=Path, frames=Sequence, target=Path, settings=FinetuneSettings)
 def finetune_published(
     start: Path,
     frames: Sequence[LabelledFrame],
@@ -89,19 +90,19 @@ def finetune_published(
     Raises
     ------
     BadInputError
-        If the weights or the frames cannot be used.
+        If an argument has another type, or the weights or the frames cannot be used.
 
     Notes
     -----
     The paper trains on simulated frames first and on few real ones after (its code has no
     such step). Here each batch holds simulated crops as well, as for the suite's own network.
     """
-    if any(f.psf is not None for f in frames):
-        raise BadInputError("finetune", "labelled frames for jia2020", "a frame without labels")
     stored = read_weights(start)
     faults = stored.network.faults
     s = settings or published_finetune_settings(faults)
     size = crop_side(frames, s)
+    if any(f.psf is not None for f in frames):
+        raise BadInputError("finetune", "labelled frames for jia2020", "a frame without labels")
     torch.manual_seed(s.seed)
     network = PublishedNetwork(faults)
     network.load_state_dict(stored.network.state_dict())

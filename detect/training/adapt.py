@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from skyduel.core.catalog import Catalog
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import BadInputError, require_each
 from skyduel.core.frame import Frame
 from skyduel.detect.training.labelled_frames import LabelledFrame, draw_crop
 from skyduel.detect.training.train import optimise, update_average
@@ -136,8 +136,9 @@ def crop_side(frames: Sequence[LabelledFrame], s: FinetuneSettings) -> int:
     Raises
     ------
     BadInputError
-        If a frame is smaller than 64 px.
+        If one is no labelled frame, or smaller than 64 px.
     """
+    require_each("finetune: frames", frames, LabelledFrame)
     smallest = min((min(f.frame.shape) for f in frames), default=s.crop_px)
     size = min(s.crop_px, smallest // 16 * 16)
     if size < _LEAST_CROP_PX:

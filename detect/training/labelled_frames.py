@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from skyduel.core.catalog import Catalog
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import BadInputError, takes
 from skyduel.core.frame import Frame
 from skyduel.core.measure.aperture_photometry import forced_photometry
 from skyduel.simulation import InjectionSettings, Psf, draw_injected, inject, measure_psf
@@ -30,6 +30,7 @@ class LabelledFrame(NamedTuple):
     psf: Psf | None = None
 
 
+@takes(frame=Frame, truth=Catalog)
 def labelled(frame: Frame, truth: Catalog) -> LabelledFrame:
     """Label a frame with a catalogue; measure the S/N if the catalogue has none.
 
@@ -44,6 +45,7 @@ def labelled(frame: Frame, truth: Catalog) -> LabelledFrame:
     return LabelledFrame(frame, truth.with_columns(snr=np.nan_to_num(snr, nan=0.0)))
 
 
+@takes(frame=Frame, found=Catalog)
 def self_labelled(frame: Frame, found: Catalog) -> LabelledFrame:
     """Label a frame with its own detections, for training with injected sources.
 

@@ -204,3 +204,15 @@ def test_small_frames_and_foreign_weights_are_refused(start: Path, tmp_path: Pat
     with pytest.raises(BadInputError, match="a weights file"):
         finetune(tmp_path / "none", [LabelledFrame(*scene(1))], tmp_path / "x", QUICK)
     assert not (tmp_path / "x").exists()
+
+
+def test_other_types_are_refused_in_one_line(start: Path, tmp_path: Path) -> None:
+    frame, truth = scene(1)
+    with pytest.raises(BadInputError, match="finetune: start: required a Path; got str 'w'"):
+        finetune("w", [LabelledFrame(frame, truth)], tmp_path / "x")  # type: ignore[arg-type]
+    with pytest.raises(BadInputError, match=r"frames\[0\]: required a LabelledFrame; got Frame"):
+        finetune(start, [frame], tmp_path / "x", QUICK)  # type: ignore[list-item]
+    with pytest.raises(BadInputError, match=r"finetune: settings: required a Finetune.*; got dict"):
+        finetune(start, [LabelledFrame(frame, truth)], tmp_path / "x", {"steps": 3})  # type: ignore[arg-type]
+    with pytest.raises(BadInputError, match=r"labelled: truth: required a Catalog .*; got Frame"):
+        labelled(frame, frame)  # type: ignore[arg-type]
