@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from skyduel.core.errors import BadInputError
 from skyduel.evaluation.matching import assignment_rules
 from skyduel.evaluation.matching.assignment_rules import greedy, mutual, take
 from skyduel.evaluation.matching.segments import (
@@ -92,6 +93,24 @@ def test_most_pairs_keep_like_kinds_and_the_scale() -> None:
     assert got.tolist() == [False, True, True, False]
 
 
+def test_rivals_may_be_truths_or_detections() -> None:
+    pair, zero, far = np.array([0, 1]), np.array([0, 0]), np.array([1.0, 0.5])
+    like = np.zeros(2, dtype=bool)
+    for rule in ("most-pairs", "mutual-nearest", "score-first"):
+        for left, right in ((pair, zero), (zero, pair)):
+            got = take(rule, left, right, far, 1.0, like, np.array([0.5, 0.5 + 0.1 * right[1]]))
+            assert got.tolist() == [False, True]
+
+
+def test_rules_are_named_and_scores_are_given() -> None:
+    given = (NONE, NONE, np.zeros(0), 1.0, np.zeros(0, dtype=bool))
+    for unknown in ("a", "mostly", "nearest", "z"):
+        with pytest.raises(BadInputError, match=f"mutual-nearest or score-first; got '{unknown}'"):
+            take(unknown, *given, np.zeros(0))
+    with pytest.raises(BadInputError, match="the detections' scores; got none"):
+        take("score-first", *given)
+
+
 # --- segments -----------------------------------------------------------------------------
 
 
@@ -126,6 +145,9 @@ def test_a_segment_of_no_length_is_a_point() -> None:
         ((5.0, 0.0, 8.0, 0.0), (0.0, 0.0, 10.0, 0.0), 17 * 2 / 33),
         # Across: |y| of 33 points from -4 to 4 px, of which 16 pairs and the centre.
         ((0.0, 0.0, 8.0, np.pi / 2), (0.0, 0.0, 10.0, 0.0), 17 * 4 / 33),
+        # A piece of an oblique one.
+        ((3.0, 3.0, 4.0, np.pi / 4), (0.0, 0.0, 40.0, np.pi / 4), 0.0),
+        ((-3.0, 3.0, 4.0, -np.pi / 4), (0.0, 0.0, 40.0, -np.pi / 4), 0.0),
     ],
 )  # fmt: skip
 def test_the_shorter_segment_is_measured_from_the_longer(
@@ -133,6 +155,11 @@ def test_the_shorter_segment_is_measured_from_the_longer(
 ) -> None:
     assert segment_distance(*one, *other) == pytest.approx(distance, abs=1e-12)
     assert segment_distance(*other, *one) == pytest.approx(distance, abs=1e-12)
+
+
+def test_distances_are_those_of_each_pair_of_an_array() -> None:
+    got = segment_distance([0.0, 9.0, 5.0], 0.0, 8.0, 0.0, 0.0, [3.0, 0.0, 0.0], 10.0, 0.0)
+    assert got == pytest.approx([3.0, 4.0, 17 * 2 / 33])
 
 
 def test_of_equal_segments_the_smaller_way_counts() -> None:
