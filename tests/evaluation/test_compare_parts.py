@@ -292,6 +292,16 @@ def test_points_and_groups_are_compared_apart_and_corrected_over_groups() -> Non
     assert table.columns.tolist() == list(COMPARISON_COLUMNS)
 
 
+def test_samples_are_named_by_detector_point_and_group() -> None:
+    for key in (("a", "p"), ("a", "p", "all", "x"), "abc"):
+        with pytest.raises(BadInputError, match=r"keys \(detector, point, group\); got"):
+            compare_all({key: made("a")}, RULES)
+    right = ("a", "p", "all")
+    with pytest.raises(BadInputError, match=r"'all'\)\]: required a ComparisonSample; got str"):
+        compare_all({right: "x"}, RULES)
+    assert compare_all({right: made("a")}, RULES).empty
+
+
 def test_a_difference_is_cut_at_one_where_the_score_ends_there() -> None:
     wide = pd.DataFrame({"quantity": ["purity", "m50"], "lo": [-1.5, -1.5], "hi": [1.5, 1.5]})
     cut = within_possible(wide)

@@ -108,6 +108,8 @@ def test_counts_add_to_zero_and_only_with_their_own_edges() -> None:
         one + Counts.zero((1.0, 2.0))
     with pytest.raises(BadInputError, match="counts: required edges"):
         total([one, Counts.zero((15.0, 16.0, 19.0))], EDGES)
+    with pytest.raises(BadInputError, match="counts: required a Counts; got dict"):
+        total([one, {}], EDGES)
 
 
 def test_counts_are_equal_if_the_edges_and_every_column_are() -> None:
