@@ -4,7 +4,7 @@
 PYTHON ?= python3
 TOX := .tox/boot/bin/tox
 
-.PHONY: help duel test nightly arm docs lint types sanitize mutate clean
+.PHONY: help duel test random-order nightly arm docs lint types sanitize mutate clean
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make test     set up, check style and types, run the tests"
 	@echo "make arm      the network without torch on emulated ARM cores (needs qemu-user-static)"
 	@echo "make nightly  also run the slow tests, the tests without torch, an hour of mutation tests"
+	@echo "make random-order  the tests in random order"
 	@echo "make docs     set up, build the documentation into build/docs"
 	@echo "make sanitize run the compiled operators under address and undefined-behaviour sanitizers"
 	@echo "make mutate   mutation tests of evaluation/; goes on where it was stopped (hours)"
@@ -33,6 +34,12 @@ nightly: $(TOX)
 	@$(TOX) run -e skyduel,nightly,no-torch
 	# It lists the mutants that survived and does not fail: those found first are not all settled.
 	-$(MAKE) mutate MUTATE="--sample 40 --minutes 60"
+
+# Beside the environment: installed in it, pytest-randomly would shuffle every run.
+random-order: $(TOX)
+	@$(TOX) run -q -e skyduel
+	.tox/boot/bin/python -m pip install --quiet --no-deps --target build/randomly pytest-randomly==5.1.0
+	PYTHONPATH=build/randomly .tox/skyduel/bin/pytest -n 2 --dist worksteal -m "not slow" $(RANDOM_ORDER)
 
 arm: $(TOX)
 	@$(TOX) run -q -e skyduel
