@@ -21,9 +21,9 @@ from .io.ds9_regions import write_regions as write_regions
 from .io.fits_frames import write_frame as write_frame
 from .io.frames import frame_name as frame_name
 from .io.frames import read_frame as read_frame
-from .io.tables import TABLE_ENDINGS as TABLE_ENDINGS
+from .io.table_writers import TABLE_ENDINGS as TABLE_ENDINGS
+from .io.table_writers import write_catalog as write_catalog
 from .io.tables import read_catalog as read_catalog
-from .io.tables import write_catalog as write_catalog
 from .measure.aperture_photometry import aperture_radius as aperture_radius
 from .measure.aperture_photometry import forced_photometry as forced_photometry
 from .measure.background import Background as Background

@@ -10,6 +10,7 @@ from skyduel.core.errors import BadInputError
 
 __all__ = [
     "EXTRAS",
+    "NOT_ON_A_STATION",
     "is_installed",
     "missing_extra",
     "pip_command",
@@ -40,6 +41,16 @@ EXTRAS: Final[Mapping[str, str]] = {
     "photutils": "photutils",  # on aarch64; elsewhere it is always installed
 }
 
+#: Packages of every installation but a station's (`distribution/station.txt`), which only
+#: detects and watches, by the name that is imported.
+NOT_ON_A_STATION: Final[Mapping[str, str]] = {
+    "PIL": "pillow",
+    "jinja2": "jinja2",
+    "matplotlib": "matplotlib",
+    "pandas": "pandas",
+    "pyarrow": "pyarrow",
+}
+
 
 def is_installed(library: str) -> bool:
     """Return True if a library can be found; it is not imported."""
@@ -47,7 +58,9 @@ def is_installed(library: str) -> bool:
 
 
 def pip_command(library: str) -> str:
-    """Return the command that installs a library of an extra."""
+    """Return the command that installs a library of an extra, or all that a station lacks."""
+    if library in NOT_ON_A_STATION:
+        return f"pip install {' '.join(NOT_ON_A_STATION.values())}"
     return f"pip install 'skyduel[{EXTRAS[library]}]'"
 
 
@@ -72,7 +85,7 @@ def require_one_of(source: str, libraries: Sequence[str]) -> str:
 
 
 def missing_extra(source: str, error: ImportError) -> BadInputError | None:
-    """Return the error for an import that failed because an extra is not installed.
+    """Return the error for an import that failed because a library was left out.
 
     Parameters
     ----------
@@ -84,9 +97,9 @@ def missing_extra(source: str, error: ImportError) -> BadInputError | None:
     Returns
     -------
     BadInputError or None
-        None if the library belongs to no extra, or is installed and broken.
+        None if no installation leaves the library out, or it is installed and broken.
     """
     library = (error.name or "").partition(".")[0]
-    if library not in EXTRAS or not isinstance(error, ModuleNotFoundError):
+    if library not in {*EXTRAS, *NOT_ON_A_STATION} or not isinstance(error, ModuleNotFoundError):
         return None
     return BadInputError(source, f"{library} ({pip_command(library)})", f"no {library}")

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
-from astropy.wcs import WCS
 
 from skyduel.core.errors import BadInputError
+
+if TYPE_CHECKING:  # astropy.wcs takes long to load, and many frames have no WCS
+    from astropy.wcs import WCS
 
 __all__ = ["MOST_FWHM_PX", "FactSource", "Frame", "Plane"]
 

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from astropy.coordinates import (
-    FK4,
-    FK5,
-    ICRS,
-    BarycentricMeanEcliptic,
-    BaseCoordinateFrame,
-    FK4NoETerms,
-    Galactic,
-    SkyCoord,
-    Supergalactic,
-)
-from astropy.time import Time
-from astropy.wcs import WCS
 
 from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError, takes
 from skyduel.core.frame import Plane
+
+if TYPE_CHECKING:  # loaded where a frame has a WCS
+    from astropy.coordinates import BaseCoordinateFrame
+    from astropy.wcs import WCS
 
 __all__ = [
     "add_sky_positions",
@@ -35,14 +25,6 @@ __all__ = [
     "sky_separation",
     "unit_vectors",
 ]
-
-#: Equatorial systems by RADESYS.
-_EQUATORIAL: Final[Mapping[str, type[BaseCoordinateFrame]]] = {
-    "ICRS": ICRS,
-    "FK5": FK5,
-    "FK4": FK4,
-    "FK4-NO-E": FK4NoETerms,
-}
 
 
 @takes(frame=Plane, catalog=Catalog)
@@ -99,6 +81,8 @@ def sky_positions(
     Coordinates of FK4 are taken at the equinox's own epoch, as
     `astropy.wcs.utils.wcs_to_celestial_frame` does.
     """
+    from astropy.coordinates import ICRS, SkyCoord
+
     wcs = _wcs(frame)
     system = celestial_system(wcs)
     if system is None:
@@ -144,6 +128,8 @@ def pixel_positions(
     BadInputError
         If the frame has no WCS, or one whose axes cannot be converted to ICRS.
     """
+    from astropy.coordinates import ICRS, SkyCoord
+
     centre = sky_centre(frame)
     wcs = _wcs(frame)
     ny, nx = frame.shape
@@ -195,24 +181,28 @@ def celestial_system(wcs: WCS) -> BaseCoordinateFrame | None:
     & Greisen 2002, A&A 395, 1077, section 3.1). The type of the axes stands above
     RADESYS: galactic axes are galactic whatever it says.
     """
+    from astropy import coordinates as systems
+    from astropy.time import Time
+
     wcs.wcs.set()
     kind, radesys, year = wcs.wcs.lngtyp.strip(), wcs.wcs.radesys.strip(), wcs.wcs.equinox
     if wcs.wcs.lng < 0 or wcs.wcs.lat < 0:
         return None
     if kind == "GLON":
-        return Galactic()
+        return systems.Galactic()
     if kind == "SLON":
-        return Supergalactic()
+        return systems.Supergalactic()
     if not radesys:
         radesys = "ICRS" if not np.isfinite(year) else "FK4" if year < 1984 else "FK5"
     old = radesys.startswith("FK4")
     equinox = Time(year if np.isfinite(year) else 1950 if old else 2000,
                    format="byear" if old else "jyear")  # fmt: skip
     if kind == "ELON":
-        return BarycentricMeanEcliptic(equinox=equinox)
-    if kind != "RA" or radesys not in _EQUATORIAL:
+        return systems.BarycentricMeanEcliptic(equinox=equinox)
+    equatorial = {"FK5": systems.FK5, "FK4": systems.FK4, "FK4-NO-E": systems.FK4NoETerms}
+    if kind != "RA" or radesys not in {"ICRS", *equatorial}:
         return None
-    return ICRS() if radesys == "ICRS" else _EQUATORIAL[radesys](equinox=equinox)
+    return systems.ICRS() if radesys == "ICRS" else equatorial[radesys](equinox=equinox)
 
 
 def _wcs(frame: Plane) -> WCS:

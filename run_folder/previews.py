@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
-from PIL.PngImagePlugin import PngImageFile
 
 from skyduel.core import BadInputError, atomic_path
+
+if TYPE_CHECKING:  # loaded where a picture is written or read, not for its stretch
+    from PIL import Image
 
 __all__ = ["STRETCH", "Stretch", "read_preview", "stretch_of", "write_mask", "write_preview"]
 
@@ -52,6 +53,8 @@ def stretch_of(values: npt.NDArray[np.float32]) -> Stretch:
 
 def write_preview(picture: npt.NDArray[np.uint8], path: Path) -> None:
     """Write an 8-bit picture, its last row first, as PNG; replaced whole or not at all."""
+    from PIL import Image
+
     image = Image.fromarray(picture)
     with atomic_path(path) as temporary:
         image.save(temporary, format="PNG")
@@ -69,6 +72,8 @@ def write_mask(bits: npt.NDArray[np.uint8], nx: int, path: Path) -> None:
     path : Path
         Replaced whole or not at all; removed if there is nothing to write.
     """
+    from PIL import Image
+
     picture = Image.frombytes("1", (nx, len(bits)), np.ascontiguousarray(bits[::-1]).tobytes())
     if picture.getbbox() is None:
         path.unlink(missing_ok=True)
@@ -85,6 +90,8 @@ def read_preview(path: Path) -> Image.Image | None:
     BadInputError
         If the file is not a readable PNG.
     """
+    from PIL.PngImagePlugin import PngImageFile
+
     if not path.is_file():
         return None
     try:

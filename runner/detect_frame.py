@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from skyduel.core import (
     BadInputError,
@@ -35,10 +35,7 @@ from skyduel.core.operating_point import THRESHOLD_KEY, RowChoice, chosen_rows
 from skyduel.core.peak_memory import peak_memory_mib
 from skyduel.core.sections.large_image import PackedMask
 from skyduel.core.used_facts import used_facts
-from skyduel.evaluation import ScoringRules, apply_ignore, mark_ignored_regions
-from skyduel.evaluation.rules import ignore_note
 from skyduel.run_folder.layout import RunPaths
-from skyduel.run_folder.previews import write_mask, write_preview
 from skyduel.runner.detector_specs import DetectorSpec
 from skyduel.runner.execution.outcome import Outcome
 from skyduel.runner.execution.time_limit import TooLongError, time_limit
@@ -49,6 +46,9 @@ from skyduel.runner.frame_steps import (
     read_truth,
 )
 from skyduel.runner.large_images import detect_by_sections, measure_by_sections, picture_of
+
+if TYPE_CHECKING:
+    from skyduel.evaluation import ScoringRules
 
 __all__ = [
     "content_sha256",
@@ -234,6 +234,8 @@ def measured_on(
     found = forced_photometry(frame, found, background=background)
     found = pixel_features(frame, found, background=background)
     if rules is not None:
+        from skyduel.evaluation import mark_ignored_regions  # `skyduel detect` has no rules
+
         found = mark_ignored_regions(found, frame.shape, frame.bad, rules, area)
     return found if frame.wcs is None else add_sky_positions(frame, found)
 
@@ -245,6 +247,8 @@ def _measured_by_sections(
     measured = measure_by_sections(image, found)
     found = measured.catalog
     if rules is not None:
+        from skyduel.evaluation import mark_ignored_regions
+
         found = mark_ignored_regions(found, image.shape, measured.bad, rules, area)
     n_masked = image.shape[0] * image.shape[1] - round(measured.mpix * 1e6)
     return (found if image.wcs is None else add_sky_positions(image, found)), n_masked
@@ -272,8 +276,11 @@ def prepare_truth(
     suspects : Catalog, optional
         Suspects of this frame that are to be ignored.
     """
-    # Loaded for a truth only: they bring the scores and analyses, which detection does not need.
+    # Loaded for a truth only: they bring the scores, analyses and pictures.
+    from skyduel.evaluation import apply_ignore
+    from skyduel.evaluation.rules import ignore_note
     from skyduel.evaluation.suspect_list import mark_suspects
+    from skyduel.run_folder.previews import write_mask, write_preview
     from skyduel.runner.catalog_warnings import truth_warnings
 
     try:

@@ -17,6 +17,7 @@ from skyduel.core import (
     SkyduelError,
 )
 from skyduel.core.errors import printable
+from skyduel.core.extras import missing_extra
 from skyduel.core.frame import Plane
 from skyduel.core.sections.large_image import PackedMask
 from skyduel.runner.detector_specs import DetectorSpec, build
@@ -85,6 +86,9 @@ def failure_reason(error: BaseException) -> str:
     """Return an exception of a detector in one printable line, with its type if not our own."""
     if isinstance(error, MemoryError):
         return "out of memory"
+    lacking = missing_extra("this command", error) if isinstance(error, ImportError) else None
+    if lacking is not None:
+        return str(lacking)
     text = str(error).strip()
     first = printable(text.splitlines()[0]) if text else "no message"
     return first if isinstance(error, SkyduelError) else f"{type(error).__name__}: {first}"

@@ -39,6 +39,7 @@ from skyduel.cli.frame_facts import (
     hot_pixel_line,
     missing_lines,
 )
+from skyduel.cli.loading import loading
 from skyduel.core import BadInputError
 from skyduel.core.errors import printable
 
@@ -119,11 +120,13 @@ def command(
     other frames are finished, and the exit status is 2.
     """
     frames = expand_frames(frames)
-    from skyduel.cli.frame_plots import PLOT_ENDINGS, FramePlots
-    from skyduel.core import TABLE_ENDINGS, Catalog, Frame, entry_of, read_catalog, write_regions
-    from skyduel.core.measure.hot_pixels import RecurringPixels
-    from skyduel.core.operating_point import RowChoice
-    from skyduel.runner.detect_frame import detect_frame
+    with loading():
+        from skyduel.cli.frame_plots import PLOT_ENDINGS, FramePlots
+        from skyduel.core import Catalog, Frame, entry_of
+        from skyduel.core.io.table_writers import TABLE_ENDINGS
+        from skyduel.core.measure.hot_pixels import RecurringPixels
+        from skyduel.core.operating_point import RowChoice
+        from skyduel.runner.detect_frame import detect_frame
 
     if format_ not in ENDINGS:
         raise BadInputError("--format", f"one of {', '.join(ENDINGS)}", repr(format_))
@@ -133,7 +136,8 @@ def command(
     given = given_facts(zero_point=zero_point, fwhm=fwhm, gain=gain)
     if runtime is not None:
         set_ = [*(set_ or ()), f"{with_.partition('=')[0]}.runtime={runtime}"]
-    spec = one_detector(settings, with_, set_, choice)
+    with loading():
+        spec = one_detector(settings, with_, set_, choice)
     targets = _targets("--out", frames, out_folder, f".{format_}", TABLE_ENDINGS)
     plots = FramePlots(
         {} if plot is None else _targets("--plot", frames, plot, PLOT_ENDINGS[0], PLOT_ENDINGS)
@@ -161,6 +165,8 @@ def command(
             if outcome.reason is None:
                 done.append(target)
                 if regions and target.suffix.lower() != ".reg":
+                    from skyduel.core import read_catalog, write_regions
+
                     write_regions(read_catalog(target), target.with_suffix(".reg"))
                 said = _counted(outcome.facts, choice, spec.name)
                 drawn = plots.write(name, outcome.frame, said)

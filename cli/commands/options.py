@@ -440,10 +440,10 @@ def one_detector(
         If the detector or a setting is unknown, or the choice of rows does not suit it.
     """
     from skyduel.core import Catalog, detector_info
-    from skyduel.runner.detector_specs import build
+    from skyduel.runner.frame_steps import process_detector
 
     (spec,) = detector_specs(config, [name], set_, ())
-    detector = build(spec)
+    detector = process_detector(spec)  # the one that the frames will get
     for problem in detector_info(detector).not_reproduced if "config" in spec.settings else ():
         warn(f"{spec.name} does not reproduce a setting of its file: {problem}")
     floor = getattr(detector.settings, "floor", None)

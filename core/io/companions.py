@@ -13,7 +13,7 @@ from skyduel.core.io.images.image_formats import (
     frame_name,
     is_image_name,
 )
-from skyduel.core.io.tables import TABLE_ENDINGS
+from skyduel.core.io.table_writers import TABLE_ENDINGS
 
 __all__ = [
     "TABLES",

@@ -34,7 +34,6 @@ from skyduel.core.io.images.image_formats import (
     is_image_name,
 )
 from skyduel.core.io.images.image_reader import split_brackets, without_brackets
-from skyduel.core.io.tables import read_catalog
 from skyduel.core.io.tabular.manifest_rows import manifest_rows
 from skyduel.core.preprocess.calibration import KINDS
 
@@ -156,6 +155,8 @@ class Entry:
         if self.truth is None:
             raise BadInputError(self.name, "a truth catalogue", "none in the data set")
         columns = parse_columns(self.columns, self.name) if self.columns else None
+        from skyduel.core.io.tables import read_catalog  # not loaded where there is no truth
+
         return read_catalog(self.truth, columns=columns, frame=plane)
 
     def read(self, **overrides: Any) -> Frame:

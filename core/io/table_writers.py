@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-import pyarrow as pa
 from astropy.table import Table
 from astropy.utils.exceptions import AstropyWarning
 
@@ -16,20 +16,7 @@ from skyduel.core.catalog import Catalog
 from skyduel.core.errors import PATH, BadInputError, one_line, takes
 from skyduel.core.frame import Plane
 from skyduel.core.io.atomic_files import atomic_path
-from skyduel.core.io.coco import write_coco
-from skyduel.core.io.ds9_regions import write_regions
-from skyduel.core.io.sextractor_tables import (
-    frame_header,
-    with_position_errors,
-    write_ascii_head,
-    write_ldac,
-)
-from skyduel.core.io.tabular.ecsv_tables import write_ecsv
-from skyduel.core.io.tabular.fits_tables import write_fits
-from skyduel.core.io.tabular.parquet_tables import write_parquet
-from skyduel.core.io.tabular.text_tables import write_csv
 from skyduel.core.io.tabular.unheld_text import check_text
-from skyduel.core.io.tabular.votables import write_votable
 
 __all__ = ["TABLE_ENDINGS", "UCDS", "write_catalog"]
 
@@ -112,10 +99,14 @@ def write_catalog(
     if kind is None:
         raise BadInputError(str(target), f"an ending of {', '.join(TABLE_ENDINGS)}", target.name)
     if kind == "DS9 regions":
+        from skyduel.core.io.ds9_regions import write_regions
+
         write_regions(catalog, target, overwrite=overwrite)
         return
     with atomic_path(target, overwrite=overwrite) as temporary:
         if kind == "COCO":
+            from skyduel.core.io.coco import write_coco
+
             write_coco({target.stem: catalog}, temporary)
             return
         try:
@@ -123,22 +114,37 @@ def write_catalog(
                 warnings.simplefilter("ignore", AstropyWarning)
                 check_text(catalog.table, kind)
                 if kind == "SExtractor FITS_LDAC" and frame is not None:
-                    table = with_position_errors(catalog.table, getattr(frame, "fwhm", None))
-                    write_ldac(table, temporary, frame_header(frame))
+                    from skyduel.core.io import sextractor_tables as ldac
+
+                    table = ldac.with_position_errors(catalog.table, getattr(frame, "fwhm", None))
+                    ldac.write_ldac(table, temporary, ldac.frame_header(frame))
                 else:
-                    _WRITERS[kind](catalog.table, temporary)
-        except (TypeError, ValueError, pa.ArrowException) as error:
+                    _writer(kind)(catalog.table, temporary)
+        except (TypeError, ValueError) as error:
             raise BadInputError(
                 str(target), f"columns that {kind} can hold", one_line(error)
             ) from error
 
 
-_WRITERS: Final[Mapping[str, Callable[[Table, Path], None]]] = {
-    "ECSV": write_ecsv,
-    "FITS": write_fits,
-    "VOTable": lambda table, path: write_votable(table, path, UCDS),
-    "CSV": write_csv,
-    "Parquet": write_parquet,
-    "SExtractor ASCII_HEAD": write_ascii_head,
-    "SExtractor FITS_LDAC": write_ldac,
+#: Module and function of each writer; only the one that is used is loaded.
+_WRITERS: Final[Mapping[str, tuple[str, str]]] = {
+    "ECSV": ("tabular.ecsv_tables", "write_ecsv"),
+    "FITS": ("tabular.fits_tables", "write_fits"),
+    "CSV": ("tabular.text_tables", "write_csv"),
+    "Parquet": ("tabular.parquet_tables", "write_parquet"),
+    "SExtractor ASCII_HEAD": ("sextractor_tables", "write_ascii_head"),
+    "SExtractor FITS_LDAC": ("sextractor_tables", "write_ldac"),
 }
+
+
+def _writer(kind: str) -> Callable[[Table, Path], None]:
+    """Return the function that writes a format."""
+    if kind == "VOTable":
+        from skyduel.core.io.tabular.votables import write_votable
+
+        return lambda table, path: write_votable(table, path, UCDS)
+    module, name = _WRITERS[kind]
+    writer: Callable[[Table, Path], None] = getattr(
+        import_module(f"skyduel.core.io.{module}"), name
+    )
+    return writer

@@ -27,7 +27,6 @@ from skyduel.core.io.size_limits import check_cells, unpacked
 from skyduel.core.io.table_writers import TABLE_ENDINGS, UCDS, write_catalog
 from skyduel.core.io.tabular.fits_tables import read_fits
 from skyduel.core.io.tabular.given_table import GivenTable, plain_table
-from skyduel.core.io.tabular.parquet_tables import read_parquet
 from skyduel.core.io.tabular.placement import add_note, place_rows
 from skyduel.core.io.tabular.text_tables import read_text, text_format
 from skyduel.core.io.tabular.votables import read_votable
@@ -190,11 +189,15 @@ def _read_table(
         elif kind == "VOTable":
             table = read_votable(content, hdu, positions)
         elif kind == "Parquet":
+            from skyduel.core.io.tabular.parquet_tables import read_parquet  # loads Arrow
+
             table = read_parquet(content)
         else:
             table = read_text(content, kind, hdu, positions)
     except BadInputError as error:
         raise BadInputError(str(file), error.required, error.got) from error
+    except ModuleNotFoundError:  # Arrow, which a station does not have
+        raise
     except Exception as error:  # parsers raise a dozen types on damaged files
         raise BadInputError(str(file), f"a {kind} table", one_line(error)) from error
     if table is None:

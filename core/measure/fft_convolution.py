@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import fft
+import scipy
 
 __all__ = ["fft_convolve"]
 
@@ -40,9 +40,9 @@ def fft_convolve(
     if not along:
         return np.asarray(image * kernel)
     full = [image.shape[a] + kernel.shape[a] - 1 for a in along]
-    shape = [fft.next_fast_len(n, True) for n in full]
-    product = fft.rfftn(image, shape, axes=along) * fft.rfftn(kernel, shape, axes=along)
-    out = fft.irfftn(product, shape, axes=along)
+    shape = [scipy.fft.next_fast_len(n, True) for n in full]
+    product = scipy.fft.rfftn(image, shape, axes=along) * scipy.fft.rfftn(kernel, shape, axes=along)
+    out = scipy.fft.irfftn(product, shape, axes=along)
     window = [slice(None)] * image.ndim
     for a in along:
         window[a] = slice(kernel.shape[a] - 1, image.shape[a])

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from astropy.wcs import WCS
 
 from skyduel.core.errors import BadInputError, takes
 from skyduel.core.frame import Frame
@@ -25,6 +24,9 @@ from skyduel.core.io.images.image_formats import open_image
 from skyduel.core.io.images.image_reader import NOTES_KEY, ImageReader, split_brackets
 from skyduel.core.io.pixel_checks.check_facts import central_box, check_given, checked_facts
 from skyduel.core.preprocess.mosaic import MOSAIC_KEY, Mosaic, balanced, find_mosaic
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
 
 __all__ = ["LargeImage", "PackedMask", "Section", "Sectioning", "open_large_image"]
 

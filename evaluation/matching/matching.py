@@ -17,10 +17,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from numbers import Real
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError, as_numbers, as_positions, takes
@@ -33,6 +33,9 @@ from skyduel.evaluation.matching.candidates import (
     within,
 )
 from skyduel.evaluation.rules import PairingRule, ScoringRules
+
+if TYPE_CHECKING:  # `skyduel watch` pairs sources without pandas
+    import pandas as pd
 
 __all__ = [
     "Pairing",
@@ -220,6 +223,8 @@ class Pairing:
         single = self.used.copy()
         single[partner[partner >= 0]] = False
         rest = np.flatnonzero(single)
+        import pandas as pd
+
         return pd.DataFrame(
             {
                 "truth_index": np.concatenate([np.arange(n), np.full(rest.size, -1)]),

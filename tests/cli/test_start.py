@@ -42,13 +42,18 @@ print("LOADED", *sorted(sys.modules))
 """
 
 
-def loaded(*words: str, **environment: str) -> tuple[set[str], set[str]]:
-    """Return our modules, without ``skyduel``, and the other packages that a call imports."""
+def every_name(*words: str, **environment: str) -> set[str]:
+    """Return the names of all modules that a call imports."""
     done = subprocess.run(
         [sys.executable, "-c", CODE, *words], check=True, capture_output=True, text=True,
         env={"PYTHONPATH": str(ROOT / "src"), **environment},
     )  # fmt: skip
-    names = done.stdout.rpartition("LOADED")[2].split()
+    return set(done.stdout.rpartition("LOADED")[2].split())
+
+
+def loaded(*words: str, **environment: str) -> tuple[set[str], set[str]]:
+    """Return our modules, without ``skyduel``, and the other packages that a call imports."""
+    names = every_name(*words, **environment)
     ours = {name.removeprefix("skyduel") for name in names if name.partition(".")[0] == "skyduel"}
     others = {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names)
     return ours, {n for n in others if not n.startswith(("_sysconfigdata", "__"))} - {"skyduel"}
@@ -120,13 +125,24 @@ def test_a_report_loads_nothing_that_computes_scores() -> None:
     assert "skyduel.evaluation.evaluate_detectors" not in names
 
 
-def test_a_catalogue_is_found_and_written_without_pandas(tmp_path: Path) -> None:
-    # Of what `detect` could load pandas takes longest; Arrow loads it for many of its calls.
+@pytest.mark.parametrize(
+    ("words", "library"), [("sep", "sep"), ("neural --runtime onnx", "onnxruntime")]
+)
+def test_a_catalogue_is_found_and_written_without_what_it_does_not_need(
+    words: str, library: str, tmp_path: Path
+) -> None:
+    # A frame without a WCS and streaks, and a short table.
     rng = np.random.default_rng(3)
     frame, _ = simulate(draw_settings("field", rng, ny=64, nx=64), rng)
     write_frame(frame, tmp_path / "a.fits")
-    words = (str(tmp_path / "a.fits"), "--with", "sep", "--out", str(tmp_path / "a.ecsv"))
-    others = loaded("detect", *words)[1]
+    call = ("detect", str(tmp_path / "a.fits"), "--with", *words.split(), "--out", str(tmp_path))
+    names = every_name(*call)
     assert len(read_catalog(tmp_path / "a.ecsv")) > 0
-    assert "pyarrow" in others
-    assert not {"pandas", "matplotlib", "sklearn", "torch"} & others
+    assert library in names
+    unneeded = {"pandas", "pyarrow", "matplotlib", "sklearn", "skimage", "jinja2", "torch", "PIL"}
+    unneeded |= {"astropy.wcs", "astropy.coordinates", "scipy.signal", "scipy.stats"}
+    unneeded |= {f"skyduel.core.io.{name}" for name in ("tables", "coco", "sextractor_tables")}
+    unneeded |= {"skyduel.evaluation.rules", "skyduel.core.io.tabular.parquet_tables"}
+    if words == "sep":  # the network fits its streaks
+        unneeded |= {f"scipy.{name}" for name in ("fft", "linalg", "optimize", "spatial")}
+    assert not unneeded & names

@@ -90,3 +90,61 @@ def test_other_columns_are_left_to_astropy(column: Column, tmp_path: Path) -> No
 def test_a_table_without_rows_has_its_header(tmp_path: Path) -> None:
     write_ecsv(numbers()[:0], tmp_path / "none.ecsv")
     assert Table.read(tmp_path / "none.ecsv").colnames == numbers().colnames
+
+
+def test_rows_made_here_are_those_of_arrow() -> None:
+    columns = [np.asarray(column) for column in numbers().itercols()]
+    assert list(ecsv_tables._rows_of_words(columns)) == ecsv_tables._rows_by_arrow(columns)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_numbers_have_the_notation_of_arrow(dtype: str) -> None:
+    rng = np.random.default_rng(5)
+    size = np.dtype(dtype).itemsize
+    bits = rng.integers(0, 256, (4000, size), dtype=np.uint8).view(dtype)[:, 0]
+    around_one = rng.normal(0, 1, 4000) * 10.0 ** rng.integers(-9, 13, 4000)
+    whole = np.rint(10.0 ** rng.uniform(0, 17, 1000)) * rng.choice([-1, 1], 1000)
+    powers = np.concatenate([10.0 ** np.arange(-30, 30), 9.99999 * 10.0 ** np.arange(-9, 12)])
+    with np.errstate(all="ignore"):  # some become infinite in single precision
+        others = np.concatenate([around_one, whole, powers, np.array(ODD)]).astype(dtype)
+    values = np.concatenate([bits, others])
+    assert list(ecsv_tables._rows_of_words([values])) == ecsv_tables._rows_by_arrow([values])
+
+
+def test_long_tables_are_the_same_without_arrow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = numbers()
+    long = table[np.arange(ecsv_tables._ROWS_FOR_ARROW + 3) % len(table)]
+    write_ecsv(long, tmp_path / "arrow.ecsv")
+    monkeypatch.setattr(ecsv_tables, "is_installed", lambda library: False)
+    monkeypatch.setattr(ecsv_tables, "_rows_by_arrow", None)
+    write_ecsv(long, tmp_path / "without.ecsv")
+    assert (tmp_path / "arrow.ecsv").read_bytes() == (tmp_path / "without.ecsv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {},
+        {"a": 1, "b": 1.5, "c": True, "d": None, "e": [1, "x", [2.5]], "f": []},
+        {"text": "a: b # c", "quotes": 'it\'s "so"', "no": "no", "number": "1.0", "empty": ""},
+        {"long": "word " * 60, "json": '{"bf16": null, "device": "auto"}', "é": "µm\nline"},
+        {"nested": {"b": 1, "a": 2}},
+        {"of numpy": np.float64(1.5), 3: "a key that is no text"},
+        {"nan": float("nan"), "inf": float("-inf"), "small": 1e-7, "tuple": (1, 2)},
+    ],
+    ids=["none", "plain", "odd text", "long", "mapping", "numpy", "floats"],
+)
+def test_the_header_is_astropys(meta: dict, tmp_path: Path) -> None:
+    table = Table({"x": Column([1.0], unit="pix", description="it's 0-based; a: b, " * 9)})
+    table["kind"], table["flag"] = ["point"], [True]
+    table["flux"] = Column([1.0], unit="adu / s", description="")
+    for copy in (table, table.copy()):
+        copy.meta.update(meta)
+        assert ecsv_tables._header(copy) == ecsv_tables._astropys_header(copy)
+        copy["x"].format = "%.2f"
+        assert ecsv_tables._header(copy) == ecsv_tables._astropys_header(copy)
+        copy["x"].format, copy["x"].meta = None, {"bits": 8}
+        assert ecsv_tables._header(copy) == ecsv_tables._astropys_header(copy)
+        copy.rename_column("x", "x y")

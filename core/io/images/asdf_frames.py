@@ -15,12 +15,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 
 import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
-from astropy.wcs import WCS
 
 from skyduel.core.errors import BadInputError, one_line
 from skyduel.core.extras import missing_extra
@@ -34,6 +33,9 @@ from skyduel.core.io.images.fits_metadata import (
 )
 from skyduel.core.io.images.image_reader import Hdu, ImageFormat, ImageReader, Pixels
 from skyduel.core.io.size_limits import check_unpacked
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
 
 __all__ = ["ASDF", "AsdfImage"]
 

@@ -6,20 +6,21 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import log
-from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
-from astropy.wcs import WCS, DistortionLookupTable
-from astropy.wcs.utils import fit_wcs_from_points, proj_plane_pixel_scales
 
 from skyduel.core.errors import BadInputError, one_line
 from skyduel.core.frame import Plane
 from skyduel.core.io.images.wcs_cards import SolutionCards, has_readable_axes, solution_cards
 from skyduel.core.io.images.wcs_errors import UnusableWcs
 from skyduel.core.wcs import sky_positions
+
+if TYPE_CHECKING:  # astropy.wcs is loaded for the frames that have a WCS
+    from astropy.wcs import WCS, DistortionLookupTable
 
 __all__ = ["celestial_wcs", "wcs_header"]
 
@@ -53,6 +54,9 @@ def celestial_wcs(header: fits.Header, hdus: fits.HDUList | None = None) -> tupl
             solution = solution_cards(source)
             if solution is None:
                 return None, note
+            from astropy.wcs import WCS
+            from astropy.wcs.utils import proj_plane_pixel_scales
+
             wcs = WCS(solution.header)
             if not wcs.has_celestial:
                 return None, "celestial coordinates unusable: no celestial axes"
@@ -106,6 +110,8 @@ def _tables(
         ]
         if not np.isfinite(steps).all() or 0.0 in steps[2]:
             raise UnusableWcs(f"the distortion's table {name}, {version} has no usable grid")
+        from astropy.wcs import DistortionLookupTable
+
         tables[axis - 1] = DistortionLookupTable(np.ascontiguousarray(values), *steps)
     return tables[0], tables[1]
 
@@ -130,6 +136,9 @@ def wcs_header(frame: Plane) -> fits.Header:
     BadInputError
         If the WCS cannot be converted to ICRS or fitted.
     """
+    from astropy.coordinates import SkyCoord
+    from astropy.wcs.utils import fit_wcs_from_points, proj_plane_pixel_scales
+
     wcs = frame.wcs
     if wcs is None:
         raise BadInputError(frame.name, "a frame with celestial coordinates (WCS)", "none")

@@ -9,12 +9,11 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
-from astropy.wcs import WCS
 
 from skyduel.core.errors import BadInputError, one_line
 from skyduel.core.io.atomic_files import existing_file
@@ -40,6 +39,9 @@ from skyduel.core.io.images.image_reader import (
     Pixels,
 )
 from skyduel.core.io.size_limits import unpacked
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
 
 __all__ = ["FITS", "FitsImage", "LoadedFitsImage", "chips"]
 

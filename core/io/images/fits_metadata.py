@@ -6,12 +6,10 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from astropy.io import fits
-from astropy.wcs import WCS
-from astropy.wcs.utils import proj_plane_pixel_scales
 
 from skyduel.core.frame import FactSource
 from skyduel.core.io.images.fact_rules import (
@@ -31,6 +29,9 @@ from skyduel.core.io.images.pixel_units import (
     says_per_second,
 )
 from skyduel.core.io.images.wcs_cards import is_wcs_card
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
 
 __all__ = [
     "FACT_KEYS",
@@ -234,6 +235,8 @@ class _HeaderFacts:
 
     def _scale_of(self, wcs: WCS) -> None:
         """Take the pixel scale of the coordinates where the card's is missing or another."""
+        from astropy.wcs.utils import proj_plane_pixel_scales  # slow to load
+
         scale = 3600.0 * float(np.sqrt(np.prod(proj_plane_pixel_scales(wcs))))
         stated = self.values.get("pixel_scale_arcsec")
         if stated is not None and 1 / _SCALES_AGREE <= stated / scale <= _SCALES_AGREE:

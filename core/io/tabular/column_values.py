@@ -9,7 +9,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from astropy import units as u
-from astropy.coordinates import Angle, SkyCoord
 from astropy.table import Column, Table
 
 from skyduel.core.catalog import SCHEMA, measured_magnitudes
@@ -177,6 +176,8 @@ def _angles(
             starts = (re.match(r"[+-]?(\d+(?:\.\d*)?)", word) for word in words.tolist())
             if any(float(s[1]) >= 25 for s in starts if s):
                 unit = u.deg  # no day has so many hours
+    from astropy.coordinates import Angle  # takes long to load, and few tables need it
+
     try:
         return np.asarray(Angle(words, unit=unit).deg, dtype=np.float64)
     except ValueError as error:
@@ -211,6 +212,8 @@ def with_equatorial(table: Table) -> Table:
             if len(columns) == 2 and all(_in_degrees(c, len(lon) > 1) for c in columns):
                 a, b = (_numbers(c) for c in columns)
                 if np.isfinite(a).all() and (np.abs(b) <= 90).all():
+                    from astropy.coordinates import SkyCoord  # as above
+
                     sky = SkyCoord(a * u.deg, b * u.deg, frame=frame).icrs
                     made = (np.asarray(sky.ra.deg), np.asarray(sky.dec.deg))
                     break

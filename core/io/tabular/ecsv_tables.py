@@ -1,22 +1,27 @@
-"""ECSV tables: astropy's header, and rows of plain columns formatted by Arrow."""
+"""ECSV tables as astropy writes them, sooner: headers and rows of plain tables are made here."""
 
 from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
+import yaml
 from astropy.table import Column, Table
+
+from skyduel.core.extras import is_installed
 
 __all__ = ["write_ecsv"]
 
 #: Rows formatted at a time.
 _ROWS: Final = 1 << 16
+#: From this number of rows on Arrow saves more time than it takes to load.
+_ROWS_FOR_ARROW: Final = 2000
 _NUMBERS: Final = (
     "float32",
     "float64",
@@ -38,22 +43,21 @@ def write_ecsv(table: Table, path: Path) -> None:
 
     Notes
     -----
-    Rows of numbers and plain words are formatted by Arrow, twelve times as fast as by astropy,
-    with the fewest digits that give each number back. All other tables (missing values, words
+    Rows of numbers and plain words have the fewest digits that give each number back. In long
+    tables Arrow formats them, twelve times as fast as astropy; in short ones, and where Arrow is
+    not installed, `_rows_of_words` makes the same lines. All other tables (missing values, words
     that need quotes, units attached to values, columns of arrays) are left to astropy.
     """
     if not _is_plain(table):
         table.write(path, format="ascii.ecsv", overwrite=True)
         return
-    space = _strings(np.array([" "]))[0]
-    head = io.StringIO()
-    table[:0].write(head, format="ascii.ecsv")
+    by_arrow = len(table) >= _ROWS_FOR_ARROW and is_installed("pyarrow")
+    rows = _rows_by_arrow if by_arrow else _rows_of_words
     with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(head.getvalue())
+        file.write(_header(table))
         for first in range(0, len(table), _ROWS):
-            words = [_words(np.asarray(c[first : first + _ROWS])) for c in table.itercols()]
-            file.write("\n".join(pc.binary_join_element_wise(*words, space).to_pylist()))
-            file.write("\n")
+            columns = [np.asarray(c[first : first + _ROWS]) for c in table.itercols()]
+            file.write("\n".join(rows(columns)) + "\n")
 
 
 def _is_plain(table: Table) -> bool:
@@ -71,8 +75,93 @@ def _is_plain_column(column: Any) -> bool:
     return column.dtype.kind == "b" or column.dtype.name in _NUMBERS
 
 
+class _Pairs(dict[str, Any]):
+    """Metadata of a table, which ECSV writes as a list of pairs."""
+
+
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
+    """Writes the header of ECSV."""
+
+
+_Dumper.add_representer(
+    _Pairs,
+    lambda dumper, pairs: dumper.represent_sequence(
+        "tag:yaml.org,2002:omap", [{name: value} for name, value in pairs.items()]
+    ),
+)
+
+
+def _header(table: Table) -> str:
+    """Return the header of a plain table, in every byte that of astropy.
+
+    Astropy loads its sky coordinates for a header, which takes longer than a short table.
+    """
+    columns = []
+    for column in table.itercols():
+        name, unit = column.info.name, column.unit
+        facts = {"name": name, "unit": None if unit is None else str(unit),
+                 "datatype": "string" if column.dtype.kind == "U" else column.dtype.name,
+                 "description": column.description}  # fmt: skip
+        columns.append({key: value for key, value in facts.items() if value is not None})
+        if column.format is not None or column.meta or not (name and _PLAIN.fullmatch(name)):
+            return _astropys_header(table)
+    if not all(map(_is_plain_value, [*table.meta, *table.meta.values()])):
+        return _astropys_header(table)
+    parts = {"datatype": columns, "meta": _Pairs(table.meta), "schema": "astropy-2.0"}
+    text = yaml.dump(
+        {key: part for key, part in parts.items() if part},
+        Dumper=_Dumper, default_flow_style=None, width=130, sort_keys=False,
+    )  # fmt: skip
+    lines = ["%ECSV 1.0", "---", *text.splitlines()]
+    return "".join(f"# {line}\n" for line in lines) + " ".join(table.colnames) + "\n"
+
+
+def _is_plain_value(value: Any) -> bool:
+    """Return True for a value of metadata that YAML knows, or a list of such."""
+    if type(value) is list:
+        return all(map(_is_plain_value, value))
+    return value is None or type(value) in {str, int, float, bool}
+
+
+def _astropys_header(table: Table) -> str:
+    head = io.StringIO()
+    table[:0].write(head, format="ascii.ecsv")
+    return head.getvalue()
+
+
+def _rows_of_words(columns: list[npt.NDArray[Any]]) -> Iterable[str]:
+    """Return the lines of columns, as `_rows_by_arrow` does."""
+    words = (
+        map(_number, column.astype(str).tolist())
+        if column.dtype.kind == "f"
+        else column.astype(str).tolist()
+        for column in columns
+    )
+    return map(" ".join, zip(*words, strict=True))
+
+
+def _number(shortest: str) -> str:
+    """Return a number of numpy's fewest digits in Arrow's notation: 0.00001 and 1e+10."""
+    if "e" not in shortest and len(shortest.partition(".")[0].lstrip("-")) <= 10:
+        return shortest.removesuffix(".0")
+    number = Decimal(shortest).normalize()
+    return f"{number:f}" if -7 < number.adjusted() < 10 else f"{number:e}"
+
+
+def _rows_by_arrow(columns: list[npt.NDArray[Any]]) -> Iterable[str]:
+    """Return the lines of columns of numbers, truth values and plain words."""
+    import pyarrow.compute as pc
+
+    space = _strings(np.array([" "]))[0]
+    lines: list[str] = pc.binary_join_element_wise(*map(_words, columns), space).to_pylist()
+    return lines
+
+
 def _words(values: npt.NDArray[Any]) -> Any:
     """Return the values as Arrow's strings."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     if values.dtype.kind == "b":
         values = np.where(values, "True", "False")
     if values.dtype.kind == "U":
@@ -88,6 +177,8 @@ def _strings(values: npt.NDArray[np.str_]) -> Any:
 
     From buffers: `pa.array` and `pa.scalar` load pandas, which takes longer than a small catalogue.
     """
+    import pyarrow as pa
+
     offsets = np.zeros(len(values) + 1, dtype=np.int32)
     np.cumsum(np.char.str_len(values), out=offsets[1:])
     text = "".join(values.tolist()).encode("ascii")

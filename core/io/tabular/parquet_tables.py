@@ -86,7 +86,20 @@ def _values(column: pa.ChunkedArray, kind: pa.DataType, n_bytes: int) -> np.ndar
 
 
 def write_parquet(table: Table, path: Path) -> None:
-    """Write Parquet with units and descriptions as metadata of the fields, and checksums."""
+    """Write Parquet with units and descriptions as metadata of the fields, and checksums.
+
+    Raises
+    ------
+    ValueError
+        If Arrow cannot hold a column.
+    """
+    try:
+        _write(table, path)
+    except pa.ArrowException as error:
+        raise ValueError(str(error)) from error
+
+
+def _write(table: Table, path: Path) -> None:
     fields, arrays = [], []
     for name in table.colnames:
         column = table[name]
