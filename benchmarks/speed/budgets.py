@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import statistics
@@ -46,10 +47,29 @@ MEMORY_MB = dict(zip(FRAMES, (200, 420, 500), strict=True))
 FASTER = {"full": 1.2, "small": 2.4}
 
 
+def package_mb(name: str) -> float:
+    """Return the size of an installed package, without bytecode [MB]."""
+    there = distribution(name)
+    paths = (Path(str(there.locate_file(file))) for file in there.files or ())
+    kept = (path for path in paths if path.suffix != ".pyc" and path.is_file())
+    return sum(path.stat().st_size for path in kept) / 1e6
+
+
+def own_mb() -> float:
+    """Return the size of this package [MB]."""
+    return sum(n for p, n in files(PACKAGE) if p.suffix not in (".pyc", ".cpp", ".cu", ".h")) / 1e6
+
+
+def station_mb() -> float:
+    """Return the size of the package with `distribution/station.txt` [MB]."""
+    text = (PACKAGE.parents[1] / "distribution" / "station.txt").read_text()
+    names = re.findall(r"^([\w.-]+)==", text, re.MULTILINE)
+    return own_mb() + sum(map(package_mb, names))
+
+
 def installed_mb(extra: str) -> dict[str, float]:
     """Return the size of the package with an extra, and of each package that it needs [MB]."""
-    own = sum(n for path, n in files(PACKAGE) if path.suffix not in (".pyc", ".cpp", ".cu", ".h"))
-    sizes = {"skyduel": own / 1e6}
+    sizes = {"skyduel": own_mb()}
     left, seen = [Requirement(f"skyduel[{extra}]")], set()
     while left:
         one = left.pop()
@@ -62,9 +82,7 @@ def installed_mb(extra: str) -> dict[str, float]:
         except PackageNotFoundError:
             sys.exit(f"required {name}, which skyduel[{extra}] needs; got none")
         if name not in sizes:
-            paths = (Path(str(there.locate_file(file))) for file in there.files or ())
-            kept = (path for path in paths if path.suffix != ".pyc" and path.is_file())
-            sizes[name] = sum(path.stat().st_size for path in kept) / 1e6
+            sizes[name] = package_mb(name)
         for text in there.requires or ():
             wanted = Requirement(text)
             marker = wanted.marker
@@ -129,7 +147,9 @@ def table(
     sizes: dict[str, float], cold: Starts, late: dict[str, tuple[float, float]], ratios: dict
 ) -> Iterator[tuple[str, ...]]:
     """Yield the rows: what, wanted, one cell for each runtime."""
+    station = f"{sizes['station']:,.0f}"
     yield ("install [MB]", f"≤ {INSTALL_MB}", *(f"{sizes[EXTRAS[r]]:,.0f}" for r in RUNTIMES))
+    yield ("install of a station [MB]", f"≤ {INSTALL_MB}", "", station, station)
     for (family, side), of_runtime in cold.items():
         what = f"{side}² {family}"
         seconds = [f"{of_runtime[r][0]:.2f}" for r in RUNTIMES]
@@ -159,7 +179,7 @@ def main() -> None:
     words.add_argument("--frames", type=int, default=20, help="frames of the watch")
     options = words.parse_args()
     print(machine())
-    sizes = {}
+    sizes = {"station": station_mb()}
     for extra in dict.fromkeys(EXTRAS.values()):
         parts = installed_mb(extra)
         sizes[extra] = sum(parts.values())
