@@ -31,7 +31,7 @@ def mcnemar(a_only: npt.ArrayLike, b_only: npt.ArrayLike) -> Floats:
     b, c = np.asarray(a_only, dtype=np.int64), np.asarray(b_only, dtype=np.int64)
     # As near as possible to one half each: the probability is one half or more, but for rounding.
     level = np.abs(b - c) <= 1
-    return np.where(level, 1.0, np.minimum(2 * fair_coin_tail(np.minimum(b, c), b + c), 1.0))
+    return np.where(level, 1.0, 2 * fair_coin_tail(np.minimum(b, c), b + c))
 
 
 def newcombe(

@@ -63,11 +63,15 @@ def test_too_few_values_have_no_anytime_interval() -> None:
 
 
 def test_mcnemar_is_the_binomial_test_of_the_discordant_pairs() -> None:
-    for b, c in ((0, 0), (1, 0), (0, 5), (3, 3), (4, 5), (2, 9), (30, 17)):
+    for b, c in ((0, 0), (1, 0), (0, 2), (0, 5), (3, 3), (3, 5), (4, 5), (2, 9), (30, 17)):
         want = binomtest(b, b + c).pvalue if b + c else 1.0
         assert float(mcnemar(b, c)) == pytest.approx(want)
         assert float(mcnemar(c, b)) == pytest.approx(want)
     assert mcnemar([0, 1], [6, 6]).tolist() == pytest.approx([2 / 64, 2 * 8 / 128])
+    n = np.arange(3000)
+    for least in (0, 1):  # as even as can be: never more likely by a rounding, nor less
+        assert (mcnemar(n, n + least) == 1.0).all()
+    assert mcnemar(n, n + 2).max() < 1.0
 
 
 def wilson_of(k: int, n: int, z: float) -> tuple[float, float]:
