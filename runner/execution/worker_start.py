@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from multiprocessing.connection import wait as wait_for
 from multiprocessing.context import BaseContext
 from typing import Any, Final
@@ -60,14 +60,16 @@ class _Worker(_Process):
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
-        # A server that was killed starts again. For a moment after that it is still thought to run.
+        # A server that was killed starts again. For a moment after that it is still thought to run,
+        # and if it is found dead later, multiprocessing starts it, with the environment of then.
         try:
             for pause in _PAUSES:
                 start_server()
-                with suppress(ConnectionError):
+                with suppress(ConnectionError), _environment_of_server():
                     return _Process._Popen(process_obj)
                 time.sleep(pause)
-            return _Process._Popen(process_obj)
+            with _environment_of_server():
+                return _Process._Popen(process_obj)
         except (ConnectionError, EOFError) as error:
             raise BrokenProcessPool("the server of worker processes ended") from error
 
@@ -93,11 +95,18 @@ def start_server(preloaded: Sequence[str] = _PRELOADED) -> None:
     """
     if sys.platform == "linux":
         multiprocessing.set_forkserver_preload(list(preloaded))
-        # It imports what this process imports, and nothing from the current folder.
-        path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
-        imports = {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
-        with environment({**imports, **threads_of_libraries(1), **_NO_THREADS}):
+        with _environment_of_server():
             forkserver.ensure_running()
+
+
+def _environment_of_server() -> AbstractContextManager[None]:
+    """Return the context in which a server may start; nothing where workers start anew."""
+    if sys.platform != "linux":
+        return nullcontext()
+    # It imports what this process imports, and nothing from the current folder.
+    path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
+    imports = {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
+    return environment({**imports, **threads_of_libraries(1), **_NO_THREADS})
 
 
 def threads_of_libraries(threads: int) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -192,6 +193,25 @@ def test_a_server_that_was_killed_starts_again() -> None:
         assert pool.submit(square, 3).result() == 9
     with process_pool(1, 1) as pool:
         assert pool.submit(os.getppid).result() != server
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers start anew")
+def test_a_server_that_multiprocessing_starts_again_has_no_threads(monkeypatch) -> None:
+    pytest.importorskip("threadpoolctl")
+    with process_pool(1, 1) as pool:
+        server = pool.submit(os.getppid).result()
+    # As if it had still been thought to run: nobody but multiprocessing starts it again.
+    monkeypatch.setattr(worker_start, "start_server", lambda *_: None)
+    multiprocessing.set_forkserver_preload(["pyarrow"])  # whose allocator would start a thread
+    os.kill(server, signal.SIGKILL)
+    os.waitid(os.P_PID, server, os.WEXITED | os.WNOWAIT)
+    with process_pool(1, 1) as pool:
+        again = pool.submit(os.getppid).result()
+        assert pool.submit(fresh_facts, 0).result()[0] == 1
+    assert again != server
+    # The next pool's server has the usual modules.
+    os.kill(again, signal.SIGKILL)
+    os.waitid(os.P_PID, again, os.WEXITED | os.WNOWAIT)
 
 
 def test_a_time_limit_is_above_what_a_detector_catches() -> None:
