@@ -72,10 +72,9 @@ def flip_table(
     for label, detector in detectors.items():
         looks = []
         for frame, flipped in zip(frames, upside_down, strict=True):
-            given = None if found is None else found.get((label, frame.name))
             looks.append(
                 _Look(
-                    _on_usable(detector(frame) if given is None else given, frame),
+                    _on_usable(_found(found, label, detector, frame), frame),
                     _on_usable(detector(flipped.frame), sky := flipped.sky),
                     _mpix(frame),
                     _mpix(sky),
@@ -152,8 +151,7 @@ def repeat_table(
     for label, detector in detectors.items():
         catalogs = []
         for frame in frames:
-            given = None if found is None else found.get((label, frame.name))
-            catalogs.append(at_default(detector, detector(frame) if given is None else given))
+            catalogs.append(at_default(detector, _found(found, label, detector, frame)))
         estimate = repeat_estimate(common_positions(frames, catalogs), radius_px)
         fields = asdict(estimate)
         seen = {f"seen_{k}": n for k, n in enumerate(fields.pop("detections"), start=1)}
@@ -227,9 +225,7 @@ def repeat_scores_table(
     """
     rows = []
     for label, detector in detectors.items():
-        catalogs = [
-            detector(frame) if found is None else found[label, frame.name] for frame in frames
-        ]
+        catalogs = [_found(found, label, detector, frame) for frame in frames]
         scores = [np.asarray(c["score"], dtype=np.float64) for c in catalogs if "score" in c]
         every = np.concatenate(scores) if len(scores) == len(catalogs) else np.full(1, np.nan)
         if not (every.size and ((every >= 0) & (every <= 1)).all()):
@@ -292,6 +288,14 @@ def _in_common(
             usable &= frame.usable_at(*xy.T)
             first = xy if number == 0 else first
         yield first, usable
+
+
+def _found(
+    found: Mapping[tuple[str, str], Catalog] | None, label: str, detector: Detector, frame: Frame
+) -> Catalog:
+    """Return the given catalogue of a frame, or a new one where there is none."""
+    given = None if found is None else found.get((label, frame.name))
+    return detector(frame) if given is None else given
 
 
 def _on_usable(found: Catalog, frame: Frame) -> Catalog:

@@ -335,6 +335,10 @@ def test_scores_are_compared_with_what_recurs(jitter: float) -> None:
     assert set(table["detector"]) == {"p"}  # an S/N is no probability
     whole = table.iloc[-1]
     assert whole["n"] == table["n"][:-1].sum() > 400
+    # A catalogue that is not given is made.
+    some = {key: catalog for key, catalog in found.items() if key[1] != frames[0].name}
+    made = repeat_scores_table(frames, {"p": lambda f: found["p", f.name]}, 1.5, found=some)  # type: ignore[dict-item]
+    pd.testing.assert_frame_equal(made, table)
     if jitter == 0.0:
         kept = [c.select(c["score"] >= 0.1) for (label, _), c in found.items() if label == "p"]
         real = sum(len(pair(truth.xy, c.xy, 1.5)) for c in kept) / sum(len(c) for c in kept)
