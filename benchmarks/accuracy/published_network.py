@@ -26,7 +26,7 @@ import skyduel
 from skyduel.detect.published.form import FAITHFUL, MENDED, NOT_AFTERWARDS, Faults
 from skyduel.detect.published.train import PublishedTraining, export_weights, train_published
 from skyduel.detect.published.weights import read_weights
-from skyduel.detect.training.train import Progress
+from skyduel.detect.training.loop import Progress
 from skyduel.evaluation import ScoringRules
 from skyduel.evaluation.table_keys import ALL_BINS
 from skyduel.run_folder.read_run import Run

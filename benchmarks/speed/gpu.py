@@ -32,7 +32,8 @@ from skyduel.core import Catalog, Frame
 from skyduel.detect import neural
 from skyduel.detect.model.fused import fuse
 from skyduel.detect.model.weights import load_weights
-from skyduel.detect.training.train import LOSS_WEIGHTS, Progress, TrainingSettings, train
+from skyduel.detect.training.loop import Progress
+from skyduel.detect.training.train import LOSS_WEIGHTS, TrainingSettings, train
 from skyduel.evaluation import pair
 
 Work = Callable[[], object]

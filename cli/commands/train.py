@@ -140,10 +140,15 @@ def command(
     from skyduel.detect.model.weights_file import weights_path
     from skyduel.detect.training import tensorboard_log
     from skyduel.detect.training.distributed import is_rank0
-    from skyduel.detect.training.train import BEST, Progress, TrainingSettings, train
+    from skyduel.detect.training.loop import BEST, Progress
+    from skyduel.detect.training.train import TrainingSettings, train
 
     if network not in ("skyduel", "jia2020"):
         raise BadInputError("--network", "skyduel or jia2020", repr(network))
+    if tensorboard is None:
+        tensorboard = tensorboard_log.available()
+    elif tensorboard:
+        tensorboard_log.require()
     if network == "jia2020":
         # Options that only the suite's own network has, with their defaults.
         own = {
@@ -154,7 +159,6 @@ def command(
             "--uses": uses is not None,
             "--size": size is not None,
             "--cooldown": cooldown is not None,
-            "--tensorboard": bool(tensorboard),
         }
         given: dict[str, Any] = {
             "steps": steps,
@@ -164,7 +168,8 @@ def command(
             "warmup": warmup,
             "workers": workers,
         }
-        _train_published(form, out_folder, weights, given, [k for k, v in own.items() if v])
+        refused = [k for k, v in own.items() if v]
+        _train_published(form, out_folder, weights, given, refused, tensorboard)
         return
     if form is not None:
         raise BadInputError("--form", "--network jia2020", f"--network {network}")
@@ -194,10 +199,6 @@ def command(
     settings = build_settings(TrainingSettings, "train", {**places, **given, "network": shape})
     start = None if start is None else weights_path(start)
     teacher = None if teacher is None else weights_path(teacher)
-    if tensorboard is None:
-        tensorboard = tensorboard_log.available()
-    elif tensorboard:
-        tensorboard_log.require()
     if not is_rank0():
         train(settings, out_folder, None, start, teacher=teacher)
         return
@@ -225,6 +226,7 @@ def _train_published(
     weights: Path | None,
     given: dict[str, Any],
     refused: list[str],
+    tensorboard: bool,
 ) -> None:
     """Train the network of Jia, Liu & Sun (2020) and write its weights."""
     from skyduel.core import BadInputError
@@ -235,7 +237,7 @@ def _train_published(
     if form not in (None, "faithful", "mended"):
         raise BadInputError("--form", "faithful or mended", repr(form))
     from skyduel.detect.published.train import export_weights, train_published, training_settings
-    from skyduel.detect.training.train import Progress
+    from skyduel.detect.training.loop import Progress
 
     settings = training_settings(
         "faithful" if form == "faithful" else "mended",
@@ -252,6 +254,6 @@ def _train_published(
                 bar.console.print(f"step {step.step}: validation {step.validation:.4f}")
             bar.update(task, completed=step.step, note="  ".join(parts))
 
-        best = train_published(settings, out_folder, show)
+        best = train_published(settings, out_folder, show, tensorboard)
     export_weights(best, target)
     out.print(str(target), markup=False, highlight=False, soft_wrap=True)

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import math
-import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
-from skyduel.core.io.atomic_files import atomic_path
 from skyduel.core.settings import build_settings
 from skyduel.detect.published.crops import BoxedCrops, collate
 from skyduel.detect.published.form import FAITHFUL, MENDED, Faults, FormName
 from skyduel.detect.published.network import PublishedNetwork
 from skyduel.detect.published.weights import save_weights
-from skyduel.detect.training.checkpoint import (
-    read_average,
-    resume,
-    save_average,
-    save_checkpoint,
-    trim_log,
-    validated,
-)
+from skyduel.detect.training.checkpoint import read_average, validated
 from skyduel.detect.training.crops import TRAINING_STREAM, VALIDATION_STREAM, loader
-from skyduel.detect.training.train import BEST, CHECKPOINT, Progress, optimise, update_average
+from skyduel.detect.training.loop import BEST, LoopSettings, Progress, Steps, restore, run_steps
 
 __all__ = [
     "PublishedTraining",
@@ -40,10 +30,8 @@ __all__ = [
 ]
 
 
-class PublishedTraining(BaseModel):
+class PublishedTraining(LoopSettings):
     """Settings of a training of the published network."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     faults: Faults = MENDED
     steps: int = Field(3000, ge=1, description="optimiser steps")
@@ -88,6 +76,7 @@ def train_published(
     settings: PublishedTraining,
     folder: Path,
     on_step: Callable[[Progress], None] | None = None,
+    tensorboard: bool = False,
 ) -> Path:
     """Train the published network, or resume the training in the same folder.
 
@@ -100,6 +89,8 @@ def train_published(
         Output folder, with the files of `skyduel.detect.training.train.train`.
     on_step : callable, optional
         Called after every step.
+    tensorboard : bool
+        If True, write ``tensorboard/`` in the folder.
 
     Returns
     -------
@@ -120,44 +111,26 @@ def train_published(
         lr=s.learning_rate,
         weight_decay=s.weight_decay,
     )
-    average = {k: v.detach().clone() for k, v in network.state_dict().items()}
-    done = 0
-    if (folder / CHECKPOINT).exists():
-        done, s = resume(folder / CHECKPOINT, s, _MAY_CHANGE, network, optimiser, average)
-    best = validated(folder / BEST, done)
-    trim_log(folder / "log.jsonl", done)
-    with atomic_path(folder / "training.json") as temporary:
-        temporary.write_text(s.model_dump_json(indent=2) + "\n")
+    state, s = restore(folder, s, _MAY_CHANGE, network, optimiser)
     crops = BoxedCrops(s.seed, TRAINING_STREAM, s.crop_px, s.steps * s.batch, s.faults)
-    order = range(done * s.batch, s.steps * s.batch)
+    order = range(state.done * s.batch, s.steps * s.batch)
+    held_out = BoxedCrops(s.seed, VALIDATION_STREAM, s.crop_px, s.validation_crops, s.faults)
+
+    def losses(batch: dict[str, Any], step: int) -> dict[str, Tensor]:
+        # The samples of anchors and regions depend on the step alone.
+        torch.manual_seed(s.seed * 1_000_003 + step)
+        return batch_losses(network, batch, s.bf16)
+
+    steps = Steps(
+        losses=losses,
+        total=lambda losses: torch.stack(list(losses.values())).sum(),
+        rate=lambda step: rate(step, s),
+        validate=lambda average: mean_loss(
+            network, average, (held_out[i] for i in range(len(held_out))), s.bf16
+        ),
+    )
     batches = loader(crops, s.batch, order, s.workers, collate)
-    network.train()
-    with (folder / "log.jsonl").open("a") as log:
-        for now, batch in zip(range(done + 1, s.steps + 1), batches, strict=True):
-            began = time.perf_counter()
-            # The samples of anchors and regions depend on the step alone.
-            torch.manual_seed(s.seed * 1_000_003 + now)
-            losses, norm = _step(network, optimiser, batch, s, now)
-            update_average(average, network, min(s.averaging, now / (9 + now)))
-            score = None
-            if now % s.validate_every == 0 or now == s.steps:
-                held = BoxedCrops(
-                    s.seed, VALIDATION_STREAM, s.crop_px, s.validation_crops, s.faults
-                )
-                score = mean_loss(network, average, (held[i] for i in range(len(held))), s.bf16)
-            progress = Progress(now, s.steps, losses, time.perf_counter() - began, score)
-            record = {"step": now, "norm": norm, "seconds": progress.seconds, **losses}
-            if score is not None:
-                record["validation"] = score
-                if score < best:
-                    best = score
-                    save_average(folder / BEST, now, s, average, score)
-            log.write(json.dumps(record) + "\n")
-            if now % s.checkpoint_every == 0 or now == s.steps:
-                log.flush()
-                save_checkpoint(folder / CHECKPOINT, now, s, network, optimiser, average)
-            if on_step is not None:
-                on_step(progress)
+    run_steps(folder, s, state, batches, steps, on_step, tensorboard=tensorboard)
     return folder / BEST
 
 
@@ -191,20 +164,6 @@ def batch_losses(network: PublishedNetwork, batch: dict[str, Any], bf16: bool) -
     """Return the losses of a batch, in bf16 where that is exact enough, if asked for."""
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         return network.losses(batch["image"], batch["targets"])
-
-
-def _step(
-    network: PublishedNetwork,
-    optimiser: torch.optim.Optimizer,
-    batch: dict[str, Any],
-    s: PublishedTraining,
-    now: int,
-) -> tuple[dict[str, float], float]:
-    """Take one optimiser step; return the losses and the norm of the gradient."""
-    losses = batch_losses(network, batch, s.bf16)
-    loss = torch.stack(list(losses.values())).sum()
-    norm = optimise(network, optimiser, loss, rate(now, s), s.clip)
-    return {k: float(v.detach()) for k, v in losses.items()}, norm
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError, require_each
 from skyduel.core.frame import Frame
 from skyduel.detect.training.labelled_frames import LabelledFrame, draw_crop
-from skyduel.detect.training.train import optimise, update_average
+from skyduel.detect.training.loop import optimise, update_average
 
 __all__ = [
     "CROP_STREAM",

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from skyduel.core.errors import BadInputError
-from skyduel.core.io.atomic_files import atomic_path
 from skyduel.core.measure.background import MESH_PX
 from skyduel.detect.inference.decode import propose
 from skyduel.detect.inference.roi_features import region_features
@@ -26,13 +22,6 @@ from skyduel.detect.model.layout import STRIDE
 from skyduel.detect.model.network import Network, NetworkSettings
 from skyduel.detect.model.pruning import prune
 from skyduel.detect.model.weights import StoredWeights, load_weights, read_weights
-from skyduel.detect.training.checkpoint import (
-    resume,
-    save_average,
-    save_checkpoint,
-    trim_log,
-    validated,
-)
 from skyduel.detect.training.crops import (
     TRAINING_STREAM,
     VALIDATION_STREAM,
@@ -42,6 +31,14 @@ from skyduel.detect.training.crops import (
     loader,
 )
 from skyduel.detect.training.distributed import Processes, process_group
+from skyduel.detect.training.loop import (
+    CHECKPOINT,
+    LoopSettings,
+    Progress,
+    Steps,
+    restore,
+    run_steps,
+)
 from skyduel.detect.training.losses import (
     dense_losses,
     imitation_losses,
@@ -49,13 +46,9 @@ from skyduel.detect.training.losses import (
     roi_targets,
 )
 from skyduel.detect.training.ondevice.batches import DrawnScenes, made_batches
-from skyduel.detect.training.tensorboard_log import TensorBoardLog
 
-__all__ = ["BEST", "CHECKPOINT", "Progress", "TrainingSettings", "compute_losses", "train"]
+__all__ = ["TrainingSettings", "compute_losses", "train"]
 
-#: File names in the folder of a training run.
-CHECKPOINT: Final = "checkpoint.safetensors"
-BEST: Final = "best.safetensors"
 #: Number of training crops to which a pruned network is fitted before it is trained.
 _SLIMMING_CROPS: Final = 64
 #: Number of batches from which those are drawn that are used again.
@@ -64,10 +57,8 @@ _KEPT: Final = 64
 B = TypeVar("B")
 
 
-class TrainingSettings(BaseModel):
+class TrainingSettings(LoopSettings):
     """Settings of training."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     steps: int = Field(6000, ge=1, description="optimiser steps")
     batch: int = Field(8, ge=1, description="crops a step")
@@ -97,17 +88,6 @@ class TrainingSettings(BaseModel):
     )
     uses: int = Field(1, ge=1, description="steps that are taken for each new batch of crops")
     teacher_sha256: str | None = Field(None, description="weights file of the teacher")
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Losses and wall time of one finished step, for a progress callback."""
-
-    step: int
-    steps: int
-    losses: dict[str, float]
-    seconds: float
-    validation: float | None = None
 
 
 def compute_losses(
@@ -220,7 +200,8 @@ def train(
     Returns
     -------
     Path
-        The checkpoint. `CHECKPOINT` and `BEST` name the files.
+        The checkpoint (``CHECKPOINT``; the best weights are ``BEST``, see
+        `skyduel.detect.training.loop`).
 
     Raises
     ------
@@ -263,7 +244,7 @@ def _train(
     teacher: Path | None,
     processes: Processes,
 ) -> None:
-    """Train in one of several processes; the first process writes the files."""
+    """Train in one of several processes; the first of them writes the files."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(s.seed)
     network = Network(s.network)
@@ -281,65 +262,33 @@ def _train(
         )
     network = network.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(parameter_groups(network, s.weight_decay), lr=s.learning_rate)
-    average = {k: v.detach().clone() for k, v in network.state_dict().items()}
-    done = 0
-    if (folder / CHECKPOINT).exists():
-        done, s = resume(folder / CHECKPOINT, s, _MAY_CHANGE, network, optimiser, average)
-    best = validated(folder / BEST, done)
-    log, tensorboard_log = None, TensorBoardLog(None)
-    if processes.is_rank0:
-        trim_log(folder / "log.jsonl", done)
-        with atomic_path(folder / "training.json") as temporary:
-            temporary.write_text(s.model_dump_json(indent=2) + "\n")
-        tensorboard_log = TensorBoardLog(folder / "tensorboard" if tensorboard else None, done)
-        log = (folder / "log.jsonl").open("a")
-
+    state, s = restore(folder, s, _MAY_CHANGE, network, optimiser)
     validation = SimulatedCrops(s.seed, VALIDATION_STREAM, s.crop_px, s.validation_crops)
-    losses_of = _Losses(network, s, taught_by)
-    parallel: nn.Module = losses_of
+    losses_of: nn.Module = _Losses(network, s, taught_by)
     if processes.world > 1:
         # A batch without a proposal leaves the RoI head without a gradient.
-        parallel = nn.parallel.DistributedDataParallel(losses_of, find_unused_parameters=True)
-    network.train()
-    try:
-        batches = _batches(s, done, processes)
-        for step, batch in zip(range(done, s.steps), batches, strict=False):
-            began = time.perf_counter()
-            losses = parallel(batch, s.seed * 1_000_003 + step + processes.rank * 7_919)
-            rate = learning_rate(step, s)
-            norm = optimise(network, optimiser, weighted_sum(losses), rate, s.clip)
-            update_average(average, network, min(s.averaging, (1 + step) / (10 + step)))
-            if not processes.is_rank0:
-                continue
-            now = step + 1
-            values = {k: float(v.detach()) for k, v in losses.items()}
-            score = None
-            if now % s.validate_every == 0 or now == s.steps:
-                score = validate(network, average, validation, s)
-            progress = Progress(now, s.steps, values, time.perf_counter() - began, score)
-            record = {"step": now, "norm": norm, "seconds": progress.seconds, **values}
-            if score is not None:
-                record["validation"] = score
-                if score < best:
-                    best = score
-                    save_average(folder / BEST, now, s, average, score)
-            assert log is not None  # for the type checker: the first process has a log
-            log.write(json.dumps(record) + "\n")
-            tensorboard_log.write(
-                now,
-                {f"loss/{k}": v for k, v in values.items()}
-                | {"rate": rate, "norm": norm, "seconds": progress.seconds}
-                | ({} if score is None else {"loss/validation": score}),
-            )
-            if now % s.checkpoint_every == 0 or now == s.steps:
-                log.flush()
-                save_checkpoint(folder / CHECKPOINT, now, s, network, optimiser, average)
-            if on_step is not None:
-                on_step(progress)
-    finally:
-        tensorboard_log.close()
-        if log is not None:
-            log.close()
+        losses_of = nn.parallel.DistributedDataParallel(losses_of, find_unused_parameters=True)
+
+    def losses(batch: dict[str, Any], step: int) -> dict[str, Tensor]:
+        seed = s.seed * 1_000_003 + step - 1 + processes.rank * 7_919
+        return dict(losses_of(batch, seed))
+
+    steps = Steps(
+        losses=losses,
+        total=weighted_sum,
+        rate=lambda step: learning_rate(step - 1, s),
+        validate=lambda average: validate(network, average, validation, s),
+    )
+    run_steps(
+        folder,
+        s,
+        state,
+        _batches(s, state.done, processes),
+        steps,
+        on_step,
+        writes=processes.is_rank0,
+        tensorboard=tensorboard,
+    )
 
 
 def initial_network(stored: StoredWeights, s: TrainingSettings) -> Network:
@@ -374,35 +323,6 @@ def parameter_groups(network: Network, weight_decay: float) -> list[dict[str, An
         {"params": matrices, "weight_decay": weight_decay},
         {"params": rest, "weight_decay": 0.0},
     ]
-
-
-def optimise(
-    network: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    loss: Tensor,
-    rate: float,
-    clip: float,
-) -> float:
-    """Take one optimiser step on a loss; return the gradient's norm.
-
-    ``rate`` is the learning rate of a group whose ``scale`` is 1 or absent. If the gradient is
-    not finite, the weights do not change.
-    """
-    for group in optimiser.param_groups:
-        group["lr"] = rate * group.get("scale", 1.0)
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    norm = nn.utils.clip_grad_norm_(network.parameters(), clip)
-    if torch.isfinite(norm):  # a step with a non-finite gradient would make all weights NaN
-        optimiser.step()
-    return float(norm)
-
-
-@torch.no_grad()
-def update_average(average: Mapping[str, Tensor], network: nn.Module, decay: float) -> None:
-    """Update the exponential moving average of the network's weights in place."""
-    for key, value in network.state_dict().items():
-        average[key].lerp_(value, 1 - decay)
 
 
 def weighted_sum(losses: Mapping[str, Tensor]) -> Tensor:

@@ -20,7 +20,7 @@ from skyduel.detect.model.backbones import ResNetSettings
 from skyduel.detect.model.network import SIZES, Network, NetworkSettings
 from skyduel.detect.model.weights import SHIPPED, Calibration, load_weights, save_weights
 from skyduel.detect.training import tensorboard_log
-from skyduel.detect.training.train import Progress
+from skyduel.detect.training.loop import Progress
 from skyduel.simulation import SceneSettings, simulate
 
 TINY = NetworkSettings(
@@ -117,8 +117,8 @@ def test_train_of_the_published_network_hands_on_form_and_settings(
 
     seen: list[Any] = []
 
-    def train(settings: Any, folder: Path, on_step: Any) -> Path:
-        seen.append((settings, folder))
+    def train(settings: Any, folder: Path, on_step: Any, tensorboard: bool) -> Path:
+        seen.append((settings, folder, tensorboard))
         on_step(Progress(1, 3, {"presence": 0.5, "kind": 0.25}, 0.1, 1.5))
         return folder / "best.safetensors"
 
@@ -127,9 +127,11 @@ def test_train_of_the_published_network_hands_on_form_and_settings(
     result = invoke(
         "train", "--network", "jia2020", "--form", "faithful", "--out", str(tmp_path),
         "--steps", "3", "--seed", "5", "--learning-rate", "0.0003", "--workers", "0",
+        "--no-tensorboard",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    (settings, folder), finish = seen
+    (settings, folder, tensorboard), finish = seen
+    assert not tensorboard
     assert settings.faults == published.FAITHFUL
     assert (settings.steps, settings.seed, settings.learning_rate) == (3, 5, 0.0003)
     assert folder == tmp_path

@@ -35,12 +35,8 @@ from skyduel.detect.model.weights import (
 from skyduel.detect.model.weights_file import FORMAT
 from skyduel.detect.training.adapt import backbone_slower
 from skyduel.detect.training.checkpoint import read_average
-from skyduel.detect.training.train import (
-    CHECKPOINT,
-    TrainingSettings,
-    parameter_groups,
-    train,
-)
+from skyduel.detect.training.loop import CHECKPOINT
+from skyduel.detect.training.train import TrainingSettings, parameter_groups, train
 
 
 class PlainSettings(BackboneSettings):

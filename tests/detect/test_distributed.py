@@ -22,7 +22,8 @@ from skyduel.detect.model.backbones import ResNetSettings
 from skyduel.detect.model.network import NetworkSettings
 from skyduel.detect.training import tensorboard_log as tensorboard_log
 from skyduel.detect.training.distributed import is_rank0, process_group
-from skyduel.detect.training.train import BEST, CHECKPOINT, TrainingSettings, train
+from skyduel.detect.training.loop import BEST, CHECKPOINT
+from skyduel.detect.training.train import TrainingSettings, train
 
 TINY = NetworkSettings(
     backbone=ResNetSettings(stem=8, blocks=(1, 1, 1, 1), planes=(4, 8, 8, 8)),
@@ -47,17 +48,18 @@ def start(folder: Path, settings: TrainingSettings, **environment: str) -> subpr
         import os
         from pathlib import Path
         import torch
+        from skyduel.detect.training import loop
         from skyduel.detect.training import train as training
         torch.set_num_threads(1)
         rank = os.environ.get("RANK", "0")
-        follow = training.optimise
+        follow = loop.optimise
         def noted(network, *arguments):
             norm = follow(network, *arguments)
             total = sum(float(p.detach().double().abs().sum()) for p in network.parameters())
             with open(os.path.join({str(folder)!r}, "rank" + rank), "a") as file:
                 print(norm, total, file=file)
             return norm
-        training.optimise = noted
+        loop.optimise = noted
         settings = training.TrainingSettings.model_validate_json({settings.model_dump_json()!r})
         training.train(settings, Path({str(folder)!r}))
         """
@@ -169,6 +171,25 @@ def test_tensorboard_gets_every_step_once(tmp_path: Path) -> None:
     rows = log(folder)
     got = [e.value for e in events.Scalars("loss/point")]
     assert got == pytest.approx([row["point"] for row in rows], rel=1e-5)
+
+
+def test_the_published_network_writes_the_same_logs(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from skyduel.detect.published.train import PublishedTraining, rate, train_published
+
+    settings = PublishedTraining(steps=2, batch=1, crop_px=64, bf16=False, validation_crops=1)
+    train_published(settings, tmp_path, tensorboard=True)
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    rows = log(tmp_path)
+    assert [e.step for e in events.Scalars("loss/presence")] == [1, 2]
+    got = [e.value for e in events.Scalars("loss/presence")]
+    assert got == pytest.approx([row["presence"] for row in rows], rel=1e-5)
+    rates = [e.value for e in events.Scalars("rate")]
+    assert rates == pytest.approx([rate(1, settings), rate(2, settings)])
+    assert events.Scalars("loss/validation")[0].value == pytest.approx(rows[1]["validation"])
 
 
 def test_without_tensorboard_asking_for_it_says_so(

@@ -19,13 +19,8 @@ from skyduel.detect.model.network import Network, NetworkSettings
 from skyduel.detect.model.weights import Calibration, load_weights, save_weights
 from skyduel.detect.training import train as training
 from skyduel.detect.training.crops import SimulatedCrops, collate
-from skyduel.detect.training.train import (
-    Progress,
-    TrainingSettings,
-    compute_losses,
-    learning_rate,
-    train,
-)
+from skyduel.detect.training.loop import Progress
+from skyduel.detect.training.train import TrainingSettings, compute_losses, learning_rate, train
 
 TINY = NetworkSettings(
     backbone=ResNetSettings(stem=8, blocks=(1, 1, 1, 1), planes=(4, 8, 8, 8)),
