@@ -9,6 +9,7 @@ import numpy as np
 from skyduel.core.catalog import Catalog
 from skyduel.core.io.tables import read_catalog
 from skyduel.evaluation.matching.candidates import find_candidates
+from skyduel.evaluation.matching.doubles import doubles_warning
 from skyduel.evaluation.matching.no_matches import FRACTION_BY_CHANCE, frame_warning, match_warning
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.run_folder.layout import RunPaths
@@ -20,7 +21,7 @@ __all__ = ["catalog_warnings", "detector_notes", "truth_warnings"]
 
 
 def truth_warnings(truth: Catalog, shape: tuple[int, int]) -> list[str]:
-    """Return the warnings of a truth table: decisions about its file, and no row on the frame.
+    """Return the warnings of a truth table: decisions, no row on the frame, unresolved doubles.
 
     Parameters
     ----------
@@ -30,8 +31,8 @@ def truth_warnings(truth: Catalog, shape: tuple[int, int]) -> list[str]:
         Of the frame [px].
     """
     lines = [str(note) for note in truth.table.meta.get("notes", ())]
-    off = frame_warning(truth, "truth rows", shape)
-    return [*lines, off] if off else lines
+    found = (frame_warning(truth, "truth rows", shape), doubles_warning(truth))
+    return [*lines, *(line for line in found if line)]
 
 
 def catalog_warnings(

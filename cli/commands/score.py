@@ -287,6 +287,7 @@ def _warnings(
     found: Catalog, truth: Catalog, report: ScoreReport, shape: tuple[int, int] | None
 ) -> list[str]:
     """Return the warnings of a comparison: decisions about the files, and no match at all."""
+    from skyduel.evaluation.matching.doubles import doubles_warning
     from skyduel.evaluation.matching.no_matches import frame_warning, match_warning
 
     lines = [f"{c.source}: {n}" for c in (found, truth) for n in c.table.meta.get("notes", ())]
@@ -300,8 +301,9 @@ def _warnings(
         shape, unit = None, "arcsec"
         xy = _on_one_plane(report.frame.source.truth, report.frame.source.found)
     radius = report.radius_arcsec or report.rules.radius_for(report.frame.source.fwhm)
+    doubles = None if report.radius_arcsec is not None else doubles_warning(truth)
     unmatched = match_warning(xy[0], xy[1], n_matches, shape, unit, radius=radius)
-    return [*lines, unmatched] if unmatched else lines
+    return [*lines, *(line for line in (unmatched, doubles) if line)]
 
 
 def _on_one_plane(*catalogs: Catalog) -> list[npt.NDArray[np.float64]]:

@@ -80,6 +80,15 @@ def command(
     edge: Annotated[
         float, typer.Option(min=0.0, metavar="PX", help="Ignore sources closer to the border.")
     ] = 0.0,
+    unresolved: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(
+            min=0.0,
+            metavar="PX",
+            help="Sources this close to a brighter one are one source with it. Default: half the "
+            "FWHM of the frame's stars, at least 0.5; 0 keeps all apart.",
+        ),
+    ] = None,
     wcs: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
@@ -102,9 +111,9 @@ def command(
     """Make the truth of frames from a deeper catalogue, as score and run read it.
 
     Sources are placed by the frame's WCS, moved to its epoch by their proper motions, and clipped
-    to it. Sources that are masked, without a magnitude or fainter than the limit are marked to be
-    ignored, with the reason. If a frame fails, its error is reported, the other frames are
-    finished, and the exit status is 2.
+    to it. Doubles that the frame cannot resolve become one source. Sources that are masked, without
+    a magnitude or fainter than the limit are marked to be ignored, with the reason. If a frame
+    fails, its error is reported, the other frames are finished, and the exit status is 2.
     """
     check_files(*frames)
     from skyduel.core.io.column_names import parse_columns
@@ -131,7 +140,7 @@ def command(
         try:
             _make(
                 entry, reference, _target(entry, out_file), wcs, filter_, epoch, limit,
-                depth is None, edge, overwrite,
+                depth is None, edge, unresolved, overwrite,
             )  # fmt: skip
         except SkyduelError as error:
             failures += 1
@@ -179,6 +188,7 @@ def _make(
     limit: float | None,
     measure: bool,
     edge: float,
+    unresolved: float | None,
     overwrite: bool,
 ) -> None:
     """Make and write the truth of one frame, and say what is in it."""
@@ -198,8 +208,9 @@ def _make(
     sources, remarks = reference.sources_on(frame, chosen)
     when = observation_epoch(header) if epoch is None else Epoch(epoch, "--epoch")
     truth = truth_of_frame(
-        frame, sources, epoch=when, depth=limit, measure_depth=measure, edge_px=edge
-    )
+        frame, sources, epoch=when, depth=limit, measure_depth=measure, edge_px=edge,
+        unresolved_px=unresolved,
+    )  # fmt: skip
     written = truth.catalog.with_meta(
         program=f"skyduel {version('skyduel')}", filter=chosen or "unknown", counts=truth.summary()
     )

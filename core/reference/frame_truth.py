@@ -18,6 +18,7 @@ from skyduel.core.measure.aperture_photometry import forced_photometry
 from skyduel.core.measure.background import estimate_background
 from skyduel.core.reference.epochs import Epoch, positions_at
 from skyduel.core.reference.sources import ReferenceSources
+from skyduel.core.reference.unresolved import Separation, closest_resolved, merge_unresolved
 from skyduel.core.sections.large_image import LargeImage
 from skyduel.core.wcs import pixel_positions
 
@@ -70,7 +71,8 @@ class FrameTruth:
     ----------
     catalog : Catalog
         Positions on the frame [px, 0-based], ``ra`` and ``dec`` at the frame's epoch, ``mag``,
-        ``ignore`` and ``reason``, and ``ref_id`` if the reference names its sources.
+        ``n_sources`` (how many sources of the reference are one on the frame), ``ignore`` and
+        ``reason``, and ``ref_id`` (that of the brightest) if the reference names its sources.
     counts : mapping of str to int
         Sources on the frame by their reason of being ignored, the empty one first.
     depth : Depth or None
@@ -111,6 +113,7 @@ def truth_of_frame(
     depth: float | None = None,
     measure_depth: bool = True,
     edge_px: float = 0.0,
+    unresolved_px: float | None = None,
 ) -> FrameTruth:
     """Return the truth of a frame from the sources of a reference catalogue.
 
@@ -128,6 +131,10 @@ def truth_of_frame(
         Whether the limit is measured on the frame if none is given.
     edge_px : float
         Sources closer to the frame's border than this are ignored [px].
+    unresolved_px : float, optional
+        Sources at most this far from a brighter one are one source with it, of the summed flux
+        [px]; 0 adds none. Default: half the FWHM of the frame's stars, at least half a pixel.
+        No detector could find both.
 
     Returns
     -------
@@ -155,6 +162,18 @@ def truth_of_frame(
         near &= (y >= -0.5 - _MARGIN_PX) & (y < ny - 0.5 + _MARGIN_PX)
     rows = np.flatnonzero(near)
     x, y, mag = x[rows], y[rows], sources.mag[rows]
+    ra, dec = ra[rows], dec[rows]
+    apart = (
+        closest_resolved(_measurable(frame))
+        if unresolved_px is None
+        else Separation(unresolved_px, "as asked for")
+    )
+    # What the catalogue itself ignores is not added to a source that counts.
+    merged = merge_unresolved(x, y, mag, apart.px, alone=sources.ignore[rows])
+    x, y, mag = merged.mean(x), merged.mean(y), merged.magnitudes(mag)
+    ra, dec = merged.mean(ra, 360.0), merged.mean(dec)
+    n_added = len(rows) - len(merged.rows)
+    rows = rows[merged.rows]
     on = (x >= -0.5) & (x < nx - 0.5) & (y >= -0.5) & (y < ny - 0.5)
     if not on.any():
         raise BadInputError(
@@ -180,19 +199,26 @@ def truth_of_frame(
         reason[flags[name]] = name
     reason[~on] = "off_frame"
     columns: dict[str, Any] = {
-        "x": x, "y": y, "mag": mag, "ra": ra[rows], "dec": dec[rows],
-        "ignore": reason != "", "reason": reason,
+        "x": x, "y": y, "mag": mag, "ra": ra, "dec": dec,
+        "n_sources": merged.n_sources, "ignore": reason != "", "reason": reason,
     }  # fmt: skip
     if sources.names is not None:
         columns["ref_id"] = sources.names[rows]
     counts = {name: int((reason[on] == name).sum()) for name in ("", *_REASONS)}
     moved = int((movable[rows] & on).sum()) if epoch is not None else 0
     notes = _notes(sources, epoch, rows[on], moved, limit, mag[on & ~masked])
+    if n_added:
+        notes += (
+            f"{n_added:,} source{'' if n_added == 1 else 's'} within {apart.px:.2g} px of a "
+            f"brighter one ({apart.words}) {'is' if n_added == 1 else 'are'} one source with it",
+        )
     meta: dict[str, Any] = {
         "refcat": sources.source,
         "refmag": sources.magnitude or "none",
         "epoch": round(epoch.year, 5) if epoch is not None else "unknown",
         "moved": moved,
+        "unresolv": round(apart.px, 3),
+        "added": n_added,
         "depth": round(limit.mag, 3) if limit is not None else "none",
         "depthby": limit.words if limit is not None else "",
     }
@@ -225,13 +251,10 @@ def measured_depth(frame: Frame | LargeImage, x: Floats, y: Floats, mag: Floats)
     width of the stars, which headers rarely state.
     """
     x0 = y0 = 0
-    seen: Frame | None
     if isinstance(frame, LargeImage):
         box = central_box(frame.shape)
         y0, x0 = box[0].start, box[1].start
-        seen = frame.middle()
-    else:
-        seen = frame
+    seen = _measurable(frame)
     if seen is None:
         return None
     ny, nx = seen.shape
@@ -261,6 +284,11 @@ def measured_depth(frame: Frame | LargeImage, x: Floats, y: Floats, mag: Floats)
             stars = f"{int(bright.sum()):,} stars of the frame"
             best = Depth(limit, f"S/N {DEPTH_SNR:g} in {radius:g} px around, from {stars}")
     return best
+
+
+def _measurable(frame: Frame | LargeImage) -> Frame | None:
+    """Return the frame, or the middle of a large one; None if nothing can be read there."""
+    return frame.middle() if isinstance(frame, LargeImage) else frame
 
 
 def _masked(frame: Frame | LargeImage, x: Floats, y: Floats) -> Bools:

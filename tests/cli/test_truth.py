@@ -168,7 +168,8 @@ def test_the_truth_of_a_real_frame_is_the_one_shipped(
     place = DATA / "widefield_lens"
     frame, shipped = place / "Alt60_Azi45.fits.fz", place / "Alt60_Azi45_truth.csv"
     made = tmp_path / "made.ecsv"
-    assert skyduel("truth", frame, "--from", shipped, "--mag", "g_gaia", "-o", made) == 0
+    assert skyduel("truth", frame, "--from", shipped, "--mag", "g_gaia", "-o", made,
+                   "--unresolved", "0") == 0  # fmt: skip
     ours, theirs = read_catalog(made), read_catalog(shipped, columns={"mag": "g_gaia"})
     ny, nx = read_frame(frame).shape
     on = (theirs["x"] < nx - 0.5) & (theirs["y"] < ny - 0.5)
@@ -176,3 +177,11 @@ def test_the_truth_of_a_real_frame_is_the_one_shipped(
     # The positions shipped have three digits.
     np.testing.assert_allclose(np.sort(ours["x"]), np.sort(theirs["x"]), atol=0.003)
     np.testing.assert_allclose(np.sort(ours["y"]), np.sort(theirs["y"]), atol=0.003)
+    # 17 of them have a brighter one within half an FWHM.
+    assert skyduel("truth", frame, "--from", shipped, "--mag", "g_gaia", "-o", made,
+                   "--overwrite") == 0  # fmt: skip
+    said = capsys.readouterr()
+    assert f"{on.sum() - 17:,} sources on the frame" in said.out
+    assert "17 sources within 0.72 px of a brighter one (half the FWHM of 46 stars)" in said.err
+    merged = read_catalog(made)
+    assert merged["n_sources"].sum() == len(ours)

@@ -239,7 +239,7 @@ def test_sources_are_placed_clipped_and_counted() -> None:
     mask = np.zeros((80, 100), bool)
     mask[10:13, 20:23] = True
     x = [21.0, 50.25, 99.4, 99.6, 105.0, 60.0, 70.0, 3.0, 300.0]
-    y = [11.0, 40.5, 10.0, 10.0, 10.0, 50.0, 60.0, 40.0, 10.0]
+    y = [11.0, 40.5, 10.0, 12.0, 10.0, 50.0, 60.0, 40.0, 10.0]
     mag = [15.0, 16.0, 17.0, 17.0, 17.0, 21.0, np.nan, 15.5, 12.0]
     made = truth_of_frame(frame(mask=mask), at_pixels(x, y, mag=mag), depth=20.0, edge_px=5.0)
     got = {
@@ -253,7 +253,7 @@ def test_sources_are_placed_clipped_and_counted() -> None:
         (21.0, 11.0): ("masked", True),
         (50.25, 40.5): ("", False),
         (99.4, 10.0): ("edge", True),
-        (99.6, 10.0): ("off_frame", True),
+        (99.6, 12.0): ("off_frame", True),
         (105.0, 10.0): ("off_frame", True),
         (60.0, 50.0): ("faint", True),
         (70.0, 60.0): ("no_mag", True),

@@ -11,6 +11,7 @@ from real import figures as draw
 from real.tools import by_magnitude, inside, markdown, run, save, share
 
 from skyduel.core import Catalog, Detector, Frame, pixel_positions, read_catalog, read_frame
+from skyduel.core.reference.unresolved import closest_resolved, merge_unresolved
 from skyduel.evaluation import pair, wilson
 from skyduel.runner.inject import at_default
 
@@ -146,10 +147,15 @@ def lens(data: Path, detectors: dict[str, Detector], figures: Path) -> str:
 
 
 def gaia(path: Path, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
-    """Return positions and magnitudes of the reference: G, or VT if Gaia has none."""
+    """Return positions and magnitudes of the reference: G, or VT if Gaia has none.
+
+    Doubles that the frame cannot resolve are one source, as `skyduel truth` has them.
+    """
     table = pd.read_csv(path)
     mag = table["g_gaia"].fillna(table["vt_tycho2"]).to_numpy()
-    xy = table[["x", "y"]].to_numpy()
+    x, y = table["x"].to_numpy(float), table["y"].to_numpy(float)
+    merged = merge_unresolved(x, y, mag, closest_resolved(frame).px)
+    xy, mag = np.column_stack([merged.mean(x), merged.mean(y)]), merged.magnitudes(mag)
     keep = inside(xy, frame, 5) & (mag < DEEPER)
     return xy[keep], mag[keep]
 
