@@ -77,6 +77,30 @@ CASES: dict[str, Case] = {
          "READNOIA": 9.9},
         {"gain": 0.0164 * 86400, "exposure_s": 0.0164 * 86400},
     ),
+    "BlackGEM": Case(
+        {"BUNIT": "e-", "GAIN": 1.0, "RDNOISE": (9.6, "[e-] read-out noise"),
+         "SATURATE": (118000.0, "[e-] saturation level"), "EXPTIME": 60.0,
+         "PC-ZP": (23.9, "[mag] zeropoint, flux in e-/s"), "S-FWHM": (3.9, "[pix] FWHM estimate"),
+         "S-SEEING": (2.2, "[arcsec] seeing estimate")},
+        {"gain": 1.0, "read_noise": 9.6, "saturation": 118000.0, "exposure_s": 60.0,
+         "zero_point": 23.9 + 2.5 * math.log10(60.0), "fwhm": 3.9},
+    ),
+    "PTF": Case(
+        {"GAIN": (1.5, "[e-/D.N.] gain"), "READNOI": (4.9, "[e-]"), "SATURVAL": (55000.0, "[DN]"),
+         "EXPTIME": 60.0, "IMAGEZPT": (27.2, "[mag] zero-point of the image"),
+         "SEEING": (2.3, "[pix] FWHM")},
+        {"gain": 1.5, "read_noise": 4.9, "saturation": 55000.0, "exposure_s": 60.0,
+         "zero_point": 27.2, "fwhm": 2.3},
+    ),
+    "INT WFC": Case(
+        {"GAIN": (2.8, "photo-electrons per ADU"), "READNOIS": (6.4, "electrons"),
+         "EXPTIME": 120.0, "SEEING": (1.3, "[arcsec]"), "SECPPIX": (0.325, "arcsec per pixel")},
+        {"gain": 2.8, "read_noise": 6.4, "exposure_s": 120.0, "fwhm": 4.0},
+    ),
+    "Keck LRIS": Case(
+        {"TTIME": 120, "ELAPTIME": 121, "CCDGAIN": "low"}, {"exposure_s": 121.0},
+        "CCDGAIN = 'low': set aside",
+    ),
     "UKIRT WFCAM": Case(
         {"GAIN": (4.5, "[electrons/ADU] gain"), "READNOIS": (25.0, "[electrons]"), "EXP_TIME": 10.0,
          "MAGZPT": (22.8, "[mag] Photometric ZP for default extinction"), "EXTINCT": 0.05,

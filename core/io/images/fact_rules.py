@@ -170,6 +170,7 @@ FACT_RULES: Final[Mapping[str, FactRule]] = {
                 "MAXLIN",
                 "SATADU",
                 "SATURATA",
+                "SATURVAL",
                 "LINLIMIT",
                 "CELL.SATURATION",
             ),
@@ -183,7 +184,16 @@ FACT_RULES: Final[Mapping[str, FactRule]] = {
         ),
         FactRule(
             "exposure_s",
-            ("EXPTIME", "EXPOSURE", "ITIME", "EXP_TIME", "TEXPTIME", "XPOSURE", "INTTIME"),
+            (
+                "EXPTIME",
+                "EXPOSURE",
+                "ITIME",
+                "EXP_TIME",
+                "TEXPTIME",
+                "XPOSURE",
+                "INTTIME",
+                "ELAPTIME",
+            ),
             "exposure time",
             "s",
             0.0,
@@ -209,8 +219,10 @@ FACT_RULES: Final[Mapping[str, FactRule]] = {
                 "MAGZEROP",
                 "MAG_ZP",
                 "ZP",
+                "IMAGEZPT",
                 "L1ZP",
                 "FPA.ZP",
+                "PC-ZP",
                 "FLUXMAG0",
             ),
             "magnitude of a source of 1 unit of a pixel",
@@ -218,10 +230,10 @@ FACT_RULES: Final[Mapping[str, FactRule]] = {
             -10.0,
             45.0,
             zero=True,
-            more="for 1 count or electron per second where the comment says so, for L1ZP, FPA.ZP "
-            "and for MAGZPT of CASU: plus 2.5 log10 of the exposure, unless the pixels are rates. "
-            "For 1 electron where the comment says so: minus 2.5 log10 of the gain. FLUXMAG0 is "
-            "the flux of magnitude 0",
+            more="for 1 count or electron per second where the comment says so, for L1ZP, "
+            "FPA.ZP, PC-ZP and for MAGZPT of CASU: plus 2.5 log10 of the exposure, unless the "
+            "pixels are rates. For 1 electron where the comment says so: minus 2.5 log10 of the "
+            "gain. FLUXMAG0 is the flux of magnitude 0",
         ),
         FactRule(
             "fwhm",
@@ -233,6 +245,7 @@ FACT_RULES: Final[Mapping[str, FactRule]] = {
                 "FWHMPIX",
                 "MEDFWHM",
                 "AVGFWHM",
+                "S-FWHM",
                 "SEEING",
                 "SSEEING",
                 "L1FWHM",
@@ -252,6 +265,7 @@ FACT_RULES: Final[Mapping[str, FactRule]] = {
                 "PIXSCALE",
                 "SECPIX",
                 "SECPIX1",
+                "SECPPIX",
                 "PIXSCAL1",
                 "PIXELSCL",
                 "PIXELSC",

@@ -56,8 +56,9 @@ PIXEL_UNIT: Final = "pixel unit"
 
 # Keywords of a width that is in arcsec unless the comment names px.
 _IN_ARCSEC: Final = ("SEEING", "SSEEING", "L1FWHM")
-# Zero-points of one second: of LCO and Pan-STARRS, and in headers of CASU (UKIRT, VISTA).
-_PER_SECOND: Final = ("L1ZP", "FPA.ZP")
+# Zero-points of one second: of LCO, Pan-STARRS, MeerLICHT and BlackGEM, and in headers of CASU
+# (UKIRT, VISTA).
+_PER_SECOND: Final = ("L1ZP", "FPA.ZP", "PC-ZP")
 _CASU: Final = ("CIR_CPM", "CIRMED", "APCOR3", "EXTINCT", "NUMZPT")
 _MOST_COADDS: Final = 100_000
 # A card and the coordinates whose pixel scales differ by more than this contradict each other.
