@@ -10,16 +10,41 @@ from importlib import import_module
 from typing import Any, Final
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from skyduel.cli.examples import SUMMARIES, epilog
-from skyduel.core.errors import BadInputError, SkyduelError
+from skyduel.core.errors import ArgumentError, BadInputError, SkyduelError
 from skyduel.core.extras import missing_extra
 
 __all__ = ["ALIASES", "app", "main"]
 
 #: Old names of commands that still work, hidden from the help.
 ALIASES: Final[Mapping[str, str]] = {"blind": "truth-free"}
+
+
+#: What the parameters of commands are called in Python, where it differs.
+_ARGUMENTS: Final[Mapping[str, str]] = {
+    "from_": "origin",
+    "set_": "changes",
+    "tune": "tuning",
+    "with_": "detectors",
+}
+
+
+class _Command(TyperCommand):
+    """A subcommand, whose errors name its options in place of Python's arguments."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except ArgumentError as error:
+            options = {
+                _ARGUMENTS.get(one.name, one.name): max(one.opts, key=len)
+                for one in self.params
+                if one.name and one.param_type_name == "option"
+            }
+            raise error.with_options(options) from error
 
 
 def _say(text: str, style: str) -> None:
@@ -42,7 +67,7 @@ def _alias(old: str, name: str, function: Callable[..., None]) -> Callable[..., 
 def _made(name: str, function: Callable[..., None], **settings: Any) -> Any:
     """Return a command of the library from a function."""
     single = typer.Typer(add_completion=False)
-    single.command(name, **settings)(function)
+    single.command(name, cls=_Command, **settings)(function)
     return typer.main.get_command(single)
 
 

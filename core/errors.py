@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PATH",
+    "ArgumentError",
     "BadInputError",
     "SkyduelError",
     "UnwritableError",
@@ -120,6 +121,41 @@ class BadInputError(SkyduelError, ValueError):
         # Exceptions are sent to other processes by pickling `args`, which hold
         # the message here, not the three parts.
         return (type(self), (self.source, self.required, self.got))
+
+
+class ArgumentError(BadInputError):
+    """An argument of a function that cannot be used, named as in Python.
+
+    A command line has options in place of arguments: `with_options` names these.
+
+    Parameters
+    ----------
+    source : str
+        The argument at fault.
+    required, got : str
+        As for `BadInputError`.
+    others : tuple of str
+        Other arguments that `required` and `got` name.
+    """
+
+    def __init__(self, source: str, required: str, got: str, others: tuple[str, ...] = ()) -> None:
+        super().__init__(source, required, got)
+        self.others = others
+
+    def __reduce__(self) -> tuple[type[ArgumentError], tuple[Any, ...]]:
+        return (type(self), (self.source, self.required, self.got, self.others))
+
+    def with_options(self, options: Mapping[str, str]) -> BadInputError:
+        """Return the error for a command line: options, by the name of the argument, in its place.
+
+        Arguments without an option stay. A value goes with its argument (``fresh=True``).
+        """
+        said = [self.required, self.got]
+        for name in self.others:
+            if name in options:
+                word = re.compile(rf"\b{re.escape(name)}\b(=\w+)?")
+                said = [word.sub(options[name], text) for text in said]
+        return BadInputError(options.get(self.source, self.source), *said)
 
 
 class UnwritableError(BadInputError):

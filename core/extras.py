@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Final
 
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import ArgumentError, BadInputError
 
 __all__ = [
     "EXTRAS",
@@ -102,4 +102,4 @@ def missing_extra(source: str, error: ImportError) -> BadInputError | None:
     library = (error.name or "").partition(".")[0]
     if library not in {*EXTRAS, *NOT_ON_A_STATION} or not isinstance(error, ModuleNotFoundError):
         return None
-    return BadInputError(source, f"{library} ({pip_command(library)})", f"no {library}")
+    return ArgumentError(source, f"{library} ({pip_command(library)})", f"no {library}")

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from skyduel.core.catalog import Catalog
 from skyduel.core.detector import Detector, DetectorInfo, detector_info
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import ArgumentError
 from skyduel.core.frame import Plane
 from skyduel.core.magnitudes import flux_to_mag
 
@@ -64,22 +64,23 @@ class RowChoice:
         given = [
             name
             for name, there in (
-                ("--threshold", self.threshold is not None),
-                ("--purity", self.purity is not None),
-                ("--all", self.everything),
+                ("threshold", self.threshold is not None),
+                ("purity", self.purity is not None),
+                ("everything", self.everything),
             )
             if there
         ]
         if len(given) > 1:
-            raise BadInputError(given[1], "one choice of rows", f"{given[0]} as well")
+            other = given[0]
+            raise ArgumentError(given[1], "one choice of rows", f"{other} as well", (other,))
         if self.everything and self.most is not None:
-            raise BadInputError("--max", "a choice of rows", "--all as well")
+            raise ArgumentError("most", "a choice of rows", "everything as well", ("everything",))
         if self.threshold is not None and not np.isfinite(self.threshold):
-            raise BadInputError("--threshold", "a finite score", repr(self.threshold))
+            raise ArgumentError("threshold", "a finite score", repr(self.threshold))
         if self.purity is not None and not 0 < self.purity < 1:
-            raise BadInputError("--purity", "a number between 0 and 1", repr(self.purity))
+            raise ArgumentError("purity", "a number between 0 and 1", repr(self.purity))
         if self.most is not None and self.most < 1:
-            raise BadInputError("--max", "a number, 1 or more", repr(self.most))
+            raise ArgumentError("most", "a number, 1 or more", repr(self.most))
 
     def threshold_on(self, found: Catalog, info: DetectorInfo, name: str) -> float | None:
         """Return the lowest score that counts on a frame, None if every row does.
@@ -100,11 +101,12 @@ class RowChoice:
         """
         if self.purity is not None:
             if not info.score_is_probability:
-                raise BadInputError(
-                    "--purity",
+                raise ArgumentError(
+                    "purity",
                     "a detector whose scores are probabilities, as neural",
-                    f"{name}: give --threshold, or run `skyduel run` on frames with a truth, which "
+                    f"{name}: give threshold, or run `skyduel run` on frames with a truth, which "
                     "measures purity",
+                    ("threshold",),
                 )
             return expected_purity_threshold(found["score"], self.purity)
         return info.default_threshold if self.threshold is None else self.threshold

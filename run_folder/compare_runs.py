@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from skyduel.core import BadInputError, Catalog, read_catalog
-from skyduel.core.errors import PATH, takes
+from skyduel.core.errors import PATH, ArgumentError, takes
 from skyduel.core.settings import nearest
 from skyduel.evaluation import FrameInput, FrameScore, ScoringRules, choose_edges, score_frame
 from skyduel.evaluation.comparison.compare import ComparisonSample, compare_all, comparison_sample
@@ -262,9 +262,10 @@ def _same_frames(a: Run, b: Run, common: bool) -> tuple[str, ...]:
     if set(first) != set(second) and not common:
         only = [n for n in first if n not in second] or [n for n in second if n not in first]
         where = a if only[0] in first else b
-        raise BadInputError(
-            "comparison", "the same test frames in both runs (or --common-frames)",
+        raise ArgumentError(
+            "comparison", "the same test frames in both runs (or common_frames=True)",
             f"{only[0]!r} in {where.path} alone ({len(set(first) ^ set(second))} such)",
+            ("common_frames",),
         )  # fmt: skip
     frames = tuple(n for n in first if n in second)
     if not frames:

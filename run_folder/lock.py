@@ -52,7 +52,7 @@ def lock_folder(folder: Path, work: str = "run") -> Iterator[None]:
             raise BadInputError(
                 str(folder),
                 f"a folder that no other {work} is writing",
-                f"one in use; wait for that {work}, or choose another --out",
+                f"one in use; wait for that {work}, or choose another folder",
             ) from error
         except OSError:
             pass

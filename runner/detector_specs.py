@@ -9,6 +9,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict
 
 from skyduel.core import BadInputError, Detector
+from skyduel.core.errors import ArgumentError
 from skyduel.core.extras import is_installed, pip_commands, require_one_of
 from skyduel.core.settings import nearest
 
@@ -116,9 +117,9 @@ def parse_specs(
     for text in names:
         label, _, use = text.partition("=")
         if not label:
-            raise BadInputError("--with", "NAME or LABEL=NAME", repr(text))
+            raise ArgumentError("detectors", "NAME or LABEL=NAME", repr(text))
         if label in chosen:
-            raise BadInputError("--with", "each label once", f"{label!r} twice")
+            raise ArgumentError("detectors", "each label once", f"{label!r} twice")
         settings = dict(_table(label, tables.get(label, {})))
         named = settings.pop("use", label)
         chosen[label] = DetectorSpec(name=label, use=use or str(named), settings=settings)
@@ -127,11 +128,11 @@ def parse_specs(
         target, equals, value = text.partition("=")
         label, dot, key = target.rpartition(".")
         if not (equals and dot and label and key):
-            raise BadInputError("--set", "LABEL.SETTING=VALUE", repr(text))
+            raise ArgumentError("changes", "LABEL.SETTING=VALUE", repr(text))
         if label not in chosen:
             close = nearest(label, chosen)
             hint = f"; did you mean {close}?" if close else ""
-            raise BadInputError("--set", f"a label among {', '.join(chosen)}", f"{label!r}{hint}")
+            raise ArgumentError("changes", f"a label among {', '.join(chosen)}", f"{label!r}{hint}")
         try:
             parsed = json.loads(value)
         except json.JSONDecodeError:

@@ -24,6 +24,7 @@ from skyduel.core import (
     write_frame,
     write_manifest,
 )
+from skyduel.core.errors import ArgumentError
 from skyduel.core.used_facts import UsedFacts, used_facts
 from skyduel.runner.detector_specs import DetectorSpec, build
 from skyduel.runner.read_region import read_region
@@ -151,8 +152,9 @@ def inject_frames(
                 frame, measured.psf, plan.settings, rng, there=seen, background=sky
             )
             if wanted and not len(sources):
-                required = "room for at least one source; lower --avoid or --separation"
-                raise BadInputError(frame.name, required, f"{len(seen)} sources there")
+                required = "room for at least one source; lower avoid or separation"
+                got = f"{len(seen)} sources there"
+                raise ArgumentError(frame.name, required, got, ("avoid", "separation"))
             name = f"{safe_name(frame.name)}_{copy:03d}"
             if any(entry.name == name for entry in entries):
                 raise BadInputError(str(path), "frames of different names", f"{name!r} twice")

@@ -13,6 +13,7 @@ from skyduel.core import (
     entry_of,
     open_large_image,
 )
+from skyduel.core.errors import ArgumentError
 
 __all__ = ["read_region"]
 
@@ -53,9 +54,9 @@ def read_region(
     entry = entry_of(path, mask_bits=mask_bits, raw=raw)
     mosaic = open_large_image(entry, sectioning)
     if mosaic is not None and cutout is None:
-        raise BadInputError(
-            path, f"a frame of at most {most}, or a --cutout X0:X1,Y0:Y1 of a larger one",
-            f"{mosaic.shape[1]} x {mosaic.shape[0]} px",
+        raise ArgumentError(
+            path, f"a frame of at most {most}, or a cutout X0:X1,Y0:Y1 of a larger one",
+            f"{mosaic.shape[1]} x {mosaic.shape[0]} px", ("cutout",),
         )  # fmt: skip
     whole = entry.read(**facts) if mosaic is None else None
     if whole is not None and cutout is None:
@@ -63,7 +64,7 @@ def read_region(
     shape = whole.shape if whole is not None else mosaic.shape if mosaic is not None else (0, 0)
     x0, x1, y0, y1 = _limits(cutout or "", shape)
     if sectioning.cuts((y1 - y0, x1 - x0)):
-        raise BadInputError("--cutout", f"at most {most}", f"{x1 - x0} x {y1 - y0} px")
+        raise ArgumentError("cutout", f"at most {most}", f"{x1 - x0} x {y1 - y0} px")
     if whole is not None:
         rows, columns = slice(y0, y1), slice(x0, x1)
         wcs = None if whole.wcs is None else whole.wcs.slice((rows, columns))
@@ -83,5 +84,5 @@ def _limits(text: str, shape: tuple[int, int]) -> tuple[int, int, int, int]:
     ny, nx = shape
     x0, x1, y0, y1 = (int(part) for part in found.groups()) if found else (0, 0, 0, 0)
     if not (0 <= x0 < x1 <= nx and 0 <= y0 < y1 <= ny):
-        raise BadInputError("--cutout", f"X0:X1,Y0:Y1 within 0:{nx},0:{ny}", repr(text))
+        raise ArgumentError("cutout", f"X0:X1,Y0:Y1 within 0:{nx},0:{ny}", repr(text))
     return x0, x1, y0, y1

@@ -17,6 +17,7 @@ from typing import Any, Final
 import pandas as pd
 
 from skyduel.core import BadInputError, Detector, Entry, detector_info
+from skyduel.core.errors import ArgumentError
 from skyduel.core.io.dataset_listing import require_truth
 from skyduel.evaluation import POINTS, Evaluation
 from skyduel.evaluation.comparison.compare import compare_all
@@ -97,7 +98,7 @@ def run(plan: RunPlan, progress: ProgressCallback | None = None) -> RunRecord:
     """
     leave_starting_worker()
     if not plan.specs:
-        raise BadInputError("--with", "at least one detector", "none")
+        raise ArgumentError("detectors", "at least one detector", "none")
     require_truth(plan.dataset)
     with lock_folder(plan.folder):
         return _run(plan, progress or (lambda stage, item, total: None))
@@ -240,7 +241,7 @@ def _with_tuned(specs: Sequence[DetectorSpec], tuned: Sequence[Tuned]) -> list[D
     names = {spec.name for spec in specs}
     for name, one in better.items():
         if one is not None and one.name in names:
-            raise BadInputError("--with", f"no detector called {name}{SUFFIX}", repr(one.name))
+            raise ArgumentError("detectors", f"no detector called {name}{SUFFIX}", repr(one.name))
     pairs = [(spec, better.get(spec.name)) for spec in specs]
     return [spec for pair in pairs for spec in pair if spec is not None]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import ArgumentError
 from skyduel.core.search_space import Space
 
 __all__ = ["draw_trials"]
@@ -34,7 +34,7 @@ def draw_trials(space: Space | None, n: int, seed: int) -> list[dict[str, Any]]:
         If n is less than 1.
     """
     if n < 1:
-        raise BadInputError("--trials", "at least 1", repr(n))
+        raise ArgumentError("trials", "at least 1", repr(n))
     trials: list[dict[str, Any]] = [{}]
     if not space or n == 1:
         return trials

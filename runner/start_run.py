@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from skyduel.core import BadInputError, Detector, detector_info
-from skyduel.core.errors import UnwritableError
+from skyduel.core.errors import ArgumentError, UnwritableError
 from skyduel.core.io.atomic_files import is_temporary
 from skyduel.run_folder.layout import CSV, FOLDERS, PARQUET, RunPaths
 from skyduel.run_folder.provenance import PROMISES, git_state, machine, now_utc, versions
@@ -56,10 +56,11 @@ def start_run(plan: RunPlan, detectors: Mapping[str, Detector]) -> RunRecord:
         except BadInputError as error:
             same, what = False, f"a run whose {paths.record.name} is damaged ({error.got})"
         if not same:
-            raise BadInputError(
+            raise ArgumentError(
                 str(plan.folder),
                 "a new folder, or the one of this very run (frames, detectors, rules, versions)",
-                f"the folder of {what}; choose another --out, or --fresh to replace it",
+                f"the folder of {what}; choose another folder, or fresh=True to replace it",
+                ("fresh",),
             )
     elif plan.folder.exists() and any(
         p != paths.data and not is_temporary(p) for p in plan.folder.iterdir()

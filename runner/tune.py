@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from skyduel.core import BadInputError, Entry, Sectioning, SkyduelError
+from skyduel.core import Entry, Sectioning, SkyduelError
+from skyduel.core.errors import ArgumentError
 from skyduel.core.search_space import Choice, Range, Space, Tunable
 from skyduel.evaluation import ScoringRules
 from skyduel.evaluation.scoring.tuning_objective import (
@@ -221,8 +222,8 @@ def folds_of(entries: Sequence[Entry]) -> dict[str, int] | None:
     if any(entry.split == "calibration" for entry in entries):
         return None
     if len(entries) < 2:
-        raise BadInputError(
-            "--tune", "a calibration split, or at least two frames to choose on one of", "one frame"
+        raise ArgumentError(
+            "tuning", "a calibration split, or at least two frames to choose on one of", "one frame"
         )
     groups: dict[str, list[str]] = defaultdict(list)
     for entry in sorted(entries, key=lambda entry: entry.name):

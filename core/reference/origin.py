@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import ArgumentError
 from skyduel.core.frame import Plane
 from skyduel.core.io.images.image_reader import split_brackets
 from skyduel.core.io.tables import read_given_table
@@ -61,8 +61,8 @@ class Reference:
         self._path, brackets = split_brackets(origin)
         if self._service is None and not self._path.exists():
             close = nearest(origin, list(SERVICES))
-            raise BadInputError(
-                "--from",
+            raise ArgumentError(
+                "origin",
                 f"a table, a folder of Parquet files, or one of {', '.join(SERVICES)}",
                 f"{origin!r}" + (f"; did you mean {close}?" if close else ""),
             )

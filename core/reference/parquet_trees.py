@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from astropy import units as u
 
-from skyduel.core.errors import BadInputError, one_line
+from skyduel.core.errors import ArgumentError, BadInputError, one_line
 from skyduel.core.extras import is_installed
 from skyduel.core.io.column_names import sky_columns
 from skyduel.core.io.size_limits import check_unpacked
@@ -75,9 +75,9 @@ def parquet_region(
         known = [str(name) for name in dataset.schema.names]
         pair = sky_columns(known, columns)
         if pair is None:
-            raise BadInputError(
-                str(path), "columns ra and dec, under usual names or those of --columns ra=...",
-                f"columns {', '.join(known)}",
+            raise ArgumentError(
+                str(path), "ra and dec, under usual names or those that columns gives",
+                ", ".join(known), ("columns",),
             )  # fmt: skip
         chosen = columns.get("mag") or choose_magnitude(known, filter_name).column
         wanted = [*pair, *wanted_columns(known, columns, chosen)]

@@ -147,7 +147,7 @@ def service_region(
     except ModuleNotFoundError:
         raise
     except Exception as error:  # libraries of the network raise a dozen types
-        wanted = f"an answer within {timeout_s:g} s (or a table: --from FILE)"
+        wanted = f"an answer within {timeout_s:g} s (or a table in its place)"
         raise BadInputError(source, wanted, one_line(error) or type(error).__name__) from error
     status, said = _status(answer)
     if status == "ERROR":

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from astropy import units as u
 from astropy.table import Table
 
-from skyduel.core.errors import BadInputError, one_line
+from skyduel.core.errors import ArgumentError, BadInputError, one_line
 from skyduel.core.io.column_names import rename_columns
 from skyduel.core.io.tabular.given_table import GivenTable, plain_table
 from skyduel.core.io.tabular.placement import place_rows
@@ -119,9 +119,9 @@ def reference_sources(
         raise BadInputError(source, "columns of numbers and words", one_line(error)) from error
     for name in ("ra", "dec"):
         if name not in renamed.colnames:
-            raise BadInputError(
-                source, "columns ra and dec, under these or other usual names (--columns ra=...)",
-                f"columns {', '.join(table.colnames)}",
+            raise ArgumentError(
+                source, "ra and dec, under these or other usual names, or those that columns gives",
+                ", ".join(table.colnames), ("columns",),
             )  # fmt: skip
     n, names = len(renamed), renamed.colnames
     kept = Table({name: renamed[name] for name in ("ra", "dec")})
@@ -183,7 +183,7 @@ def _motions(table: Table, columns: Mapping[str, str], source: str) -> tuple[Flo
     """Return proper motions [mas/yr]; without a unit the column is in it."""
     asked = [name for name in ("pmra", "pmdec") if name in columns]
     if len(asked) == 1:
-        raise BadInputError("--columns", "pmra and pmdec, both or neither", asked[0])
+        raise ArgumentError("columns", "pmra and pmdec, both or neither", asked[0])
     here = {name.lower() for name in table.colnames}
     pair = next((p for p in _MOTIONS if set(p) <= here), None)
     if asked:

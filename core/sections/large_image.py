@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from skyduel.core.errors import BadInputError, takes
+from skyduel.core.errors import ArgumentError, BadInputError, takes
 from skyduel.core.frame import Frame
 from skyduel.core.io.calibration.masters import Calibrator, calibrator_of
 from skyduel.core.io.dataset import Entry
@@ -65,8 +65,8 @@ class Sectioning:
         if self.overlap_px < 0:
             raise BadInputError("overlap_px", "a margin of at least 0 px", str(self.overlap_px))
         if self.section_px - 2 * self.margin_px < _ALIGNED_PX:
-            raise BadInputError(
-                "--section-px",
+            raise ArgumentError(
+                "section_px",
                 f"at least {2 * self.margin_px + _ALIGNED_PX} px with margins of {self.margin_px}",
                 str(self.section_px),
             )

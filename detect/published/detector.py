@@ -178,8 +178,8 @@ def _read(settings: JiaSettings) -> PublishedWeights:
     if settings.weights is None and not path.exists():
         raise BadInputError(
             "detector 'jia2020'",
-            f"weights: skyduel train --network jia2020 --form {settings.form}, then "
-            "--set jia2020.weights=FILE",
+            f"the setting weights, a file of `skyduel train --network jia2020 --form "
+            f"{settings.form}`",
             f"no shipped weights of the form {settings.form}",
         )
     read = read_weights(path)

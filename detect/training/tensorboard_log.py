@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import ArgumentError
 from skyduel.core.extras import is_installed, pip_command
 
 __all__ = ["TensorBoardLog", "available", "require"]
@@ -20,8 +20,8 @@ def available() -> bool:
 def require() -> None:
     """Raise BadInputError if TensorBoard is not installed."""
     if not available():
-        raise BadInputError(
-            "--tensorboard", f"tensorboard ({pip_command('tensorboard')})", "no tensorboard"
+        raise ArgumentError(
+            "tensorboard", f"tensorboard ({pip_command('tensorboard')})", "no tensorboard"
         )
 
 

@@ -22,7 +22,8 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
-from skyduel.core import BadInputError, SkyduelError
+from skyduel.core import SkyduelError
+from skyduel.core.errors import ArgumentError
 from skyduel.run_folder.provenance import versions
 from skyduel.runner.execution.process_pool import GRACE_S, WorkerLostError
 
@@ -176,8 +177,8 @@ def _check_versions(wanted: tuple[tuple[str, str], ...]) -> None:
     here = versions()
     for name, theirs in wanted:
         if here.get(name) != theirs:
-            raise BadInputError(
-                "--scheduler",
+            raise ArgumentError(
+                "scheduler",
                 f"workers with the runner's versions, {name} {theirs}",
                 f"{name} {here.get(name)} on {os.uname().nodename}",
             )

@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from typing import Any, Final
 
 from skyduel.core import BadInputError
-from skyduel.core.errors import one_line
+from skyduel.core.errors import ArgumentError, one_line
 from skyduel.core.extras import missing_extra
 from skyduel.runner.execution.child_process import Place, call_in_child
 from skyduel.runner.execution.outcome import Outcome
@@ -125,7 +125,7 @@ def _outcome(frame: str, future: Future[Outcome], on_cluster: bool) -> Outcome:
         lacking = kind is ModuleNotFoundError or "deserialization" in str(error)
         if on_cluster and lacking:
             required = "workers with this Skyduel and its packages installed"
-            raise BadInputError("--scheduler", required, one_line(error)) from error
+            raise ArgumentError("scheduler", required, one_line(error)) from error
         raise
 
 
@@ -134,10 +134,11 @@ def _of_dask(error: BaseException) -> bool:
 
 
 def _scheduler_lost() -> BadInputError:
-    return BadInputError(
-        "--scheduler",
+    return ArgumentError(
+        "scheduler",
         "a scheduler that stays to the end",
-        "a lost connection; what is finished is kept, --resume completes the run",
+        "a lost connection; what is finished is kept, resume=True completes the run",
+        ("resume",),
     )
 
 
@@ -190,13 +191,13 @@ def executor(
     try:
         from distributed import Client
     except ImportError as error:
-        raise missing_extra("--scheduler", error) or error from error
+        raise missing_extra("scheduler", error) or error from error
     place = {"scheduler_file": scheduler} if scheduler.endswith(".json") else {"address": scheduler}
     try:
         client: Any = Client(**place, timeout=_CONNECT_TIMEOUT_S, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:  # TimeoutError is an OSError
-        raise BadInputError(
-            "--scheduler", f"a Dask scheduler at {scheduler}", one_line(error)
+        raise ArgumentError(
+            "scheduler", f"a Dask scheduler at {scheduler}", one_line(error)
         ) from error
     try:
         # Other workers repeat the calls of a lost worker, but not calls that raise.

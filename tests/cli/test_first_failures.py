@@ -105,7 +105,7 @@ def test_the_run_folder_of_another_set(night: Path, capsys: pytest.CaptureFixtur
     (night / "night" / "a.csv").rename(night / "night" / "b.csv")
     capsys.readouterr()
     assert skyduel("run", "night", "--with", "sep", "--out", "r") == 2
-    assert "choose another --out, or --fresh to replace it" in capsys.readouterr().err
+    assert "choose another folder, or --fresh to replace it" in capsys.readouterr().err
 
 
 def test_a_truth_without_magnitudes(night: Path, capsys: pytest.CaptureFixture[str]) -> None:

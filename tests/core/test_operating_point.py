@@ -85,19 +85,22 @@ def test_expected_purity_is_the_mean_probability_of_the_rows_kept() -> None:
 
 
 def test_purity_needs_probabilities() -> None:
-    with pytest.raises(BadInputError, match=r"--purity: required a detector whose scores are prob"):
+    with pytest.raises(BadInputError, match=r"purity: required a detector whose scores are prob"):
         RowChoice(purity=0.9).threshold_on(found(), DetectorInfo(), "sep")
 
 
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        ({"threshold": 0.5, "everything": True}, "--all: required one choice of rows"),
-        ({"threshold": 0.5, "purity": 0.9}, "--purity: required one choice of rows"),
-        ({"most": 3, "everything": True}, "--max: required a choice of rows; got --all as well"),
-        ({"most": 0}, "--max: required a number, 1 or more; got 0"),
-        ({"purity": 95.0}, "--purity: required a number between 0 and 1; got 95.0"),
-        ({"threshold": float("nan")}, "--threshold: required a finite score; got nan"),
+        ({"threshold": 0.5, "everything": True}, "everything: required one choice of rows"),
+        ({"threshold": 0.5, "purity": 0.9}, "purity: required one choice of rows"),
+        (
+            {"most": 3, "everything": True},
+            "most: required a choice of rows; got everything as well",
+        ),
+        ({"most": 0}, "most: required a number, 1 or more; got 0"),
+        ({"purity": 95.0}, "purity: required a number between 0 and 1; got 95.0"),
+        ({"threshold": float("nan")}, "threshold: required a finite score; got nan"),
     ],
 )
 def test_impossible_choices(choice: dict[str, Any], message: str) -> None:

@@ -70,7 +70,7 @@ def sky(tmp_path_factory) -> Path:
 )
 def test_cores_cover_a_frame_once(ny, nx, section_px, overlap_px) -> None:
     if section_px < 2 * Sectioning(4096, overlap_px).margin_px + 64:
-        with pytest.raises(BadInputError, match="--section-px"):
+        with pytest.raises(BadInputError, match="section_px"):
             Sectioning(section_px, overlap_px)
         return
     sectioning = Sectioning(section_px, overlap_px)

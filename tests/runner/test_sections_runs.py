@@ -138,8 +138,8 @@ def test_a_piece_of_a_mosaic_is_that_piece_of_the_whole(large, tmp_path) -> None
 @pytest.mark.parametrize(
     ("cutout", "message"),
     [
-        (None, "a --cutout X0:X1,Y0:Y1 of a larger one; got 4200 x 4100 px"),
-        ("0:4200,0:4100", "--cutout: required at most 4096 x 4096 px; got 4200 x 4100"),
+        (None, "a cutout X0:X1,Y0:Y1 of a larger one; got 4200 x 4100 px"),
+        ("0:4200,0:4100", "cutout: required at most 4096 x 4096 px; got 4200 x 4100"),
         ("0:10,0:4101", "X0:X1,Y0:Y1 within 0:4200,0:4100"),
         ("9:9,0:4", "X0:X1,Y0:Y1 within"),
         ("a:b", "X0:X1,Y0:Y1 within"),
@@ -156,7 +156,7 @@ def test_inject_and_truth_free_take_pieces(large, tmp_path, capsys) -> None:
     out = tmp_path / "injected"
     words = ("inject", large, "--with", "sep", "--number", 5, "--out", out)
     assert skyduel(*words) == 2
-    assert "a --cutout X0:X1,Y0:Y1 of a larger one" in capsys.readouterr().err
+    assert "a cutout X0:X1,Y0:Y1 of a larger one" in capsys.readouterr().err
     assert skyduel(*words, "--cutout", "1000:1500,2000:2300", "--psf", "gaussian:3") == 0
     (entry,) = open_dataset(out).entries
     assert (entry.name, entry.read().shape) == ("large_1000_2000_000", (300, 500))

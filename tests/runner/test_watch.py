@@ -202,7 +202,7 @@ def test_two_watches_of_one_output_refuse(night, capsys) -> None:
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
         f"skyduel: {night / 'out'}: required a folder that no other watch is writing; got one in "
-        "use; wait for that watch, or choose another --out"
+        "use; wait for that watch, or choose another folder"
     )
 
 

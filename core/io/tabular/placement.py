@@ -85,7 +85,8 @@ def place_rows(
         raise BadInputError(
             source,
             "a frame with celestial coordinates to place ra and dec on",
-            "no frame (`skyduel score`: --frame, or --radius-arcsec to match on the sky)"
+            "no frame (read_catalog: frame; `skyduel score`: --frame, or --radius-arcsec to match "
+            "on the sky)"
             if frame is None
             else f"frame {frame.name} without a WCS",
         )
