@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from photutils.detection import DAOStarFinder
 from photutils.utils.exceptions import NoDetectionsWarning
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from scipy.ndimage import label as find_patches
 from scipy.ndimage import maximum_filter
 
@@ -23,7 +23,7 @@ from skyduel.core.frame import Frame
 from skyduel.core.measure.aperture_photometry import as_own_flux, forced_photometry
 from skyduel.core.measure.background import estimate_background
 from skyduel.core.search_space import Choice, Range, Space
-from skyduel.core.settings import build_settings
+from skyduel.core.settings import Settings, build_settings
 
 __all__ = ["Daofind", "DaofindSettings", "daofind"]
 
@@ -46,7 +46,7 @@ Floats = npt.NDArray[np.float64]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class DaofindSettings(BaseModel):
+class DaofindSettings(Settings):
     """Settings of ``daofind``; the limits on shape are DAOFIND's own defaults."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

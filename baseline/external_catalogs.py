@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from skyduel.core.catalog import Catalog
 from skyduel.core.detector import DetectorInfo
@@ -15,14 +15,14 @@ from skyduel.core.frame import Frame
 from skyduel.core.io.atomic_files import safe_name
 from skyduel.core.io.frames import frame_name
 from skyduel.core.io.tables import read_catalog
-from skyduel.core.settings import build_settings, nearest
+from skyduel.core.settings import Settings, build_settings, nearest
 
 __all__ = ["CatalogFiles", "FileSettings", "catalog_files"]
 
 _COMPRESSED: Final = (".gz", ".bz2", ".xz")
 
 
-class FileSettings(BaseModel):
+class FileSettings(Settings):
     """Settings of the detector ``file``.
 
     Parameters

@@ -13,7 +13,7 @@ import photutils
 from astropy.utils.exceptions import AstropyUserWarning
 from photutils.segmentation import SourceCatalog, SourceFinder
 from photutils.utils.exceptions import NoDetectionsWarning
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from scipy.ndimage import label as islands
 from scipy.ndimage import mean as mean_of
 
@@ -25,7 +25,7 @@ from skyduel.core.errors import BadInputError, one_line, takes
 from skyduel.core.frame import Frame
 from skyduel.core.magnitudes import flux_to_mag
 from skyduel.core.measure.background import estimate_background
-from skyduel.core.settings import build_settings
+from skyduel.core.settings import Settings, build_settings
 
 __all__ = ["PhotutilsFinder", "SourceFinderSettings", "source_finder"]
 
@@ -35,7 +35,7 @@ Floats = npt.NDArray[np.float64]
 _BLENDED: Final = 2
 
 
-class SourceFinderSettings(BaseModel):
+class SourceFinderSettings(Settings):
     """Settings of ``photutils-source-finder``; the deblending's are photutils' own defaults."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
 from astropy.table import Table
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from skyduel.baseline.errors import DetectionError
 from skyduel.baseline.filters import peak_snr, resolve_fwhm, snr_map
@@ -28,7 +28,7 @@ from skyduel.core.errors import BadInputError, one_line
 from skyduel.core.frame import Frame
 from skyduel.core.magnitudes import flux_to_mag
 from skyduel.core.measure.background import estimate_background
-from skyduel.core.settings import build_settings, nearest
+from skyduel.core.settings import Settings, build_settings, nearest
 
 __all__ = ["PROGRAMS", "SExtractor", "SExtractorSettings", "source_extractor"]
 
@@ -75,7 +75,7 @@ _PER_FRAME: Final = ("WEIGHT_IMAGE", "FLAG_IMAGE", "DGEO_IMAGE")
 _ESCAPES: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
-class SExtractorSettings(BaseModel):
+class SExtractorSettings(Settings):
     """Settings of the detector ``source-extractor``.
 
     Parameters
@@ -114,9 +114,9 @@ class SExtractorSettings(BaseModel):
 
     executable: Annotated[str, Field(min_length=1)] | None = None
     config: Path | None = None
-    parameters: dict[str, str] = {}
+    parameters: dict[str, str] = Field(default_factory=dict)
     columns: tuple[str, ...] = ()
-    files: dict[str, str] = {}
+    files: dict[str, str] = Field(default_factory=dict)
     flux: Literal["auto", "iso", "aper"] = "auto"
     score: Literal["peak_snr", "snr_win", "flux_max"] = "peak_snr"
     kernel_fwhm_px: Positive | None = None

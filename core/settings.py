@@ -4,15 +4,48 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from skyduel.core.errors import BadInputError
 
-__all__ = ["build_settings", "nearest", "settings_error"]
+__all__ = ["Settings", "build_settings", "nearest", "refuse_unknown", "settings_error"]
 
 Model = TypeVar("Model", bound=BaseModel)
+
+
+if TYPE_CHECKING:
+    _Strict = BaseModel  # a call is typed by the fields
+else:
+
+    class _OneLineErrors(type(BaseModel)):
+        """Metaclass of models whose constructor refuses a value in one line.
+
+        Not `__init__`: pydantic calls that also for nested models and for `model_validate`, whose
+        caller knows better whose settings they are.
+        """
+
+        def __call__(cls, *args: Any, **values: Any) -> Any:
+            if cls.model_config.get("extra") == "forbid":
+                refuse_unknown(cls, cls.__name__, values)
+            try:
+                return super().__call__(*args, **values)
+            except ValidationError as error:
+                raise settings_error(cls.__name__, error) from error
+
+    class _Strict(BaseModel, metaclass=_OneLineErrors):
+        pass
+
+
+class Settings(_Strict):
+    """Base class of settings: a wrong one is a `BadInputError` of one line.
+
+    Raises
+    ------
+    BadInputError
+        For an unknown setting, naming the nearest one, and for a value that is not allowed.
+    """
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
@@ -44,18 +77,29 @@ def build_settings(
         For a setting that the model does not have, naming the nearest one it
         has, and for a value that is not allowed.
     """
-    for key in overrides:
+    refuse_unknown(model, source, overrides)
+    values = {} if base is None else base.model_dump()
+    try:
+        return model.model_validate({**values, **overrides})
+    except ValidationError as error:
+        raise settings_error(source, error) from error
+
+
+def refuse_unknown(model: type[BaseModel], source: str, values: Iterable[str]) -> None:
+    """Refuse a setting that a model does not have.
+
+    Raises
+    ------
+    BadInputError
+        With the nearest one that it has.
+    """
+    for key in values:
         if key not in model.model_fields:
             close = nearest(key, model.model_fields)
             hint = f"; did you mean {close}?" if close else ""
             raise BadInputError(
                 source, f"a setting among {', '.join(model.model_fields)}", f"{key!r}{hint}"
             )
-    values = {} if base is None else base.model_dump()
-    try:
-        return model.model_validate({**values, **overrides})
-    except ValidationError as error:
-        raise settings_error(source, error) from error
 
 
 def settings_error(source: str, error: ValidationError) -> BadInputError:

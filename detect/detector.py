@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from skyduel.core.catalog import Catalog
 from skyduel.core.detector import DetectorInfo
@@ -17,7 +17,7 @@ from skyduel.core.measure.aperture_photometry import as_own_flux, forced_photome
 from skyduel.core.measure.background import Background, estimate_background
 from skyduel.core.measure.star_shape import StarShape, measure_star_shape
 from skyduel.core.search_space import Range, Space
-from skyduel.core.settings import build_settings
+from skyduel.core.settings import Settings, build_settings
 from skyduel.detect.engine import Engine, RuntimeName, choose_runtime, load_engine
 from skyduel.detect.inference.centroids import refine_points, window_sigma
 from skyduel.detect.inference.compact_frame import CoarseGrid, compact_frame
@@ -36,7 +36,7 @@ __all__ = ["OUT_OF_RANGE", "NeuralDetector", "NeuralSettings", "neural"]
 _PROPOSED: Final = 0.02
 
 
-class NeuralSettings(BaseModel):
+class NeuralSettings(Settings):
     """Settings of the neural detector."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

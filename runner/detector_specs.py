@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict, Field
 
 from skyduel.core import BadInputError, Detector
 from skyduel.core.errors import ArgumentError
 from skyduel.core.extras import is_installed, pip_commands, require_one_of
-from skyduel.core.settings import nearest
+from skyduel.core.settings import Settings, nearest
 
 __all__ = [
     "DEFAULT_DETECTORS",
@@ -63,7 +63,7 @@ def require_installed(specs: Iterable[DetectorSpec]) -> None:
             require_one_of(f"detector {spec.use!r}", _NEEDS[spec.use])
 
 
-class DetectorSpec(BaseModel):
+class DetectorSpec(Settings):
     """One detector under the name it has in this run.
 
     ``per_frame`` holds settings of single frames, by their names, over ``settings``: those
@@ -74,8 +74,8 @@ class DetectorSpec(BaseModel):
 
     name: str
     use: str
-    settings: dict[str, Any] = {}
-    per_frame: dict[str, dict[str, Any]] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
+    per_frame: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     def on(self, frame: str) -> DetectorSpec:
         """Return the spec with the settings for one frame."""

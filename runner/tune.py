@@ -17,11 +17,12 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from skyduel.core import Entry, Sectioning, SkyduelError
 from skyduel.core.errors import ArgumentError
 from skyduel.core.search_space import Choice, Range, Space, Tunable
+from skyduel.core.settings import Settings
 from skyduel.evaluation import ScoringRules
 from skyduel.evaluation.scoring.tuning_objective import (
     Objective,
@@ -47,7 +48,7 @@ Progress = Callable[[str, str, int], None]
 _SECTIONING: Final = Sectioning()
 
 
-class TuningRules(BaseModel):
+class TuningRules(Settings):
     """Rules of tuning, the same for every detector."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

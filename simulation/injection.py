@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from scipy import ndimage
 from scipy.spatial import KDTree
 
@@ -18,6 +18,7 @@ from skyduel.core.errors import BadInputError, takes
 from skyduel.core.frame import Frame
 from skyduel.core.magnitudes import flux_to_mag
 from skyduel.core.measure.background import Background, estimate_background
+from skyduel.core.settings import Settings
 from skyduel.simulation.measured_psf_model import MeasuredPsf
 from skyduel.simulation.psf import OVERSAMPLING, Psf, make_psf, tabulate
 from skyduel.simulation.render import render_points, streak_points
@@ -45,7 +46,7 @@ _INJECTED_GAUSSIAN_FROM_ELECTRONS: Final = 1e6
 _GALAXY_COLUMNS: Final = ("x", "y", "half_light_px", "axis_ratio", "theta", "sersic")
 
 
-class InjectionSettings(BaseModel):
+class InjectionSettings(Settings):
     """Settings of the injected sources. Lengths in px."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

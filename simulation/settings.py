@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
+from skyduel.core.settings import Settings
 from skyduel.simulation.psf import Aberrations, Optics, Psf, make_psf
 from skyduel.simulation.variable_psf import FieldPsf, zone_centres
 
@@ -17,7 +18,7 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class SceneSettings(BaseModel):
+class SceneSettings(Settings):
     """Settings of one simulated frame. Lengths in px, angles in rad, fluxes in ADU."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import astroscrappy
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from scipy.ndimage import (
     binary_dilation,
     generate_binary_structure,
@@ -19,6 +19,7 @@ from scipy.ndimage import (
 from skyduel.core.frame import Frame
 from skyduel.core.measure.background import Background, estimate_background
 from skyduel.core.measure.star_width import StarWidth, measure_star_width, star_shaped
+from skyduel.core.settings import Settings
 
 __all__ = ["CleaningSettings", "clean", "clean_cosmics", "clean_lines", "cleaning_note"]
 
@@ -40,7 +41,7 @@ _PAD_PX: Final = 4
 _UNDERSAMPLED_PX: Final = 2.0
 
 
-class CleaningSettings(BaseModel):
+class CleaningSettings(Settings):
     """Settings of the cleaning of a frame before detection."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -7,7 +7,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
+
+from skyduel.core.settings import Settings
 
 __all__ = ["MATCHED", "SepSettings"]
 
@@ -27,7 +29,7 @@ MATCHED: Final[Mapping[str, Any]] = MappingProxyType(
 )
 
 
-class SepSettings(BaseModel):
+class SepSettings(Settings):
     """Settings of the SEP baseline; the defaults are SExtractor's shipped ones.
 
     Names in capitals are SExtractor's and have the same meaning. Two

@@ -18,11 +18,12 @@ from itertools import pairwise
 from typing import Any, Final, Literal, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
+from pydantic import ConfigDict, Field, SerializeAsAny, field_validator, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skyduel.core.errors import BadInputError
+from skyduel.core.settings import Settings
 from skyduel.detect.model.backbones import (
     Backbone,
     BackboneSettings,
@@ -37,7 +38,7 @@ from skyduel.detect.model.layout import DENSE_CHANNELS, ROI_KINDS, STRIDE
 __all__ = ["REGIONS_ABOVE", "SIZES", "DenseOutput", "Network", "NetworkSettings", "current_names"]
 
 
-class NetworkSettings(BaseModel):
+class NetworkSettings(Settings):
     """Shape of the network; stored with the weights.
 
     In files of versions without a choice of backbone, the settings of the ResNet are among

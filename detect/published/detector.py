@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from skyduel.core.catalog import Catalog
 from skyduel.core.detector import DetectorInfo
@@ -16,7 +16,7 @@ from skyduel.core.extras import require_one_of
 from skyduel.core.frame import Frame
 from skyduel.core.measure.aperture_photometry import as_own_flux, forced_photometry
 from skyduel.core.measure.background import Background, estimate_background
-from skyduel.core.settings import build_settings
+from skyduel.core.settings import Settings, build_settings
 from skyduel.detect.inference.find_sources import Tiling, tile_spans
 from skyduel.detect.model.threads import set_thread_count
 from skyduel.detect.published.boxes import STREAK, length_and_angle
@@ -39,7 +39,7 @@ FEW_PROPOSALS: Final = 300
 PROPOSALS_PER_MPIX: Final = 12000
 
 
-class JiaSettings(BaseModel):
+class JiaSettings(Settings):
     """Settings of the detector ``jia2020``. A fault that is not given is the form's."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from skyduel.core.settings import Settings
 
 __all__ = ["CLASSES", "FAITHFUL", "FORMS", "MENDED", "NOT_AFTERWARDS", "Faults", "FormName"]
 
@@ -14,7 +16,7 @@ FormName: TypeAlias = Literal["faithful", "mended"]
 CLASSES: Final = ("background", "point", "streak")
 
 
-class Faults(BaseModel):
+class Faults(Settings):
     """Faults of the published network; True keeps a fault, False mends it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -8,13 +8,14 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError, require_each
 from skyduel.core.frame import Frame
+from skyduel.core.settings import Settings
 from skyduel.detect.training.labelled_frames import LabelledFrame, draw_crop
 from skyduel.detect.training.loop import optimise, update_average
 
@@ -39,7 +40,7 @@ CROP_STREAM: Final = 7
 _LEAST_CROP_PX: Final = 64
 
 
-class FinetuneSettings(BaseModel):
+class FinetuneSettings(Settings):
     """Settings of fine-tuning."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

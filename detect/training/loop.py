@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Final, Generic, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 from torch import Tensor, nn
 
 from skyduel.core.io.atomic_files import atomic_path
+from skyduel.core.settings import Settings
 from skyduel.detect.training.checkpoint import (
     resume,
     save_average,
@@ -51,7 +52,7 @@ B = TypeVar("B")
 S = TypeVar("S", bound="LoopSettings")
 
 
-class LoopSettings(BaseModel):
+class LoopSettings(Settings):
     """The settings that the loop reads; the settings of each network give them values."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -27,6 +27,7 @@ COMMANDS_OWN = (
     "detect/published/detector.py", "reports/page/pdf.py", "reports/sections/analyses/suspects.py",
     "run_folder/provenance.py", "run_folder/record.py", "runner/watch/",
 )  # fmt: skip
+OPTION = re.compile(r"(?<![-\w])--[a-z]")
 FRAME = Frame(data=np.zeros((32, 32), np.float32), name="a")
 
 
@@ -112,7 +113,7 @@ def test_only_commands_speak_of_options() -> None:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         texts = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
         for node in ast.walk(tree):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                if id(node) not in texts and re.search(r"(?<![-\w])--[a-z]", node.value):
-                    found.append(f"{where}:{node.lineno}: {node.value!r}")
+            value = node.value if isinstance(node, ast.Constant) else None
+            if isinstance(value, str) and id(node) not in texts and OPTION.search(value):
+                found.append(f"{where}:{node.lineno}: {value!r}")
     assert found == []

@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar, NamedTuple, TypeAlias
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 from torch import Tensor, nn
+
+from skyduel.core.settings import Settings
 
 __all__ = ["Backbone", "BackboneSettings", "FeatureMaps", "FusedBackbone", "Level", "PrunableStage"]
 
@@ -33,7 +35,7 @@ class PrunableStage(NamedTuple):
     n_blocks: int
 
 
-class BackboneSettings(BaseModel):
+class BackboneSettings(Settings):
     """Settings of a backbone. ``name`` chooses it; they are stored with the weights."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
