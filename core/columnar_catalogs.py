@@ -34,6 +34,12 @@ class PackedCatalog(Catalog):
     _columns: _Columns
     _rows: slice
 
+    @classmethod
+    def of(cls, columns: _Columns, source: str) -> PackedCatalog:
+        """Return the catalogue of whole columns, which become read-only; ``kind`` in words."""
+        numbered = columns | {"kind": _numbers_of(columns["kind"])}
+        return cls(_sealed(numbered), slice(0, len(columns["x"])), source)
+
     @property
     def table(self) -> Table:
         """The table, without its units."""
@@ -121,7 +127,7 @@ def _sealed(columns: _Columns) -> _Columns:
 
 
 def _names(catalog: Catalog) -> list[str]:
-    return list(catalog.table.colnames)
+    return list(catalog.names)
 
 
 def _numbers_of(kinds: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

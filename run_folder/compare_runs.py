@@ -15,8 +15,9 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from skyduel.core import BadInputError, Catalog, read_catalog
+from skyduel.core import BadInputError, Catalog
 from skyduel.core.errors import PATH, ArgumentError, takes
+from skyduel.core.io.packed_tables import read_packed
 from skyduel.core.settings import nearest
 from skyduel.evaluation import FrameInput, FrameScore, ScoringRules, choose_edges, score_frame
 from skyduel.evaluation.comparison.compare import ComparisonSample, compare_all, comparison_sample
@@ -259,15 +260,16 @@ def _same_rules(a: Run, b: Run) -> ScoringRules:
 
 def _same_frames(a: Run, b: Run, common: bool) -> tuple[str, ...]:
     first, second = a.scored_frames, b.scored_frames
-    if set(first) != set(second) and not common:
-        only = [n for n in first if n not in second] or [n for n in second if n not in first]
-        where = a if only[0] in first else b
+    ours, theirs = set(first), set(second)
+    if ours != theirs and not common:
+        only = [n for n in first if n not in theirs] or [n for n in second if n not in ours]
+        where = a if only[0] in ours else b
         raise ArgumentError(
             "comparison", "the same test frames in both runs (or common_frames=True)",
-            f"{only[0]!r} in {where.path} alone ({len(set(first) ^ set(second))} such)",
+            f"{only[0]!r} in {where.path} alone ({len(ours ^ theirs)} such)",
             ("common_frames",),
         )  # fmt: skip
-    frames = tuple(n for n in first if n in second)
+    frames = tuple(n for n in first if n in theirs)
     if not frames:
         raise BadInputError("comparison", "a test frame that both runs have", "none")
     for name in frames:
@@ -283,14 +285,16 @@ def _same_frames(a: Run, b: Run, common: bool) -> tuple[str, ...]:
 
 def _inputs(one: RunDetector, frames: Sequence[str]) -> list[FrameInput]:
     run, out = one.run, []
-    for name in frames:
+    truths = read_packed(run.paths.truth(name) for name in frames)
+    catalogs = read_packed(run.paths.catalog(one.detector, name) for name in frames)
+    for name, truth, found in zip(frames, truths, catalogs, strict=True):
         record = run.frame(name)
         ny, nx = record.ny, record.nx
         out.append(
             FrameInput(
                 frame=name,
-                truth=read_catalog(run.paths.truth(name)),
-                found=read_catalog(run.paths.catalog(one.detector, name)),
+                truth=truth,
+                found=found,
                 mpix=float("nan") if record.mpix is None else record.mpix,
                 group=record.group or ALL_GROUPS,
                 fwhm=record.fwhm,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from skyduel.core.catalog import Catalog
-from skyduel.core.io.tables import read_catalog
+from skyduel.core.io.packed_tables import read_packed
 from skyduel.evaluation.matching.candidates import find_candidates
 from skyduel.evaluation.matching.doubles import doubles_warning
 from skyduel.evaluation.matching.no_matches import FRACTION_BY_CHANCE, frame_warning, match_warning
@@ -111,11 +111,11 @@ def _of_detector(
 ) -> list[str]:
     """Return the warnings of one detector: at most one line of each kind."""
     found: dict[str, list[str]] = {"off": [], "unmatched": []}
-    for name in frames:
+    true = read_packed(paths.truth(name) for name in frames)
+    seen = read_packed(paths.catalog(detector, name) for name in frames)
+    for name, truth, catalog in zip(frames, true, seen, strict=True):
         facts = truths[name].facts
         shape = (int(facts["ny"]), int(facts["nx"]))
-        truth = read_catalog(paths.truth(name))
-        catalog = read_catalog(paths.catalog(detector, name))
         off = frame_warning(catalog, "detections", shape)
         close = find_candidates(truth, catalog, rules, fwhm=facts["fwhm"])
         apart = match_warning(

@@ -17,8 +17,7 @@ from typing import Any, Final
 import pandas as pd
 
 from skyduel.core.catalog import Catalog
-from skyduel.core.columnar_catalogs import pack_catalogs
-from skyduel.core.io.tables import read_catalog
+from skyduel.core.io.packed_tables import read_packed
 from skyduel.evaluation.analyses.suspects import SuspectCollector
 from skyduel.evaluation.evaluate_detectors import Evaluation, evaluate_detector, merge
 from skyduel.evaluation.rules import ScoringRules
@@ -223,7 +222,7 @@ def _score(task: ScoringTask, job: ScoringJob, sink: SuspectCollector) -> _Score
 def _inputs(task: ScoringTask, job: ScoringJob) -> list[FrameInput]:
     names = tuple(f.name for f in task.frames)
     truths = _truths(task.paths, names)
-    found = pack_catalogs(read_catalog(task.paths.catalog(job.detector, name)) for name in names)
+    found = read_packed(task.paths.catalog(job.detector, name) for name in names)
     return [
         FrameInput(
             frame=f.name,
@@ -243,4 +242,4 @@ def _inputs(task: ScoringTask, job: ScoringJob) -> list[FrameInput]:
 @lru_cache(maxsize=1)
 def _truths(paths: RunPaths, names: tuple[str, ...]) -> tuple[Catalog, ...]:
     """Return the truths of frames, read once for all detectors that a process scores."""
-    return tuple(pack_catalogs(read_catalog(paths.truth(name)) for name in names))
+    return tuple(read_packed(paths.truth(name) for name in names))

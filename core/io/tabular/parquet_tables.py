@@ -15,13 +15,24 @@ from astropy.table import Column, MaskedColumn, Table
 from skyduel.core.io.size_limits import check_cells, check_unpacked
 from skyduel.core.io.tabular.given_table import GivenTable, plain_meta
 
-__all__ = ["arrow_table", "read_parquet", "write_parquet"]
+__all__ = ["arrow_table", "read_arrow", "read_parquet", "write_parquet"]
 
 
 def read_parquet(content: bytes) -> GivenTable:
     """Return a Parquet table with the units that `write_parquet` left in it.
 
     Missing integers and logicals are masked and the others keep every digit.
+    """
+    return arrow_table(read_arrow(content), len(content))
+
+
+def read_arrow(content: bytes) -> pa.Table:
+    """Return a Parquet table as Arrow has it.
+
+    Raises
+    ------
+    BadInputError
+        If it is too large for its file (`skyduel.core.io.size_limits.check_unpacked`).
     """
     import pyarrow.parquet as pq  # after the start of the program, which other formats share
 
@@ -32,7 +43,7 @@ def read_parquet(content: bytes) -> GivenTable:
         n_bytes += batch.nbytes
         check_unpacked(n_bytes, len(content), "Parquet", "content")
         batches.append(batch)
-    return arrow_table(pa.Table.from_batches(batches, schema=file.schema_arrow), len(content))
+    return pa.Table.from_batches(batches, schema=file.schema_arrow)
 
 
 def arrow_table(arrow: pa.Table, n_bytes: int) -> GivenTable:
