@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 from xml.parsers import expat
 
@@ -24,6 +25,8 @@ _TYPES: Final = frozenset(
 _ASTROPY: Final = ("!astropy.units.", "!astropy.table.", "!astropy.time.", "!astropy.coordinates.")
 _MOST_ALIASES: Final = 1000
 _DEEPEST: Final = 50
+#: Characters of a text that is remembered.
+_SHORT: Final = 1 << 16
 
 
 def vet_yaml(lines: Sequence[str], source: str) -> None:
@@ -35,9 +38,21 @@ def vet_yaml(lines: Sequence[str], source: str) -> None:
         For any other tag, a merge key (``<<``, which doubles at every step), more than 1000
         aliases, nesting deeper than 50, or text that is not YAML.
     """
+    text = "\n".join(lines)
+    # Tables of one program have one header, which need not be checked again.
+    check = _check_yaml if len(text) <= _SHORT else _check_yaml.__wrapped__
+    try:
+        check(text)
+    except BadInputError as error:
+        raise BadInputError(source, error.required, error.got) from error
+
+
+@lru_cache(maxsize=32)
+def _check_yaml(text: str) -> None:
+    """Check YAML for `vet_yaml`; what is refused is not remembered."""
     aliases = depth = 0
     try:
-        for event in yaml.parse("\n".join(lines), Loader=yaml.SafeLoader):
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
             tag = getattr(event, "tag", None)
             if (
                 tag is not None
@@ -45,22 +60,22 @@ def vet_yaml(lines: Sequence[str], source: str) -> None:
                 and tag not in _TYPES
                 and not tag.startswith(_ASTROPY)
             ):
-                raise BadInputError(source, "a header of plain data", f"the YAML tag {tag[:80]!r}")
+                raise BadInputError("", "a header of plain data", f"the YAML tag {tag[:80]!r}")
             if isinstance(event, yaml.ScalarEvent) and event.value == "<<":
-                raise BadInputError(source, "a header of plain data", "a YAML merge key")
+                raise BadInputError("", "a header of plain data", "a YAML merge key")
             aliases += isinstance(event, yaml.AliasEvent)
             depth += isinstance(event, yaml.CollectionStartEvent)
             depth -= isinstance(event, yaml.CollectionEndEvent)
             if aliases > _MOST_ALIASES or depth > _DEEPEST:
                 raise BadInputError(
-                    source,
+                    "",
                     f"a header of at most {_MOST_ALIASES} aliases, nested at most {_DEEPEST} deep",
                     f"{aliases} aliases, {depth} deep",
                 )
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         if isinstance(error, BadInputError):
             raise
-        raise BadInputError(source, "a ECSV table, its header as YAML", one_line(error)) from error
+        raise BadInputError("", "a ECSV table, its header as YAML", one_line(error)) from error
 
 
 def vet_xml(content: bytes, source: str) -> None:

@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.table import Column, MaskedColumn, Table
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from skyduel.core.io.tabular import ecsv_tables
-from skyduel.core.io.tabular.ecsv_tables import write_ecsv
+from skyduel.core.io.tabular.ecsv_tables import read_ecsv, write_ecsv
 
 ODD = [
     0.0, -0.0, 1.0, -1.5, 1e-5, 9.9e-5, 1e-4, 0.1, 1 / 3, 1e15, 1e16, 123456789012345680.0, 1e22,
@@ -148,3 +150,88 @@ def test_the_header_is_astropys(meta: dict, tmp_path: Path) -> None:
         copy["x"].format, copy["x"].meta = None, {"bits": 8}
         assert ecsv_tables._header(copy) == ecsv_tables._astropys_header(copy)
         copy.rename_column("x", "x y")
+
+
+# -- read ------------------------------------------------------------------------------
+
+
+def assert_same_table(ours: Table, theirs: Table) -> None:
+    assert ours.colnames == theirs.colnames
+    assert ours.meta == theirs.meta
+    assert len(ours) == len(theirs)
+    for name in theirs.colnames:
+        one, other = ours[name], theirs[name]
+        assert type(one) is type(other)
+        assert (one.dtype, one.shape) == (other.dtype, other.shape), name
+        assert (one.unit, one.description) == (other.unit, other.description)
+        assert np.asarray(one).tobytes() == np.asarray(other).tobytes(), name
+
+
+def read_both(lines: list[str]) -> None:
+    """Read lines with astropy and with `read_ecsv`: one table, or both refuse."""
+    try:
+        theirs = Table.read(lines, format="ascii.ecsv")
+    except Exception as error:
+        with pytest.raises(type(error)):
+            read_ecsv(lines)
+        return
+    assert_same_table(read_ecsv(lines), theirs)
+
+
+def plain_lines(table: Table, folder: Path) -> list[str]:
+    write_ecsv(table, folder / "a.ecsv")
+    return (folder / "a.ecsv").read_text().split("\n")
+
+
+def test_plain_tables_are_read_as_by_astropy_without_it(tmp_path, monkeypatch) -> None:
+    table = numbers()["odd", "any", "int64", "kind"]
+    lines = plain_lines(table, tmp_path)
+    theirs = Table.read(lines, format="ascii.ecsv")
+    read_ecsv(lines)  # the header is known from here on
+    with monkeypatch.context() as patched:
+        patched.setattr(Table, "read", None)
+        ours = read_ecsv(lines)
+        again = read_ecsv(lines)
+    assert_same_table(ours, theirs)
+    ours["odd"][:] = 7
+    ours.meta["list"].append(3)
+    assert_same_table(again, theirs)  # tables of one header share nothing
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(
+    types=st.lists(st.sampled_from(["float64", "int64", "string", "bool", "float32"]),
+                   min_size=1, max_size=4),
+    rows=st.lists(st.lists(st.sampled_from(
+        ["1", "-0.0", "1e400", "nan", "inf", "NaN", "1_0", "a", "", '""', '"a b"', "#", "+5", "0x1",
+         "99999999999999999999", "True", "1.5", "point", "-", "--", "é"]),
+        min_size=1, max_size=5), max_size=4),
+    ends=st.sampled_from([[], [""], ["", ""], [" "]]),
+    space=st.sampled_from([" ", " ", " ", "  ", "\t", ","]),
+)  # fmt: skip
+def test_any_rows_are_read_or_refused_as_by_astropy(types, rows, ends, space) -> None:
+    names = [f"c{k}" for k in range(len(types))]
+    header = ["# %ECSV 1.0", "# ---", "# datatype:"]
+    header += [f"# - {{name: {n}, datatype: {t}}}" for n, t in zip(names, types, strict=True)]
+    read_both([*header, " ".join(names), *(space.join(row) for row in rows), *ends])
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("# delimiter: ','", "a,b"),
+        ("# meta: !!omap\n# - {k: [1, 2]}", "a b"),
+        ("# schema: astropy-2.0", "a b"),
+        ("# schema: astropy-2.0", "b a"),
+        ("# schema: astropy-2.0", "a  b"),
+        ("# schema: astropy-2.0", "a"),
+        ("# schema: [", "a b"),
+    ],
+)
+def test_headers_are_read_or_refused_as_by_astropy(line, names) -> None:
+    header = ["# %ECSV 1.0", "# ---", "# datatype:", "# - {name: a, datatype: float64, unit: pix}",
+              "# - {name: b, datatype: int64, subtype: 'int64[2]'}"]  # fmt: skip
+    for second in (header[-1], "# - {name: b, datatype: int64}"):
+        mark = "," if "," in names else " "
+        for _ in range(2):
+            read_both([*header[:-1], second, *line.split("\n"), names, mark.join(("1.5", "2")), ""])

@@ -1,11 +1,13 @@
-"""ECSV tables as astropy writes them, sooner: headers and rows of plain tables are made here."""
+"""ECSV tables as astropy writes and reads them, sooner: plain tables are made here."""
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +18,7 @@ from astropy.table import Column, Table
 
 from skyduel.core.extras import is_installed
 
-__all__ = ["write_ecsv"]
+__all__ = ["read_ecsv", "write_ecsv"]
 
 #: Rows formatted at a time.
 _ROWS: Final = 1 << 16
@@ -29,6 +31,77 @@ _NUMBERS: Final = (
 )
 #: Words that need no quotes.
 _PLAIN: Final = re.compile(r"[\w.:+/-]*", re.ASCII)
+#: Characters of rows of numbers and plain words, a space between two.
+_PLAIN_ROWS: Final = re.compile(r"[\w.:+/ \n-]*", re.ASCII)
+#: Characters of a header that is remembered.
+_SHORT_HEADER: Final = 1 << 16
+
+
+def read_ecsv(lines: Sequence[str]) -> Table:
+    """Return the table in the lines of an ECSV file, as astropy reads it.
+
+    Parameters
+    ----------
+    lines : sequence of str
+        Without line ends.
+
+    Notes
+    -----
+    Rows of 64-bit numbers and plain words are read here if nothing is missing. Astropy reads the
+    header, once for all tables that have the same, since that takes far longer than a short table.
+    All other tables are left to astropy.
+
+    Raises
+    ------
+    ValueError
+        If it is no ECSV, and what else astropy raises.
+    """
+    first = next((k for k, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    header, rows = "\n".join(lines[: first + 1]), list(lines[first + 1 :])
+    empty = _without_rows(header) if len(header) <= _SHORT_HEADER else None
+    columns = None if empty is None else _plain_cells(rows, empty)
+    if empty is None or columns is None:
+        return Table.read(list(lines), format="ascii.ecsv")
+    table = Table(meta=deepcopy(empty.meta))
+    for column, values in zip(empty.itercols(), columns, strict=True):
+        table[column.name] = Column(values, unit=column.unit, description=column.description)
+    return table
+
+
+@lru_cache(maxsize=32)
+def _without_rows(header: str) -> Table | None:
+    """Return the table of a header and a line of names; None if it is not a plain one."""
+    try:
+        table = Table.read(header.split("\n"), format="ascii.ecsv")
+    except Exception:  # astropy says what is wrong, with the rows
+        return None
+    plain = all(
+        type(c) is Column and c.ndim == 1 and not c.meta and c.format is None
+        and (c.dtype.kind == "U" or c.dtype in (np.float64, np.int64))
+        for c in table.itercols()
+    )  # fmt: skip
+    by_spaces = "delimiter" not in header and header.split("\n")[-1].split(" ") == table.colnames
+    return table if plain and by_spaces else None
+
+
+def _plain_cells(rows: list[str], empty: Table) -> list[npt.NDArray[Any]] | None:
+    """Return the columns of rows; None if a cell is not a plain one of its column."""
+    if rows and not rows[-1]:
+        rows.pop()  # behind the last line end
+    if not rows or _PLAIN_ROWS.fullmatch("\n".join(rows)) is None:
+        return None
+    cells = [row.split(" ") for row in rows]
+    if any(len(row) != len(empty.colnames) or "" in row for row in cells):
+        return None
+    columns: list[npt.NDArray[Any]] = []
+    for column, words in zip(empty.itercols(), zip(*cells, strict=True), strict=True):
+        if column.dtype.kind != "U" and any("_" in word for word in words):
+            return None  # Python takes 1_000 for a number
+        try:
+            columns.append(np.array(words, dtype=str if column.dtype.kind == "U" else column.dtype))
+        except (ValueError, OverflowError):
+            return None
+    return columns
 
 
 def write_ecsv(table: Table, path: Path) -> None:

@@ -13,6 +13,7 @@ from astropy.table import MaskedColumn, Table
 
 from skyduel.core.errors import BadInputError
 from skyduel.core.io.safe_csv import from_cell, to_cell
+from skyduel.core.io.tabular.ecsv_tables import read_ecsv
 from skyduel.core.io.tabular.given_table import GivenTable, choose_table
 
 __all__ = ["FORMATS", "MISSING", "read_text", "text_format", "typed_column", "write_csv"]
@@ -80,7 +81,7 @@ def read_text(
     if choice is not None:
         raise BadInputError("", "a table", f"no table {choice!r}, but one of text")
     if form == "ECSV":
-        return GivenTable(Table.read(lines, format="ascii.ecsv"))
+        return GivenTable(read_ecsv(lines))
     if form == "SExtractor ASCII_HEAD":
         fill = [("--", "0")]
         full = [line for line in lines if line.strip()]
