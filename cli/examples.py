@@ -95,6 +95,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "truth-free": (
         "truth-free night/a.fits --with neural --with sep",
         "truth-free night/a.fits night/b.fits night/c.fits --repeats --radius-px 2",
+        "truth-free night/a.fits night/b.fits --with neural --repeats --score-map scores.toml",
     ),
     "compare": (
         "compare runs/old runs/new --detector neural",

@@ -105,6 +105,9 @@ def refuse_unknown(model: type[BaseModel], source: str, values: Iterable[str]) -
 def settings_error(source: str, error: ValidationError) -> BadInputError:
     """Return the first fault that pydantic found as the project's own one-line error."""
     first = error.errors()[0]
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, BadInputError):  # of a file that a setting names
+        return cause
     where = ".".join(str(part) for part in first["loc"]) or "settings"
     message = first["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]

@@ -16,6 +16,7 @@ from skyduel.core.frame import Frame
 from skyduel.core.measure.aperture_photometry import as_own_flux, forced_photometry
 from skyduel.core.measure.background import Background, estimate_background
 from skyduel.core.measure.star_shape import StarShape, measure_star_shape
+from skyduel.core.score_map import ScoreMapSetting
 from skyduel.core.search_space import Range, Space
 from skyduel.core.settings import Settings, build_settings
 from skyduel.detect.engine import Engine, RuntimeName, choose_runtime, load_engine
@@ -28,6 +29,7 @@ from skyduel.detect.inference.memory import keep_freed_memory
 from skyduel.detect.inference.suppression import DEFAULT_SIGMA, suppress
 from skyduel.detect.model.score_model import Calibration
 from skyduel.detect.model.threads import set_thread_count
+from skyduel.detect.model.weights_file import file_sha256, weights_path
 
 __all__ = ["OUT_OF_RANGE", "NeuralDetector", "NeuralSettings", "neural"]
 
@@ -72,11 +74,17 @@ class NeuralSettings(Settings):
     threads: int | None = Field(
         None, ge=1, description="CPU threads; None: torch's own number, or all cores"
     )
+    score_map: ScoreMapSetting = Field(
+        None,
+        description="file of truth-free --score-map, which lowers the scores as the noise of one"
+        " telescope demands; a run records its content",
+    )
 
 
 #: Settings that do not affect the network's output, with their defaults.
 _AFTERWARDS: Final[Mapping[str, Any]] = {
-    name: NeuralSettings.model_fields[name].default for name in ("score_threshold", "nms_sigma")
+    name: NeuralSettings.model_fields[name].default
+    for name in ("score_threshold", "nms_sigma", "score_map")
 }
 
 
@@ -104,6 +112,10 @@ class NeuralDetector:
         self.settings = settings or NeuralSettings()
         self.name = name
         self._engine: Engine | None = None
+        if self.settings.score_map is not None:
+            self.settings.score_map.check(
+                "neural", file_sha256(weights_path(self.settings.weights))
+            )
 
     @property
     def engine(self) -> Engine:
@@ -165,7 +177,8 @@ class NeuralDetector:
         look = _look(frame)
         raw = self._raw(look, self.settings)
         calibration = self.engine.calibration
-        return _measure(look, assemble(raw, calibration, self.settings), calibration, self.settings)
+        found = assemble(raw, calibration, self.settings)
+        return _mapped(_measure(look, found, calibration, self.settings), self.settings)
 
     @property
     def tuning_space(self) -> Space:
@@ -188,7 +201,7 @@ class NeuralDetector:
                 same = all(getattr(s, k) == getattr(self.settings, k) for k in _OF_THE_ENGINE)
                 own = self if same else NeuralDetector(s, self.name)
                 seen[key] = own._raw(look, s), own.engine.calibration
-            yield _measure(look, assemble(*seen[key], s), seen[key][1], s)
+            yield _mapped(_measure(look, assemble(*seen[key], s), seen[key][1], s), s)
 
     def _raw(self, look: _Look, s: NeuralSettings) -> RawSources:
         """Run the network on one frame."""
@@ -237,6 +250,11 @@ def _on_good(frame: Frame, found: Catalog) -> Catalog:
         np.rint(found["x"]).astype(int).clip(0, frame.shape[1] - 1),
     ]
     return found.select(on_good | found.is_streak)
+
+
+def _mapped(found: Catalog, settings: NeuralSettings) -> Catalog:
+    """Return the catalogue with the scores of the score map, if there is one."""
+    return found if settings.score_map is None else settings.score_map.on(found)
 
 
 def _measure(

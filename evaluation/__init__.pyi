@@ -17,6 +17,8 @@ from .repeat_scores import scores_on_repeats as scores_on_repeats
 from .rules import ScoringRules as ScoringRules
 from .rules import apply_ignore as apply_ignore
 from .rules import mark_ignored_regions as mark_ignored_regions
+from .score_shift import ScoreShift as ScoreShift
+from .score_shift import fit_score_shift as fit_score_shift
 from .score_two_catalogs import ScoreReport as ScoreReport
 from .score_two_catalogs import score_catalogs as score_catalogs
 from .scoring.frame_score import FrameInput as FrameInput

@@ -16,7 +16,13 @@ from skyduel.evaluation.matching.matching import pair
 from skyduel.evaluation.statistics.intervals import wilson
 from skyduel.evaluation.truth_free import CHANCE_SHIFTS, times_seen
 
-__all__ = ["LEAST_SCORE", "ScoresOnRepeats", "scores_on_repeats"]
+__all__ = [
+    "LEAST_SCORE",
+    "ScoresOnRepeats",
+    "scored_exposures",
+    "scores_on_repeats",
+    "share_by_chance",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -101,6 +107,29 @@ def scores_on_repeats(
     The interval is Wilson's, for as many independent sources as the detections stand for: one
     that is seen m times is m detections of one source.
     """
+    positions, kept = scored_exposures(exposures, scores)
+    score = np.concatenate(kept)
+    seen = np.concatenate(times_seen(positions, radius_px))
+    by_chance = share_by_chance(positions, radius_px)
+    tenth = np.clip(np.searchsorted(_EDGES, score, side="right") - 1, 0, len(_EDGES) - 2)
+    ranges = [(tenth == i, lo, hi) for i, (lo, hi) in enumerate(pairwise(_EDGES))]
+    ranges.append((np.ones(score.size, dtype=bool), LEAST_SCORE, 1.0))
+    return tuple(
+        _of_range(float(lo), float(hi), score[here], seen[here], by_chance[here], confidence)
+        for here, lo, hi in ranges
+    )
+
+
+def scored_exposures(
+    exposures: Sequence[npt.ArrayLike], scores: Sequence[npt.ArrayLike]
+) -> tuple[list[Floats], list[Floats]]:
+    """Return positions and scores of the detections with `LEAST_SCORE` or more.
+
+    Raises
+    ------
+    BadInputError
+        As `scores_on_repeats`.
+    """
     if len(exposures) < 2:
         raise BadInputError("scores_on_repeats", "at least two exposures", str(len(exposures)))
     if len(exposures) != len(scores):
@@ -118,16 +147,7 @@ def scores_on_repeats(
         counts = score >= LEAST_SCORE
         positions.append(place[counts])
         kept.append(score[counts])
-    score = np.concatenate(kept)
-    seen = np.concatenate(times_seen(positions, radius_px))
-    by_chance = _recurs_by_chance(positions, radius_px)
-    tenth = np.clip(np.searchsorted(_EDGES, score, side="right") - 1, 0, len(_EDGES) - 2)
-    ranges = [(tenth == i, lo, hi) for i, (lo, hi) in enumerate(pairwise(_EDGES))]
-    ranges.append((np.ones(score.size, dtype=bool), LEAST_SCORE, 1.0))
-    return tuple(
-        _of_range(float(lo), float(hi), score[here], seen[here], by_chance[here], confidence)
-        for here, lo, hi in ranges
-    )
+    return positions, kept
 
 
 def _of_range(
@@ -165,7 +185,7 @@ def _of_range(
     )
 
 
-def _recurs_by_chance(positions: Sequence[Floats], radius_px: float) -> Floats:
+def share_by_chance(positions: Sequence[Floats], radius_px: float) -> Floats:
     """Return the share of shifts at which each detection pairs with any other exposure."""
     shares = []
     for a, here in enumerate(positions):

@@ -22,6 +22,7 @@ __all__ = [
     "CHANCE_SHIFTS",
     "FlipEstimate",
     "RepeatEstimate",
+    "check_areas",
     "flip_estimate",
     "flip_threshold",
     "repeat_estimate",
@@ -97,7 +98,7 @@ def flip_estimate(
     the purity is an upper limit.
     """
     check_confidence(confidence)
-    _check_areas(mpix, mpix_flipped)
+    check_areas(mpix, mpix_flipped)
     if n_found < 0 or n_flipped < 0:
         raise BadInputError("flip_estimate", "numbers >= 0", f"{n_found} and {n_flipped}")
     low, high = poisson(n_flipped, confidence)
@@ -154,7 +155,7 @@ def flip_threshold(
     in the flipped frame, so the threshold for this purity may have to be higher. Purity need not
     rise with the threshold; the lowest that qualifies is taken, as in the threshold sweep.
     """
-    _check_areas(mpix, mpix_flipped)
+    check_areas(mpix, mpix_flipped)
     if not 0 < purity < 1:
         raise BadInputError("flip_threshold", "a purity between 0 and 1", f"{purity:g}")
     real, false = (
@@ -169,7 +170,8 @@ def flip_threshold(
     return float(good[0]) if good.size else float("nan")
 
 
-def _check_areas(mpix: float, mpix_flipped: float) -> None:
+def check_areas(mpix: float, mpix_flipped: float) -> None:
+    """Raise BadInputError unless both areas [Mpix] are positive and finite."""
     if not (0 < mpix < inf and 0 < mpix_flipped < inf):
         raise BadInputError("mpix", "finite areas > 0 Mpix", f"{mpix:g} and {mpix_flipped:g}")
 

@@ -4,27 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from skyduel.core import BadInputError, Catalog, Detector, Frame, add_sky_positions, pixel_positions
+from skyduel.core import (
+    BadInputError,
+    Catalog,
+    Detector,
+    Frame,
+    add_sky_positions,
+    detector_info,
+    pixel_positions,
+)
+from skyduel.core.score_map import ScoreMap
 from skyduel.evaluation import (
     ScoresOnRepeats,
+    fit_score_shift,
     flip_estimate,
     flip_threshold,
     repeat_estimate,
     scores_on_repeats,
 )
+from skyduel.evaluation.score_shift import LEAST_FITTED_SCORE
 from skyduel.runner.inject import at_default
 from skyduel.simulation import sign_flipped
 
 __all__ = [
     "ALL",
+    "UpsideDown",
     "common_positions",
+    "fit_score_map",
+    "flip_rows",
     "flip_table",
+    "look_upside_down",
     "recurrence_table",
     "repeat_scores_table",
     "repeat_table",
@@ -67,31 +83,62 @@ def flip_table(
         `evaluation.FlipEstimate`, ``threshold_95``, the `evaluation.flip_threshold` for 95 %
         purity, and ``n_found_95``, how many detections have such a score.
     """
+    looks = look_upside_down(
+        frames, detectors, keep_sigma=keep_sigma, found=found, on_frame=on_frame
+    )
+    return flip_rows(frames, detectors, looks)
+
+
+def flip_rows(
+    frames: Sequence[Frame],
+    detectors: Mapping[str, Detector],
+    looks: Mapping[str, Sequence[UpsideDown]],
+) -> pd.DataFrame:
+    """Return the table of `flip_table` from the looks of `look_upside_down`."""
     rows = []
-    upside_down = [sign_flipped(frame, keep_sigma=keep_sigma) for frame in frames]
     for label, detector in detectors.items():
-        looks = []
+        for frame, look in zip(frames, looks[label], strict=True):
+            rows.append({"detector": label, "frame": frame.name, **_estimated(detector, [look])})
+        if len(frames) > 1:
+            rows.append({"detector": label, "frame": ALL, **_estimated(detector, looks[label])})
+    return pd.DataFrame(rows)
+
+
+def look_upside_down(
+    frames: Sequence[Frame],
+    detectors: Mapping[str, Detector],
+    *,
+    keep_sigma: float = 5.0,
+    found: Mapping[tuple[str, str], Catalog] | None = None,
+    on_frame: Callable[[str], None] | None = None,
+) -> dict[str, list[UpsideDown]]:
+    """Run detectors on frames and on the sign-flipped frames; parameters as of `flip_table`.
+
+    Returns
+    -------
+    dict of label to list of UpsideDown
+        One for each frame.
+    """
+    upside_down = [sign_flipped(frame, keep_sigma=keep_sigma) for frame in frames]
+    looks: dict[str, list[UpsideDown]] = {}
+    for label, detector in detectors.items():
+        looks[label] = []
         for frame, flipped in zip(frames, upside_down, strict=True):
-            looks.append(
-                _Look(
+            looks[label].append(
+                UpsideDown(
                     _on_usable(_found(found, label, detector, frame), frame),
                     _on_usable(detector(flipped.frame), sky := flipped.sky),
                     _mpix(frame),
                     _mpix(sky),
                 )
             )
-            rows.append(
-                {"detector": label, "frame": frame.name, **_estimated(detector, looks[-1:])}
-            )
             if on_frame is not None:
                 on_frame(label)
-        if len(frames) > 1:
-            rows.append({"detector": label, "frame": ALL, **_estimated(detector, looks)})
-    return pd.DataFrame(rows)
+    return looks
 
 
 @dataclass(frozen=True, eq=False)
-class _Look:
+class UpsideDown:
     """All detections on a frame and on the flipped one, on usable pixels, and both areas [Mpix]."""
 
     found: Catalog
@@ -100,7 +147,7 @@ class _Look:
     mpix_flipped: float
 
 
-def _estimated(detector: Detector, looks: Sequence[_Look]) -> dict[str, object]:
+def _estimated(detector: Detector, looks: Sequence[UpsideDown]) -> dict[str, object]:
     """Return the fields of a `FlipEstimate`, the threshold of the nominal purity, what it keeps."""
     mpix, mpix_flipped = sum(k.mpix for k in looks), sum(k.mpix_flipped for k in looks)
     n = sum(len(at_default(detector, k.found)) for k in looks)
@@ -226,20 +273,103 @@ def repeat_scores_table(
     rows = []
     for label, detector in detectors.items():
         catalogs = [_found(found, label, detector, frame) for frame in frames]
-        scores = [np.asarray(c["score"], dtype=np.float64) for c in catalogs if "score" in c]
-        every = np.concatenate(scores) if len(scores) == len(catalogs) else np.full(1, np.nan)
-        if not (every.size and ((every >= 0) & (every <= 1)).all()):
+        scores = _scores(catalogs)
+        if not (scores.size and ((scores >= 0) & (scores <= 1)).all()):
             continue
-        positions, kept = [], []
-        for score, (xy, usable) in zip(scores, _in_common(frames, catalogs), strict=True):
-            positions.append(xy[usable])
-            kept.append(score[usable])
         rows += [
             {"detector": label, **asdict(one)}
-            for one in scores_on_repeats(positions, kept, radius_px)
+            for one in scores_on_repeats(*_scored_positions(frames, catalogs), radius_px)
         ]
     columns = ["detector", *(field.name for field in fields(ScoresOnRepeats))]
     return pd.DataFrame(rows, columns=columns)
+
+
+def fit_score_map(
+    frames: Sequence[Frame],
+    detector: Detector,
+    *,
+    repeats: bool = False,
+    radius_px: float = 2.0,
+    looks: Sequence[UpsideDown] | None = None,
+    keep_sigma: float = 5.0,
+) -> ScoreMap:
+    """Fit how much less a detector's scores promise on the telescope of some frames.
+
+    Parameters
+    ----------
+    frames : sequence of Frame
+        Frames with different names. They need no truth.
+    detector : Detector
+        A detector whose scores are probabilities.
+    repeats : bool
+        Whether the frames are exposures of one field, aligned by WCS or registered to the pixel:
+        then recurrences count, too.
+    radius_px : float
+        Largest distance of a pair, in px of the first frame.
+    looks : sequence of UpsideDown, optional
+        Those of this detector, of `look_upside_down`; computed if not given.
+    keep_sigma : float
+        As in `skyduel.simulation.sign_flipped`.
+
+    Returns
+    -------
+    ScoreMap
+        See `skyduel.evaluation.fit_score_shift`; the detector's setting ``score_map`` takes it.
+
+    Raises
+    ------
+    BadInputError
+        If the detector does not state that its scores are probabilities, or has a score map.
+    """
+    info = detector_info(detector)
+    source = f"detector {detector.name!r}"
+    if not info.score_is_probability:
+        raise BadInputError(source, "scores that are probabilities, for a score map", "others")
+    if getattr(detector.settings, "score_map", None) is not None:
+        raise BadInputError(source, "no score_map, to fit one", "a score_map among its settings")
+    if looks is None:
+        both = look_upside_down(frames, {detector.name: detector}, keep_sigma=keep_sigma)
+        looks = both[detector.name]
+    positions, scores = (
+        _scored_positions(frames, [look.found for look in looks]) if repeats else ([], [])
+    )
+    mpix, mpix_flipped = sum(k.mpix for k in looks), sum(k.mpix_flipped for k in looks)
+    fitted = fit_score_shift(
+        _scores(k.found for k in looks),
+        _scores(k.flipped for k in looks),
+        mpix,
+        mpix_flipped,
+        exposures=positions,
+        scores=scores,
+        radius_px=radius_px,
+    )
+    return ScoreMap(
+        detector=detector.name,
+        weights_sha256=info.weights_sha256,
+        log_odds_shift=fitted.shift,
+        shift_lo=fitted.shift_lo,
+        shift_hi=fitted.shift_hi,
+        least_score=LEAST_FITTED_SCORE,
+        frames=tuple(frame.name for frame in frames),
+        mpix=mpix,
+        n_found=fitted.n_found,
+        mpix_flipped=mpix_flipped,
+        n_flipped=fitted.n_flipped,
+        n_repeats=fitted.n_repeats,
+        n_recur=fitted.n_recur,
+        skyduel=version("skyduel"),
+    )
+
+
+def _scored_positions(
+    frames: Sequence[Frame], catalogs: Sequence[Catalog]
+) -> tuple[list[Floats], list[Floats]]:
+    """Return positions and scores of the detections in the area common to all frames."""
+    positions, scores = [], []
+    for found, (xy, usable) in zip(catalogs, _in_common(frames, catalogs), strict=True):
+        positions.append(xy[usable])
+        scores.append(np.asarray(found["score"], dtype=np.float64)[usable])
+    return positions, scores
 
 
 def common_positions(frames: Sequence[Frame], catalogs: Sequence[Catalog]) -> list[Floats]:

@@ -24,14 +24,17 @@ from skyduel.cli.commands.options import (
     read_config,
     rules_from,
 )
-from skyduel.cli.console import err, progress, warn, wide_out
+from skyduel.cli.console import err, out, progress, warn, wide_out
 from skyduel.cli.frame_facts import decision_lines
 from skyduel.cli.whole_tables import WholeTable
 from skyduel.core import BadInputError
 from skyduel.evaluation.number_text import format_number
 
 if TYPE_CHECKING:
-    from skyduel.core import Frame
+    from collections.abc import Mapping
+
+    from skyduel.core import Detector, Frame
+    from skyduel.core.score_map import ScoreMap
 
 __all__ = ["NAME", "command"]
 
@@ -68,6 +71,16 @@ def command(
             help="Folder for flipped.csv, repeats.csv, recurrence.csv and repeat_scores.csv.",
         ),
     ] = None,
+    score_map: Annotated[
+        Optional[Path],  # noqa: UP045 - typer reads the annotation at run time
+        typer.Option(
+            "--score-map",
+            metavar="FILE.toml",
+            help="Fit how much less the scores of the one detector whose scores are "
+            "probabilities promise on this telescope, best with --repeats, and write it here for "
+            "--set LABEL.score_map=FILE.toml.",
+        ),
+    ] = None,
     cutout: Cutout = None,
     mask_bits: MaskBits = None,
     raw: Raw = False,
@@ -82,15 +95,19 @@ def command(
     With --repeats: a detection in only one exposure is suspect. The purity from this count is
     a lower limit, except that false detections which recur (hot pixels, spikes) count as real.
     Scores that are probabilities are compared with how often the detections recur.
+    --score-map fits by how much they promise too much, and detect, watch and run apply it.
     """
     check_files(*frames)
     from skyduel.core import atomic_path
     from skyduel.core.io.safe_csv import without_formulas
+    from skyduel.core.score_map import write_score_map
     from skyduel.core.used_facts import used_facts
     from skyduel.runner.detector_specs import DEFAULT_DETECTORS, build
     from skyduel.runner.read_region import read_region
     from skyduel.runner.truth_free import (
-        flip_table,
+        fit_score_map,
+        flip_rows,
+        look_upside_down,
         recurrence_table,
         repeat_scores_table,
         repeat_table,
@@ -99,6 +116,8 @@ def command(
     frames, bits = expand_frames(frames), mask_bits_from(mask_bits)
     if repeats and len(frames) < 2:
         raise BadInputError("--repeats", "at least two frames", str(len(frames)))
+    if score_map is not None and score_map.suffix != ".toml":
+        raise BadInputError("--score-map", "a name ending in .toml", repr(str(score_map)))
     settings = read_config(config)
     specs = detector_specs(settings, with_, set_, DEFAULT_DETECTORS)
     radius = radius_px or rules_from(settings).radius_px
@@ -115,6 +134,7 @@ def command(
         for line in decision_lines(image.name, facts.notes, facts.set_aside):
             warn(line)
     detectors = {spec.name: build(spec) for spec in specs}
+    mapped = None if score_map is None else _mapped_one(detectors)
     found = {}
     with progress() as bar:
         total = len(images) * len(detectors)
@@ -124,13 +144,14 @@ def command(
                 found[label, image.name] = detector(image)
                 bar.update(task, advance=1)
         task = bar.add_task("flipped", total=total, note="")
-        flipped = flip_table(
+        looks = look_upside_down(
             images,
             detectors,
             keep_sigma=keep_sigma,
             found=found,
             on_frame=lambda _: bar.update(task, advance=1),
         )
+    flipped = flip_rows(images, detectors, looks)
     view = _flip_view(flipped, images[0].name if len(images) == 1 else None)
     wide_out().print(WholeTable(view, keys=2))
     tables = {"flipped": flipped}
@@ -151,10 +172,50 @@ def command(
                 "hardly any detection recurs but by chance: required exposures of one field, "
                 "aligned by WCS or to the pixel"
             )
+    if score_map is not None and mapped is not None:
+        made = fit_score_map(
+            images, detectors[mapped], repeats=repeats, radius_px=radius, looks=looks[mapped]
+        )
+        write_score_map(made, score_map)
+        for line in _map_lines(made, mapped, score_map):
+            out.print(line, markup=False, highlight=False, soft_wrap=True)
     if out_folder is not None:
         for name, table in tables.items():
             with atomic_path(out_folder / f"{name}.csv") as temporary:
                 without_formulas(table).to_csv(temporary, index=False)
+
+
+def _mapped_one(detectors: Mapping[str, Detector]) -> str:
+    """Return the label of the only detector whose scores are probabilities."""
+    from skyduel.core import detector_info
+
+    of = [label for label, d in detectors.items() if detector_info(d).score_is_probability]
+    if len(of) != 1:
+        required = "one detector whose scores are probabilities, such as neural"
+        raise BadInputError("--score-map", required, ", ".join(of) or "none")
+    if getattr(detectors[of[0]].settings, "score_map", None) is not None:
+        raise BadInputError("--score-map", f"no score_map among the settings of {of[0]}", "one")
+    return of[0]
+
+
+def _map_lines(made: ScoreMap, label: str, path: Path) -> list[str]:
+    """Say what a score map does, what it comes from, and how it is used."""
+    [half] = made([0.5])
+    shift = format_number(made.log_odds_shift, 2)
+    limits = f"[{format_number(made.shift_lo, 2)}, {format_number(made.shift_hi, 2)}]"
+    of = f"{made.n_flipped:,} detections of flipped noise"
+    if made.n_repeats:
+        of += f" and {made.n_recur:,} of {made.n_repeats:,} that recur"
+    lines = [
+        f"{path}: log odds of the scores of {label} {shift} {limits}, so that 0.5 becomes "
+        f"{half:.2f}; from {of}",
+        f"use: skyduel detect FRAME --set {label}.score_map={path}",
+    ]
+    if not made.n_repeats:
+        lines.append(
+            "without --repeats only false detections from noise count, which often is little"
+        )
+    return lines
 
 
 def _check_memory(images: list[Frame], total: int) -> None:

@@ -20,6 +20,7 @@ __all__ = [
     "SHIPPED",
     "SHIPPED_NAMES",
     "WeightsFile",
+    "file_sha256",
     "read_weights_file",
     "unreadable",
     "weights_path",
@@ -68,6 +69,25 @@ def weights_path(given: Path | None) -> Path:
     return given if given.is_file() else SHIPPED_NAMES.get(str(given), given)
 
 
+def file_sha256(path: Path) -> str:
+    """Return the hash of a weights file, without a look at its content.
+
+    Raises
+    ------
+    BadInputError
+        If the file cannot be read.
+    """
+    return hashlib.sha256(_content(path)).hexdigest()
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        wanted = f"a weights file or the name of shipped weights, {' or '.join(SHIPPED_NAMES)}"
+        raise BadInputError(str(path), wanted, error.strerror or str(error)) from error
+
+
 def read_weights_file(path: Path = SHIPPED) -> WeightsFile:
     """Read a weights file, without building its network.
 
@@ -78,11 +98,7 @@ def read_weights_file(path: Path = SHIPPED) -> WeightsFile:
     """
     from safetensors import SafetensorError, safe_open  # of an extra
 
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        wanted = f"a weights file or the name of shipped weights, {' or '.join(SHIPPED_NAMES)}"
-        raise BadInputError(str(path), wanted, error.strerror or str(error)) from error
+    content = _content(path)
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
