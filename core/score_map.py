@@ -64,7 +64,7 @@ class ScoreMap(BaseModel):
         """
         score = np.asarray(scores, dtype=np.float64)
         # Each step is monotone in floating point, so that no two scores change places.
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", over="ignore"):
             against = (1 - score) / (score * np.exp(self.log_odds_shift))
         return np.asarray(1 / (1 + against))
 

@@ -39,6 +39,8 @@ _RECURS_SUM: Final = 3.14
 _SHIFTS: Final = np.linspace(-6, 0, 61)
 _FINE: Final = np.linspace(-0.1, 0.1, 21)
 _FARTHEST_LOG_ODDS: Final = 30.0
+#: Log odds are rounded to as many digits, so that their number bounds the work.
+_DIGITS: Final = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,14 +177,17 @@ def _flip_term(found: Floats, flipped: Floats, ratio: float) -> _Term:
     """Return the term of flipped noise, at the best factor for each shift."""
     factors = np.linspace(-4, 4, 41) * _FACTOR_SD
     prior = 0.5 * (factors / _FACTOR_SD) ** 2
+    both = [np.unique(np.round(u, _DIGITS), return_counts=True) for u in (found, flipped)]
 
     def term(shifts: Floats) -> Floats:
         out = np.empty(len(shifts))
         for i, shift in enumerate(shifts):
-            # Log odds that one of both is a flipped one.
-            a, b = (log_expit(-(u + shift)) + np.log(ratio) for u in (found, flipped))
-            against = [-log_expit(-(a + f)).sum() - log_expit(b + f).sum() for f in factors]
-            out[i] = np.min(against + prior)
+            # Log odds that one of both is a flipped one, for each factor.
+            (a, n), (b, m) = (
+                (log_expit(-(u + shift)) + np.log(ratio) + factors[:, None], count)
+                for u, count in both
+            )
+            out[i] = np.min(prior - log_expit(-a) @ n - log_expit(b) @ m)
         return out
 
     return term
@@ -192,20 +197,20 @@ def _repeat_term(u: Floats, seen: Ints, others: int, chance: float) -> _Term:
     """Return the term of recurrences, at the best factor of the odds to recur for each shift."""
     factors = np.linspace(-3, 3, 13) * _RECURS_SD
     prior = 0.5 * (factors / _RECURS_SD) ** 2
-    false = chance**seen * (1 - chance) ** (others - seen)
-    real = []
-    for factor in factors:
-        mean = expit(_RECURS[0] + factor + _RECURS[1] * u)
-        a, b = _RECURS_SUM * mean, _RECURS_SUM * (1 - mean)
-        b = np.maximum(b, 1e-9)
-        real.append(np.exp(betaln(a + seen, b + others - seen) - betaln(a, b)))
+    alike, count = np.unique(
+        np.column_stack([np.round(u, _DIGITS), seen]), axis=0, return_counts=True
+    )
+    u, k = alike.T
+    false = chance**k * (1 - chance) ** (others - k)
+    mean = expit(_RECURS[0] + factors[:, None] + _RECURS[1] * u)
+    a, b = _RECURS_SUM * mean, np.maximum(_RECURS_SUM * (1 - mean), 1e-9)
+    real = np.exp(betaln(a + k, b + others - k) - betaln(a, b))
 
     def term(shifts: Floats) -> Floats:
         out = np.empty(len(shifts))
         for i, shift in enumerate(shifts):
             p = expit(u + shift)
-            against = [-np.log(np.maximum(p * r + (1 - p) * false, 1e-300)).sum() for r in real]
-            out[i] = np.min(against + prior)
+            out[i] = np.min(prior - np.log(np.maximum(p * real + (1 - p) * false, 1e-300)) @ count)
         return out
 
     return term

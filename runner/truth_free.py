@@ -288,8 +288,8 @@ def fit_score_map(
     frames: Sequence[Frame],
     detector: Detector,
     *,
-    repeats: bool = False,
     radius_px: float = 2.0,
+    repeats: bool = True,
     looks: Sequence[UpsideDown] | None = None,
     keep_sigma: float = 5.0,
 ) -> ScoreMap:
@@ -298,14 +298,15 @@ def fit_score_map(
     Parameters
     ----------
     frames : sequence of Frame
-        Frames with different names. They need no truth.
+        Exposures of one field with different names, aligned by WCS or registered to the pixel.
+        They need no truth.
     detector : Detector
         A detector whose scores are probabilities.
-    repeats : bool
-        Whether the frames are exposures of one field, aligned by WCS or registered to the pixel:
-        then recurrences count, too.
     radius_px : float
         Largest distance of a pair, in px of the first frame.
+    repeats : bool
+        If False, the frames may show any fields, and only flipped noise counts. This helps
+        little, and harms where noise is correlated.
     looks : sequence of UpsideDown, optional
         Those of this detector, of `look_upside_down`; computed if not given.
     keep_sigma : float

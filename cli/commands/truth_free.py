@@ -76,8 +76,8 @@ def command(
         typer.Option(
             "--score-map",
             metavar="FILE.toml",
-            help="Fit how much less the scores of the one detector whose scores are "
-            "probabilities promise on this telescope, best with --repeats, and write it here for "
+            help="With --repeats: fit by how much the scores of the one detector whose scores "
+            "are probabilities promise too much on this telescope, and write it here for "
             "--set LABEL.score_map=FILE.toml.",
         ),
     ] = None,
@@ -95,7 +95,7 @@ def command(
     With --repeats: a detection in only one exposure is suspect. The purity from this count is
     a lower limit, except that false detections which recur (hot pixels, spikes) count as real.
     Scores that are probabilities are compared with how often the detections recur.
-    --score-map fits by how much they promise too much, and detect, watch and run apply it.
+    --score-map writes by how much they promise too much; detect, watch and run apply it.
     """
     check_files(*frames)
     from skyduel.core import atomic_path
@@ -118,6 +118,9 @@ def command(
         raise BadInputError("--repeats", "at least two frames", str(len(frames)))
     if score_map is not None and score_map.suffix != ".toml":
         raise BadInputError("--score-map", "a name ending in .toml", repr(str(score_map)))
+    if score_map is not None and not repeats:
+        # Flipped noise alone helps little: benchmarks/accuracy/score_map.py.
+        raise BadInputError("--score-map", "exposures of one field, with --repeats", "no --repeats")
     settings = read_config(config)
     specs = detector_specs(settings, with_, set_, DEFAULT_DETECTORS)
     radius = radius_px or rules_from(settings).radius_px
@@ -173,9 +176,7 @@ def command(
                 "aligned by WCS or to the pixel"
             )
     if score_map is not None and mapped is not None:
-        made = fit_score_map(
-            images, detectors[mapped], repeats=repeats, radius_px=radius, looks=looks[mapped]
-        )
+        made = fit_score_map(images, detectors[mapped], radius_px=radius, looks=looks[mapped])
         write_score_map(made, score_map)
         for line in _map_lines(made, mapped, score_map):
             out.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -203,19 +204,12 @@ def _map_lines(made: ScoreMap, label: str, path: Path) -> list[str]:
     [half] = made([0.5])
     shift = format_number(made.log_odds_shift, 2)
     limits = f"[{format_number(made.shift_lo, 2)}, {format_number(made.shift_hi, 2)}]"
-    of = f"{made.n_flipped:,} detections of flipped noise"
-    if made.n_repeats:
-        of += f" and {made.n_recur:,} of {made.n_repeats:,} that recur"
-    lines = [
+    return [
         f"{path}: log odds of the scores of {label} {shift} {limits}, so that 0.5 becomes "
-        f"{half:.2f}; from {of}",
+        f"{half:.2f}; from {made.n_recur:,} of {made.n_repeats:,} detections that recur and "
+        f"{made.n_flipped:,} of flipped noise",
         f"use: skyduel detect FRAME --set {label}.score_map={path}",
     ]
-    if not made.n_repeats:
-        lines.append(
-            "without --repeats only false detections from noise count, which often is little"
-        )
-    return lines
 
 
 def _check_memory(images: list[Frame], total: int) -> None:
