@@ -118,13 +118,13 @@ def fit_score_shift(
     twice.
 
     The form was chosen on simulated telescopes with noise unknown to the network
-    (``benchmarks/accuracy/score_map.py``): isotonic regression of flipped noise was worse
-    than no map, as is any free form where nearly all of the fainter detections are noise.
+    (``benchmarks/accuracy/score_map_telescopes.py``). Flipped noise alone helps little there, and
+    isotonic regression of it is worse than no map.
     """
     check_confidence(confidence)
     check_areas(mpix, mpix_flipped)
     on_frame, upside_down = (_log_odds(n, s) for n, s in (("found", found), ("flipped", flipped)))
-    terms = [lambda shift: 0.5 * (shift / _SHIFT_SD) ** 2]
+    terms: list[_Term] = []
     if on_frame.size + upside_down.size:
         terms.append(_flip_term(on_frame, upside_down, mpix_flipped / mpix))
     n_repeats = n_recur = 0
@@ -141,13 +141,14 @@ def fit_score_shift(
             terms.append(_repeat_term(_clipped_logit(score[use]), seen[use], others, each))
 
     def against(shifts: Floats) -> Floats:
-        return np.asarray(sum(term(shifts) for term in terms))
+        prior = 0.5 * (shifts / _SHIFT_SD) ** 2
+        return np.asarray(prior + sum(term(shifts) for term in terms))
 
     coarse = against(_SHIFTS)
     fine = np.unique(np.minimum(_SHIFTS[int(coarse.argmin())] + _FINE, 0))
     close = against(fine)
     best = int(close.argmin())
-    limit = close[best] + chi2.ppf(confidence, 1) / 2
+    limit = close[best] + float(chi2.ppf(confidence, 1)) / 2
     inside = np.concatenate([_SHIFTS[coarse <= limit], fine[close <= limit]])
     return ScoreShift(
         shift=round(float(fine[best]), 4) + 0.0,
