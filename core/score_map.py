@@ -21,7 +21,7 @@ __all__ = ["ScoreMap", "ScoreMapSetting", "read_score_map", "write_score_map"]
 
 #: Name of the format, in the file.
 _FORMAT: Final = "skyduel-score-map-1"
-_HEAD: Final = "# Written by skyduel truth-free. Use: --set LABEL.score_map=THIS_FILE\n"
+_HEAD: Final = "# Written by skyduel truth-free, for the setting score_map of the detector.\n"
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
@@ -110,7 +110,7 @@ def read_score_map(path: str | PathLike[str]) -> ScoreMap:
         If there is no such file, or it is no score map.
     """
     file = existing_file(path)
-    wanted = "a score map, as truth-free --score-map writes it"
+    wanted = "a score map, as truth-free writes it"
     try:
         with file.open("rb") as stream:
             values = tomllib.load(stream)

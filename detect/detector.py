@@ -76,8 +76,8 @@ class NeuralSettings(Settings):
     )
     score_map: ScoreMapSetting = Field(
         None,
-        description="file of truth-free --score-map, which lowers the scores as the noise of one"
-        " telescope demands; a run records its content",
+        description="file of a score map, as truth-free writes it, which lowers scores that promise"
+        " too much on one telescope; a run records its content",
     )
 
 

@@ -72,7 +72,7 @@ def test_what_is_written_is_read(tmp_path: Path, sha256: str | None) -> None:
         ("log_odds_shift = -1.0", "", "log_odds_shift.*required"),
         ("n_found", "n_fund", "n_f.?und"),
         ("n_found = 300", "n_found = -3", "n_found.*greater than or equal"),
-        ("= -1.5", "= = -1.5", "a score map, as truth-free --score-map writes it"),
+        ("= -1.5", "= = -1.5", "a score map, as truth-free writes it"),
     ],
 )
 def test_another_file_is_refused_in_one_line(tmp_path: Path, old: str, new: str, said: str) -> None:
