@@ -13,10 +13,10 @@ from skyduel.core.catalog import Catalog
 from skyduel.core.detector import DetectorInfo
 from skyduel.core.errors import takes
 from skyduel.core.frame import Frame
-from skyduel.core.io.score_map import ScoreMapSetting
 from skyduel.core.measure.aperture_photometry import as_own_flux, forced_photometry
 from skyduel.core.measure.background import Background, estimate_background
 from skyduel.core.measure.star_shape import StarShape, measure_star_shape
+from skyduel.core.scores.score_map import ScoreMapSetting
 from skyduel.core.search_space import Range, Space
 from skyduel.core.settings import Settings, build_settings
 from skyduel.detect.engine import Engine, RuntimeName, choose_runtime, load_engine

@@ -20,7 +20,7 @@ from skyduel.core import (
     detector_info,
     pixel_positions,
 )
-from skyduel.core.io.score_map import ScoreMap
+from skyduel.core.scores.score_map import ScoreMap
 from skyduel.evaluation import (
     ScoresOnRepeats,
     fit_score_shift,

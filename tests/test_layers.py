@@ -26,7 +26,7 @@ MAY_IMPORT = {
 ORDER = {
     "core": ("errors html_tables defaults extras magnitudes settings catalog frame wcs detector "
              "search_space registry columnar_catalogs native",
-             "measure", "preprocess", "io", "sections", "reference areas"),
+             "measure", "preprocess", "io", "sections", "reference areas scores"),
     "evaluation": ("number_text", "rules table_keys", "statistics", "matching", "scoring",
                    "analyses", "comparison"),
     "baseline": ("errors filters shapes sextractor_files", "sep"),

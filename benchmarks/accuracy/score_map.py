@@ -27,7 +27,7 @@ from skyduel.core import (
     open_dataset,
     read_catalog,
 )
-from skyduel.core.io.score_map import ScoreMap
+from skyduel.core.scores.score_map import ScoreMap
 from skyduel.evaluation import (
     FrameInput,
     ScoringRules,

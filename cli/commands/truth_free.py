@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from skyduel.core import Detector, Frame
-    from skyduel.core.io.score_map import ScoreMap
+    from skyduel.core.scores.score_map import ScoreMap
 
 __all__ = ["NAME", "command"]
 
@@ -100,7 +100,7 @@ def command(
     check_files(*frames)
     from skyduel.core import atomic_path
     from skyduel.core.io.safe_csv import without_formulas
-    from skyduel.core.io.score_map import write_score_map
+    from skyduel.core.scores.score_map import write_score_map
     from skyduel.core.used_facts import used_facts
     from skyduel.runner.detector_specs import DEFAULT_DETECTORS, build
     from skyduel.runner.read_region import read_region

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from scipy.special import expit, logit
 
 from skyduel.core import BadInputError, Catalog
-from skyduel.core.io.score_map import ScoreMap, read_score_map, write_score_map
+from skyduel.core.scores.score_map import ScoreMap, read_score_map, write_score_map
 
 MADE: dict[str, Any] = {
     "detector": "neural", "weights_sha256": "ab" * 32, "log_odds_shift": -1.0, "shift_lo": -1.5,

@@ -18,7 +18,7 @@ from skyduel.core import (
     write_catalog,
     write_frame,
 )
-from skyduel.core.io.score_map import ScoreMap, read_score_map, write_score_map
+from skyduel.core.scores.score_map import ScoreMap, read_score_map, write_score_map
 from skyduel.detect.detector import NeuralDetector, NeuralSettings, neural
 from skyduel.evaluation import fit_score_shift
 from skyduel.runner.truth_free import fit_score_map, look_upside_down
