@@ -11,7 +11,7 @@ import numpy.typing as npt
 from astropy import units as u
 from astropy.table import Table
 
-from skyduel.core.errors import BadInputError, require_kind
+from skyduel.core.errors import BadInputError, one_line, require_kind
 from skyduel.core.html_tables import html_table
 
 if TYPE_CHECKING:
@@ -140,6 +140,7 @@ class Catalog:
     def __post_init__(self) -> None:
         given = self.table
         require_kind("Catalog: table", given, Table)
+        require_kind("Catalog: source", self.source, str)
         for name in self.REQUIRED:
             if name not in given.colnames:
                 raise BadInputError(
@@ -254,7 +255,14 @@ class Catalog:
         rows = np.asarray(rows)
         if rows.size == 0 and rows.dtype.kind != "b":
             rows = rows.astype(np.intp)  # an empty list is floats to numpy
-        return Catalog(self.table[rows], self.source)
+        if rows.dtype.kind not in "biu" or rows.ndim != 1:
+            required = "a mask of bool or whole numbers, shape (n,)"
+            raise BadInputError("Catalog.select: rows", required, f"{rows.dtype} {rows.shape}")
+        try:
+            return Catalog(self.table[rows], self.source)
+        except IndexError as error:
+            required = f"rows of {len(self)}"
+            raise BadInputError("Catalog.select: rows", required, one_line(error)) from error
 
     def with_columns(self, **columns: npt.ArrayLike) -> Catalog:
         """Return a copy with columns added or replaced, each of shape (n,)."""

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from astropy.table import Table
 
 from skyduel.core.catalog import KINDS, Catalog
+from skyduel.core.errors import require_kind, takes
 
 __all__ = ["PackedCatalog", "pack_catalogs", "packed"]
 
@@ -97,6 +98,7 @@ class PackedCatalog(Catalog):
         return PackedCatalog(_sealed(rest | given), slice(0, len(self)), self.source)
 
 
+@takes(catalogs=Iterable)
 def pack_catalogs(catalogs: Iterable[Catalog]) -> Iterator[Catalog]:
     """Yield the same catalogues, packed, in order; the given ones need not be kept.
 
@@ -104,7 +106,8 @@ def pack_catalogs(catalogs: Iterable[Catalog]) -> Iterator[Catalog]:
     """
     waiting: list[Catalog] = []
     kept: tuple[Any, ...] | None = None
-    for catalog in catalogs:
+    for k, catalog in enumerate(catalogs):
+        require_kind(f"pack_catalogs: catalogs[{k}]", catalog, Catalog)
         alike = tuple((n, catalog[n].dtype.kind, catalog[n].shape[1:]) for n in _names(catalog))
         if waiting and (alike != kept or len(waiting) == _TOGETHER):
             yield from _packed(waiting)

@@ -31,6 +31,7 @@ __all__ = [
     "one_line",
     "printable",
     "require_each",
+    "require_fields",
     "require_kind",
     "takes",
 ]
@@ -217,6 +218,20 @@ def require_kind(source: str, value: object, kind: type | tuple[type, ...]) -> N
         raise BadInputError(source, _in_words(kind), _kind_of(value))
 
 
+def require_fields(record: object, **kinds: type | tuple[type, ...]) -> None:
+    """Refuse a record with a field of another type; a field whose default is None may be None.
+
+    Raises
+    ------
+    BadInputError
+        With the record and the field.
+    """
+    for name, kind in kinds.items():
+        value = getattr(record, name)
+        if value is not None or getattr(type(record), name, kinds) is not None:
+            require_kind(f"{type(record).__name__}: {name}", value, kind)
+
+
 def require_each(source: str, values: object, kind: type) -> None:
     """Refuse what is no sequence, and a sequence with a value of another type.
 
@@ -226,7 +241,8 @@ def require_each(source: str, values: object, kind: type) -> None:
         With the index of the first such value.
     """
     if isinstance(values, str) or not isinstance(values, Sequence):
-        raise BadInputError(source, f"a sequence of {kind.__name__}", _kind_of(values))
+        name = _NAMES.get(kind.__name__, kind.__name__)
+        raise BadInputError(source, f"a sequence of {name}", _kind_of(values))
     for k, value in enumerate(values):
         require_kind(f"{source}[{k}]", value, kind)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import BadInputError, require_fields
 
 if TYPE_CHECKING:  # astropy.wcs takes long to load, and many frames have no WCS
     from astropy.wcs import WCS
@@ -149,6 +149,7 @@ class Frame:
     sources: Mapping[str, FactSource] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        require_fields(self, name=str, header=Mapping, sources=Mapping)
         raw = np.asarray(self.data)
         if np.ma.isMaskedArray(self.data):  # whose mask np.asarray drops
             own = np.ma.getmaskarray(self.data)

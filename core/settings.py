@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import BadInputError, takes
 
 __all__ = ["Settings", "build_settings", "nearest", "refuse_unknown", "settings_error"]
 
@@ -55,6 +55,7 @@ def nearest(word: str, choices: Iterable[str]) -> str | None:
     return by_lower[close[0]] if close else None
 
 
+@takes(model=type, source=str, overrides=Mapping, base=BaseModel)
 def build_settings(
     model: type[Model], source: str, overrides: Mapping[str, Any], base: Model | None = None
 ) -> Model:

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field
 
 from skyduel.core.catalog import Catalog
 from skyduel.core.detector import DetectorInfo
-from skyduel.core.errors import takes
+from skyduel.core.errors import require_kind, takes
 from skyduel.core.frame import Frame
 from skyduel.core.measure.aperture_photometry import as_own_flux, forced_photometry
 from skyduel.core.measure.background import Background, estimate_background
@@ -109,6 +109,9 @@ class NeuralDetector:
     """
 
     def __init__(self, settings: NeuralSettings | None = None, name: str = "neural") -> None:
+        if settings is not None:
+            require_kind("NeuralDetector: settings", settings, NeuralSettings)
+        require_kind("NeuralDetector: name", name, str)
         self.settings = settings or NeuralSettings()
         self.name = name
         self._engine: Engine | None = None

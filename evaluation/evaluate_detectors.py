@@ -15,7 +15,7 @@ from skyduel.evaluation.analyses.all_analyses import ANALYSES, STUDIES
 from skyduel.evaluation.comparison.compare import ComparisonSample, comparison_sample
 from skyduel.evaluation.rules import ScoringRules
 from skyduel.evaluation.scoring.candidate_store import CandidateFrame, candidate_frames, pool_frames
-from skyduel.evaluation.scoring.counts import bin_table
+from skyduel.evaluation.scoring.counts import bin_edges, bin_table
 from skyduel.evaluation.scoring.depth import completeness_limits, fit_limits, limits_row
 from skyduel.evaluation.scoring.frame_score import (
     CALIBRATION,
@@ -158,7 +158,7 @@ def evaluate(
 
 def merge(parts: Sequence[Evaluation], edges: Sequence[float]) -> Evaluation:
     """Return the evaluations of several detectors as one; they share their edges."""
-    kept = tuple(map(float, edges))
+    kept = bin_edges(edges)
     require_each("merge: parts", parts, Evaluation)
     for part in parts:
         if part.edges != kept:
@@ -179,7 +179,7 @@ def merge(parts: Sequence[Evaluation], edges: Sequence[float]) -> Evaluation:
     )
 
 
-@takes(frames=Sequence, rules=ScoringRules, default_threshold=Real)
+@takes(name=str, frames=Sequence, rules=ScoringRules, default_threshold=Real)
 def evaluate_detector(
     name: str,
     frames: Sequence[FrameInput],
@@ -219,7 +219,7 @@ def evaluate_detector(
     Frames with ``cuts`` of their own are cut there at ``default`` and
     ``calibrated``; where these differ, ``limits`` has no threshold.
     """
-    keep, kept = _Kept() if sink is None else sink, tuple(map(float, edges))
+    keep, kept = _Kept() if sink is None else sink, bin_edges(edges)
     _check_unique(name, frames)
     calibration, test = (
         candidate_frames([f for f in frames if f.split == split], rules)

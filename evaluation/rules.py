@@ -19,6 +19,7 @@ from skyduel.core.settings import nearest, settings_error
 
 __all__ = [
     "IGNORE_REASONS",
+    "MOST_RESAMPLES",
     "PairingRule",
     "ScoringRules",
     "apply_ignore",
@@ -26,9 +27,13 @@ __all__ = [
     "ignore_note",
     "mark_ignored_regions",
     "parse_bins",
+    "require_shape",
 ]
 
 Bools = npt.NDArray[np.bool_]
+
+#: More resamples say nothing more, and fill the memory.
+MOST_RESAMPLES: Final = 1_000_000
 
 #: How rivals for a source are told apart, see `skyduel.evaluation.matching.assignment_rules.take`.
 PairingRule = Literal["most-pairs", "mutual-nearest", "score-first"]
@@ -82,14 +87,14 @@ class ScoringRules(BaseModel):
     proportion_interval: Literal["wilson", "jeffreys"] = Field(
         "wilson", description="interval of completeness and purity"
     )
-    n_bootstrap: int = Field(1000, ge=1, description="resamples of the frames")
+    n_bootstrap: int = Field(1000, ge=1, le=MOST_RESAMPLES, description="resamples of the frames")
     block_px: float | None = Field(
         None,
         gt=0,
         description="side of the square blocks that are resampled instead of frames [px];"
         " a single frame is cut into 8 x 8 blocks without it",
     )
-    n_thresholds: int = Field(64, ge=2, description="rows of a sweep")
+    n_thresholds: int = Field(64, ge=2, le=1_000_000, description="rows of a sweep")
     seed: int = Field(0, ge=0, description="of the bootstrap")
 
     def __init__(self, **values: Any) -> None:
@@ -242,7 +247,7 @@ def apply_ignore(
     unknown = ~known & ~np.isfinite(snr) & ~truth.is_streak & known.any()
     flags: dict[str, Bools] = {"given": given, "faint": snr < rules.min_snr, "no_mag": unknown}
     if frame_shape is not None:
-        shape = _shape(frame_shape, mask=mask, saturated=saturated, area=area)
+        shape = require_shape(frame_shape, mask=mask, saturated=saturated, area=area)
         flags["off_frame"] = ~_on_frame(truth["x"], truth["y"], shape)
         flags["edge"] = _mostly(truth, shape, lambda x, y: _in_edge(x, y, shape, rules.edge_px))
         if area is not None:
@@ -293,7 +298,7 @@ def mark_ignored_regions(
     BadInputError
         As `apply_ignore`.
     """
-    shape = _shape(frame_shape, mask=mask, area=area)
+    shape = require_shape(frame_shape, mask=mask, area=area)
     x, y = found["x"], found["y"]
     on = _on_frame(x, y, shape)
     ignore = ~on | _in_edge(x, y, shape, rules.edge_px)
@@ -315,7 +320,7 @@ def ignore_note(file: Path, area: PackedMask, truth: Catalog) -> str:
     )
 
 
-def _shape(shape: tuple[int, int], **arrays: Bools | PackedMask | None) -> tuple[int, int]:
+def require_shape(shape: tuple[int, int], **arrays: Bools | PackedMask | None) -> tuple[int, int]:
     """Return the shape of a frame, to which all arrays have to be."""
     pair = isinstance(shape, Sequence) and len(shape) == 2
     if not pair or not all(isinstance(n, Integral) for n in shape):

@@ -18,7 +18,7 @@ from skyduel.core.frame import Frame
 from skyduel.core.html_tables import html_table
 from skyduel.core.sections.large_image import PackedMask
 from skyduel.evaluation.matching.on_sky import sky_candidates
-from skyduel.evaluation.rules import ScoringRules, apply_ignore, mark_ignored_regions
+from skyduel.evaluation.rules import ScoringRules, apply_ignore, mark_ignored_regions, require_shape
 from skyduel.evaluation.scoring.counts import Counts
 from skyduel.evaluation.scoring.frame_score import FrameInput, FrameScore, choose_edges, score_frame
 from skyduel.evaluation.scoring.resampling_units import resampling_units
@@ -221,6 +221,10 @@ def score_catalogs(
         of by pixels (`skyduel.evaluation.matching.on_sky.sky_candidates`).
     """
     rules = rules or ScoringRules()
+    if frame_shape is not None:
+        require_shape(frame_shape, mask=mask, saturated=saturated, area=area)
+    elif any(one is not None for one in (mask, saturated, area)):
+        raise BadInputError("score_catalogs: frame_shape", "the shape of the masks", "None")
     if mpix is None:
         mpix = float("nan") if frame_shape is None else frame_shape[0] * frame_shape[1] / 1e6
     source = FrameInput(

@@ -15,6 +15,7 @@ from scipy.stats import nbinom
 
 from skyduel.core.errors import BadInputError, as_numbers, as_positions, takes
 from skyduel.evaluation.matching.matching import pair
+from skyduel.evaluation.rules import MOST_RESAMPLES
 from skyduel.evaluation.statistics.intervals import check_confidence, poisson, wilson
 from skyduel.evaluation.table_keys import NOMINAL_PURITY
 
@@ -288,6 +289,8 @@ def repeat_estimate(
     check_confidence(confidence)
     if n_bootstrap < 1:
         raise BadInputError("n_bootstrap", "1 at least", repr(n_bootstrap))
+    if n_bootstrap > MOST_RESAMPLES:
+        raise BadInputError("n_bootstrap", f"{MOST_RESAMPLES} at most", repr(n_bootstrap))
     positions = [as_positions(f"exposures[{k}]", e) for k, e in enumerate(exposures)]
     all_seen = np.concatenate(times_seen(positions, radius_px))
     detections = np.bincount(all_seen, minlength=n + 1)[1:]

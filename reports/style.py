@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from skyduel.core.errors import require_each, takes
 from skyduel.run_folder.schema import (
     CALIBRATED_POINT,
     DEFAULT_POINT,
@@ -67,6 +68,7 @@ def point_name(point: str) -> str:
     return POINT_NAMES.get(point, point)
 
 
+@takes(detectors=Iterable)
 def detector_styles(detectors: Iterable[str]) -> dict[str, Style]:
     """Return one `Style` for each detector, no two alike up to 88 of them.
 
@@ -74,7 +76,9 @@ def detector_styles(detectors: Iterable[str]) -> dict[str, Style]:
     the order given. Pass all detectors of a run, in the run's order, to get the same
     styles in every figure.
     """
-    names = list(dict.fromkeys(detectors))
+    given = tuple(detectors)
+    require_each("detector_styles: detectors", given, str)
+    names = list(dict.fromkeys(given))
     chosen = {name: _KNOWN[name] for name in names if name in _KNOWN}
     taken = set(chosen.values())
     colors = {s.color for s in taken}

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from skyduel.core import BadInputError, Catalog
-from skyduel.core.errors import PATH, ArgumentError, takes
+from skyduel.core.errors import PATH, ArgumentError, require_each, takes
 from skyduel.core.io.packed_tables import read_packed
 from skyduel.core.settings import nearest
 from skyduel.evaluation import FrameInput, FrameScore, ScoringRules, choose_edges, score_frame
@@ -172,6 +172,7 @@ def compare_runs(
         (`compare_detectors`).
     """
     wanted = (points,) if isinstance(points, str) else points
+    require_each("compare_runs: points", wanted, str)
     return compare_detectors(run_detector(a), run_detector(b), wanted, common_frames=common_frames)
 
 

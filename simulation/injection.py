@@ -30,6 +30,11 @@ __all__ = ["InjectionSettings", "draw_injected", "holds_integers", "inject", "re
 Floats = npt.NDArray[np.float64]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
+#: Numbers and lengths beyond these fill the memory or take for ever.
+_MOST: Final = 1_000_000
+Length = Annotated[float, Field(gt=0, le=1e5)]
+Radius = Annotated[float, Field(gt=0, le=1000)]
+
 #: Stamps are cut where they fall below this fraction of the noise; a cut at a
 #: hundredth of the noise would remove a percent of a faint source's light.
 _NEGLIGIBLE_SIGMA: Final = 0.0005
@@ -51,20 +56,20 @@ class InjectionSettings(Settings):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    number: int = Field(100, ge=0, description="point sources a frame")
+    number: int = Field(100, ge=0, le=_MOST, description="point sources a frame")
     snr: tuple[Positive, Positive] | None = Field(
         (2.0, 50.0), description="ideal S/N, uniform in its logarithm"
     )
     mag: tuple[float, float] | None = Field(
         None, description="magnitude, uniform; instead of the S/N"
     )
-    streaks: int = Field(0, ge=0, description="streaks a frame")
-    streak_length: tuple[Positive, Positive] = (15.0, 60.0)
+    streaks: int = Field(0, ge=0, le=_MOST, description="streaks a frame")
+    streak_length: tuple[Length, Length] = (15.0, 60.0)
     streak_snr: tuple[Positive, Positive] = Field(
         (1.5, 20.0), description="S/N of a streak per FWHM of its length"
     )
-    galaxies: int = Field(0, ge=0, description="galaxies a frame")
-    size: tuple[Positive, Positive] = Field(
+    galaxies: int = Field(0, ge=0, le=_MOST, description="galaxies a frame")
+    size: tuple[Radius, Radius] = Field(
         (1.0, 8.0), description="half-light radius along the major axis, uniform in its logarithm"
     )
     axis_ratio: tuple[Positive, Positive] = Field(

@@ -29,6 +29,8 @@ __all__ = [
 OVERSAMPLING: Final = 8
 #: Default half width of a table [px].
 RADIUS: Final = 24
+#: Larger tables take gigabytes; wide wings are `aureole_kernel`'s.
+_LARGEST_RADIUS: Final = 256
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,8 @@ def make_psf(
         raise BadInputError("make_psf", "a finite beta > 1, or None for a Gaussian", repr(beta))
     if radius < 2:
         raise BadInputError("make_psf", "radius >= 2 px", repr(radius))
+    if radius > _LARGEST_RADIUS:
+        raise BadInputError("make_psf", f"radius <= {_LARGEST_RADIUS} px", repr(radius))
     return _make_psf(float(fwhm), beta, aberrations or Aberrations(), int(radius))
 
 

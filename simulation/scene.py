@@ -168,7 +168,7 @@ def wings(s: SceneSettings) -> list[tuple[npt.NDArray[np.float32], float]]:
     return out
 
 
-@takes(settings=SceneSettings, rng=np.random.Generator)
+@takes(settings=SceneSettings, rng=np.random.Generator, name=str)
 def simulate(
     settings: SceneSettings, rng: np.random.Generator, name: str = "simulated"
 ) -> tuple[Frame, Catalog]:

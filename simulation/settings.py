@@ -15,6 +15,11 @@ __all__ = ["SceneSettings"]
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+#: Numbers and lengths beyond these fill the memory or take for ever.
+Number = Annotated[float, Field(ge=0, le=1e6)]
+Density = Annotated[float, Field(ge=0, le=1)]
+Radius = Annotated[float, Field(gt=0, le=1000)]
+Length = Annotated[float, Field(gt=0, le=1e5)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -64,15 +69,15 @@ class SceneSettings(Settings):
     ghost: float = Field(0.0, ge=0, lt=0.5, description="share of the flux in a halo with a rim")
     ghost_radius: float = Field(25.0, ge=3, le=200)
     ghost_hole: float = Field(0.0, ge=0, lt=1, description="empty middle of the halo; 0 for a disc")
-    ghost_shift: Finite = Field(0.0, description="displacement of the halo [px]")
+    ghost_shift: float = Field(0.0, ge=-1000, le=1000, description="displacement of the halo [px]")
     ghost_angle: Finite = 0.0
 
-    density: NotNegative = Field(500 / 512**2, description="stars per px with S/N above min_snr")
+    density: Density = Field(500 / 512**2, description="stars per px with S/N above min_snr")
     slope: Finite = Field(0.31, description="d log10 N / d mag of the star counts")
     min_snr: Positive = Field(0.8, description="ideal S/N of the faintest star")
     max_snr: Positive = Field(3000.0, description="ideal S/N of the brightest star")
-    streaks: NotNegative = Field(0.0, description="mean number of streaks")
-    streak_length: tuple[Positive, Positive] = (15.0, 60.0)
+    streaks: Number = Field(0.0, description="mean number of streaks")
+    streak_length: tuple[Length, Length] = (15.0, 60.0)
     streak_snr: tuple[Positive, Positive] = Field(
         (1.5, 30.0), description="S/N of a streak per FWHM of its length"
     )
@@ -85,21 +90,21 @@ class SceneSettings(Settings):
         description="how far beside the frame a streak may be centred [px]; if not 0, "
         "the truth lists the part of each streak that is on the frame",
     )
-    galaxies: NotNegative = Field(0.0, description="galaxies per px with S/N above min_snr")
-    galaxy_radius: tuple[Positive, Positive] = Field((0.4, 6.0), description="half-light radii")
+    galaxies: Density = Field(0.0, description="galaxies per px with S/N above min_snr")
+    galaxy_radius: tuple[Radius, Radius] = Field((0.4, 6.0), description="half-light radii")
     galaxies_count: bool = Field(
         False,
         description="galaxies are truths of a kind of their own, rendered exactly; otherwise "
         "points, of which the larger ones are ignored",
     )
-    trails: NotNegative = Field(0.0, description="mean number of satellites crossing the frame")
-    cosmic_rays: NotNegative = Field(0.0, description="cosmic rays per 10⁶ px")
-    hot_pixels: NotNegative = Field(0.0, description="hot pixels per 10⁶ px")
-    bad_columns: NotNegative = Field(0.0, description="mean number of bad columns")
-    bad_rows: NotNegative = Field(0.0, description="mean number of bad rows")
+    trails: Number = Field(0.0, description="mean number of satellites crossing the frame")
+    cosmic_rays: Number = Field(0.0, description="cosmic rays per 10⁶ px")
+    hot_pixels: Number = Field(0.0, description="hot pixels per 10⁶ px")
+    bad_columns: Number = Field(0.0, description="mean number of bad columns")
+    bad_rows: Number = Field(0.0, description="mean number of bad rows")
     smear: NotNegative = Field(0.0, description="readout smear, as a share of the mean light")
     smear_axis: Literal[0, 1] = 0
-    smear_lines: NotNegative = Field(
+    smear_lines: Number = Field(
         0.0, description="mean number of smeared stars that are not on the frame"
     )
     bleeding: float = Field(0.0, ge=0, le=1, description="share of excess charge that spills over")

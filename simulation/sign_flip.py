@@ -94,6 +94,9 @@ def sign_flipped(
         raise BadInputError("keep_sigma", "a number of sigmas > 0", repr(keep_sigma))
     if grow_px < 0:
         raise BadInputError("grow_px", "a number of px >= 0", repr(grow_px))
+    if grow_px > max(frame.shape):
+        required = f"a number of px within the frame's {max(frame.shape)}"
+        raise BadInputError("grow_px", required, repr(grow_px))
     if background is None:
         background = estimate_background(frame)
     sigmas = np.where(frame.bad, 0, (frame.data - background.level) / background.rms)

@@ -24,7 +24,7 @@ from skyduel.baseline.sep.shape_classifier import FEATURES, shape_features, ship
 from skyduel.baseline.sep.tuning_space import sep_space
 from skyduel.baseline.shapes import classify, extendedness, kind_columns, star_size
 from skyduel.core.catalog import Catalog
-from skyduel.core.errors import BadInputError, takes
+from skyduel.core.errors import BadInputError, require_fields, takes
 from skyduel.core.frame import Frame
 from skyduel.core.magnitudes import flux_to_mag
 from skyduel.core.measure.background import estimate_background
@@ -73,6 +73,9 @@ class SepDetector:
 
     name: str
     settings: SepSettings
+
+    def __post_init__(self) -> None:
+        require_fields(self, name=str, settings=SepSettings)
 
     @takes(frame=Frame)
     def __call__(self, frame: Frame) -> Catalog:

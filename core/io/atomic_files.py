@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from skyduel.core.errors import BadInputError, UnwritableError
+from skyduel.core.errors import PATH, BadInputError, UnwritableError, takes
 
 __all__ = [
     "atomic_path",
@@ -35,6 +35,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 _LONGEST = 150
 
 
+@takes(path=PATH)
 @contextmanager
 def atomic_path(path: str | os.PathLike[str], *, overwrite: bool = True) -> Iterator[Path]:
     """Yield a temporary path to write to; rename it to `path` when the block succeeds.
@@ -165,6 +166,7 @@ def existing_folder(path: str | os.PathLike[str], required: str) -> Path:
     return folder
 
 
+@takes(name=str)
 def safe_name(name: str) -> str:
     """Convert a name to a safe path component; the result depends only on the name.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from numbers import Real
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +32,7 @@ _ENDINGS: Final = frozenset(
 )
 
 
-@takes(catalogs=Mapping, path=PATH)
+@takes(catalogs=Mapping, path=PATH, shapes=Mapping, box_px=Real)
 def write_coco(
     catalogs: Mapping[str, Catalog],
     path: str | os.PathLike[str],
@@ -70,7 +71,11 @@ def write_coco(
     annotations: list[dict[str, Any]] = []
     for number, (name, catalog) in enumerate(catalogs.items(), start=1):
         require_kind(f"write_coco: catalogs[{name!r}]", catalog, Catalog)
-        ny, nx = (shapes or {}).get(name) or _span(catalog)
+        shape = (shapes or {}).get(name) or _span(catalog)
+        if np.shape(shape) != (2,):
+            required = "(ny, nx), two whole numbers"
+            raise BadInputError(f"write_coco: shapes[{name!r}]", required, repr(shape))
+        ny, nx = shape
         images.append({"id": number, "file_name": name, "width": int(nx), "height": int(ny)})
         boxes = _boxes(catalog, box_px)
         columns = {n: _plain(catalog, n) for n in catalog.table.colnames}

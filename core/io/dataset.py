@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from skyduel.core.catalog import Catalog
-from skyduel.core.errors import PATH, BadInputError, takes
+from skyduel.core.errors import PATH, BadInputError, require_each, require_fields, takes
 from skyduel.core.frame import Frame, Plane
 from skyduel.core.io import companions
 from skyduel.core.io.atomic_files import atomic_path, existing_file
@@ -115,6 +116,9 @@ class Entry:
     raw: bool = False
 
     def __post_init__(self) -> None:
+        require_fields(self, name=str, frame=PATH, truth=PATH, split=str, group=str, mask=PATH,
+                       weight=PATH, mask_bits=Integral, ignore=PATH, columns=str, given=Mapping,
+                       calibration=CalibrationFiles)  # fmt: skip
         if not self.name:
             raise BadInputError(str(self.frame), "a name for the frame", "an empty one")
         if self.split not in SPLITS:
@@ -206,6 +210,8 @@ class Dataset:
     entries: tuple[Entry, ...]
 
     def __post_init__(self) -> None:
+        require_fields(self, name=str, path=PATH, entries=Iterable)
+        require_each("Dataset: entries", tuple(self.entries), Entry)
         entries = tuple(sorted(self.entries, key=lambda entry: entry.name))
         if not entries:
             raise BadInputError(str(self.path), "a data set with at least one frame", "none")
@@ -295,7 +301,7 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
     return _from_manifest(place)
 
 
-@takes(path=PATH)
+@takes(path=PATH, mask_bits=Integral, given=Mapping)
 def entry_of(
     path: str | os.PathLike[str],
     *,

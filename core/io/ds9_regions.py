@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from skyduel.core.io.atomic_files import atomic_path
 __all__ = ["write_regions"]
 
 
-@takes(catalog=Catalog, path=PATH)
+@takes(catalog=Catalog, path=PATH, radius_px=Real, label=str, color=str)
 def write_regions(
     catalog: Catalog,
     path: str | os.PathLike[str],

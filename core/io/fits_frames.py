@@ -34,6 +34,9 @@ __all__ = ["write_frame"]
 _MASK_EXTENSION: Final = "MASK"
 
 
+_DTYPES: Final = "float32, uint8, int16, uint16, int32 or uint32"
+
+
 @takes(frame=Frame, path=PATH)
 def write_frame(
     frame: Frame, path: str | os.PathLike[str], *, dtype: npt.DTypeLike = np.float32
@@ -60,7 +63,11 @@ def write_frame(
         cannot be written.
     """
     name = Path(path).name.lower()
-    pixels = _as_written(frame, np.dtype(dtype))
+    try:
+        kind = np.dtype(dtype)
+    except TypeError as error:
+        raise BadInputError("write_frame: dtype", f"one of {_DTYPES}", repr(dtype)) from error
+    pixels = _as_written(frame, kind)
     header = _written_header(frame)
     hdus: list[Any] = []
     if name.endswith(".fz"):
@@ -148,9 +155,7 @@ def _as_written(frame: Frame, dtype: np.dtype[Any]) -> Pixels:
     if dtype == np.float32:
         return np.array(frame.data)
     if dtype.kind not in "iu" or dtype.name not in {"uint8", "int16", "uint16", "int32", "uint32"}:
-        raise BadInputError(
-            frame.name, "dtype float32, uint8, int16, uint16, int32 or uint32", dtype.name
-        )
+        raise BadInputError(frame.name, f"dtype {_DTYPES}", dtype.name)
     rounded = np.rint(frame.data.astype(np.float64))
     limits = np.iinfo(dtype)
     low, high = float(rounded.min()), float(rounded.max())

@@ -7,6 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Mapping
 from contextlib import closing
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,7 +36,13 @@ _NAME: Final = "image"
 _WANTED: Final = "a Frame, a path, an array (ny, nx), a Quantity, an NDData or an HDU"
 
 
-@takes(path=PATH, mask=(*PATH, np.ndarray), weight=(*PATH, np.ndarray))
+@takes(
+    path=PATH,
+    mask=(*PATH, np.ndarray),
+    mask_bits=Integral,
+    weight=(*PATH, np.ndarray),
+    calibration=CalibrationFiles,
+)
 def read_frame(
     path: str | os.PathLike[str],
     *,

@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from numbers import Real
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,7 +48,7 @@ _MOST_COLUMNS: Final = 10_000
 _MOST_WORDS: Final = 4096
 
 
-@takes(path=PATH, columns=Mapping, frame=Plane)
+@takes(path=PATH, columns=Mapping, frame=Plane, zero_point=Real)
 def read_catalog(
     path: str | os.PathLike[str],
     *,

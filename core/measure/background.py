@@ -28,6 +28,7 @@ Bools = npt.NDArray[np.bool_]
 
 # Minimum number of usable pixels for the mode of a histogram.
 _FEW_PIXELS = 16
+_MOST_FILTER_MESHES = 101
 # SEP leaves out a mesh if less than this fraction of it is usable.
 _GOOD_FRACTION = 0.5
 #: Default side of a mesh [px].
@@ -123,6 +124,8 @@ def estimate_background(
     for name, size in (("mesh_px", mesh_px), ("filter_meshes", filter_meshes)):
         if size < 1:
             raise BadInputError(name, "a size of at least 1", repr(size))
+    if filter_meshes > _MOST_FILTER_MESHES:  # SEP allocates its square
+        raise BadInputError("filter_meshes", f"at most {_MOST_FILTER_MESHES}", repr(filter_meshes))
     ny, nx = frame.shape
     height, width = min(mesh_px, ny), min(mesh_px, nx)
     usable = ~frame.bad

@@ -6,6 +6,7 @@ every detector, as fluxes are in `skyduel.core.measure.aperture_photometry`.
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Final
 
 import numpy as np
@@ -37,6 +38,7 @@ _ACROSS_PX: Final = 15
 _MEDIAN_NOISE: Final = 1.2533
 
 
+@takes(fwhm=Real)
 def gaussian_sharpness(fwhm: float) -> float:
     """Return the ``sharpness`` of a Gaussian of this FWHM [px] centred on a pixel.
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from skyduel.core.errors import ArgumentError, BadInputError, takes
+from skyduel.core.errors import ArgumentError, BadInputError, require_fields, takes
 from skyduel.core.frame import Frame
 from skyduel.core.io.calibration.masters import Calibrator, calibrator_of
 from skyduel.core.io.dataset import Entry
@@ -62,6 +63,7 @@ class Sectioning:
     overlap_px: int = 128
 
     def __post_init__(self) -> None:
+        require_fields(self, section_px=Integral, overlap_px=Integral)
         if self.overlap_px < 0:
             raise BadInputError("overlap_px", "a margin of at least 0 px", str(self.overlap_px))
         if self.section_px - 2 * self.margin_px < _ALIGNED_PX:

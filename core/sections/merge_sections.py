@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Final
 
 import numpy as np
@@ -11,6 +12,7 @@ import scipy
 from astropy.table import vstack
 
 from skyduel.core.catalog import Catalog
+from skyduel.core.errors import BadInputError, require_kind, takes
 from skyduel.core.magnitudes import flux_to_mag
 from skyduel.core.sections.large_image import Section
 
@@ -37,6 +39,7 @@ _REACH_PX: Final = 8.0
 _END_PX: Final = 3.0
 
 
+@takes(parts=Sequence, zero_point=Real)
 def merge_sections(
     parts: Sequence[tuple[Section, Catalog]], *, zero_point: float | None = None
 ) -> Catalog:
@@ -71,6 +74,13 @@ def merge_sections(
     another section is the end of that streak if the streak leaves the other section, unless
     that section also reports the point.
     """
+    given: Sequence[object] = parts
+    for k, part in enumerate(given):
+        if not isinstance(part, Sequence) or len(part) != 2:
+            required = "a pair of a Section and a Catalog"
+            raise BadInputError(f"merge_sections: parts[{k}]", required, type(part).__name__)
+        require_kind(f"merge_sections: parts[{k}][0]", part[0], Section)
+        require_kind(f"merge_sections: parts[{k}][1]", part[1], Catalog)
     moved = [
         (k, section, c.with_columns(x=c["x"] + section.x0, y=c["y"] + section.y0))
         for k, (section, c) in enumerate(parts)

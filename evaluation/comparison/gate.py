@@ -19,6 +19,7 @@ from skyduel.core.settings import nearest
 from skyduel.evaluation.comparison.sources_found import Found
 from skyduel.evaluation.scoring.metrics import LIMITS, quantities, quantity_named
 from skyduel.evaluation.statistics.anytime import anytime_radius, widening
+from skyduel.evaluation.statistics.intervals import check_confidence
 from skyduel.evaluation.table_keys import ALL_BINS, ALL_GROUPS, DEFAULT_POINT, EQUAL_PURITY_POINT
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Allowance:
     margin: float
 
 
-@takes(text=str)
+@takes(text=str, point=str)
 def parse_allowances(text: str, point: str | None = None) -> tuple[Allowance, ...]:
     """Return the allowances of ``f1=0.01,m50@purity95=0.05,speed=0.2``.
 
@@ -258,6 +259,7 @@ def decide(
     width of its interval, which falls as one over the square root of the
     number of frames, if the loss stays what it is.
     """
+    check_confidence(confidence)
     import pandas as pd  # not needed to parse allowances
 
     require_kind("decide: table", table, pd.DataFrame)

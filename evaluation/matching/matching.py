@@ -73,7 +73,7 @@ class Pairs:
         return int(self.truth_index.size)
 
 
-@takes(radius_px=Real)
+@takes(radius_px=Real, rule=str)
 def pair(
     truth_xy: npt.ArrayLike,
     found_xy: npt.ArrayLike,

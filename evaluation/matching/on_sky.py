@@ -26,7 +26,7 @@ _ROUNDING_ARCSEC: Final = 1e-9
 _HALF_TURN_ARCSEC: Final = 180 * 3600.0
 
 
-@takes(radius_arcsec=Real)
+@takes(radius_arcsec=Real, rule=str)
 def pair_sky(
     truth_radec_deg: npt.ArrayLike,
     found_radec_deg: npt.ArrayLike,

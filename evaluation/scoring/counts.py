@@ -20,6 +20,7 @@ from skyduel.evaluation.scoring.table_columns import COUNT_COLUMNS
 __all__ = [
     "Counts",
     "ZeroPoint",
+    "bin_edges",
     "bin_index",
     "bin_table",
     "count",
@@ -139,6 +140,22 @@ class Counts:
         inner = bins.loc[0 : n - 1]
         edges = (*map(float, inner["bin_lo"]), float(inner["bin_hi"].iloc[-1]))
         return cls(edges, *(sums[c].to_numpy(dtype=np.int64) for c in COUNT_COLUMNS))
+
+
+def bin_edges(edges: npt.ArrayLike) -> tuple[float, ...]:
+    """Return bin edges [mag] as plain numbers.
+
+    Raises
+    ------
+    BadInputError
+        If they are no numbers, or not two or more finite and ascending ones.
+    """
+    array = as_numbers("bin edges", edges)
+    if array.ndim != 1:
+        raise BadInputError("bin edges", "numbers of shape (n,)", f"shape {array.shape}")
+    kept = tuple(array.tolist())
+    _check_edges(kept)
+    return kept
 
 
 def bin_table(edges: Sequence[float]) -> pd.DataFrame:

@@ -9,11 +9,11 @@ from numbers import Real
 import numpy as np
 
 from skyduel.core.catalog import Catalog
-from skyduel.core.errors import require_kind, takes
+from skyduel.core.errors import require_fields, require_kind, takes
 from skyduel.evaluation.matching.candidates import Candidates, find_candidates
 from skyduel.evaluation.matching.matching import Pairing, pair_candidates, rows_at
 from skyduel.evaluation.rules import ScoringRules, auto_bins
-from skyduel.evaluation.scoring.counts import Counts, ZeroPoint, count, zero_point_offset
+from skyduel.evaluation.scoring.counts import Counts, ZeroPoint, bin_edges, count, zero_point_offset
 from skyduel.evaluation.table_keys import ALL_GROUPS
 
 __all__ = ["CALIBRATION", "TEST", "FrameInput", "FrameScore", "choose_edges", "score_frame"]
@@ -66,7 +66,8 @@ class FrameInput:
     def __post_init__(self) -> None:
         for name in ("truth", "found"):
             require_kind(f"FrameInput: {name}", getattr(self, name), Catalog)
-        require_kind("FrameInput: mpix", self.mpix, Real)
+        require_fields(self, frame=str, mpix=Real, group=str, split=str, fwhm=Real, shape=Sequence,
+                       cuts=Mapping)  # fmt: skip
 
     def candidates(self, rules: ScoringRules) -> Candidates:
         """Return the candidate pairs of this frame."""
@@ -101,7 +102,7 @@ class FrameScore:
     candidates: Candidates | None = None
 
 
-@takes(source=FrameInput, rules=ScoringRules, threshold=Real)
+@takes(source=FrameInput, rules=ScoringRules, threshold=Real, candidates=Candidates)
 def score_frame(
     source: FrameInput,
     rules: ScoringRules,
@@ -126,6 +127,7 @@ def score_frame(
     candidates : Candidates, optional
         Of this frame and these rules, to save finding them again.
     """
+    edges = bin_edges(edges)
     if candidates is None:
         candidates = source.candidates(rules)
     pairing = pair_candidates(candidates, rows_at(source.found, threshold))

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from skyduel.core.errors import takes
+from skyduel.core.errors import BadInputError, as_numbers, require_each, takes
 from skyduel.evaluation.rules import ScoringRules
-from skyduel.evaluation.scoring.counts import Counts, bin_table, total
+from skyduel.evaluation.scoring.counts import Counts, bin_edges, bin_table, total
 from skyduel.evaluation.scoring.metrics import CountSums, Metric, listed, ratio
 from skyduel.evaluation.scoring.table_columns import COUNT_COLUMNS
 from skyduel.evaluation.statistics.intervals import (
@@ -30,7 +30,7 @@ Floats = npt.NDArray[np.float64]
 _SUMMED: Final = ("truths", "truths_found", "detections", "detections_right")
 
 
-@takes(rules=ScoringRules)
+@takes(rules=ScoringRules, blocks=Sequence)
 def score_table(
     frames: Sequence[Counts],
     mpix: Sequence[float],
@@ -73,6 +73,15 @@ def score_table(
     fewer than two contribute, and with fewer than about 20 the interval is rough, hence
     ``n_frames``.
     """
+    require_each("score_table: frames", frames, Counts)
+    if blocks is not None:
+        require_each("score_table: blocks", blocks, Counts)
+    edges = bin_edges(edges)
+    areas = as_numbers("score_table: mpix", mpix)
+    if areas.shape != (len(frames),):
+        raise BadInputError(
+            "score_table: mpix", f"one area of each of {len(frames)} frames", f"{areas.shape}"
+        )
     summed = total(frames, edges)
     entries = bin_table(edges)
     bins = {
@@ -80,7 +89,7 @@ def score_table(
         "bin_lo": np.append(entries["bin_lo"], np.nan),
         "bin_hi": np.append(entries["bin_hi"], np.nan),
     }
-    area = float(np.sum(mpix)) if len(mpix) else 0.0
+    area = float(np.sum(areas))
     sums = CountSums.from_stack(np.stack([getattr(summed, name) for name in _SUMMED]), area)
     units = frames if blocks is None else blocks
     stack = _stack(units, len(entries))

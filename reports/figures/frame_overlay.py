@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from skyduel.core.errors import BadInputError, takes
+from skyduel.reports.figures.plot_helpers import require_axes
 from skyduel.reports.style import point_name, shorten
 from skyduel.reports.svg.backend import entry, new_figure, plot_style
 from skyduel.run_folder.read_run import Run
@@ -59,7 +60,7 @@ _MARKS: Final[dict[str, Mark]] = {
 }
 
 
-@takes(run=Run)
+@takes(run=Run, frame=str, detector=str, point=str)
 def frame_marks(run: Run, frame: str, detector: str, point: str) -> pd.DataFrame | None:
     """Return the outcomes of one detector on a frame as marks, or None without the files.
 
@@ -100,6 +101,7 @@ def frame_marks(run: Run, frame: str, detector: str, point: str) -> pd.DataFrame
 @takes(marks=pd.DataFrame)
 def plot_marks(ax: Axes, marks: pd.DataFrame) -> None:
     """Draw marks on a frame: points as open shapes, streaks as lines."""
+    require_axes("plot_marks: ax", ax)
     for outcome, mark in reversed(_MARKS.items()):
         rows = marks[marks["outcome"] == outcome]
         streak = (rows["kind"] == "streak").to_numpy(dtype=bool)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from skyduel.core.errors import BadInputError, takes
+from skyduel.core.errors import BadInputError, require_each, require_kind, takes
 from skyduel.reports.style import Style, detector_styles, shorten
 from skyduel.reports.svg.backend import entry, new_figure
 from skyduel.run_folder.schema import ALL_GROUPS, table_schema
@@ -58,6 +58,34 @@ _PALE_BLUE: Final = (247, 251, 255)
 _DARK_BLUE: Final = (8, 48, 107)
 
 
+#: Types of the arguments that plots have in common.
+_ARGUMENTS: Final[Mapping[str, type]] = {
+    "pair": Sequence,
+    "styles": Mapping,
+    **dict.fromkeys(("binning", "detector", "facet", "group", "match", "point", "quantity",
+                     "side", "statistic"), str),
+}  # fmt: skip
+
+
+def require_axes(source: str, ax: object) -> None:
+    """Refuse what cannot be drawn on: axes of matplotlib, or of `skyduel.reports.svg`."""
+    if not (hasattr(ax, "plot") and hasattr(ax, "set_title")):
+        raise BadInputError(source, "an Axes (of matplotlib)", type(ax).__name__)
+
+
+def _check_parts(plot: str, given: Mapping[str, Any]) -> None:
+    """Refuse axes, a pair or styles whose parts a plot cannot use."""
+    if "ax" in given:
+        require_axes(f"{plot}: ax", given["ax"])
+    if isinstance(pair := given.get("pair"), Sequence):
+        require_each(f"{plot}: pair", pair, str)
+        if len(pair) != 2:
+            raise BadInputError(f"{plot}: pair", "two names", f"{len(pair)}")
+    if isinstance(styles := given.get("styles"), Mapping):
+        for name, style in styles.items():
+            require_kind(f"{plot}: styles[{name!r}]", style, Style)
+
+
 def draws(**tables: str) -> Callable[[Callable[_Given, _Drawn]], Callable[_Given, _Drawn]]:
     """Let a plot refuse, in one line, what is not the table of a run folder that it draws.
 
@@ -75,14 +103,23 @@ def draws(**tables: str) -> Callable[[Callable[_Given, _Drawn]], Callable[_Given
     """
 
     def wrap(plot: Callable[_Given, _Drawn]) -> Callable[_Given, _Drawn]:
-        typed = takes(**dict.fromkeys(tables, pd.DataFrame))(plot)
+        signature = inspect.signature(plot)
+        kinds = {n: kind for n, kind in _ARGUMENTS.items() if n in signature.parameters}
+        typed = takes(**kinds, **dict.fromkeys(tables, pd.DataFrame))(plot)
 
         @functools.wraps(plot)
         def checked(*args: _Given.args, **kwargs: _Given.kwargs) -> _Drawn:
+            _check_parts(plot.__name__, signature.bind_partial(*args, **kwargs).arguments)
             try:
                 return typed(*args, **kwargs)
             except KeyError as error:
-                given = inspect.signature(plot).bind(*args, **kwargs).arguments
+                given = signature.bind(*args, **kwargs).arguments
+                for parameter, value in given.items():
+                    if isinstance(value, str) and error.args[:1] == (value,):
+                        raise BadInputError(
+                            f"{plot.__name__}: {parameter}", "a value that its documentation names",
+                            repr(value),
+                        ) from error  # fmt: skip
                 for parameter, name in tables.items():
                     schema = table_schema(name)
                     lacks = [c for c in schema.first if c not in given[parameter]]

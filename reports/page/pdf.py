@@ -40,7 +40,7 @@ def browser_command(browser: str, profile: str | Path) -> list[str]:
     return [browser, *flags]
 
 
-@takes(page=PATH)
+@takes(page=PATH, browser=str)
 def write_pdf(page: str | Path, browser: str | None = None) -> Path:
     """Print a report's page, all sections unfolded; return the PDF's path.
 

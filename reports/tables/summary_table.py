@@ -22,7 +22,7 @@ def metrics_of(run: Run, use: Use) -> tuple[Metric, ...]:
     return tuple(m for m in listed(use) if m.in_first_schema or m.name in there)
 
 
-@takes(run=Run)
+@takes(run=Run, group=str)
 def summary_table(run: Run, group: str = ALL_GROUPS) -> pd.DataFrame:
     """Return the scores over all bins of one group, one row a detector and operating point.
 

@@ -78,7 +78,7 @@ CALLS: list[tuple[Callable[..., Any], tuple[Any, ...], str]] = [
     (evaluation.parse_allowances, ({"f1": 0.01},),
      "parse_allowances: text: required text; got dict"),
     (reports.plot_score, (TABLE, None, "f1"),
-     "plot_score: scores: required a DataFrame (of pandas, such as the tables of a run); got None"),
+     "plot_score: ax: required an Axes (of matplotlib); got DataFrame"),
     (reports.markdown, ("runs/a",),
      "markdown: run: required a Run (of skyduel.load_run); got str 'runs/a'"),
     (reports.verdict, ({},), "verdict: run: required a Run (of skyduel.load_run); got dict"),
@@ -280,3 +280,53 @@ def test_settings_of_a_detector_one_by_one() -> None:
     assert (one.settings.DETECT_THRESH, one.settings.DETECT_MINAREA) == (2.5, 3)  # type: ignore[attr-defined]
     with pytest.raises(BadInputError, match="'DETECT_TRESH'; did you mean DETECT_THRESH"):
         skyduel.make_detector("sep", DETECT_TRESH=2.5)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("a", "Catalog.select: rows: required a mask of bool or whole numbers, shape (n,); got "
+              "<U1 ()"),
+        ([0.5], "Catalog.select: rows: required a mask of bool or whole numbers, shape (n,); got "
+                "float64 (1,)"),
+        ([3], "Catalog.select: rows: required rows of 1; got index 3 is out of bounds for axis 0 "
+              "with size 1"),
+        ([True, False], "Catalog.select: rows: required rows of 1; got boolean index did not match "
+                        "indexed array along axis 0; size of axis is 1 but size of corresponding "
+                        "boolean axis is 2"),
+    ],
+)  # fmt: skip
+def test_rows_that_cannot_be_selected(rows: Any, said: str) -> None:
+    with pytest.raises(BadInputError) as error:
+        CATALOG.select(rows)
+    assert str(error.value) == said
+    assert len(CATALOG.select([])) == 0
+    assert len(CATALOG.select(np.array([True]))) == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: simulation.make_psf(2.5, radius=100_000),
+         "make_psf: required radius <= 256 px; got 100000"),
+        (lambda: estimate_background(FRAME, filter_meshes=10**9),
+         "filter_meshes: required at most 101; got 1000000000"),
+        (lambda: simulation.sign_flipped(FRAME, grow_px=10**6),
+         "grow_px: required a number of px within the frame's 9; got 1000000"),
+        (lambda: simulation.InjectionSettings(number=10**9),
+         "InjectionSettings: number: required input should be less than or equal to 1000000; "
+         "got 1000000000"),
+        (lambda: simulation.SceneSettings(density=1e9),
+         "SceneSettings: density: required input should be less than or equal to 1; "
+         "got 1000000000.0"),
+        (lambda: evaluation.ScoringRules(n_bootstrap=10**9),
+         "scoring rules: n_bootstrap: required input should be less than or equal to 1000000; "
+         "got 1000000000"),
+        (lambda: evaluation.repeat_estimate([POINTS] * 3, 2.0, n_bootstrap=10**9),
+         "n_bootstrap: required 1000000 at most; got 1000000000"),
+    ],
+)  # fmt: skip
+def test_no_argument_makes_an_absurd_array(call: Callable[[], Any], said: str) -> None:
+    with pytest.raises(BadInputError) as error:
+        call()
+    assert str(error.value) == said

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+from skyduel.core.errors import PATH, takes
 from skyduel.core.io.atomic_files import existing_file
 from skyduel.core.io.images.asdf_frames import ASDF
 from skyduel.core.io.images.fits_images import FITS
@@ -83,6 +84,7 @@ def is_image_name(file: Path) -> bool:
     return not file.name.startswith(".") and _bare(file.name) != file.name.lower()
 
 
+@takes(path=PATH)
 def frame_name(path: str | os.PathLike[str]) -> str:
     """Return the file name without the endings of image formats and compression.
 
