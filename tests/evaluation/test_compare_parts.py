@@ -309,6 +309,12 @@ def test_a_difference_is_cut_at_one_where_the_score_ends_there() -> None:
     assert within_possible(wide[:0]).columns.tolist() == wide.columns.tolist()
 
 
+def test_a_difference_of_an_unknown_score_stays() -> None:
+    """A run of a newer version may have scores that this one does not know."""
+    wide = pd.DataFrame({"quantity": ["newer", "purity"], "lo": [-1.5, -1.5], "hi": [2.5, 1.5]})
+    assert within_possible(wide)[["lo", "hi"]].to_numpy().tolist() == [[-1.5, 2.5], [-1.0, 1.0]]
+
+
 # --- what a detector amounts to -------------------------------------------------------------
 
 
