@@ -19,7 +19,6 @@ from skyduel.core.settings import nearest
 from skyduel.evaluation.comparison.sources_found import Found
 from skyduel.evaluation.scoring.metrics import LIMITS, quantities, quantity_named
 from skyduel.evaluation.statistics.anytime import anytime_radius, widening
-from skyduel.evaluation.statistics.intervals import check_confidence
 from skyduel.evaluation.table_keys import ALL_BINS, ALL_GROUPS, DEFAULT_POINT, EQUAL_PURITY_POINT
 
 if TYPE_CHECKING:
@@ -259,9 +258,11 @@ def decide(
     width of its interval, which falls as one over the square root of the
     number of frames, if the loss stays what it is.
     """
-    check_confidence(confidence)
     import pandas as pd  # not needed to parse allowances
 
+    from skyduel.evaluation.statistics.intervals import check_confidence
+
+    check_confidence(confidence)
     require_kind("decide: table", table, pd.DataFrame)
     missing = [name for name in _COLUMNS if name not in table]
     if missing:
