@@ -19,12 +19,7 @@ from skyduel.core.errors import PATH, BadInputError, require_each, require_field
 from skyduel.core.frame import Frame, Plane
 from skyduel.core.io import companions
 from skyduel.core.io.atomic_files import atomic_path, existing_file
-from skyduel.core.io.calibration.files import (
-    NO_FILES,
-    CalibrationFiles,
-    files_beside,
-    files_in_row,
-)
+from skyduel.core.io.calibration.files import NO_FILES, CalibrationFiles, files_beside, files_in_row
 from skyduel.core.io.column_names import parse_columns
 from skyduel.core.io.frames import read_frame
 from skyduel.core.io.images.frame_lists import expand_chips, names_chips
@@ -59,6 +54,11 @@ MANIFEST_NAMES: Final = ("manifest.csv", "manifest.ecsv")
 #: Folders of frames in the folder of a data set.
 FRAME_FOLDERS: Final = ("frames", "images", "data")
 _COLUMNS: Final = ("name", "frame", "truth", "split", "group")
+_OPTIONAL: Final = ("truth", "mask", "weight", "ignore")
+_KINDS: Final[Mapping[str, Any]] = {
+    **dict.fromkeys(("name", "split", "group", "columns"), str), "mask_bits": Integral,
+    **dict.fromkeys(("frame", *_OPTIONAL), PATH), "given": Mapping, "calibration": CalibrationFiles,
+}  # fmt: skip
 _KNOWN: Final = frozenset({*_COLUMNS, "mask", "weight", "mask_bits", "ignore", "columns", *KINDS})
 
 
@@ -116,9 +116,7 @@ class Entry:
     raw: bool = False
 
     def __post_init__(self) -> None:
-        require_fields(self, name=str, frame=PATH, truth=PATH, split=str, group=str, mask=PATH,
-                       weight=PATH, mask_bits=Integral, ignore=PATH, columns=str, given=Mapping,
-                       calibration=CalibrationFiles)  # fmt: skip
+        require_fields(self, **_KINDS)
         if not self.name:
             raise BadInputError(str(self.frame), "a name for the frame", "an empty one")
         if self.split not in SPLITS:
@@ -128,10 +126,9 @@ class Entry:
         if self.columns:
             parse_columns(self.columns, f"{self.name}: columns")
         object.__setattr__(self, "frame", Path(self.frame))
-        for name in ("truth", "mask", "weight", "ignore"):
-            path = getattr(self, name)
-            if path is not None:
-                object.__setattr__(self, name, Path(path))
+        for name in _OPTIONAL:
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, Path(getattr(self, name)))
 
     @property
     def images(self) -> tuple[Path, ...]:
@@ -211,8 +208,9 @@ class Dataset:
 
     def __post_init__(self) -> None:
         require_fields(self, name=str, path=PATH, entries=Iterable)
-        require_each("Dataset: entries", tuple(self.entries), Entry)
-        entries = tuple(sorted(self.entries, key=lambda entry: entry.name))
+        entries = tuple(self.entries)
+        require_each("Dataset: entries", entries, Entry)
+        entries = tuple(sorted(entries, key=lambda entry: entry.name))
         if not entries:
             raise BadInputError(str(self.path), "a data set with at least one frame", "none")
         for one, other in pairwise(entries):
