@@ -137,6 +137,7 @@ def command(
         for line in decision_lines(image.name, facts.notes, facts.set_aside):
             warn(line)
     detectors = {spec.name: build(spec) for spec in specs}
+    looking = _that_look(detectors, repeats)
     mapped = None if score_map is None else _mapped_one(detectors)
     found = {}
     with progress() as bar:
@@ -146,18 +147,19 @@ def command(
             for image in images:
                 found[label, image.name] = detector(image)
                 bar.update(task, advance=1)
-        task = bar.add_task("flipped", total=total, note="")
+        task = bar.add_task("flipped", total=len(images) * len(looking), note="")
         looks = look_upside_down(
             images,
-            detectors,
+            looking,
             keep_sigma=keep_sigma,
             found=found,
             on_frame=lambda _: bar.update(task, advance=1),
         )
-    flipped = flip_rows(images, detectors, looks)
-    view = _flip_view(flipped, images[0].name if len(images) == 1 else None)
-    wide_out().print(WholeTable(view, keys=2))
-    tables = {"flipped": flipped}
+    tables = {}
+    if looking:
+        tables["flipped"] = flip_rows(images, looking, looks)
+        view = _flip_view(tables["flipped"], images[0].name if len(images) == 1 else None)
+        wide_out().print(WholeTable(view, keys=2))
     if repeats:
         tables["repeats"] = repeat_table(images, detectors, radius, found=found)
         tables["recurrence"] = recurrence_table(tables["repeats"])
@@ -184,6 +186,24 @@ def command(
         for name, table in tables.items():
             with atomic_path(out_folder / f"{name}.csv") as temporary:
                 without_formulas(table).to_csv(temporary, index=False)
+
+
+def _that_look(detectors: Mapping[str, Detector], repeats: bool) -> dict[str, Detector]:
+    """Return the detectors that can look at flipped pixels, which catalogues of files cannot.
+
+    Raises
+    ------
+    BadInputError
+        If there are others, and no repeats to compare their catalogues.
+    """
+    from skyduel.core import detector_info
+
+    looking = {label: d for label, d in detectors.items() if detector_info(d).needs_pixels}
+    others = [label for label in detectors if label not in looking]
+    if others and not repeats:
+        required = "detectors that run on flipped frames, or --repeats to compare catalogues"
+        raise BadInputError("--with", required, f"{', '.join(others)}, which reads catalogues")
+    return looking
 
 
 def _mapped_one(detectors: Mapping[str, Detector]) -> str:

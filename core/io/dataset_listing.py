@@ -29,6 +29,8 @@ _MOST_NAMED: Final = 6
 _MOST_OPENED: Final = 1000
 _MASK: Final = "mask"
 _MANIFEST: Final = "manifest"
+#: Bytes of packed files that are unpacked for that.
+_MOST_UNPACKED: Final = 32_000_000
 #: Endings of files that would have to be unpacked as a whole.
 _PACKED: Final = tuple(ending for ending in COMPRESSION_ENDINGS if ending != ".fz")
 
@@ -101,10 +103,10 @@ def summarize_files(dataset: Dataset, listed: Sequence[ListedFile]) -> str:
     """Return one line with what the frames use, and the files that are not used.
 
     What lies outside the folder counts too, and so do masks in the frames' own files; of a file
-    that is packed as a whole (gzip, bzip2, xz) only those that a manifest names, and of the files
-    after the first thousand none.
+    that is packed as a whole (gzip, bzip2, xz) only as long as all that are unpacked for it have
+    at most 32 MB, and of the files after the first thousand none. The number is then a least one.
     """
-    opened = dataset.entries[:_MOST_OPENED]
+    opened = _opened(dataset.entries[:_MOST_OPENED])
     used = {_MASK: sum(map(_holds_mask, opened))}
     least = "at least " if used[_MASK] and len(opened) < len(dataset.entries) else ""
     for use, images in _images(dataset).items():
@@ -152,10 +154,22 @@ def _uses(dataset: Dataset) -> dict[Path, list[str]]:
     return uses
 
 
+def _opened(entries: Sequence[Entry]) -> tuple[Entry, ...]:
+    """Return the entries whose frames may be opened: of the packed ones those of 32 MB in all."""
+    kept, size = [], 0
+    for entry in entries:
+        file = without_brackets(entry.frame)
+        if file.name.lower().endswith(_PACKED):
+            size += file.stat().st_size if file.is_file() else 0
+            if size > _MOST_UNPACKED:
+                continue
+        kept.append(entry)
+    return tuple(kept)
+
+
 def _holds_mask(entry: Entry) -> bool:
     """Return True if the mask that is read is that of the frame's own file, unnamed."""
-    file = without_brackets(entry.frame)
-    if entry.mask is not None or file.name.lower().endswith(_PACKED):
+    if entry.mask is not None:
         return False
     try:
         with closing(open_image(entry.frame, whole=False)) as image:

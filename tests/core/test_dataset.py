@@ -9,6 +9,7 @@ import pytest
 from astropy.io import fits
 from helpers.paths import DATA, needs_data
 
+from skyduel.core import Frame, write_frame
 from skyduel.core.errors import BadInputError
 from skyduel.core.io.dataset import Dataset, Entry, open_dataset, write_manifest
 from skyduel.core.io.dataset_listing import list_files, summarize_files
@@ -231,6 +232,21 @@ def test_masks_within_frames_of_a_folder_are_listed(tmp_path: Path) -> None:
     dataset = open_dataset(tmp_path)
     line = summarize_files(dataset, list_files(dataset))
     assert line == f"{tmp_path.name}: 1 mask, 2 test frames"
+
+
+def test_masks_within_packed_frames_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = np.eye(20, dtype=bool)
+    for name in ("a.fits.fz", "b.fits.gz", "c.fits.bz2", "d.fits"):
+        frame = Frame(data=np.ones((20, 20), np.float32), mask=mask, name=name[0])
+        write_frame(frame, tmp_path / name)
+    dataset = open_dataset(tmp_path)
+    line = summarize_files(dataset, list_files(dataset))
+    assert line == f"{tmp_path.name}: 4 masks, 4 test frames"
+    monkeypatch.setattr("skyduel.core.io.dataset_listing._MOST_UNPACKED", 0)
+    line = summarize_files(dataset, list_files(dataset))
+    assert line == f"{tmp_path.name}: 4 test frames, at least 2 masks"
 
 
 def test_groups_are_what_numbered_names_share(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from skyduel.core import (
     open_dataset,
     read_catalog,
     read_frame,
+    write_catalog,
     write_frame,
 )
 from skyduel.evaluation import ScoringRules, pair, score_catalogs
@@ -276,6 +277,29 @@ def repeats(n: int, **detectors: list[int]) -> pd.DataFrame:
         {"detector": name, "n_exposures": n} | {f"seen_{k}": v for k, v in enumerate(seen, 1)}
         for name, seen in detectors.items()
     )
+
+
+def test_catalogues_of_another_program_take_part_in_repeats(
+    sky: tuple[Path, Catalog], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, truth = sky
+    frame = read_frame(path)
+    (tmp_path / "mine").mkdir()
+    for name in ("a", "b"):
+        write_frame(frame.with_(name=name), tmp_path / f"{name}.fits")
+        write_catalog(truth, tmp_path / "mine" / f"{name}.ecsv")
+    mine = ("--with", "mine=file", "--set", f"mine.folder={tmp_path / 'mine'}")
+    frames = (tmp_path / "a.fits", tmp_path / "b.fits")
+    assert skyduel("truth-free", *frames, *mine) == 2
+    said = "--with: required detectors that run on flipped frames, or --repeats to compare"
+    assert said in capsys.readouterr().err
+    out = tmp_path / "out"
+    assert skyduel("truth-free", *frames, *mine, "--repeats", "--out", out) == 0
+    assert "sign-flipped" not in capsys.readouterr().out
+    assert sorted(file.name for file in out.iterdir()) == ["recurrence.csv", "repeats.csv"]
+    seen = pd.read_csv(out / "recurrence.csv")
+    (twice,) = seen[seen["seen_in"] == 2]["sources"]
+    assert twice == len(truth)  # the very same catalogue twice
 
 
 def test_recurrence_counts_sources_not_detections() -> None:
