@@ -166,7 +166,8 @@ def _of_range(
             real_least=nan, real_lo=nan, real_hi=nan,
         )  # fmt: skip
     chance = float(by_chance.mean())
-    independent = max(int((1 / seen).sum()), 1)
+    # Rounded, since three thirds, summed, may be less than a whole.
+    independent = max(int(np.round((1 / seen).sum(), 6)), 1)
     low, high = wilson(round(independent * k / n), independent, confidence)
 
     def real(share: float) -> float:

@@ -235,7 +235,7 @@ def apply_ignore(
     can be seen (a streak is not ignored for this); *suspect*: the
     user asked for it (`skyduel.evaluation.suspect_list`).
     A streak is at the edge, in an area, masked or saturated when more than half of its
-    points on the frame are, sampled a pixel apart.
+    points on the frame are, sampled at most a pixel apart.
     """
     n = len(truth)
     given = np.array(truth["ignore"], dtype=bool) if "ignore" in truth else np.zeros(n, bool)
@@ -361,7 +361,8 @@ def _mostly(truth: Catalog, shape: tuple[int, int], test: Any) -> Bools:
     out[plain] = test(x[plain], y[plain])
     for row in np.flatnonzero(truth.is_streak):
         length, theta = float(truth["length"][row]), float(truth["theta"][row])
-        t = np.linspace(-length / 2, length / 2, max(2 * int(length / 2) + 1, 1))
+        # An odd number, so that the centre is among them.
+        t = np.linspace(-length / 2, length / 2, 2 * int(np.ceil(length / 2)) + 1)
         px, py = x[row] + t * np.cos(theta), y[row] + t * np.sin(theta)
         inside = _on_frame(px, py, shape)
         if inside.any():

@@ -6,14 +6,15 @@
     python fuzz/mutate.py evaluation/statistics --again
 
 Every mutant (`fuzz/mutants.py`) runs in a process of its own with the tests that call its
-function, the fastest first, until one fails. The calls of each test are recorded once and again where a
-test or the code has changed. Results are kept as lines of JSON in `--out`; a mutant that has a
-result for the same text of its module is not run again, unless it survived and `--again` is
-given. With `--sample`, a random choice of the mutants of each module runs; the same seed makes the
-same choice as long as the module is the same. A mutant may use five times the processor time of its tests and 20 s more, and 6 GiB of
-memory; one that uses more is killed, as it would be noticed. Changes that cannot matter are
-listed with the reason in `fuzz/equivalent_mutants.toml`. Survivors are listed at the end. The
-exit status is 1 if a mutant that is not listed survived.
+function, the fastest first, until one fails. The calls of each test are recorded once and again
+where a test or the code has changed. Results are kept as lines of JSON in `--out`; a mutant that
+has a result for the same text of its module is not run again, unless it survived, is not listed
+as equivalent, and `--again` is given. With `--sample`, a random choice of the mutants of each
+module runs; the same seed makes the same choice as long as the module is the same. A mutant may
+use five times the processor time of its tests and 20 s more, and 6 GiB of memory; one that uses
+more is killed, as it would be noticed. Changes that cannot matter are listed with the reason in
+`fuzz/equivalent_mutants.toml`. Survivors are listed at the end. The exit status is 1 if a mutant
+that is not listed survived.
 """
 
 from __future__ import annotations
@@ -70,9 +71,14 @@ def main() -> int:
     parser.add_argument("paths", nargs="*", type=Path, default=[Path("evaluation")])
     parser.add_argument("--tests", nargs="+", default=["tests/evaluation"], help="tests that judge")
     parser.add_argument(
+        "--at-most", type=float, metavar="S", help="leave out tests that take more seconds"
+    )
+    parser.add_argument(
         "--minutes", type=float, help="stop after this time; go on with the same command"
     )
-    parser.add_argument("--again", action="store_true", help="run survivors again")
+    parser.add_argument(
+        "--again", action="store_true", help="run survivors again that are not listed"
+    )
     parser.add_argument("--every", type=int, default=1, help="only every N-th mutant of a module")
     parser.add_argument("--sample", type=int, help="only N mutants of a module, chosen at random")
     parser.add_argument("--seed", type=int, default=1, help="seed of that choice")
@@ -86,6 +92,8 @@ def main() -> int:
     if not chosen.list:
         _warm()
         lines = recorded(chosen.out / "calls", chosen.tests)
+        if chosen.at_most is not None:
+            lines = {test: t for test, t in lines.items() if t["seconds"] <= chosen.at_most}
         _run(modules, lines, results, chosen)
     return _summary(modules, results)
 
@@ -190,6 +198,7 @@ def _run(
     chosen: argparse.Namespace,
 ) -> None:
     ends = time.monotonic() + 60 * chosen.minutes if chosen.minutes is not None else float("inf")
+    listed = _equivalent()
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -205,7 +214,8 @@ def _run(
             for key, mutant in found:
                 old = results.kept.get(f"{name} | {key}")
                 done = old is not None and old["digest"] == digest
-                if not done or (chosen.again and old and old["outcome"] == "survived"):
+                left = old and old["outcome"] == "survived" and f"{name} | {key}" not in listed
+                if not done or (chosen.again and left):
                     todo.append((key, mutant))
             task = bar.add_task(name, total=len(todo))
             for key, mutant in todo:

@@ -290,8 +290,11 @@ def _fit_steps(x: Floats, y: Floats) -> Floats:
 
 
 def _steps(x: Floats, edges: Floats) -> tuple[npt.NDArray[np.int64], Floats]:
-    """Return each source's step among those that hold any, and the mean x of each step."""
-    at = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, edges.size - 2)
+    """Return each source's step among those that hold any, and the mean x of each step.
+
+    No x lies below the first edge.
+    """
+    at = np.minimum(np.searchsorted(edges, x, side="right") - 1, edges.size - 2)
     _, step = np.unique(at, return_inverse=True)
     return step, np.bincount(step, weights=x) / np.bincount(step)
 

@@ -242,7 +242,7 @@ def best_threshold(curve: Curve, name: str) -> float:
     Of equal ones the highest threshold, so the fewest detections.
     """
     values = curve.score(name)
-    if values.size == 0 or np.isnan(values).all():
+    if np.isnan(values).all():  # as of no threshold
         return float("nan")
     return float(curve.threshold[int(np.nanargmax(values))])
 

@@ -104,7 +104,7 @@ def test_bins_of_snr_hold_what_a_loop_counts() -> None:
 def test_scores_are_cut_into_tenths() -> None:
     table = binned_score_table(FRAMES, RULES, EDGES).query("facet == 'score' and bin_lo == bin_lo")
     assert len(table) == 10
-    assert table["n"].max() - table["n"].min() <= 2
+    assert table["n"].max() - table["n"].min() <= 1
     assert (table["bin_lo"].to_numpy()[1:] == table["bin_hi"].to_numpy()[:-1]).all()
     same = frame(4)
     flat = FrameInput(

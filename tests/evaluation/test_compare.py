@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest, norm, ttest_1samp
+from scipy.stats import binomtest, ttest_1samp
 
 from skyduel.core.catalog import Catalog
 from skyduel.core.errors import BadInputError
@@ -27,7 +27,7 @@ from skyduel.evaluation.comparison.compare import (
     compare_all,
     comparison_sample,
 )
-from skyduel.evaluation.comparison.headline import headline, rests_on, sentence
+from skyduel.evaluation.comparison.headline import sentence
 from skyduel.evaluation.comparison.possible_intervals import within_possible
 from skyduel.evaluation.scoring.counts import Counts
 from skyduel.evaluation.scoring.depth import Limit, completeness_limits
@@ -369,114 +369,6 @@ def test_samples_of_limits_are_those_of_their_intervals() -> None:
         assert limit.samples.shape == (RULES.n_bootstrap,)
         assert limit.lo <= np.nanmedian(limit.samples) <= limit.hi
     assert completeness_limits([], RULES)[0].samples.size == 0
-
-
-# --- the sentence -------------------------------------------------------------
-
-
-def told(deltas: dict[str, tuple[float, float]], quantity: str = "m50", point: str = "purity95",
-         n: int = 20) -> pd.DataFrame:  # fmt: skip
-    rows = []
-    p = {
-        g: 2 * norm.sf(abs(d) / s) if s == s and d == d else np.nan for g, (d, s) in deltas.items()
-    }
-    groups = [g for g in deltas if g != "all"]
-    corrected = dict(zip(groups, holm([p[g] for g in groups]), strict=True)) | {"all": p["all"]}
-    for group, (delta, s) in deltas.items():
-        for name in (quantity, "f1"):
-            rows.append({
-                "detector_a": "old", "detector_b": "new", "point": point, "group": group,
-                "bin": -2, "quantity": name, "delta": delta, "lo": delta - 2 * s,
-                "hi": delta + 2 * s, "p": p[group], "p_holm": corrected[group],
-                "interval": "bootstrap", "n_frames": n if group == "all" else n // 4,
-            })  # fmt: skip
-        if quantity == "f1":
-            rows.pop()
-            rows.append(rows[-1] | {"quantity": "m50", "delta": np.nan, "p": np.nan})
-    return pd.DataFrame(rows)
-
-
-def test_the_sentence_names_the_detector_bin_difference_and_interval() -> None:
-    table = told({"crowded": (-0.21, 0.03), "field": (0.01, 0.05), "all": (-0.1, 0.06)})
-    assert sentence(table, "purity95") == (
-        "new finds more than old in crowded (Δm50 = 0.21 mag [0.15, 0.27]); no difference shown "
-        "elsewhere; at 95 % purity over 20 frames"
-    )
-
-
-@pytest.mark.parametrize(
-    ("deltas", "options", "expected"),
-    [
-        (
-            {"a": (0.3, 0.02), "b": (0.2, 0.02), "all": (0.25, 0.02)},
-            {},
-            "old finds more than new in all 2 groups: Δm50 = 0.25 mag [0.21, 0.29] over all "
-            "frames; at 95 % purity over 20 frames",
-        ),
-        (
-            {"a": (0.3, 0.02), "b": (-0.2, 0.02), "all": (0.05, 0.2)},
-            {"n": 8},
-            "old finds more than new in a (Δm50 = 0.30 mag [0.26, 0.34]); new finds more than old "
-            "in b (Δm50 = 0.20 mag [0.16, 0.24]); at 95 % purity over 8 frames; with fewer "
-            "than 20, intervals are rough",
-        ),
-        (
-            {"a": (0.0, 0.02), "b": (np.nan, 0.02), "all": (0.01, 0.02)},
-            {},
-            "no difference shown between old and new: Δm50 = 0.01 mag [−0.03, 0.05]; not to be "
-            "told in b; at 95 % purity over 20 frames",
-        ),
-        (
-            {"a": (0.03, 0.02), "b": (0.03, 0.02), "all": (0.03, 0.01)},
-            {},
-            "old finds more than new over all frames: Δm50 = 0.03 mag [0.01, 0.05], but in no "
-            "single group is it shown; at 95 % purity over 20 frames",
-        ),
-        (
-            {"all": (-0.3, 0.1)},
-            {"quantity": "f1"},
-            "new scores higher than old: ΔF1 = 0.300 [0.100, 0.500]; at 95 % purity over 20 frames",
-        ),
-        (
-            {"all": (-0.3, 0.1)},
-            {"point": "default"},
-            "new scores higher than old: ΔF1 = 0.300 [0.100, 0.500]; at each one's own "
-            "threshold over 20 frames",
-        ),
-        (
-            {"all": (0.2, np.nan)},
-            {"n": 1},
-            "no telling between old and new: Δm50 = 0.20 mag without an interval; at 95 % purity "
-            "over 1 frame; with fewer than 20, intervals are rough",
-        ),
-    ],
-)
-def test_sentences(deltas, options, expected) -> None:
-    assert sentence(told(deltas, **options), options.get("point", "purity95")) == expected
-
-
-def test_one_frame_tells_of_itself_only() -> None:
-    alone = told({"all": (-0.3, 0.1)}, n=1).assign(interval="block bootstrap")
-    assert sentence(alone, "purity95") == (
-        "new finds more than old: Δm50 = 0.30 mag [0.10, 0.50]; at 95 % purity over 1 frame, "
-        "which tells of this frame only"
-    )
-    table = told({"a": (-0.3, 0.02), "b": (0.0, 0.2), "all": (-0.1, 0.2)})
-    one = table["group"] == "a"
-    table.loc[one, ["interval", "n_frames"]] = ["block bootstrap", 1]
-    assert sentence(table, "purity95").startswith(
-        "new finds more than old in a (Δm50 = 0.30 mag [0.26, 0.34], its one frame only); "
-    )
-    assert rests_on(3, "block bootstrap") == "over 3 frames, which tell of these frames only"
-    assert rests_on(20, "bootstrap") == "over 20 frames"
-
-
-def test_a_sentence_is_about_one_pair() -> None:
-    table = told({"all": (0.1, 0.1)})
-    with pytest.raises(BadInputError, match="one pair"):
-        headline(pd.concat([table, table.assign(detector_b="third")]), "purity95")
-    with pytest.raises(BadInputError, match="at 'default'"):
-        headline(table, "default")
 
 
 def test_counts_over_frames_are_those_of_the_frames() -> None:

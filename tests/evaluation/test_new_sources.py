@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import poisson
 
 from skyduel.core import BadInputError
 from skyduel.evaluation.matching.new_sources import EarlierPositions, seen_before
-from skyduel.evaluation.matching.pixel_shift import estimate_shift
+from skyduel.evaluation.matching.pixel_shift import _brightest, estimate_shift
 
 SQUARE = np.array([[0.0, 0.0], [60.0, 0.0], [60.0, 40.0], [0.0, 40.0]])
 
@@ -114,3 +115,72 @@ def test_rows_without_a_flux_vote_last() -> None:
     assert shift is not None
     assert (shift.dx, shift.dy) == pytest.approx((4, 5))
     assert shift.votes == 60
+
+
+def test_tiles_share_no_border_and_leave_none_out() -> None:
+    # Corners, sides and the inside of four tiles: each position is in just one of them.
+    steps = np.arange(0.0, 4.0)
+    at = np.array([[x, y] for x in steps for y in steps])
+    tile = np.array([[0.0, 0.0], [2.0, 0.0], [2.0, 2.0], [0.0, 2.0]])
+    by = [(x, y) for x in (0, 2) for y in (0, 2)]
+    covered = [EarlierPositions(at, tile + shift).covers(at) for shift in by]
+    assert np.sum(covered, axis=0).tolist() == [1] * 16
+    diamond = np.array([[0.0, -1.0], [1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
+    covered = [EarlierPositions(at, diamond + np.array([x, y])).covers(at + 0.25)
+               for x in range(-1, 6) for y in range(-1, 6) if (x + y) % 2 == 0]  # fmt: skip
+    assert np.sum(covered, axis=0).tolist() == [1] * 16
+    for k, point in enumerate([[0.0, 0.0], [0.5, 0.0], [-0.9, 0.0], [1.1, 0.0], [-1.1, 0.0]]):
+        assert EarlierPositions(at, diamond).covers(np.array([point])).tolist() == [k < 3]
+
+
+def test_the_notch_of_an_outline_is_not_covered() -> None:
+    notched = np.array([[0.0, 0.0], [9.0, 0.0], [9.0, 6.0], [6.0, 3.0], [3.0, 6.0], [0.0, 6.0]])
+    xy = np.array([[6.0, 5.0], [6.0, 2.0], [1.0, 5.0], [8.5, 5.0], [9.5, 3.0], [-1.0, 3.0]])
+    inside = [False, True, True, True, False, False]
+    for outline in (notched, notched[::-1]):
+        assert EarlierPositions(xy, outline).covers(xy).tolist() == inside
+
+
+@pytest.mark.parametrize(
+    ("n", "same", "votes"), [(6, 6, 6), (7, 6, 6), (7, 5, None), (5, 5, None), (60, 40, 40)]
+)
+def test_six_votes_at_least_agree(n: int, same: int, votes: int | None) -> None:
+    xy, flux = stars(6, 60)
+    other = xy[:n] - (30, 20)
+    other[same:] = stars(7, n)[0][same:]
+    shift = estimate_shift(xy, flux, other, flux[:n], 2.0)
+    assert (shift and (shift.votes, shift.voters)) == (votes and (votes, n))
+
+
+@pytest.mark.parametrize("size", [0.2, 0.26, 0.27, 0.274, 0.278, 0.28, 0.29, 0.4, 1.0])
+def test_a_small_field_needs_more_votes_than_chance_gives(size: float) -> None:
+    rng = np.random.default_rng(12)
+    xy = rng.uniform(0, (140, 90), (9, 2)) * size
+    more = rng.uniform(0, (140, 90), (4, 2)) * size
+    other = np.vstack([xy[:8] + np.array([4, 3]), more])
+    votes = (xy[:, None] - other[None]).reshape(-1, 2)
+    plane = np.prod(votes.max(axis=0) - votes.min(axis=0) + 4)
+    chance = 108 * poisson.sf(7, 108 * np.pi * 4 / plane)
+    got = estimate_shift(xy, np.ones(9), other, np.ones(12), 2.0)
+    assert (got is not None) == (chance <= 1e-6) == (size > 0.275)
+    if got is not None:
+        assert (got.dx, got.dy) == pytest.approx((-4, -3))
+        assert (got.votes, got.voters) == (8, 9)
+
+
+def test_of_shifts_with_as_many_votes_the_shortest_is_taken() -> None:
+    xy, flux = stars(8, 12)
+    both = [(40.0, 30.0), (-3.0, 4.0)]
+    for first, second in (both, both[::-1]):
+        other = np.vstack([xy - first, xy - second])
+        shift = estimate_shift(xy, flux, other, np.tile(flux, 2), 2.0)
+        assert shift is not None
+        assert (shift.dx, shift.dy) == pytest.approx((-3, 4))
+
+
+def test_the_brightest_sixty_vote_in_their_order() -> None:
+    flux = np.arange(64.0) % 32
+    flux[[3, 40, 9]] = np.nan, np.inf, -np.inf
+    xy = np.column_stack([np.arange(64.0), np.zeros(64)])
+    rank = sorted(range(64), key=lambda k: (-flux[k] if np.isfinite(flux[k]) else np.inf, k))
+    assert _brightest(xy, flux)[:, 0].tolist() == rank[:60]

@@ -14,7 +14,11 @@ from typer.testing import CliRunner
 
 from skyduel.cli.main import app
 from skyduel.core import BadInputError, Catalog, Frame, read_catalog
-from skyduel.evaluation.matching.no_matches import frame_warning, match_warning
+from skyduel.evaluation.matching.no_matches import (
+    _chance_matches,
+    frame_warning,
+    match_warning,
+)
 
 GRID = np.array([[10.0 * i, 8.0 * j] for i in range(1, 5) for j in range(1, 4)])
 
@@ -80,6 +84,86 @@ def test_matches_that_are_no_more_than_chance() -> None:
     assert match_warning(truth[:19], other, 1, (400, 400), radius=2.0) is None
     assert match_warning(truth, other, by_chance, (400, 400)) is None
     assert match_warning(GRID, GRID + 300, 0, (60, 60)) is None
+
+
+#: Where detections are moved to for pairs by chance, in radii.
+SHIFTS = [(8, 0), (0, 8), (-8, 0), (0, -8), (12, 5), (-5, 12), (-12, -5), (5, -12)]
+ODD_SKY = "is the frame FK4, are RA in hours?)"
+#: So far apart that a shift leads to no other truth.
+SPARSE = np.array([[200.0 * i, 200.0 * j] for i in range(8) for j in range(8)])
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "meta", "shape", "said"),
+    [
+        ([], [], {"outside_frame": 3, "nearest_outside_deg": 0.05}, (40, 50),
+         f"0 of 3 rows lie on the frame (nearest 3' from its centre; {ODD_SKY}"),
+        ([], [], {"outside_frame": 1, "nearest_outside_deg": 0.1}, None,
+         f"0 of 1 rows lie on the frame (nearest 0.1° from its centre; {ODD_SKY}"),
+        ([], [], {"outside_frame": 3}, (40, 50),
+         "0 of 3 rows lie on the frame (is it another image's list?)"),
+        ([], [], {"outside_frame": 3}, None,
+         "0 of 3 rows lie on the frame (is it another image's list?)"),
+        ([-3.0], [10.0], {"outside_frame": 2}, (40, 50),
+         "0 of 3 rows lie on the frame (nearest 3 px away; is it another image's list?)"),
+        ([-3.0, 53.0], [-44.0, 42.0], {}, (40, 50),
+         "0 of 2 rows lie on the frame (nearest 5 px away; is it another image's list?)"),
+        ([-0.5, 49.5], [10.0, 10.0], {}, (40, 50),
+         "0 of 2 rows lie on the frame (nearest 0.5 px away; is it another image's list?)"),
+        ([9.0, 9.0], [-0.5, 39.5], {}, (40, 50),
+         "0 of 2 rows lie on the frame (nearest 0.5 px away; is it another image's list?)"),
+        ([-0.4, 900.0], [-0.4, 900.0], {"outside_frame": 2}, (40, 50), None),
+        ([49.4], [39.4], {}, (40, 50), None),
+        ([-3.0], [10.0], {"outside_frame": 2}, None, None),
+    ],
+)  # fmt: skip
+def test_rows_off_the_frame_and_how_far(x, y, meta, shape, said) -> None:
+    catalog = Catalog.build(x=x, y=y)
+    catalog.table.meta.update(meta)
+    assert frame_warning(catalog, "rows", shape) == said
+
+
+def test_what_lies_off_the_frame_is_not_compared() -> None:
+    truth, found = np.vstack([GRID[:5], [[99.0, 9.0]]]), np.vstack([GRID[:6] + 3, [[9.0, -7.0]]])
+    line = match_warning(truth, found, 0, (60, 60))
+    assert line is not None
+    assert line.startswith("0 of 5 truths matched although 6 detections lie on the frame (nearest")
+    line = match_warning(truth, found[:6], 0, unit="arcsec")
+    assert line == (
+        "0 of 6 truths matched although 6 detections are there "
+        "(nearest detection 4.24 arcsec away, median offset +3, +3 arcsec)"
+    )
+    assert match_warning(truth, found[:4], 0, (60, 60)) is None
+    assert match_warning(truth, found[:4], 0) is None
+
+
+@pytest.mark.parametrize("shift", SHIFTS)
+def test_pairs_by_chance_are_a_mean_over_eight_shifts(shift: tuple[int, int]) -> None:
+    assert _chance_matches(SPARSE, SPARSE - 2.0 * np.array(shift), 2.0) == 64 / 8
+
+
+@pytest.mark.parametrize(
+    ("n", "moved", "matches", "chance"),
+    [
+        # Three standard deviations above nothing by chance are three matches.
+        (20, 0, 3, "0"), (19, 0, 3, None), (64, 0, 3, "0"), (64, 0, 4, None),
+        # A fifth of the shorter list is more than chance.
+        (20, 20, 3, "2"), (20, 20, 4, None),
+        # 25 pairs at one of eight shifts: 3.1 by chance, and up to 9.2.
+        (64, 25, 9, "3"), (64, 25, 10, None),
+    ],
+)  # fmt: skip
+def test_how_many_matches_are_no_more_than_chance(n, moved, matches, chance) -> None:
+    truth, found = SPARSE[:n], SPARSE[:n] + 90.0
+    found[:moved] = truth[:moved] - (16, 0)
+    line = match_warning(truth, found, matches, radius=2.0)
+    if chance is None:
+        assert line is None
+    else:
+        assert line == (
+            f"only {matches} of {n} truths matched one of {n} detections, no more than by chance "
+            f"({chance}): is it the truth of another frame?"
+        )
 
 
 @pytest.fixture

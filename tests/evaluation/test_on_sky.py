@@ -142,6 +142,82 @@ def test_whole_catalogues_pair_on_the_sky_whatever_their_pixels() -> None:
     assert report.counts.sums()["truths_found"] == len(pair_sky(a[counted], b, 3.0))
 
 
+def test_candidates_on_the_sky_are_all_pairs_within_the_radius() -> None:
+    a, b = field("across RA 0", 4)
+    kind = np.where(np.arange(len(b)) % 7 == 0, "streak", "point")
+    score = np.random.default_rng(3).random(len(b))
+    # Rows at one place are told apart by magnitude, with streaks behind points.
+    a = np.vstack([a, a[:3], a[:3]])
+    mag = np.random.default_rng(2).permutation(len(a)) / 10
+    b[1], kind[1], kind[2], b[2] = b[0], "point", "streak", b[0]
+    truth = catalogue(a, mag=mag, ignore=np.arange(len(a)) % 5 == 0)
+    found = catalogue(
+        b, kind=kind, length=np.where(kind == "streak", 9.0, 0.0), score=score,
+        ignore=np.arange(len(b)) % 4 == 0,
+    )  # fmt: skip
+    for rules in (ScoringRules(), ScoringRules(require_kind=True, pairing="score-first")):
+        got = sky_candidates(truth, found, rules, 3.0)
+        near = astropy_distances(a, b) <= 3.0
+        if rules.require_kind:
+            near &= kind == "point"
+        i, j = np.nonzero(near)
+        pairs = sorted(zip(got.truth_index, got.found_index, strict=True))
+        assert pairs == list(zip(i, j, strict=True))
+        np.testing.assert_allclose(
+            got.separation, astropy_distances(a, b)[got.truth_index, got.found_index], atol=1e-8
+        )
+        assert got.unlike.tolist() == (kind[got.found_index] == "streak").tolist()
+        # Numbered by right ascension within a turn, declination, kind and magnitude.
+        orders = [
+            np.lexsort((mag, a[:, 1], a[:, 0] % 360)),
+            np.lexsort((kind == "streak", b[:, 1], b[:, 0] % 360)),
+        ]
+        for rank, row, order in zip(
+            (got.truth_rank, got.found_rank),
+            (got.truth_index, got.found_index),
+            orders,
+            strict=True,
+        ):
+            assert rank.tolist() == np.argsort(order)[row].tolist()
+        assert np.all(np.diff(got.truth_rank * 1000 + got.found_rank) > 0)
+        assert got.radius_px == pytest.approx(3.0 + 1e-9, abs=1e-12)
+        assert got.truth_ignore.tolist() == truth["ignore"].tolist()
+        assert got.found_ignore.tolist() == found["ignore"].tolist()
+        assert not got.truth_streak.any()
+        assert got.rule == rules.pairing
+        assert got.unit == "arcsec"
+        assert got.found_score.tolist() == score.tolist()
+        none = sky_candidates(truth, catalogue(b[:0]), rules, 3.0)
+        assert none.truth_index.size == none.found_index.size == none.separation.size == 0
+
+
+@pytest.mark.parametrize("off", [-1, 1])
+def test_a_radius_may_be_off_by_a_rounding_and_no_more(off: int) -> None:
+    dec = np.array([[10.0, 0.0]])
+    for radius in (1e-3, 1.0, 3600.0):
+        other = dec + np.array([0.0, (radius + 1e-9 * (1 + 0.1 * off)) / 3600])
+        assert len(pair_sky(dec, other, radius)) == (off < 0)
+
+
+def test_positions_at_the_bounds_are_positions() -> None:
+    for radec in ([10.0, 90.0], [10.0, -90.0], [359.0, 0.0], [-1e9, 0.0]):
+        assert len(pair_sky([radec], [radec], 1e-3)) == 1
+    # From side to side of the sky: half a turn is the largest radius.
+    assert len(pair_sky([[0.0, -90.0]], [[0.0, 90.0]], 648000.0)) == 1
+    with pytest.raises(BadInputError, match=r"radius > 0, at most 648000; got 648000\.1"):
+        pair_sky([[0.0, 0.0]], [[0.0, 0.0]], 648000.1)
+    with pytest.raises(BadInputError, match=r"in row 1 \(2 such rows\)"):
+        pair_sky([[0.0, 0.0], [0.0, -90.1], [np.inf, 0.0]], [[0.0, 0.0]], 1.0)
+
+
+def test_each_of_the_two_columns_is_asked_for() -> None:
+    one = catalogue(np.array([[1.0, 2.0]]))
+    for name in ("ra", "dec"):
+        half = Catalog.build(x=[1.0], y=[2.0], **{name: [3.0]})
+        with pytest.raises(BadInputError, match=f"columns ra and dec to pair.*{name}"):
+            sky_candidates(half, one, ScoringRules(), 1.0)
+
+
 @pytest.mark.parametrize(
     ("truth", "radius", "says"),
     [
