@@ -133,9 +133,11 @@ def _ignored(frame: FrameScore, rules: ScoringRules, limits: npt.NDArray[np.floa
     """Return a mask of the truths ignored at each limit, shape (n_limits, n_truth)."""
     truth = frame.source.truth
     snr = truth["snr"] if "snr" in truth else np.full(len(truth), np.nan)
-    given = np.asarray(frame.pairing.truth_ignored)
     if "ignore_reason" in truth:
-        given = given & (np.asarray(truth["ignore_reason"]).astype(str) != "faint")
+        faint = np.asarray(truth["ignore_reason"]).astype(str) == "faint"
     else:
-        given = given & ~(snr < rules.min_snr)
+        faint = snr < rules.min_snr
+    if "suspect" in truth:
+        faint &= ~(np.asarray(truth["suspect"], dtype=np.int64) > 0)  # a later reason than faint
+    given = frame.pairing.truth_ignored & ~faint
     return np.asarray(given | (snr < limits[:, None]))

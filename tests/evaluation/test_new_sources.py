@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import poisson
 
 from skyduel.core import BadInputError
+from skyduel.evaluation.matching.matching import pair
 from skyduel.evaluation.matching.new_sources import EarlierPositions, seen_before
 from skyduel.evaluation.matching.pixel_shift import _brightest, estimate_shift
 
@@ -39,6 +40,9 @@ def test_a_much_fainter_row_is_another_source() -> None:
     assert seen.tolist() == [0, 1, 1, 1]
     assert covered.tolist() == [1, 1, 1, 1]
     assert seen_before(xy, [earlier], 2.0)[0].tolist() == [1, 1, 1, 1]
+    # Without a fraction only what is below zero does not count.
+    faint = EarlierPositions(xy[:2], flux=np.array([1e-8, -1e-8]))
+    assert seen_before(xy[:2], [faint], 2.0, flux=flux[:2])[0].tolist() == [1, 0]
 
 
 def test_a_position_outside_the_outline_is_not_covered_and_not_seen() -> None:
@@ -106,6 +110,7 @@ def test_few_sources_have_no_shift() -> None:
     assert estimate_shift(xy, flux, xy, flux, 2.0) is None
     none = np.zeros((0, 2))
     assert estimate_shift(none, np.zeros(0), none, np.zeros(0), 2.0) is None
+    assert estimate_shift(none, np.zeros(0), *stars(1, 9), 2.0) is None
 
 
 def test_rows_without_a_flux_vote_last() -> None:
@@ -125,6 +130,8 @@ def test_tiles_share_no_border_and_leave_none_out() -> None:
     by = [(x, y) for x in (0, 2) for y in (0, 2)]
     covered = [EarlierPositions(at, tile + shift).covers(at) for shift in by]
     assert np.sum(covered, axis=0).tolist() == [1] * 16
+    assert EarlierPositions(at, tile).covers(at).sum() == 4
+    assert EarlierPositions(at, tile).covers(np.array([[0.0, 1.0], [2.0, 1.0]])).tolist() == [1, 0]
     diamond = np.array([[0.0, -1.0], [1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
     covered = [EarlierPositions(at, diamond + np.array([x, y])).covers(at + 0.25)
                for x in range(-1, 6) for y in range(-1, 6) if (x + y) % 2 == 0]  # fmt: skip
@@ -152,20 +159,42 @@ def test_six_votes_at_least_agree(n: int, same: int, votes: int | None) -> None:
     assert (shift and (shift.votes, shift.voters)) == (votes and (votes, n))
 
 
-@pytest.mark.parametrize("size", [0.2, 0.26, 0.27, 0.274, 0.278, 0.28, 0.29, 0.4, 1.0])
+@pytest.mark.parametrize("size", [0.3, 0.4, 0.421, 0.423, 0.425, 0.44, 0.5, 1.0])
 def test_a_small_field_needs_more_votes_than_chance_gives(size: float) -> None:
     rng = np.random.default_rng(12)
     xy = rng.uniform(0, (140, 90), (9, 2)) * size
     more = rng.uniform(0, (140, 90), (4, 2)) * size
     other = np.vstack([xy[:8] + np.array([4, 3]), more])
     votes = (xy[:, None] - other[None]).reshape(-1, 2)
-    plane = np.prod(votes.max(axis=0) - votes.min(axis=0) + 4)
-    chance = 108 * poisson.sf(7, 108 * np.pi * 4 / plane)
-    got = estimate_shift(xy, np.ones(9), other, np.ones(12), 2.0)
-    assert (got is not None) == (chance <= 1e-6) == (size > 0.275)
+    plane = np.prod(votes.max(axis=0) - votes.min(axis=0) + 6)
+    chance = 108 * poisson.sf(7, 108 * np.pi * 9 / plane)
+    got = estimate_shift(xy, np.ones(9), other, np.ones(12), 3.0)
+    assert (got is not None) == (chance <= 1e-6) == (size > 0.424)
     if got is not None:
         assert (got.dx, got.dy) == pytest.approx((-4, -3))
         assert (got.votes, got.voters) == (8, 9)
+
+
+def refined(first: np.ndarray, second: np.ndarray, rounds: int) -> np.ndarray:
+    """Return the difference with the most votes within 2 px, after rounds of medians of pairs."""
+    votes = (first[:, None] - second[None]).reshape(-1, 2)
+    near = np.hypot(*(votes[:, None] - votes[None]).transpose(2, 0, 1)) <= 2.0
+    most = np.flatnonzero(near.sum(axis=1) == near.sum(axis=1).max())
+    shift = min(votes[most], key=lambda v: np.hypot(*v))
+    for _ in range(rounds):
+        pairs = pair(first, second + shift, 2.0)
+        shift = np.median(first[pairs.truth_index] - second[pairs.found_index], axis=0)
+    return shift
+
+
+def test_a_shift_is_refined_twice() -> None:
+    xy, flux = stars(9, 24)
+    other = xy + np.random.default_rng(8).normal(0, 0.9, xy.shape)
+    shift = estimate_shift(xy, flux, other, flux, 2.0)
+    assert shift is not None
+    one, two, three = (refined(xy, other, n) for n in (1, 2, 3))
+    assert (shift.dx, shift.dy) == pytest.approx(two)
+    assert np.abs(two - one).max() > 1e-3 < np.abs(three - two).max()
 
 
 def test_of_shifts_with_as_many_votes_the_shortest_is_taken() -> None:

@@ -113,7 +113,7 @@ SPARSE = np.array([[200.0 * i, 200.0 * j] for i in range(8) for j in range(8)])
         ([9.0, 9.0], [-0.5, 39.5], {}, (40, 50),
          "0 of 2 rows lie on the frame (nearest 0.5 px away; is it another image's list?)"),
         ([-0.4, 900.0], [-0.4, 900.0], {"outside_frame": 2}, (40, 50), None),
-        ([49.4], [39.4], {}, (40, 50), None),
+        ([49.49], [39.49], {}, (40, 50), None),
         ([-3.0], [10.0], {"outside_frame": 2}, None, None),
     ],
 )  # fmt: skip
@@ -135,6 +135,10 @@ def test_what_lies_off_the_frame_is_not_compared() -> None:
     )
     assert match_warning(truth, found[:4], 0, (60, 60)) is None
     assert match_warning(truth, found[:4], 0) is None
+    # No match at all is not told as one of chance.
+    line = match_warning(SPARSE, SPARSE + 90.0, 0, radius=2.0)
+    assert line is not None
+    assert line.startswith("0 of 64 truths matched although 64 detections are there")
 
 
 @pytest.mark.parametrize("shift", SHIFTS)

@@ -168,11 +168,12 @@ def of_mags(mag: list[float], frame: str, **more: object) -> FrameInput:
 
 def test_edges_are_chosen_from_the_truth_of_the_test_frames_that_counts() -> None:
     rules = ScoringRules()
-    dim = of_mags([90.0, 99.0], "c", split="calibration")
-    one = of_mags([15.2, 99.0, 17.1], "a", ignore=[False, True, False])
-    assert choose_edges([dim, one], rules) == tuple(np.round(np.arange(15.2, 17.3, 0.2), 9))
+    dim = of_mags([40.0, 45.0], "c", split="calibration")
+    one = of_mags([15.2, 45.0, 17.1], "a", ignore=[False, True, False])
+    other = of_mags([40.0], "d", split="validation")
+    assert choose_edges([dim, other, one], rules) == tuple(np.round(np.arange(15.2, 17.3, 0.2), 9))
     # The same frame of another detector is not counted again, another frame is.
-    again = of_mags([70.0], "a")
+    again = of_mags([40.0], "a")
     assert choose_edges([one, again], rules) == choose_edges([one], rules)
     more = choose_edges([one, of_mags([24.9], "b")], rules)
     assert more == tuple(np.arange(15.0, 26.0))

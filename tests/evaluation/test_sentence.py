@@ -9,6 +9,7 @@ from scipy.stats import norm
 
 from skyduel.core.errors import BadInputError
 from skyduel.evaluation.comparison.headline import headline, rests_on, sentence
+from skyduel.evaluation.comparison.sources_found import without_limits_of_slivers
 from skyduel.evaluation.statistics.paired_tests import holm
 
 NAN = float("nan")
@@ -187,6 +188,30 @@ def test_a_sliver_in_a_group_leaves_the_headline_that_of_m50(group: str) -> None
         outcomes("default", 100, 0, 0, 9, group=group),
     ], ignore_index=True)  # fmt: skip
     assert headline(table, "purity95")["quantity"].tolist() == ["m50"] * 3
+
+
+def test_limits_of_slivers_are_cut_where_either_keeps_one() -> None:
+    places = [(p, g) for p in ("calibrated", "default", "purity95") for g in ("a", "all", "z")]
+    table = pd.concat([
+        *[rows_of((g, "m50", 0.1, 0.1, 0.5), (g, "snr50", 0.1, 0.1, 0.5), (g, "f1", 0.1, 0.1, 0.5),
+                  point=p) for p, g in places],
+        # At calibrated all over, at purity95 in one group, one of the two keeps less than 25.
+        *[outcomes(p, 24 if (p, g) in (("calibrated", "all"), ("purity95", "a")) else 90, 0,
+                   50, 9, group=g) for p, g in places if p != "default"],
+        *[outcomes("default", 100, 0, 0, 9, group=g) for p, g in places if p == "default"],
+    ], ignore_index=True)  # fmt: skip
+    before = table.copy()
+    told = without_limits_of_slivers(table)
+    limits = table["quantity"].isin(["m50", "snr50"])
+    cut = limits & (
+        (table["point"] == "calibrated") & (table["group"] == "all")
+        | (table["point"] == "purity95") & (table["group"] == "a")
+    )
+    numbers = ["delta", "lo", "hi", "p", "p_holm"]
+    assert told.loc[cut, numbers].isna().all(axis=None)
+    pd.testing.assert_frame_equal(told[~cut], table[~cut])
+    assert told.loc[cut].drop(columns=numbers).equals(table.loc[cut].drop(columns=numbers))
+    pd.testing.assert_frame_equal(table, before)
 
 
 A, B, C = ("a", "m50", 0.3, 0.1, 0.01), ("b", "m50", 0.2, 0.1, 0.02), ("c", "m50", 0.1, 0.2, 0.4)

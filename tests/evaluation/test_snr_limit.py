@@ -24,6 +24,7 @@ def frame(seed: int, rules: ScoringRules, n: int, *, reasons: bool = True) -> Fr
         x=rng.uniform(-1, 61, n), y=rng.uniform(0, 45, n), kind=kind,
         length=np.where(kind == "streak", 15.0, 0.0), theta=rng.uniform(-1.5, 1.5, n),
         snr=np.where(rng.random(n) < 0.1, np.nan, 10 ** rng.uniform(-0.5, 1, n)),
+        suspect=(rng.random(n) < 0.2).astype(int),
     )  # fmt: skip
     truth = apply_ignore(truth, SHAPE, None, None, rules)
     if not reasons:
@@ -64,7 +65,8 @@ def test_each_row_is_what_a_run_with_that_limit_counts(
                 truth = apply_ignore(truth, SHAPE, None, None, again)
             else:  # what is faint and also ignored for another reason cannot be told
                 faint = truth["snr"] < np.array([rules.min_snr, row.min_snr])[:, None]
-                truth = truth.with_columns(ignore=(truth["ignore"] & ~faint[0]) | faint[1])
+                ignore = (truth["ignore"] & ~faint[0]) | faint[1] | (truth["suspect"] > 0)
+                truth = truth.with_columns(ignore=ignore)
             source = FrameInput(frame="f", truth=truth, found=f.source.found, shape=SHAPE)
             counts = score_frame(source, again, EDGES, threshold=2.0).counts.sums()
             for name in sums:

@@ -227,6 +227,36 @@ def test_the_least_real_share_is_above_chance() -> None:
     assert (row.real_least, row.real_lo, row.real_hi) == pytest.approx(tuple(real))
 
 
+def test_scores_of_one_exposure_or_with_few_or_many_chance_pairs() -> None:
+    with pytest.raises(BadInputError, match="required at least two exposures; got 1"):
+        scores_on_repeats([SPARSE], [np.full(36, 0.5)], 2.0)
+    # Scores of 0 and of 1 are scores; the former do not count.
+    rows = scores_on_repeats([SPARSE[:2], SPARSE[:1]], [[0.0, 1.0], [1.0]], 2.0)
+    assert (rows[8].n, rows[8].k, rows[8].predicted) == (2, 0, 1.0)
+    assert (rows[-1].score_lo, rows[-1].score_hi) == (0.1, 1.0)
+    # One of ten recurs, which is less than chance gives: no share is negative.
+    moved = [SPARSE[:10] - 2.0 * np.array(shift) for shift in SHIFTS]
+    exposures = [np.vstack([SPARSE[:11]]), np.vstack([*moved, SPARSE[10:11]])]
+    row = scores_on_repeats(exposures, [np.full(11, 0.5), np.full(61, 0.3)], 2.0)[4]
+    assert row.chance == pytest.approx(10 / 11)
+    assert row.k == 1
+    assert row.real_least == row.real_lo == 0.0
+
+
+@pytest.mark.parametrize(
+    ("scores", "match"),
+    [
+        ([[0.5], [-0.1]], r"scores from 0 to 1; got -0\.1"),
+        ([[0.5, 1.01, 1.02, 0.2], [0.5]], r"scores from 0 to 1; got 1\.01"),
+        ([[0.0, 1.0, -0.2, 2.0], [0.5]], r"scores from 0 to 1; got -0\.2"),
+    ],
+)
+def test_the_first_score_that_is_none_is_named(scores: list, match: str) -> None:
+    exposures = [SPARSE[: len(row)] for row in scores]
+    with pytest.raises(BadInputError, match=match):
+        scores_on_repeats(exposures, scores, 2.0)
+
+
 @pytest.mark.parametrize(
     ("scores", "match"),
     [
@@ -235,8 +265,6 @@ def test_the_least_real_share_is_above_chance() -> None:
             [[0.5], [0.5, 0.5]],
             r"scores\[1\]: required one score of each of 1 detections; got shape",
         ),
-        ([[0.5], [-0.1]], "scores from 0 to 1; got -0.1"),
-        ([[1.0], [1.01]], "scores from 0 to 1; got 1.01"),
     ],
 )
 def test_scores_that_do_not_fit_are_refused(scores: list, match: str) -> None:
