@@ -50,7 +50,9 @@ def scored(seed: int, *, galaxies: bool = False, n: int = 90):
     found = Catalog.build(
         x=np.append(x[s] + rng.normal(0.2, 0.3, s.size), rng.uniform(0, 499, 20)),
         y=np.append(y[s] + rng.normal(-0.1, 0.3, s.size), rng.uniform(0, 299, 20)),
-        mag=np.append(mag[s] + rng.normal(0.2, 0.4, s.size), np.full(20, NAN)),
+        mag=np.append(
+            np.where(s % 15 == 1, NAN, mag[s] + rng.normal(0.2, 0.4, s.size)), np.full(20, NAN)
+        ),
         kind=np.append(kind[s], ["point"] * 20), score=np.round(rng.random(m), 1),
         length=np.append(length[s] * 0.9, np.zeros(20)),
         theta=np.append(theta[s] + line[s] * rng.normal(0, 0.05, s.size), np.zeros(20)),
@@ -258,6 +260,21 @@ def test_a_streak_across_is_turned_by_minus_ninety_degrees() -> None:
         rows = table.set_index("quantity")
         assert rows.loc["angle", "bias"] == pytest.approx(turn)
         assert rows.loc["length_ratio", "bias"] == pytest.approx(1.5)
+
+
+def test_a_streak_of_no_length_has_no_ratio_and_no_frame_has_residuals() -> None:
+    line = {"x": [50.0], "y": [50.0], "kind": ["streak"], "theta": [0.0]}
+    for length, ratio in ((0.0, NAN), (1.0, 2.0)):
+        source = FrameInput(
+            frame="a", truth=Catalog.build(**line, length=[length]),
+            found=Catalog.build(**line, length=[2.0]),
+        )  # fmt: skip
+        table = astrometry_table([score_frame(source, RULES, EDGES)], RULES, EDGES)
+        np.testing.assert_equal(table.set_index("quantity").loc["length_ratio", "bias"], ratio)
+    none = astrometry_table([], RULES, EDGES)
+    assert none["bin"].tolist() == table["bin"].tolist()
+    assert not none["n"].any()
+    assert none[["bias", "scatter", "rms"]].isna().all(axis=None)
 
 
 def test_migration_is_counted_in_loops() -> None:

@@ -117,6 +117,20 @@ def test_without_frames_the_area_is_none() -> None:
     assert table["value"].isna().all()
 
 
+def test_what_the_table_requires() -> None:
+    one = random_counts(1)
+    for arguments, says in (
+        (([None], [1.0], EDGES), r"score_table: frames\[0\]: required a Counts"),
+        (
+            ([one], [1.0], EDGES, ScoringRules(), [None]),
+            r"score_table: blocks\[0\]: required a Counts",
+        ),
+        (([one], [1.0, 2.0], EDGES), r"score_table: mpix: required one area of each of 1 frames"),
+    ):
+        with pytest.raises(BadInputError, match=says):
+            score_table(*arguments[:3], *(arguments[3:] or (ScoringRules(),)))
+
+
 def some(n: int, seed: int, **more: object) -> Catalog:
     rng = np.random.default_rng(seed)
     return Catalog.build(

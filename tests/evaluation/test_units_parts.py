@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -59,7 +60,7 @@ def bin_of(mag: float) -> int:
 
 @pytest.mark.parametrize("block_px", [None, 20.0, 1000.0])
 def test_each_block_counts_what_lies_in_it(block_px: float | None) -> None:
-    f = FRAMES[0]
+    f = replace(FRAMES[0], zero_point=replace(FRAMES[0].zero_point, offset_mag=0.7))
     rows, columns = (8, 8) if block_px is None else (3, 4) if block_px == 20 else (1, 1)
     assert block_grid(f, block_px) == (60.0, 90.0, rows, columns)
 
@@ -110,6 +111,13 @@ def test_blocks_are_as_large_as_whole_numbers_allow(shape, block_px, grid) -> No
     for xy, end in (([], 1.0), ([-9.0], 1.0)):
         off = FrameInput(frame="a", truth=Catalog.build(x=xy, y=xy), found=Catalog.empty())
         assert block_grid(score_frame(off, RULES, EDGES), None) == (end, end, 8, 8)
+
+
+def test_a_border_of_blocks_is_one_of_pixels() -> None:
+    # Blocks of 22.5 by 20 px: they end at x = 22 and at y = 19.5.
+    truth = Catalog.build(x=[21.96, 22.0, 0.0, 0.0], y=[0.0, 0.0, 19.46, 19.5])
+    one = FrameInput(frame="a", truth=truth, found=Catalog.empty(), shape=(60, 90))
+    assert truth_blocks(score_frame(one, RULES, EDGES), 20.0).tolist() == [0, 1, 0, 4]
 
 
 def test_units_are_frames_or_blocks() -> None:
