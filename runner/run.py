@@ -63,7 +63,7 @@ from skyduel.runner.scoring.score_detectors import (
     processes_for,
     score_detectors,
 )
-from skyduel.runner.start_run import start_run
+from skyduel.runner.start_run import remove_unfinished, start_run
 from skyduel.runner.tune import SUFFIX, Tuned, tune
 
 __all__ = ["ProgressCallback", "RunPlan", "run"]
@@ -153,6 +153,7 @@ def _run(plan: RunPlan, progress: ProgressCallback) -> RunRecord:
     progress("score", "", 1)
     result = _evaluate(plan, common, truths, done, detectors, tuned)
     _write_tables(plan, result)
+    remove_unfinished(plan.folder)  # of workers that were killed; their frames were tried again
     progress("score", "tables", 1)
     points = set(result.scores["point"])
     record = replace(

@@ -18,7 +18,7 @@ from skyduel.run_folder.record import DatasetRecord, RunRecord, read_record, wri
 from skyduel.run_folder.schema import RUNNING, run_tables
 from skyduel.runner.plan import RunPlan
 
-__all__ = ["start_run"]
+__all__ = ["remove_unfinished", "start_run"]
 
 
 def start_run(plan: RunPlan, detectors: Mapping[str, Detector]) -> RunRecord:
@@ -68,11 +68,7 @@ def start_run(plan: RunPlan, detectors: Mapping[str, Detector]) -> RunRecord:
         raise BadInputError(
             str(plan.folder), "a new or empty folder", "a folder with other files in it"
         )
-    # A killed process cannot remove the file that it was writing. The lock is held, so no
-    # other process is writing now.
-    for path in plan.folder.rglob(".*"):
-        if is_temporary(path) and not path.is_dir():
-            path.unlink(missing_ok=True)
+    remove_unfinished(plan.folder)
     record = RunRecord(
         name=plan.folder.resolve().name,
         status=RUNNING,
@@ -95,6 +91,19 @@ def start_run(plan: RunPlan, detectors: Mapping[str, Detector]) -> RunRecord:
     )
     write_record(record, paths.record)
     return record
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove the files that killed processes left unfinished; nothing may be writing now.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder, whose lock is held.
+    """
+    for path in folder.rglob(".*"):
+        if is_temporary(path) and not path.is_dir():
+            path.unlink(missing_ok=True)
 
 
 def _configuration_sha256(

@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 from astropy.table import Table
 from helpers.paths import ROOT
-from helpers.runs import assert_same_tables
+from helpers.runs import assert_same_tables, inline_pool, two_detector_plan
 
 import skyduel.runner.detect_frame
+import skyduel.runner.execution.executors
 import skyduel.runner.frame_steps
 from skyduel.cli.main import main
 from skyduel.core import BadInputError, Catalog, atomic_path, entry_of
@@ -27,6 +28,7 @@ from skyduel.core.errors import UnwritableError
 from skyduel.run_folder.lock import lock_folder
 from skyduel.runner.detect_frame import detect_frame
 from skyduel.runner.detector_specs import DetectorSpec
+from skyduel.runner.run import run
 
 PLAN = [(f"field_{n:03}", "field", "test") for n in range(4)] + [
     ("cal_000", "field", "calibration")
@@ -131,6 +133,25 @@ def test_unfinished_files_of_a_killed_run_are_removed_when_it_is_completed(
     assert status == 0, said
     assert (left.exists(), hidden.exists()) == (False, True)
     assert_same_tables(whole, out)
+
+
+def test_what_a_killed_worker_left_unfinished_is_gone_at_the_end(
+    sky, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(skyduel.runner.execution.executors, "process_pool", inline_pool)
+    out = tmp_path / "run"
+    left = [out / "truth" / ".0123456789ab.field_000.parquet",
+            out / "catalogs" / "sep" / ".0123456789ab.field_000.json"]  # fmt: skip
+    hidden = out / "truth" / ".notes"
+
+    def killed(stage: str, item: str, total: int) -> None:
+        if item == "field_001" and stage == "deep":
+            for file in (*left, hidden):
+                file.write_bytes(b"PAR1")
+
+    run(two_detector_plan(sky, out), killed)
+    assert [file.exists() for file in (*left, hidden)] == [False, False, True]
+    assert leftovers(out) == [hidden]
 
 
 def limited(n_bytes: int):
