@@ -345,25 +345,30 @@ def _scores(
     for point in points:
         for group in names:
             members = [k for k, f in enumerate(inputs) if group in (ALL_GROUPS, f.group)]
-            wrote = [one.run.pairs(one.detector, point, inputs[k].frame) for k in members]
+            common: float | None = None  # the threshold of all frames, if there is one
             if point == EQUAL_PURITY_POINT and partial:  # the purity of fewer frames differs
                 pooled = pool_frames([candidate_frame(inputs[k], rules) for k in members])
-                cuts, wrote = [purity_threshold(pooled, NOMINAL_PURITY)] * len(members), []
+                common = purity_threshold(pooled, NOMINAL_PURITY)
             elif point == EQUAL_PURITY_POINT and group == ALL_GROUPS and names != [ALL_GROUPS]:
-                cuts, wrote = [_pooled_cut(one)] * len(members), []
-            else:
-                cuts = [_cut(one, point, inputs[k], w) for k, w in zip(members, wrote, strict=True)]
-            if np.isnan(cuts).any():
-                out[point, group] = ()
-                continue
-            out[point, group] = tuple(
-                score_frame(inputs[k], rules, edges, threshold=cut, candidates=candidates[k])
-                for k, cut in zip(members, cuts, strict=True)
-            )
-            for score, table in zip(out[point, group], wrote, strict=False):
-                _check_pairs(one, point, score, table)
-            if wrote:
-                _check_counts(one, point, group, out[point, group])
+                common = _pooled_cut(one)
+            scored: list[FrameScore] = []
+            for k in members:
+                # One after the other: the pairs of all frames would need much memory.
+                wrote = None
+                if common is None:
+                    wrote = one.run.pairs(one.detector, point, inputs[k].frame)
+                cut = _cut(one, point, inputs[k], wrote) if common is None else common
+                if np.isnan(cut):
+                    scored = []
+                    break
+                scored.append(
+                    score_frame(inputs[k], rules, edges, threshold=cut, candidates=candidates[k])
+                )
+                if common is None:
+                    _check_pairs(one, point, scored[-1], wrote)
+            out[point, group] = tuple(scored)
+            if common is None and scored:
+                _check_counts(one, point, group, scored)
     return out
 
 
@@ -410,15 +415,27 @@ def _check_pairs(
 ) -> None:
     # Not the separation, whose last digits depend on the processor.
     columns = [c for c in PAIRS.columns if c != "separation_px"]
-    now = score.pairing.to_table()[columns]
-    if wrote is None or now.astype(str).to_numpy().tolist() != (
-        wrote[columns].astype(str).to_numpy().tolist()
-    ):
+    now = score.pairing.to_table()
+    if wrote is None or not (_same_values(now, wrote, columns) or _same_text(now, wrote, columns)):
         raise BadInputError(
             str(one.run.path),
             f"the pairs of {score.source.frame!r} at {point} as this version makes them",
             "others; run it again",
         )
+
+
+def _same_values(one: pd.DataFrame, other: pd.DataFrame, columns: Sequence[str]) -> bool:
+    """Return True if columns have the same types and values; text takes ten times as long."""
+    pairs = [(one[name].to_numpy(), other[name].to_numpy()) for name in columns]
+    return all(
+        a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in pairs
+    )
+
+
+def _same_text(one: pd.DataFrame, other: pd.DataFrame, columns: Sequence[str]) -> bool:
+    """Return True if columns read the same, of whichever types."""
+    first, second = (t[list(columns)].astype(str).to_numpy().tolist() for t in (one, other))
+    return bool(first == second)
 
 
 def _check_counts(one: RunDetector, point: str, group: str, scored: Sequence[FrameScore]) -> None:
