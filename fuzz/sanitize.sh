@@ -14,10 +14,12 @@ BUILD=${SKYDUEL_SANITIZE:-$(mktemp -d)}
 FLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g1"
 
 # A checkout that holds the operators only.
-mkdir -p "$BUILD/src/skyduel" "$BUILD/tests" "$BUILD/distribution"
+mkdir -p "$BUILD/src/skyduel/core/native" "$BUILD/tests" "$BUILD/distribution"
 cd "$ROOT"
 cp setup.py setup.cfg pyproject.toml README.md LICENSE "$BUILD"
 cp distribution/sbom.py "$BUILD/distribution"
+# setup.py also builds these, which only the whole package can call.
+cp -r core/native/csrc "$BUILD/src/skyduel/core/native"
 cp src/skyduel/__init__.py src/skyduel/py.typed "$BUILD/src/skyduel"
 rm -rf "$BUILD/cuda_ops" "$BUILD/tests/cuda_ops" "$BUILD/tests/helpers"
 cp -r cuda_ops "$BUILD"
