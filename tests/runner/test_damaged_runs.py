@@ -105,7 +105,7 @@ def test_what_fresh_cannot_remove_is_one_line(copied, monkeypatch) -> None:
 
 def test_a_damaged_record_is_told_from_that_of_another_run(copied) -> None:
     copied.paths.record.write_text("{")
-    with pytest.raises(BadInputError, match=r"a run whose run\.json is damaged \(.*--fresh"):
+    with pytest.raises(BadInputError, match=r"a run whose run\.json is damaged \(.*fresh=True"):
         run(copied)
 
 
