@@ -10,17 +10,17 @@ import json
 import re
 import textwrap
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, Final, get_type_hints
 
 from pydantic import BaseModel
 
 from skyduel.core import SkyduelError
+from skyduel.core.settings import toml_value
 from skyduel.evaluation import ScoringRules
 from skyduel.runner.detector_specs import DEFAULT_DETECTORS
 from skyduel.runner.tune import TuningRules
 
-__all__ = ["allowed_values", "field_descriptions", "settings_file", "toml_value"]
+__all__ = ["allowed_values", "field_descriptions", "settings_file"]
 
 _WIDTH: Final = 96
 _HEAD: Final = """\
@@ -125,18 +125,6 @@ def allowed_values(model: type[BaseModel], field: str) -> str:
     return "; ".join(said)
 
 
-def toml_value(value: Any) -> str:
-    """Format a value as TOML; strings, numbers and lists have nearly the syntax of JSON."""
-    if isinstance(value, Mapping):
-        inner = ", ".join(f"{json.dumps(k)} = {toml_value(v)}" for k, v in value.items())
-        return "{" + inner + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(toml_value(v) for v in value) + "]"
-    if isinstance(value, Path):
-        return json.dumps(str(value))
-    return json.dumps(value, allow_nan=False)
-
-
 def _settings(
     model: type[BaseModel], values: Mapping[str, Any], explained: Mapping[str, str]
 ) -> list[str]:
@@ -239,4 +227,4 @@ def _comment(text: str) -> list[str]:
 
 
 def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else toml_value(name)

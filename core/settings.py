@@ -1,16 +1,25 @@
-"""Validate settings given by users: one-line errors that suggest the nearest name."""
+"""Settings: checked with one-line errors that suggest the nearest name, and written as TOML."""
 
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable, Mapping
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from skyduel.core.errors import BadInputError, takes
 
-__all__ = ["Settings", "build_settings", "nearest", "refuse_unknown", "settings_error"]
+__all__ = [
+    "Settings",
+    "build_settings",
+    "nearest",
+    "refuse_unknown",
+    "settings_error",
+    "toml_value",
+]
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -113,3 +122,37 @@ def settings_error(source: str, error: ValidationError) -> BadInputError:
     message = first["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     return BadInputError(f"{source}: {where}", message, repr(first.get("input")))
+
+
+def toml_value(value: Any) -> str:
+    """Format a value as TOML.
+
+    Parameters
+    ----------
+    value : str, path, number, bool, list, tuple or mapping of str
+        The value; text in it may be any. A lone surrogate, which TOML does not have, becomes
+        the text of its escape.
+
+    Raises
+    ------
+    ValueError
+        For a number that is not finite.
+    """
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{toml_value(str(k))} = {toml_value(v)}" for k, v in value.items())
+        return "{" + inner + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(toml_value(v) for v in value) + "]"
+    if isinstance(value, (str, PurePath)):
+        text = str(value).encode("utf-8", "backslashreplace").decode("utf-8")
+        return '"' + "".join(map(_character, text)) + '"'
+    return json.dumps(value, allow_nan=False)
+
+
+def _character(one: str) -> str:
+    # JSON's escapes are TOML's but for characters beyond U+FFFF, which JSON writes as two.
+    if one in '"\\':
+        return "\\" + one
+    if one.isprintable():
+        return one
+    return f"\\u{ord(one):04x}" if ord(one) <= 0xFFFF else f"\\U{ord(one):08x}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -131,7 +130,7 @@ def command(
         + f" of {frames.name}."
     )
     with atomic_path(out_file) as temporary:
-        temporary.write_text(as_toml(tuned, said))
+        temporary.write_text(as_toml(tuned, said), encoding="utf-8")
     _show(tuned, tuning.objective)
     if not calibration:
         note = "no calibration split: scores on these same frames would be optimistic"
@@ -156,7 +155,7 @@ def as_toml(tuned: Sequence[Tuned], comment: str) -> str:
     comment : str
         First line of the file.
     """
-    from skyduel.cli.settings_file import toml_value
+    from skyduel.core.settings import toml_value
 
     specs: list[DetectorSpec] = []
     for one in tuned:
@@ -168,7 +167,7 @@ def as_toml(tuned: Sequence[Tuned], comment: str) -> str:
     for spec in specs:
         lines += [
             "",
-            f"[detector.{json.dumps(spec.name)}]",
+            f"[detector.{toml_value(spec.name)}]",
             f"use = {toml_value(spec.use)}",
         ]
         for key, value in spec.settings.items():

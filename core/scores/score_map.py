@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from os import PathLike
 from pathlib import Path
@@ -15,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from skyduel.core.catalog import Catalog
 from skyduel.core.errors import PATH, BadInputError, one_line, takes
 from skyduel.core.io.atomic_files import atomic_path, existing_file
-from skyduel.core.settings import settings_error
+from skyduel.core.settings import settings_error, toml_value
 
 __all__ = ["ScoreMap", "ScoreMapSetting", "read_score_map", "write_score_map"]
 
@@ -139,11 +138,10 @@ def write_score_map(score_map: ScoreMap, path: str | PathLike[str]) -> None:
     UnwritableError
         If the file cannot be written.
     """
-    # Strings, numbers and lists have the same syntax in JSON; TOML has no null.
     lines = [
-        f"{name} = {json.dumps(value)}\n"
-        for name, value in score_map.model_dump(mode="json").items()
-        if value is not None
+        f"{name} = {toml_value(value)}\n"
+        for name, value in score_map.model_dump().items()
+        if value is not None  # TOML has no null
     ]
     with atomic_path(path) as temporary:
         temporary.write_text(_HEAD + "".join(lines), encoding="utf-8")

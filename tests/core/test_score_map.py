@@ -15,8 +15,9 @@ from skyduel.core.scores.score_map import ScoreMap, read_score_map, write_score_
 
 MADE: dict[str, Any] = {
     "detector": "neural", "weights_sha256": "ab" * 32, "log_odds_shift": -1.0, "shift_lo": -1.5,
-    "shift_hi": -0.5, "least_score": 0.3, "frames": ("a", 'b "2"'), "mpix": 2.0, "n_found": 300,
-    "mpix_flipped": 1.5, "n_flipped": 20, "n_repeats": 250, "n_recur": 200, "skyduel": "0.1.0",
+    "shift_hi": -0.5, "least_score": 0.3, "frames": ("a", 'b "2"', "\U0001f30c"), "mpix": 2.0,
+    "n_found": 300, "mpix_flipped": 1.5, "n_flipped": 20, "n_repeats": 250, "n_recur": 200,
+    "skyduel": "0.1.0",
 }  # fmt: skip
 
 
