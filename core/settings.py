@@ -36,11 +36,16 @@ else:
         """
 
         def __call__(cls, *args: Any, **values: Any) -> Any:
-            if cls.model_config.get("extra") == "forbid":
-                refuse_unknown(cls, cls.__name__, values)
             try:
                 return super().__call__(*args, **values)
             except ValidationError as error:
+                # Only now: a model may move settings of older versions to their present place.
+                unknown = [
+                    str(one["loc"][0])
+                    for one in error.errors(include_url=False)
+                    if one["type"] == "extra_forbidden" and len(one["loc"]) == 1
+                ]
+                refuse_unknown(cls, cls.__name__, unknown)
                 raise settings_error(cls.__name__, error) from error
 
     class _Strict(BaseModel, metaclass=_OneLineErrors):
