@@ -52,8 +52,8 @@ def command(
         Optional[Path],  # noqa: UP045 - typer reads the annotation at run time
         typer.Option(
             "--from",
-            help="Initial weights file, or small or full: shipped weights. Default: full; for "
-            "jia2020 the shipped weights of its mended form.",
+            help="Initial weights file, or shipped weights: small or full, for jia2020 mended or "
+            "faithful. Default: full; for jia2020 mended.",
         ),
     ] = None,
     unlabelled: Annotated[
@@ -174,10 +174,20 @@ def _own(start: Path | None, given: dict[str, Any]) -> _Task:
 
 def _published(start: Path | None, given: dict[str, Any]) -> _Task:
     """Return the task for the network of Jia, Liu & Sun (2020)."""
+    from skyduel.core.errors import BadInputError
     from skyduel.core.extras import require_one_of
+    from skyduel.detect.model.weights_file import SHIPPED_NAMES
     from skyduel.detect.published.detector import jia2020, shipped_weights
 
-    begin = start or shipped_weights("mended")
+    begin = start or Path("mended")
+    if not begin.is_file():
+        name = str(begin)
+        if name in ("mended", "faithful"):
+            begin = shipped_weights("faithful" if name == "faithful" else "mended")
+        elif name in SHIPPED_NAMES:
+            raise BadInputError(
+                "--from", "weights of jia2020: a file, mended or faithful", f"{name}, of skyduel"
+            )
     check_files(begin)
     require_one_of("--network jia2020", ["torchvision"])
     from skyduel.detect.published.finetune import finetune_published, published_finetune_settings

@@ -134,19 +134,26 @@ class FrameCrops(Dataset[dict[str, Tensor]]):
 def crop_side(frames: Sequence[LabelledFrame], s: FinetuneSettings) -> int:
     """Return the side of the crops [px]: as asked for, or less if a frame is smaller.
 
+    A single frame is split for validation, so a crop has at most half of its rows.
+
     Raises
     ------
     BadInputError
-        If one is no labelled frame, or smaller than 64 px.
+        If one is no labelled frame, smaller than 64 px, or a single one of under 128 rows.
     """
     require_each("finetune: frames", frames, LabelledFrame)
     smallest = min((min(f.frame.shape) for f in frames), default=s.crop_px)
-    size = min(s.crop_px, smallest // 16 * 16)
-    if size < _LEAST_CROP_PX:
-        raise BadInputError(
-            "finetune", f"frames of at least {_LEAST_CROP_PX} px", f"one of {smallest} px"
-        )
-    return size
+    least = _LEAST_CROP_PX
+    if smallest < least:
+        raise BadInputError("finetune", f"frames of at least {least} px", f"one of {smallest} px")
+    if len(frames) == 1:
+        rows = frames[0].frame.shape[0]
+        smallest = min(smallest, rows // 2)
+        if smallest < least:
+            raise BadInputError(
+                "finetune", f"several frames, or one of {2 * least} rows", f"one of {rows} rows"
+            )
+    return min(s.crop_px, smallest // 16 * 16)
 
 
 def backbone_slower(

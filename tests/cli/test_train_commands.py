@@ -19,6 +19,8 @@ from skyduel.core.errors import UnwritableError
 from skyduel.detect.model.backbones import ResNetSettings
 from skyduel.detect.model.network import SIZES, Network, NetworkSettings
 from skyduel.detect.model.weights import SHIPPED, Calibration, load_weights, save_weights
+from skyduel.detect.published.detector import shipped_weights
+from skyduel.detect.published.form import FormName
 from skyduel.detect.training import tensorboard_log
 from skyduel.detect.training.loop import Progress
 from skyduel.simulation import SceneSettings, simulate
@@ -241,10 +243,23 @@ def test_finetune_of_the_published_network(tmp_path: Path) -> None:
             ("--network", "jia2020", "--unlabelled"),
             "--unlabelled: required --network skyduel; got --network jia2020",
         ),
+        (
+            ("--network", "jia2020", "--from", "small"),
+            "--from: required weights of jia2020: a file, mended or faithful; got small, of skyd",
+        ),
     ],
 )
-def test_options_of_finetune_that_do_not_fit(words: tuple[str, ...], message: str) -> None:
-    assert message in str(invoke("finetune", "night", *words).exception)
+def test_options_of_finetune_that_do_not_fit(
+    words: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    assert message in str(invoke("finetune", str(tmp_path), *words).exception)
+
+
+@pytest.mark.parametrize("form", ["mended", "faithful"])
+def test_shipped_weights_of_the_published_network_have_names(form: FormName) -> None:
+    from skyduel.cli.commands.finetune import _published
+
+    assert _published(Path(form), {}).start == shipped_weights(form)
 
 
 @pytest.mark.parametrize("network", [(), ("--network", "jia2020")])

@@ -20,7 +20,7 @@ from skyduel.detect.finetune import (
 from skyduel.detect.model.backbones import ResNetSettings
 from skyduel.detect.model.network import Network, NetworkSettings
 from skyduel.detect.model.weights import Calibration, load_weights, save_weights
-from skyduel.detect.training.adapt import FrameCrops
+from skyduel.detect.training.adapt import FrameCrops, crop_side
 from skyduel.detect.training.crops import item
 from skyduel.detect.training.labelled_frames import _cut, _turned, hold_out
 from skyduel.simulation import SceneSettings, make_psf, simulate
@@ -126,6 +126,39 @@ def test_frames_or_rows_are_held_out() -> None:
         hold_out([LabelledFrame(*scene(1, ny=120))], 64)
     with pytest.raises(BadInputError, match="at least one frame"):
         hold_out([], 64)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "side"),
+    [
+        ([(300, 300)], 144),  # half of its rows, in steps of 16 px
+        ([(300, 300), (300, 300)], 256),
+        ([(600, 300)], 256),
+        ([(600, 100)], 96),
+        ([(128, 200)], 64),
+    ],
+)
+def test_crops_fit_into_the_frames_and_half_of_a_single_one(
+    shapes: list[tuple[int, int]], side: int
+) -> None:
+    frames = [LabelledFrame(*scene(i, ny, nx)) for i, (ny, nx) in enumerate(shapes)]
+    assert crop_side(frames, FinetuneSettings()) == side
+    own, held = hold_out(frames, side)
+    assert min(f.frame.shape[0] for f in (*own, *held)) >= side
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ([(120, 200)], "several frames, or one of 128 rows; got one of 120 rows"),
+        ([(200, 60)], "frames of at least 64 px; got one of 60 px"),
+        ([(200, 200), (63, 200)], "frames of at least 64 px; got one of 63 px"),
+    ],
+)
+def test_frames_that_are_too_small_for_crops(shapes: list[tuple[int, int]], message: str) -> None:
+    frames = [LabelledFrame(*scene(i, ny, nx)) for i, (ny, nx) in enumerate(shapes)]
+    with pytest.raises(BadInputError, match=message):
+        crop_side(frames, FinetuneSettings())
 
 
 def test_weights_move_and_are_never_worse_on_held_out_frames(start: Path, tmp_path: Path) -> None:
