@@ -84,8 +84,9 @@ class FusedConv:
 
     Notes
     -----
-    On a CPU with oneDNN, ReLU and sum are part of the convolution. Elsewhere they are
-    separate operations with the same result up to rounding.
+    On a CPU with oneDNN, ReLU and sum are part of the convolution. Elsewhere, and in bf16 on a
+    processor that oneDNN does not compute it on, they are separate operations with the same
+    result up to rounding.
     """
 
     def __init__(self, conv: Conv, dtype: torch.dtype, gain: float, scale: float = 1.0) -> None:
@@ -96,7 +97,10 @@ class FusedConv:
         self.stride, self.padding = list(conv.stride), [int(p) for p in conv.padding]
 
     def _onednn(self, x: Tensor) -> bool:
-        return x.device.type == "cpu" and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        if x.device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+            return False
+        # Without instructions for bf16 oneDNN refuses it, and torch's own convolution is slow.
+        return x.dtype != torch.bfloat16 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
     def __call__(self, x: Tensor, *, relu: bool = False) -> Tensor:
         """Return the convolution of x, followed by a ReLU if ``relu``."""

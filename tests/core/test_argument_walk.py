@@ -29,7 +29,7 @@ RECORDS: Final = frozenset({
     "Allowance", "Background", "BadInputError", "DetectionError", "Detector", "DetectorInfo",
     "Evaluation", "FlipEstimate", "FlippedFrame", "FrameScore", "GateReport", "LargeImage",
     "MeasuredPsf", "Metric", "Pairing", "Pairs", "Psf", "RepeatEstimate", "Run", "ScoreReport",
-    "ScoresOnRepeats", "Section", "SkyduelError", "Split",
+    "ScoreShift", "ScoresOnRepeats", "Section", "SkyduelError", "Split",
 })  # fmt: skip
 
 
@@ -169,6 +169,8 @@ def right(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[s
         "evaluate": {"detectors": {"sep": [source]}, "rules": rules},
         "evaluate_detector": {"name": "sep", "frames": [source], "rules": rules,
                               "edges": [15.0, 20.0]},
+        "fit_score_shift": {"found": [0.5], "flipped": [0.5], "mpix": 1.0, "mpix_flipped": 1.0,
+                            "exposures": [xy, xy], "scores": [[0.5, 0.6]] * 2},
         "flip_estimate": {"n_found": 3, "n_flipped": 1, "mpix": 1.0, "mpix_flipped": 1.0},
         "flip_threshold": {"found": [0.5], "flipped": [0.5], "mpix": 1.0, "mpix_flipped": 1.0},
         "mark_ignored_regions": {"found": truth, "frame_shape": frame.shape, "mask": None,

@@ -223,7 +223,9 @@ def test_units_of_motions_and_an_epoch_in_a_description() -> None:
 
 
 def test_a_table_that_is_no_reference() -> None:
-    with pytest.raises(BadInputError, match="required ra and dec, under these or other usual names"):
+    with pytest.raises(
+        BadInputError, match="required ra and dec, under these or other usual names"
+    ):
         sources(x=[1.0], y=[2.0])
     with pytest.raises(BadInputError, match="pmra and pmdec, both or neither"):
         reference_sources(GivenTable(Table({"ra": [1.0], "dec": [2.0], "a": [1.0]})), "t",

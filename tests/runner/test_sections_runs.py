@@ -156,7 +156,7 @@ def test_inject_and_truth_free_take_pieces(large, tmp_path, capsys) -> None:
     out = tmp_path / "injected"
     words = ("inject", large, "--with", "sep", "--number", 5, "--out", out)
     assert skyduel(*words) == 2
-    assert "a cutout X0:X1,Y0:Y1 of a larger one" in capsys.readouterr().err
+    assert "a --cutout X0:X1,Y0:Y1 of a larger one" in capsys.readouterr().err
     assert skyduel(*words, "--cutout", "1000:1500,2000:2300", "--psf", "gaussian:3") == 0
     (entry,) = open_dataset(out).entries
     assert (entry.name, entry.read().shape) == ("large_1000_2000_000", (300, 500))
