@@ -328,7 +328,9 @@ def disturbed(
     rng = random.Random(args.seed)
     tally = dict.fromkeys(("workers killed", "runners killed", "disks full", "schedulers lost"), 0)
     total = args.frames * (1 + len(args.with_))
-    ends: list[Callable[[Watched], None]] = [fill_disk(tally), kill_runner(tally)]
+    ends: dict[str, Callable[[Watched], None]] = {
+        "disks full": fill_disk(tally), "runners killed": kill_runner(tally),
+    }  # fmt: skip
     cluster = None
     if args.dask:
         cluster = Cluster(args.keep)
@@ -338,30 +340,41 @@ def disturbed(
             cluster.stop_scheduler()
             tally["schedulers lost"] += 1
 
-        ends.append(lose_scheduler)
-    rng.shuffle(ends)
+        ends["schedulers lost"] = lose_scheduler
+    order = list(ends)
+    rng.shuffle(order)
     parts: list[Watched] = []
+    # Workers killed before their first call end a run ("processes that start"). The run after
+    # that has no worker killed, so that every end comes and the last run is complete.
+    calm = complete = False
     try:
-        for number, end in enumerate([*ends, None]):
-            if cluster is not None and number:
+        while not complete:
+            due = next((name for name in order if not tally[name]), None)
+            if cluster is not None and parts:
                 cluster.stop()
                 cluster.start()
             others = list if cluster is None else cluster.pids
             resumed = ["--resume"] if (out / "run.json").exists() else []
             run = Watched([*words, *resumed], out, args.with_, others)
-            last = total if end is None else rng.randint(total // 10, total * 6 // 10)
+            last = total if due is None else rng.randint(total // 10, total * 6 // 10)
+            if calm and due is not None:
+                last = min(last, args.frames // 2)  # truths are made in every run
             step = max(total // (2 * args.kills), 6)
-            faults = [(n, kill_workers(rng, tally)) for n in range(step, last - 4, step)]
-            faults += [] if end is None else [(last, end)]
+            kills = [] if calm else range(step, last - 4, step)
+            faults = [(n, kill_workers(rng, tally)) for n in kills]
+            faults += [] if due is None else [(last, ends[due])]
             status = run.run(faults, pause_s)
             parts.append(run)
             lines = [line for line in run.said.splitlines() if line.strip()]
-            if end is None and status:
-                wrong.append(f"the last run ended with {status}: {lines[-3:]}")
-            if end is not None and status == 0:
+            early = status != 0 and (due is None or not tally[due])
+            if early and calm:
+                wrong.append(f"a run without a fault ended with {status}: {lines[-3:]}")
+            if due is not None and status == 0:
                 wrong.append("a run that should have been stopped was complete")
             if "Traceback" in run.said:
                 wrong.append(f"a traceback: {lines[-3:]}")
+            complete = status == 0 or (early and calm)
+            calm = early
     finally:
         if cluster is not None:
             cluster.stop()

@@ -25,10 +25,9 @@ def long_run(place: Path, *words: str) -> str:
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
 def test_a_disturbed_run_ends_with_the_files_of_an_undisturbed_one(tmp_path) -> None:
     said = long_run(tmp_path, "--frames", "40", "--distinct", "6", "--kills", "3", "--faults")
-    # On a busy machine a fault may be due only when all frames are finished, and then it is none.
-    done = re.search(r"disturbed: (\d+) workers killed", said)
+    done = re.search(r"disturbed: (\d+) workers killed, 1 runners killed, 1 disks full", said)
     assert done, said
-    assert int(done[1]) >= 1
+    assert int(done[1]) >= 2
     compared = re.search(r"(\d+) files compared, 0 differ", said)
     assert compared, said
     assert int(compared[1]) > 5 * 40  # truth, catalogue, facts, pairs and preview of each frame
