@@ -13,7 +13,7 @@ from skyduel.core.frame import Frame
 from skyduel.core.measure.background import Background
 from skyduel.detect.inference.centroids import window_sigma
 
-__all__ = ["refine_streaks"]
+__all__ = ["SegmentResidual", "refine_streaks"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -111,22 +111,14 @@ def _fit_streak(
     level = float(np.median(d[np.abs(b) > 4])) if (np.abs(b) > 4).any() else 0.0
     bright = max(1.0, float(np.median(d[on])) - level) if on.any() else 1.0
     np.clip(d, level - 6, level + 6 + 3 * bright, out=d)
-
-    def residual(p: Floats) -> Floats:
-        shape = _profile(p, a, b)
-        # Brightness and constant by linear least squares; the brightness is not negative.
-        mean = shape.mean()
-        spread = float(np.sum((shape - mean) ** 2)) + 1e-12
-        height = max(0.0, float(np.sum((shape - mean) * d)) / spread)
-        return np.asarray(d - d.mean() - height * (shape - mean))
-
     low = np.array([-length / 2 - beyond, -_SHIFT_PX, 3.0, -_TURN, _WIDTHS[0]])
     high = np.array([length / 2 + beyond, _SHIFT_PX, length + 2 * beyond, _TURN, _WIDTHS[1]])
     begin = np.array([0.0, 0.0, max(length, 4.0), 0.0, 1.2])
     scale = np.array([1.0, 0.5, 1.0, 2.0 / max(length, 8.0), 0.3])
+    pixels = SegmentResidual(a, b, d)
     fit = scipy.optimize.least_squares(
-        residual, begin, bounds=(low, high), x_scale=scale, loss="soft_l1", f_scale=_SCALE,
-        max_nfev=40,
+        pixels, begin, jac=pixels.jacobian, bounds=(low, high), x_scale=scale, loss="soft_l1",
+        f_scale=_SCALE, max_nfev=40,
     )  # fmt: skip
     # A real streak lowers the cost by more than five parameters fitted to noise would.
     blank = 0.5 * _SCALE**2 * float(np.sum(2 * (np.sqrt(1 + ((d - d.mean()) / _SCALE) ** 2) - 1)))
@@ -165,14 +157,91 @@ def _starlit(
     return lit
 
 
-def _profile(p: Floats, a: Floats, b: Floats) -> Floats:
-    """Evaluate a segment of brightness 1 at its middle, in coordinates of the first segment."""
-    shift, aside, length, turn, sigma = p
-    da, db = a - shift, b - aside
-    c, s = np.cos(turn), np.sin(turn)
-    along, across = da * c + db * s, db * c - da * s
-    ends = special.ndtr((along + length / 2) / sigma) - special.ndtr((along - length / 2) / sigma)
-    return np.asarray(ends * np.exp(-0.5 * (across / sigma) ** 2))
+class SegmentResidual:
+    """Residuals of a segment on a constant, and their derivatives.
+
+    Parameters
+    ----------
+    along, across : ndarray of float64, shape (n,)
+        Coordinates of the pixels in the system of the first segment [px].
+    values : ndarray of float64, shape (n,)
+        Values of the pixels [noise standard deviations].
+
+    Notes
+    -----
+    The five parameters are the shift of the centre along and across the first segment [px],
+    the length [px], the rotation [rad] and the standard deviation of the profile [px].
+    Brightness and constant are functions of them (variable projection): both are solved by
+    linear least squares, with a brightness that is not negative. The derivatives are exact,
+    also in the brightness.
+    """
+
+    def __init__(self, along: Floats, across: Floats, values: Floats) -> None:
+        self._along, self._across = along, across
+        self._values = values - values.mean()
+        self._last: tuple[Floats, _Profile] | None = None
+
+    def __call__(self, p: Floats) -> Floats:
+        """Return the residuals, shape (n,)."""
+        segment = self._profile(p)
+        return np.asarray(self._values - segment.height * segment.shape)
+
+    def jacobian(self, p: Floats) -> Floats:
+        """Return the derivatives of the residuals by the parameters, shape (n, 5)."""
+        segment = self._profile(p)
+        shape, height = segment.shape, segment.height
+        if height == 0.0:
+            return np.zeros((shape.size, 5))
+        # In rows: each is contiguous.
+        rows = segment.derivatives()
+        rows -= rows.mean(axis=1, keepdims=True)
+        heights = (rows @ (self._values - 2 * height * shape)) / segment.spread
+        rows *= -height
+        rows -= heights[:, None] * shape
+        return rows.T
+
+    def _profile(self, p: Floats) -> _Profile:
+        # least_squares asks for the derivatives where it last asked for the residuals.
+        if self._last is None or not np.array_equal(self._last[0], p):
+            self._last = p.copy(), _Profile(p, self._along, self._across, self._values)
+        return self._last[1]
+
+
+class _Profile:
+    """A segment of brightness 1 at its middle, less its mean, and its best brightness.
+
+    Pixels are in coordinates of the first segment; `_u` and `_v` are along and across this one,
+    in units of its width.
+    """
+
+    def __init__(self, p: Floats, a: Floats, b: Floats, values: Floats) -> None:
+        shift, aside, self._length, turn, self._sigma = p
+        da, db = a - shift, b - aside
+        self._c, self._s = np.cos(turn), np.sin(turn)
+        self._u = (da * self._c + db * self._s) / self._sigma
+        self._v = (db * self._c - da * self._s) / self._sigma
+        half = self._length / 2 / self._sigma
+        self._from, self._to = self._u + half, self._u - half
+        self._ends = special.ndtr(self._from) - special.ndtr(self._to)
+        self._side = np.exp(-0.5 * self._v**2)
+        self.shape = self._ends * self._side
+        self.shape -= self.shape.mean()
+        self.spread = float(self.shape @ self.shape) + 1e-12
+        self.height = max(0.0, float(self.shape @ values) / self.spread)
+
+    def derivatives(self) -> Floats:
+        """Return the derivatives of the segment by the five parameters, shape (5, n)."""
+        u, v, side = self._u, self._v, self._side / self._sigma
+        first = np.exp(-0.5 * self._from**2) * (side / np.sqrt(2 * np.pi))
+        last = np.exp(-0.5 * self._to**2) * (side / np.sqrt(2 * np.pi))
+        by_along, by_across = first - last, -self._ends * side * v
+        out = np.empty((5, u.size))
+        out[0] = self._s * by_across - self._c * by_along
+        out[1] = -self._s * by_along - self._c * by_across
+        out[2] = 0.5 * (first + last)
+        out[3] = self._sigma * (v * by_along - u * by_across)
+        out[4] = last * self._to - first * self._from - v * by_across
+        return out
 
 
 def _on_frame(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+import scipy
 
 from skyduel.core import Frame
 from skyduel.core.measure.background import estimate_background
-from skyduel.detect.inference.streak_fit import refine_streaks
+from skyduel.detect.inference.streak_fit import SegmentResidual, refine_streaks
 from skyduel.simulation import make_psf
 from skyduel.simulation.render import render_points, streak_points
 
@@ -142,3 +145,62 @@ def test_a_trail_across_the_frame_and_none_at_all() -> None:
     assert nothing.shape == (0, 5)
     outside = (5.0, 2.0, 3.0, 0.0, 0.5)
     assert np.isfinite(fit(frame_with(None, 0, 8, (16, 16), 0), outside)).all()
+
+
+def pixels_of_a_segment(seed: int, sign: float = 1.0) -> SegmentResidual:
+    """Return a noisy segment of 21 px at the angle 0.05, on pixels that are not evenly placed."""
+    rng = np.random.default_rng(seed)
+    along, across = rng.uniform(-30, 30, 900), rng.uniform(-8, 8, 900)
+    light = sign * 6.0 * np.exp(-0.5 * ((across - 0.05 * along) / 1.4) ** 2) * (abs(along) < 10.5)
+    return SegmentResidual(along, across, light + rng.normal(2.0, 1.0, 900))
+
+
+def test_the_derivatives_are_those_of_the_residuals() -> None:
+    rng = np.random.default_rng(11)
+    for seed in range(20):
+        pixels = pixels_of_a_segment(seed)
+        low, high = [-5.0, -2.0, 3.0, -0.13, 0.6], [5.0, 2.0, 45.0, 0.13, 4.0]
+        p = rng.uniform(low, high)
+        expected = np.empty((900, 5))
+        for column, step in enumerate(np.diag([1e-5, 1e-5, 1e-5, 1e-6, 1e-5])):
+            expected[:, column] = (pixels(p + step) - pixels(p - step)) / (2 * step[column])
+        assert np.abs(expected).max(axis=0).min() > 0.01
+        # Also asked for at another place than the residuals last were.
+        np.testing.assert_allclose(pixels.jacobian(p), expected, rtol=1e-6, atol=1e-7)
+
+
+def test_a_dark_segment_has_no_brightness_and_no_derivatives() -> None:
+    pixels = pixels_of_a_segment(0, sign=-1.0)
+    p = np.array([0.5, 0.1, 20.0, 0.04, 1.5])
+    np.testing.assert_array_equal(pixels.jacobian(p), np.zeros((900, 5)))
+    np.testing.assert_array_equal(pixels(p), pixels(p + 0.01))
+
+
+def test_the_fit_is_that_with_numerical_derivatives(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(12)
+    cases = []
+    for seed in range(16):
+        length = float(rng.uniform(12, 70))
+        x, y, theta = rng.uniform(50, 130), rng.uniform(50, 90), rng.uniform(-1.57, 1.57)
+        # Every fourth is noise.
+        per_fwhm = 0.0 if seed % 4 == 0 else float(rng.uniform(2, 20))
+        rough = x + rng.normal(0, 2), y + rng.normal(0, 1), length * 1.2, theta + 0.04, 0.7
+        frame = frame_with((x, y, length, theta) if per_fwhm else None, per_fwhm, seed)
+        cases.append((frame, rough))
+    exact = np.array([fit(*case)[0] for case in cases])
+    solve, asked = scipy.optimize.least_squares, []
+
+    def numerical(*args: Any, **options: Any) -> Any:
+        asked.append(options.pop("jac"))
+        return solve(*args, jac="2-point", **options)
+
+    monkeypatch.setattr(scipy.optimize, "least_squares", numerical)
+    other = np.array([fit(*case)[0] for case in cases])
+    assert len(asked) == len(cases)
+    rough = np.array([case[1] for case in cases])
+    left = (exact == rough).all(axis=1)
+    np.testing.assert_array_equal(left, (other == rough).all(axis=1))
+    assert 0 < left.sum() < 8
+    assert np.hypot(*(exact - other)[:, :2].T).max() <= 0.01
+    assert np.abs(exact - other)[:, 2].max() <= 0.02
+    assert max(turn(a, b) for a, b in zip(exact[:, 3], other[:, 3], strict=True)) < 1e-4
