@@ -344,12 +344,8 @@ def disturbed(
     order = list(ends)
     rng.shuffle(order)
     parts: list[Watched] = []
-    # Workers killed before their first call end a run ("processes that start"). The run after
-    # that has no worker killed, so that every end comes and the last run is complete.
-    calm = complete = False
     try:
-        while not complete:
-            due = next((name for name in order if not tally[name]), None)
+        for due in (*order, None):
             if cluster is not None and parts:
                 cluster.stop()
                 cluster.start()
@@ -357,24 +353,20 @@ def disturbed(
             resumed = ["--resume"] if (out / "run.json").exists() else []
             run = Watched([*words, *resumed], out, args.with_, others)
             last = total if due is None else rng.randint(total // 10, total * 6 // 10)
-            if calm and due is not None:
-                last = min(last, args.frames // 2)  # truths are made in every run
             step = max(total // (2 * args.kills), 6)
-            kills = [] if calm else range(step, last - 4, step)
-            faults = [(n, kill_workers(rng, tally)) for n in kills]
+            faults = [(n, kill_workers(rng, tally)) for n in range(step, last - 4, step)]
             faults += [] if due is None else [(last, ends[due])]
             status = run.run(faults, pause_s)
             parts.append(run)
             lines = [line for line in run.said.splitlines() if line.strip()]
-            early = status != 0 and (due is None or not tally[due])
-            if early and calm:
-                wrong.append(f"a run without a fault ended with {status}: {lines[-3:]}")
-            if due is not None and status == 0:
+            if due is None and status:
+                wrong.append(f"the last run ended with {status}: {lines[-3:]}")
+            if due is not None and not tally[due]:
+                wrong.append(f"a run ended with {status} before its fault: {lines[-3:]}")
+            elif due is not None and status == 0:
                 wrong.append("a run that should have been stopped was complete")
             if "Traceback" in run.said:
                 wrong.append(f"a traceback: {lines[-3:]}")
-            complete = status == 0 or (early and calm)
-            calm = early
     finally:
         if cluster is not None:
             cluster.stop()

@@ -1,7 +1,8 @@
 """A pool of worker processes that survives crashed and hanging workers.
 
 A worker process may die (killed, out of memory) or hang. Its call is repeated once in a
-pool of one process; a call that loses its process a second time fails.
+pool of one process; a call that loses its process a second time fails. No call is to blame for
+processes that are killed before any of them was ready: they start again, three times in all.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from typing import Any, Final
 
 from skyduel.core import BadInputError
 from skyduel.runner.execution.worker_start import (
+    WorkerContext,
     begin_worker,
     environment,
     leave_starting_worker,
     threads_of_libraries,
-    worker_context,
 )
 
 __all__ = ["WorkerLostError", "process_pool", "spare_process", "threads_each", "untimed_workers"]
@@ -35,6 +36,8 @@ _TICK_S: Final = 0.1
 # Time beyond the limit of a call until its process is killed [s]: the limit does not include
 # loading libraries, and the call is first stopped within its process.
 GRACE_S: Final = 60.0
+# Starts in a row whose processes are all killed before the first is ready.
+_MOST_STARTS: Final = 3
 
 
 class WorkerLostError(BrokenProcessPool):
@@ -64,8 +67,7 @@ class _SturdyPool(Executor):
         self._owed: set[_Call] = set()
         self._news = threading.Condition()
         self._closing = False
-        self._begun = False  # whether a process of this pool was ever ready for calls
-        self._context = worker_context()
+        self._lost_starts = 0  # in a row
         self._thread = threading.Thread(target=self._work, name="skyduel-pool", daemon=True)
         self._thread.start()
 
@@ -121,9 +123,10 @@ class _SturdyPool(Executor):
     def _with_processes(self, workers: int, alone: bool) -> None:
         """Run calls in new processes until no call is left or a process is lost."""
         out: dict[Future[Any], tuple[_Call, float]] = {}
-        pids = self._context.SimpleQueue()
+        context = WorkerContext()
+        pids = context.SimpleQueue()  # of the processes that are ready for calls
         pool = ProcessPoolExecutor(
-            workers, self._context, initializer=_begin, initargs=(pids, *self._begin_with)
+            workers, context, initializer=_begin, initargs=(pids, *self._begin_with)
         )
         # One more call is queued, unless the start time of each call must be known.
         most = workers + (self._limit_s is None and not alone)
@@ -139,49 +142,71 @@ class _SturdyPool(Executor):
                     if not taken and not out:
                         return
                 for call in taken:
-                    if call.died or call.future.set_running_or_notify_cancel():
+                    if call.future.running() or call.future.set_running_or_notify_cancel():
                         inner = pool.submit(call.function, *call.arguments, **call.options)
                         out[inner] = (call, time.monotonic())
                 done, _ = wait(out, timeout=_TICK_S, return_when=FIRST_COMPLETED)
                 back = [(f, out.pop(f)[0]) for f in done]
                 lost = [call for f, call in back if not _passed_on(f, call)]
-                self._begun |= len(lost) < len(back)
-                if lost:
-                    self._check_begun(pids)
                 late = [] if self._limit_s is None else self._late(out, self._limit_s)
                 if lost or late:
                     if late:
                         _kill(pids)
                     wait(out)
                     lost += [out[f][0] for f in out if not _passed_on(f, out[f][0])]
-                    self._blame(lost, late)
+                    if late or self._was_ready(pool, context, pids):
+                        self._blame(lost, late)
+                    else:
+                        self._repeat(lost)
                     return
                 if alone and not out:
                     return
         except BrokenProcessPool:  # the pool broke while a call was submitted
-            self._check_begun(pids)
             pending = [call for call, _ in out.values()]
             pending += [c for c in taken if c not in pending]
-            self._blame([c for c in pending if not c.future.done()], [])
+            pending = [c for c in pending if not c.future.done()]
+            if self._was_ready(pool, context, pids):
+                self._blame(pending, [])
+            else:
+                self._repeat(pending)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
             pids.close()
 
-    def _check_begun(self, pids: Any) -> None:
-        """Fail all calls if no process ever got as far as its first one."""
-        self._begun |= not pids.empty()
-        if not self._begun:
-            raise BadInputError(
-                "worker processes",
+    def _was_ready(self, pool: ProcessPoolExecutor, context: WorkerContext, pids: Any) -> bool:
+        """Return whether any process of a broken pool was ready for calls.
+
+        Raises
+        ------
+        BadInputError
+            If none was, because a process ended by itself, or for the third time in a row.
+        """
+        if not pids.empty():
+            self._lost_starts = 0
+            return True
+        self._lost_starts += 1
+        pool.shutdown(wait=True, cancel_futures=True)  # the exit codes are known then
+        if context.ended_by_themselves():
+            required = (
                 "processes that start; each imports the script, so a script calls Skyduel below "
-                'if __name__ == "__main__":',
-                "processes that ended before their first call",
+                'if __name__ == "__main__":'
             )
+            got = "processes that ended before their first call"
+            raise BadInputError("worker processes", required, got)
+        if self._lost_starts == _MOST_STARTS:
+            got = f"processes that were killed before their first call, {_MOST_STARTS} times"
+            raise BadInputError("worker processes", "processes that start", got)
+        return False
 
     @staticmethod
     def _late(out: dict[Future[Any], tuple[_Call, float]], limit_s: float) -> list[_Call]:
         now = time.monotonic()
         return [call for call, began in out.values() if now - began > limit_s + GRACE_S]
+
+    def _repeat(self, lost: list[_Call]) -> None:
+        """Queue the calls of a lost pool again."""
+        with self._news:
+            self._calls.extendleft(reversed(lost))
 
     def _blame(self, lost: list[_Call], late: list[_Call]) -> None:
         """Fail the calls at fault, and queue the other calls of a lost pool again."""

@@ -16,17 +16,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from multiprocessing.connection import wait as wait_for
-from multiprocessing.context import BaseContext
 from typing import Any, Final
 
 __all__ = [
     "RUN_MODULES",
+    "WorkerContext",
     "begin_worker",
     "environment",
     "leave_starting_worker",
     "start_server",
     "threads_of_libraries",
-    "worker_context",
 ]
 
 #: What every worker on frames needs. Torch and the analyses are loaded where they are used.
@@ -41,6 +40,8 @@ RUN_MODULES: Final = (
 _NAME: Final = "skyduel-worker"
 #: A fork of a process with threads may hang. Arrow brings an allocator, not used, that starts one.
 _NO_THREADS: Final = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
+#: The exit code that multiprocessing gives a worker whose server was killed.
+_UNKNOWN_EXIT: Final = 255
 #: Pauses between attempts to reach the server [s].
 _PAUSES: Final = (0.05, 0.2, 1.0, 3.0)
 
@@ -74,13 +75,23 @@ class _Worker(_Process):
             raise BrokenProcessPool("the server of worker processes ended") from error
 
 
-class _WorkerContext(_Context):
-    Process = _Worker
+class WorkerContext(_Context):
+    """The context of `multiprocessing` that starts the workers of one pool."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._workers: list[_Worker] = []
 
-def worker_context() -> BaseContext:
-    """Return the context of `multiprocessing` that starts workers."""
-    return _WorkerContext()
+    def Process(self, *arguments: Any, **options: Any) -> _Worker:  # type: ignore[override]
+        """Return a new worker, which is not started."""
+        worker = _Worker(*arguments, **options)
+        self._workers.append(worker)
+        return worker
+
+    def ended_by_themselves(self) -> bool:
+        """Return True if a worker ended and no signal ended it."""
+        codes = [worker.exitcode for worker in self._workers]
+        return any(code is not None and 0 <= code < _UNKNOWN_EXIT for code in codes)
 
 
 def start_server(preloaded: Sequence[str] = _PRELOADED) -> None:

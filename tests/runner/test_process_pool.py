@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -15,10 +16,13 @@ from types import SimpleNamespace
 import pytest
 from helpers.paths import ROOT
 
-import skyduel.runner.execution.process_pool
+import skyduel.runner.execution.process_pool as process_pool_module
+from skyduel.core import BadInputError
 from skyduel.runner.execution import worker_start
 from skyduel.runner.execution.process_pool import WorkerLostError, process_pool
 from skyduel.runner.execution.time_limit import TooLongError, time_limit
+
+begin = process_pool_module._begin
 
 
 def square(n: int) -> int:
@@ -47,6 +51,23 @@ def hang(_: int) -> int:
         time.sleep(1)
 
 
+def begin_or_be_killed(pids, variables: dict[str, str], threads: int) -> None:
+    """Begin a worker, but kill it before it is ready while there are files in a folder."""
+    with contextlib.suppress(IndexError, FileNotFoundError):  # two workers may want the same file
+        sorted(Path(variables["SKYDUEL_TEST_KILLS"]).iterdir())[0].unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+    begin(pids, variables, threads)
+
+
+@pytest.fixture
+def kills(tmp_path, monkeypatch) -> Path:
+    """Return a folder: each file in it kills one worker before its first call."""
+    monkeypatch.setattr(process_pool_module, "_begin", begin_or_be_killed)
+    monkeypatch.setenv("SKYDUEL_TEST_KILLS", str(tmp_path / "kills"))
+    (tmp_path / "kills").mkdir()
+    return tmp_path / "kills"
+
+
 def test_results_and_errors_come_back() -> None:
     with process_pool(2, 1) as pool:
         assert list(pool.map(square, range(9))) == [n * n for n in range(9)]
@@ -65,6 +86,31 @@ def test_only_what_kills_its_process_is_to_blame(tmp_path) -> None:
     assert "died twice" in str(got[2])
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_killed_before_their_first_call_start_again(kills, tmp_path, workers) -> None:
+    (kills / "first").touch()
+    with process_pool(workers, 1) as pool:
+        assert list(pool.map(square, range(9))) == [n * n for n in range(9)]
+        # No call is to blame: one that loses its own process is still repeated.
+        assert pool.submit(die_once, str(tmp_path / "marker")).result() == 7
+        (kills / "a").touch()
+        (kills / "b").touch()
+        again = pool.submit(die_once, str(tmp_path / "other marker"))
+        assert [again.result(), pool.submit(square, 5).result()] == [7, 25]
+    assert not list(kills.iterdir())
+
+
+def test_workers_killed_again_and_again_before_their_first_call_are_one_error(kills) -> None:
+    for n in range(20):
+        (kills / str(n)).touch()
+    with process_pool(1, 1) as pool:
+        futures = [pool.submit(square, n) for n in range(9)]
+        for future in futures:
+            with pytest.raises(BadInputError, match=r"killed before their first call, 3 times$"):
+                future.result()
+    assert len(list(kills.iterdir())) == 17
+
+
 def test_what_does_not_come_back_loses_its_process_and_no_other(monkeypatch) -> None:
     others: list[Future[int]] = []
 
@@ -72,9 +118,7 @@ def test_what_does_not_come_back_loses_its_process_and_no_other(monkeypatch) -> 
         """Stand still until the others are done; then it is late."""
         return 1e6 if len(others) == 3 and all(f.done() for f in others) else 0.0
 
-    monkeypatch.setattr(
-        skyduel.runner.execution.process_pool, "time", SimpleNamespace(monotonic=clock)
-    )
+    monkeypatch.setattr(process_pool_module, "time", SimpleNamespace(monotonic=clock))
     with process_pool(2, 1, limit_s=60.0) as pool:
         hanging = pool.submit(hang, 0)
         others += [pool.submit(square, n) for n in (1, 2, 3)]
@@ -159,6 +203,37 @@ except SkyduelError as error:
         "their first call"
     ]
     assert 2 <= len((tmp_path / "starts").read_text()) <= 3  # itself and its two workers
+
+
+def test_a_script_that_workers_cannot_import_is_one_error_at_the_first_start(tmp_path) -> None:
+    script = tmp_path / "lacking.py"
+    script.write_text(
+        """
+import sys
+from skyduel.core import SkyduelError
+from skyduel.runner.execution.process_pool import process_pool
+if __name__ == "__main__":
+    try:
+        with process_pool(1, 1) as pool:
+            pool.submit(abs, -1).result()
+    except SkyduelError as error:
+        sys.exit(f"skyduel: {error}")
+else:
+    with open("starts", "a") as file:
+        file.write("x")
+    import not_to_be_found
+"""
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "No module named 'not_to_be_found'" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith(
+        "skyduel: worker processes: required processes that start;"
+    )
+    assert (tmp_path / "starts").read_text() == "x"
 
 
 def fresh_facts(_: int) -> tuple[int, str | None, int, float]:
