@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -34,7 +34,9 @@ _WITHOUT_AREA: Final = frozenset(
     {"line", "point", "text", "vector", "ruler", "compass", "projection", "segment"}
 )
 _WORD: Final = re.compile(r"#? *[+-]?([a-zA-Z0-9]+)")
-# Parts of a line; a semicolon inside quotes or braces of a text divides nothing.
+# A shape without its properties: numbers, perhaps in parentheses, and nothing else.
+_WHOLE_SHAPE: Final = re.compile(r"[+-]?[a-zA-Z]+\s*(\([^()]*\)|[^()a-zA-Z][^()&|]*)")
+# Parts of a line; what is inside quotes or braces of a text divides nothing.
 _QUOTED: Final = re.compile(r"\{[^}]*\}|(?<==)\s*'[^']*'|(?<==)\s*\"[^\"]*\"")
 
 
@@ -101,9 +103,9 @@ def read_region_area(path: Path, plane: Plane, header: Mapping[str, Any]) -> Reg
     ----------
     path : Path
         The file. Shapes: circle, ellipse, box, annulus and polygon in image, physical or sky
-        coordinates; points, lines and texts cover nothing. Image coordinates count from 1.
-        Shapes with a minus sign are taken out of the others, or of the whole frame if there are
-        no others.
+        coordinates; points, lines and texts cover nothing. Image coordinates count from 1. Several
+        shapes of a line are joined by ``;`` or ``||``. Shapes with a minus sign are taken out of
+        the others, or of the whole frame if there are no others.
     plane : Frame or LargeImage
         Its world coordinates place shapes on the sky.
     header : mapping
@@ -112,8 +114,9 @@ def read_region_area(path: Path, plane: Plane, header: Mapping[str, Any]) -> Reg
     Raises
     ------
     BadInputError
-        If the file is no region file, a shape is damaged or unknown, shapes on the sky meet a
-        frame without world coordinates, or `regions` is not installed.
+        If the file is no region file, a shape is damaged, unknown or followed by something that is
+        not understood, shapes on the sky meet a frame without world coordinates, or `regions` is
+        not installed.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -140,6 +143,7 @@ def read_region_area(path: Path, plane: Plane, header: Mapping[str, Any]) -> Reg
                 elif include:
                     shapes.append(_nowhere())
             else:
+                _require_finite(_place(region), str(path))
                 shapes.append(_Shape(region, include, scale, shift))
     return RegionArea(tuple(shapes))
 
@@ -161,17 +165,21 @@ def _statements(text: str, source: str) -> Iterator[tuple[str, str]]:
     """
     system = "physical"  # what DS9 assumes
     for number, raw in enumerate(text.splitlines(), start=1):
-        quiet = _QUOTED.sub(lambda m: m[0].replace(";", " "), raw)
-        comment = quiet.lstrip().startswith("#")
-        for part in [quiet] if comment else quiet.split(";"):
-            line = part.strip()
+        quiet = _QUOTED.sub(lambda m: re.sub(r"[;|#]", " ", m[0]), raw)
+        for line in _parts(quiet):
             match = _WORD.match(line)
-            if not line or comment:
-                continue
             word = match[1].lower() if match else line.split()[0]
+            bare, _, properties = (part.strip() for part in line.partition("#"))
             if word == "global":
+                if re.search(r"\binclude\s*=\s*0", line):
+                    got = f"{line[:60]!r} in line {number}"
+                    raise BadInputError(source, "a minus sign before excluded shapes", got)
                 yield "", line
             elif word in _PIXEL_SYSTEMS or word in _SKY_SYSTEMS:
+                if bare.lower() != word:
+                    got = f"{line[:60]!r} in line {number}"
+                    required = "coordinates alone on a line or before a semicolon"
+                    raise BadInputError(source, required, got)
                 system = word
             elif _NO_SYSTEMS.fullmatch(word):
                 system = f"!{word}"
@@ -179,13 +187,30 @@ def _statements(text: str, source: str) -> Iterator[tuple[str, str]]:
                 if system.startswith("!"):
                     known = ", ".join(sorted(_PIXEL_SYSTEMS | _SKY_SYSTEMS))
                     raise BadInputError(source, f"coordinates among {known}", repr(system[1:]))
-                yield system, line
+                # What follows a shape would be passed over, and so would a fourth number.
+                values = re.split(r"[\s,]+", bare[len(match[0]) :].strip(" ()")) if match else []
+                too_many = word == "circle" and len(values) > 3
+                if not _WHOLE_SHAPE.fullmatch(bare) or too_many:
+                    required = "shapes such as circle(x, y, r) # properties, joined by ; or ||"
+                    raise BadInputError(source, required, f"{line[:60]!r} in line {number}")
+                yield system, f"{bare} # {properties}" if properties else bare
             elif word not in _WITHOUT_AREA:
                 raise BadInputError(
                     source,
                     f"a DS9 region file with shapes among {', '.join(sorted(_SHAPES))}",
                     f"{line[:60]!r} in line {number}",
                 )
+
+
+def _parts(line: str) -> Iterator[str]:
+    """Yield the statements of a line; the shapes of a composite region are joined by ``||``."""
+    if line.lstrip().startswith("#"):
+        return
+    for part in line.split(";"):
+        shapes, mark, properties = part.partition("#")
+        for shape in shapes.split("||"):
+            if shape.strip():
+                yield f"{shape.strip()} {mark}{properties}".strip()
 
 
 def _parsed(text: str, source: str) -> list[PixelRegion | SkyRegion]:
@@ -237,6 +262,7 @@ def _on_plane(region: SkyRegion, plane: Plane, source: str) -> PixelRegion | Non
     corners = np.array([[(nx - 1) / 2, 0, 0, nx - 1, nx - 1], [(ny - 1) / 2, 0, ny - 1, 0, ny - 1]])
     frame = unit_vectors(*sky_positions(corners[0], corners[1], plane))
     mine, reach = _extent(region)
+    _require_finite([*mine, reach], source)
     # Far away a distortion means nothing, and the hemisphere behind is projected, too.
     apart = np.arccos(np.clip(frame[0] @ mine, -1.0, 1.0))
     radius = float(np.arccos(np.clip(frame[1:] @ frame[0], -1.0, 1.0)).max(initial=0.0))
@@ -250,6 +276,18 @@ def _on_plane(region: SkyRegion, plane: Plane, source: str) -> PixelRegion | Non
             source, f"shapes that the world coordinates of {plane.name} can place", one_line(error)
         ) from error
     return None if box is None else flat
+
+
+def _place(region: PixelRegion) -> list[float]:
+    """Return the coordinates of a shape in pixels."""
+    at = region.vertices if hasattr(region, "vertices") else region.center
+    return [*np.ravel(at.x), *np.ravel(at.y)]
+
+
+def _require_finite(numbers: Sequence[float], source: str) -> None:
+    if not np.isfinite(numbers).all():
+        lost = next(number for number in numbers if not np.isfinite(number))
+        raise BadInputError(source, "shapes at finite coordinates", f"{lost}")
 
 
 def _extent(region: SkyRegion) -> tuple[npt.NDArray[np.float64], float]:
