@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import cache, partial
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from skyduel.core.errors import BadInputError
 from skyduel.core.frame import Frame
 from skyduel.core.io.pixel_checks.check_facts import central_box
 from skyduel.core.measure.aperture_photometry import forced_photometry
-from skyduel.core.measure.background import estimate_background
+from skyduel.core.measure.background import Background, estimate_background
 from skyduel.core.reference.epochs import Epoch, positions_at
 from skyduel.core.reference.sources import ReferenceSources
 from skyduel.core.reference.unresolved import Separation, closest_resolved, merge_unresolved
@@ -163,11 +164,13 @@ def truth_of_frame(
     rows = np.flatnonzero(near)
     x, y, mag = x[rows], y[rows], sources.mag[rows]
     ra, dec = ra[rows], dec[rows]
-    apart = (
-        closest_resolved(_measurable(frame))
-        if unresolved_px is None
-        else Separation(unresolved_px, "as asked for")
-    )
+    measurable = cache(partial(_measurable, frame))  # read at most once, and only where needed
+    if unresolved_px is not None:
+        apart = Separation(unresolved_px, "as asked for")
+    elif (part := measurable()) is None:
+        apart = closest_resolved(None)
+    else:
+        apart = closest_resolved(part.frame, part.background)
     # What the catalogue itself ignores is not added to a source that counts.
     merged = merge_unresolved(x, y, mag, apart.px, alone=sources.ignore[rows])
     x, y, mag = merged.mean(x), merged.mean(y), merged.magnitudes(mag)
@@ -183,7 +186,7 @@ def truth_of_frame(
     masked = _masked(frame, x, y)
     limit = None if depth is None else Depth(depth, "as asked for")
     if limit is None and measure_depth and np.isfinite(mag).any():
-        limit = measured_depth(frame, x, y, mag)
+        limit = _depth_of(measurable(), x, y, mag)
     border = np.minimum(np.minimum(x + 0.5, nx - 0.5 - x), np.minimum(y + 0.5, ny - 0.5 - y))
     with np.errstate(invalid="ignore"):
         faint = np.zeros(len(rows), bool) if limit is None else mag > limit.mag
@@ -250,13 +253,14 @@ def measured_depth(frame: Frame | LargeImage, x: Floats, y: Floats, mag: Floats)
     The best of a few apertures is within a tenth of the ideal measurement's S/N, whatever the
     width of the stars, which headers rarely state.
     """
-    x0 = y0 = 0
-    if isinstance(frame, LargeImage):
-        box = central_box(frame.shape)
-        y0, x0 = box[0].start, box[1].start
-    seen = _measurable(frame)
-    if seen is None:
+    return _depth_of(_measurable(frame), x, y, mag)
+
+
+def _depth_of(part: _Measurable | None, x: Floats, y: Floats, mag: Floats) -> Depth | None:
+    """Return the limit as `measured_depth` does, from the part that is measured."""
+    if part is None:
         return None
+    seen, background, x0, y0 = part
     ny, nx = seen.shape
     here = np.isfinite(mag) & (x - x0 > 0) & (x - x0 < nx - 1) & (y - y0 > 0) & (y - y0 < ny - 1)
     if not here.any():
@@ -264,7 +268,6 @@ def measured_depth(frame: Frame | LargeImage, x: Floats, y: Floats, mag: Floats)
     at = Catalog.build(x=x[here] - x0, y=y[here] - y0)
     full = seen.saturated()[tuple(np.rint(at.xy[:, ::-1]).astype(int).T)]
     usable = ~seen.masked_at(at["x"], at["y"]) & ~full
-    background = estimate_background(seen)
     best: Depth | None = None
     for radius in _RADII_PX:
         measured = forced_photometry(seen, at, radius, background=background)
@@ -286,9 +289,24 @@ def measured_depth(frame: Frame | LargeImage, x: Floats, y: Floats, mag: Floats)
     return best
 
 
-def _measurable(frame: Frame | LargeImage) -> Frame | None:
-    """Return the frame, or the middle of a large one; None if nothing can be read there."""
-    return frame.middle() if isinstance(frame, LargeImage) else frame
+class _Measurable(NamedTuple):
+    """The part of a frame that is measured, its background, and its lower left pixel."""
+
+    frame: Frame
+    background: Background
+    x0: int
+    y0: int
+
+
+def _measurable(frame: Frame | LargeImage) -> _Measurable | None:
+    """Return the whole frame, or the middle of a large one; None if nothing can be read there."""
+    if isinstance(frame, Frame):
+        return _Measurable(frame, estimate_background(frame), 0, 0)
+    rows, columns = central_box(frame.shape)
+    middle = frame.middle()
+    if middle is None:
+        return None
+    return _Measurable(middle, estimate_background(middle), columns.start, rows.start)
 
 
 def _masked(frame: Frame | LargeImage, x: Floats, y: Floats) -> Bools:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy.spatial import KDTree
 
 from skyduel.core.frame import Frame
+from skyduel.core.measure.background import Background
 from skyduel.core.measure.star_width import measure_star_width
 
 __all__ = [
@@ -103,20 +104,22 @@ class Merged:
         return np.asarray(summed[self.rows], dtype=np.float64)
 
 
-def closest_resolved(frame: Frame | None) -> Separation:
+def closest_resolved(frame: Frame | None, background: Background | None = None) -> Separation:
     """Return the distance up to which two sources are one on a frame: half an FWHM.
 
     Parameters
     ----------
     frame : Frame or None
         Its stars are measured, or, if they are too few, its stated FWHM is used. None: unknown.
+    background : Background, optional
+        Background of the frame; by default from `estimate_background`.
 
     Returns
     -------
     Separation
         At least half a pixel.
     """
-    measured = None if frame is None else measure_star_width(frame)
+    measured = None if frame is None else measure_star_width(frame, background)
     fwhm, of = 0.0, ""
     if measured is not None and measured.fwhm <= _MOST_FWHM_PX:
         fwhm, of = measured.fwhm, f"half the FWHM of {measured.n_stars:,} stars"

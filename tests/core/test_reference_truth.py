@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,8 +16,11 @@ from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
 
-from skyduel.core import BadInputError, Catalog, Frame, add_sky_positions
+from skyduel.core import BadInputError, Catalog, Frame, add_sky_positions, entry_of, read_frame
 from skyduel.core.io.tabular.given_table import GivenTable
+from skyduel.core.measure import star_width
+from skyduel.core.measure.background import estimate_background
+from skyduel.core.reference import frame_truth
 from skyduel.core.reference.bands import (
     band_of_column,
     band_of_filter,
@@ -29,6 +35,8 @@ from skyduel.core.reference.parquet_trees import parquet_region
 from skyduel.core.reference.services import SERVICES, service_region
 from skyduel.core.reference.solutions import read_solution, solution_beside
 from skyduel.core.reference.sources import ReferenceSources, reference_sources
+from skyduel.core.reference.unresolved import closest_resolved
+from skyduel.core.sections.large_image import LargeImage, Sectioning, open_large_image
 
 #: One arcsec per pixel.
 SCALE = 1 / 3600
@@ -306,6 +314,61 @@ def test_the_measured_depth_is_where_the_matched_filter_has_s_n_two() -> None:
     assert depth.mag == pytest.approx(ideal - 0.1, abs=0.1)
     few = slice(0, 3)
     assert measured_depth(image, x[few], y[few], zero - 2.5 * np.log10(flux[few])) is None
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_frame_is_read_and_its_background_estimated_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: bool
+) -> None:
+    rng = np.random.default_rng(4)
+    x, y = rng.uniform(10, 290, (2, 60))
+    mag = rng.uniform(12, 17, 60)
+    yy, xx = np.mgrid[:300, :300]
+    pixels = rng.normal(100, 5, (300, 300))
+    for a, b, m in zip(x, y, mag, strict=True):
+        pixels += 10 ** (0.4 * (22 - m)) * np.exp(-((xx - a) ** 2 + (yy - b) ** 2) / 4)
+    coordinates = wcs(nx=300, ny=300)
+    file = tmp_path / "d.fits"
+    fits.PrimaryHDU(pixels.astype("f4"), coordinates.to_header()).writeto(file)
+    ra, dec = coordinates.all_pix2world(x, y, 0)
+
+    def opened() -> Frame | LargeImage:
+        if not large:
+            return read_frame(file)
+        image = open_large_image(entry_of(str(file)), Sectioning(section_px=64, overlap_px=0))
+        assert image is not None
+        return image
+
+    # The same numbers as each measurement alone.
+    depth = measured_depth(opened(), x, y, mag)
+    middle = opened()
+    middle = middle.middle() if isinstance(middle, LargeImage) else middle
+    apart = closest_resolved(middle)
+    assert depth is not None
+    assert apart.px > 0.5
+    image, calls = opened(), Counter()
+
+    def counted(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def count(*args: Any, **options: Any) -> Any:
+            calls[name] += 1
+            return call(*args, **options)
+
+        return count
+
+    for module in (frame_truth, star_width):
+        monkeypatch.setattr(
+            module, "estimate_background", counted("background", estimate_background)
+        )
+    monkeypatch.setattr(LargeImage, "middle", counted("middle", LargeImage.middle))
+    truth = truth_of_frame(image, sources(ra=ra, dec=dec, mag=mag))
+    assert calls == ({"background": 1, "middle": 1} if large else {"background": 1})
+    assert truth.depth is not None
+    assert truth.depth.words == depth.words
+    assert truth.depth.mag == pytest.approx(depth.mag, abs=1e-9)  # positions went through the WCS
+    assert truth.catalog.table.meta["unresolv"] == round(apart.px, 3)
+    calls.clear()
+    truth_of_frame(image, sources(ra=ra, dec=dec, mag=mag), depth=16.0, unresolved_px=0.0)
+    assert not calls
 
 
 # -- files -----------------------------------------------------------------------------
