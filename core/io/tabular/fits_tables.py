@@ -24,6 +24,8 @@ __all__ = ["null_value", "read_fits", "write_fits", "write_fits_hdus"]
 _YAML_BEGINS: Final = "--BEGIN-ASTROPY-SERIALIZED-COLUMNS--"
 _YAML_ENDS: Final = "--END-ASTROPY-SERIALIZED-COLUMNS--"
 _OBJECTS: Final = "LDAC_OBJECTS"
+# What astropy writes for a missing integer.
+_ASTROPY_NULL: Final = 999999
 # Most letters of a keyword; with more, keyword and text share the card's 80 letters.
 _KEYWORD: Final = 8
 _LONG_KEY_TEXT: Final = 64
@@ -112,27 +114,74 @@ def _from_one(primary: fits.Header, hdu: Any) -> bool:
 
 
 def _read_hdu(hdu: Any) -> Table:
-    """Return a table whose logical columns are bool, masked where FITS has no value."""
-    names = [c.name for c in hdu.columns if str(c.format).lstrip("0123456789") == "L"]
+    """Return a table whose logicals are bool, masked where FITS has no value."""
+    columns = {c.name: c for c in hdu.columns}
+    logical = [n for n, c in columns.items() if str(c.format).lstrip("0123456789") == "L"]
+    scaled = [n for n, c in columns.items() if _scaled_with_nulls(hdu, c)]
     # The bytes themselves: astropy before 8.0 reads a missing logical as False.
-    raw_rows = hdu.data.view(np.ndarray) if names else {}
-    logicals = {name: np.array(raw_rows[name]).view(np.uint8) for name in names}
+    raw_rows = hdu.data.view(np.ndarray) if logical or scaled else {}
+    stored = {name: np.array(raw_rows[name]) for name in (*logical, *scaled)}
+    missing = {name: _is_null(stored[name], columns[name]) for name in scaled}
+    for name in scaled:
+        columns[name].null = None
     table = Table.read(hdu)
-    for name, raw in logicals.items():
-        if name not in table.colnames:
-            continue
-        values, missing = raw == ord("T"), (raw != ord("T")) & (raw != ord("F"))
-        at, unit = table.colnames.index(name), table[name].unit
-        new = MaskedColumn(values, mask=missing, name=name) if missing.any() else values
-        table.remove_column(name)
-        table.add_column(new, index=at, name=name)
-        table[name].unit = unit
+    for name in logical:
+        letters = stored[name].view(np.uint8)
+        true, false = letters == ord("T"), letters == ord("F")
+        _put(table, name, true, ~true & ~false)
+    for name, mask in missing.items():
+        values = np.ma.getdata(table[name])
+        if values.dtype.kind == "f":
+            values[mask] = np.nan
+        _put(table, name, values, mask)
     return table
+
+
+def _scaled_with_nulls(hdu: Any, column: Any) -> bool:
+    """Return True for stored integers with a null value that are not the values themselves.
+
+    ``TNULL`` is a stored integer (FITS 4.0, section 7.3.2). astropy 8.0 compares it with the
+    value behind ``TSCAL`` and ``TZERO``, so that a missing one becomes a number and another
+    row goes missing, or raises.
+    """
+    if not isinstance(hdu, fits.BinTableHDU) or column.null in (None, ""):
+        return False
+    scale, zero = column.bscale, column.bzero
+    kind = str(column.format).lstrip("0123456789")[:1]
+    return kind in "BIJK" and (scale not in (None, "", 1) or zero not in (None, "", 0))
+
+
+def _is_null(stored: npt.NDArray[Any], column: Any) -> npt.NDArray[np.bool_]:
+    """Return a mask of the rows without a value, from the stored integers of a scaled column."""
+    null, zero = int(column.null), column.bzero
+    info = np.iinfo(stored.dtype)
+    if zero == -info.min and column.bscale in (None, "", 1):
+        # astropy writes the unsigned value itself: 999999, cut to the type's bits. So did
+        # this program, with the largest one.
+        own = null == _ASTROPY_NULL % (1 << info.bits) or null >= info.max
+        null += info.min if own else 0
+    return np.asarray(stored == null)
+
+
+def _put(table: Table, name: str, values: npt.NDArray[Any], missing: npt.NDArray[np.bool_]) -> None:
+    """Replace a column in its place, masked where a value is missing."""
+    if name not in table.colnames:
+        return
+    at, unit = table.colnames.index(name), table[name].unit
+    new = MaskedColumn(values, mask=missing, name=name) if missing.any() else values
+    table.remove_column(name)
+    table.add_column(new, index=at, name=name)
+    table[name].unit = unit
 
 
 def _vet(hdu: Any, length: int) -> None:
     """Refuse a table that states more rows than there is data, or more than plain columns."""
     check_fields(hdu.header, "the table")
+    if hdu.header.get("ZTABLE"):
+        # astropy, fitsio and STILTS read one row of bytes.
+        raise BadInputError(
+            "", "a table that is not compressed (funpack)", "a table of fpack, ZTABLE"
+        )
     width, rows = int(hdu.header["NAXIS1"]), int(hdu.header["NAXIS2"])
     if width < 0 or rows < 0 or width * rows > length or (width == 0 and rows):
         raise ValueError(f"{rows} rows of {width} bytes in a file of {length} bytes")
@@ -183,7 +232,7 @@ def write_fits(table: Table, path: Path) -> None:
     ready, logicals = _ready(table)
     stream = io.BytesIO()
     ready.write(stream, format="fits")
-    path.write_bytes(_with_nulls(stream.getvalue(), logicals))
+    path.write_bytes(_with_nulls(stream.getvalue(), ready, logicals))
 
 
 def write_fits_hdus(table: Table, name: str, before: bytes, path: Path) -> None:
@@ -205,7 +254,7 @@ def write_fits_hdus(table: Table, name: str, before: bytes, path: Path) -> None:
     hdu.name = name
     stream = io.BytesIO()
     fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(stream)
-    content = _with_nulls(stream.getvalue(), logicals)
+    content = _with_nulls(stream.getvalue(), ready, logicals)
     path.write_bytes(content[:_BLOCK] + before + content[_BLOCK:])
 
 
@@ -228,6 +277,7 @@ def _ready(table: Table) -> tuple[Table, dict[str, npt.NDArray[np.bool_]]]:
             elif values.dtype.kind in "SU":
                 values[mask] = ""
             elif values.dtype.kind in "iu":
+                values = _as_signed(values, mask)
                 null = null_value(values, mask)
                 if null is None:  # every value of a small type is in use
                     values = values.astype(np.int32)
@@ -237,6 +287,21 @@ def _ready(table: Table) -> tuple[Table, dict[str, npt.NDArray[np.bool_]]]:
         ready[name].unit = column.unit
         ready[name].description = column.description
     return ready, logicals
+
+
+def _as_signed(values: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+    """Return unsigned integers of 16 bits and more as signed ones, if one holds them.
+
+    Of an unsigned column with missing values astropy reads only what it wrote itself,
+    which is not what the standard has.
+    """
+    if values.dtype.kind != "u" or values.dtype.itemsize == 1:
+        return values
+    values[mask] = 0
+    for wider in (np.int32, np.int64):
+        if int(values.max(initial=0)) <= np.iinfo(wider).max:
+            return values.astype(wider)
+    return values
 
 
 def _cards(meta: Mapping[str, Any]) -> dict[str, Any]:
@@ -256,15 +321,28 @@ def _cards(meta: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _with_nulls(content: bytes, logicals: Mapping[str, npt.NDArray[np.bool_]]) -> bytes:
-    """Return a FITS file whose last table has null bytes where logicals are missing."""
-    if not logicals:
+def _with_nulls(
+    content: bytes, table: Table, logicals: Mapping[str, npt.NDArray[np.bool_]]
+) -> bytes:
+    """Return a FITS file whose last table states what is missing as the standard has it.
+
+    Logicals get null bytes, and ``TNULL`` of an unsigned column becomes the stored integer.
+    """
+    unsigned = {
+        name: int(table[name].fill_value)
+        for name in table.colnames
+        if table[name].dtype == np.uint64 and isinstance(table[name], MaskedColumn)
+    }
+    if not logicals and not unsigned:
         return content
     # Only in a file that was just read are the bytes of a logical column within reach.
     with fits.open(io.BytesIO(content), memmap=False) as hdus:
-        raw = hdus[-1].data.view(np.ndarray)
+        hdu = hdus[-1]
+        raw = hdu.data.view(np.ndarray)
         for name, mask in logicals.items():
             raw[name][mask] = 0
+        for name, null in unsigned.items():
+            hdu.columns[name].null = null + int(np.iinfo(np.int64).min)
         stream = io.BytesIO()
         hdus.writeto(stream)
     return stream.getvalue()
