@@ -6,6 +6,8 @@ import bz2
 import gzip
 import io
 import lzma
+import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from hypothesis import strategies as st
 from skyduel.core.errors import BadInputError
 from skyduel.core.io.fits_frames import write_frame
 from skyduel.core.io.frames import frame_name, read_frame
+from skyduel.core.io.images.fits_images import FitsImage
 
 NY, NX = 30, 47
 
@@ -140,6 +143,45 @@ def test_blank_is_masked_in_signed_and_unsigned(tmp_path: Path, zero: int, packe
     frame = read_frame(path)
     np.testing.assert_array_equal(frame.bad, raw == 125)
     np.testing.assert_array_equal(frame.data[~frame.bad], (pixels() + zero)[raw != 125])
+
+
+def as_cfitsio_packs_unsigned(path: Path, image: np.ndarray) -> Path:
+    """Write unsigned 16-bit pixels as CFITSIO packs them by PLIO: the values, and BZERO beside."""
+    packed = fits.CompImageHDU(image.astype(np.int32), compression_type="PLIO_1")
+    put(path.with_suffix(".tmp"), fits.PrimaryHDU(), packed)
+    with fits.open(path.with_suffix(".tmp"), disable_image_compression=True) as hdus:
+        hdus[1].header["ZBITPIX"] = 16
+        hdus[1].header["BZERO"] = 32768
+        hdus[1].header["BSCALE"] = 1
+        hdus.writeto(path)
+    return path
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_plio_holds_the_unsigned_values_themselves(tmp_path: Path, whole: bool) -> None:
+    # astropy adds BZERO: no pixel of a mask would be 0.
+    image = (np.arange(NY * NX).reshape(NY, NX) * 46).astype(np.uint16)
+    path = as_cfitsio_packs_unsigned(tmp_path / "a.fits.fz", image)
+
+    if whole:
+        np.testing.assert_array_equal(read_frame(path).data, image)
+    else:
+        box = FitsImage(path).read_box(slice(3, 9), slice(5, 40))
+        np.testing.assert_array_equal(box, image[3:9, 5:40])
+    mask = as_cfitsio_packs_unsigned(tmp_path / "mask.fits.fz", image > 60000)
+    bad = read_frame(plain(tmp_path / "b.fits"), mask=mask).bad
+    np.testing.assert_array_equal(bad, image > 60000)
+
+
+@pytest.mark.skipif(shutil.which("fpack") is None, reason="needs fpack: apt install libcfitsio-bin")
+@pytest.mark.parametrize("option", ["-r", "-h", "-g", "-g2"])
+@pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "i4"])
+def test_what_fpack_writes(tmp_path: Path, option: str, dtype: str) -> None:
+    image = pixels(dtype) * np.array(1 if dtype == "u1" else 250, dtype)
+    put(tmp_path / "a.fits", fits.PrimaryHDU(image))
+    subprocess.run(["fpack", option, str(tmp_path / "a.fits")], check=True, capture_output=True)
+
+    np.testing.assert_array_equal(read_frame(tmp_path / "a.fits.fz").data, image)
 
 
 def test_nan_and_infinity_are_masked(tmp_path: Path) -> None:

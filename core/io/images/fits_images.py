@@ -156,7 +156,7 @@ class LoadedFitsImage(_FitsFacts):
                     # Of a cube only the plane is read.
                     cube = max((1, *one.shape[:-2])) > 1
                     raw = one.section[box] if cube else np.asarray(one.data)[box]
-                    values = scaled(np.asarray(raw), self.header, file)
+                    values = scaled(np.asarray(raw), self.header, file, _compression(one))
                     self._pixels = self._sections.blanked(values, rows, columns)
                     bias = self._sections.overscan
                     self._overscan = None if bias is None else float(np.nanmedian(values[bias]))
@@ -256,14 +256,20 @@ class FitsImage(_FitsFacts):
             warnings.simplefilter("ignore", AstropyWarning)
             try:
                 with fits.open(path, memmap=True, do_not_scale_image_data=True) as hdus:
-                    raw = np.array(hdus[self._choice.index].section[box])
-                return scaled(raw, self.header, self.file)
+                    one = hdus[self._choice.index]
+                    raw, compression = np.array(one.section[box]), _compression(one)
+                return scaled(raw, self.header, self.file, compression)
             except BadInputError:
                 raise
             except Exception as error:
                 raise BadInputError(
                     str(self.file), "a readable FITS image", one_line(error)
                 ) from error
+
+
+def _compression(hdu: Any) -> str | None:
+    """Return how tiles of an image were compressed, None of one that is not."""
+    return getattr(hdu, "compression_type", None)
 
 
 @contextmanager

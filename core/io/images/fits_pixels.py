@@ -146,20 +146,36 @@ def _box(text: object, shape: tuple[int, int]) -> _Box | None:
     return None if min(x1, y1) < 1 else _Box(y1 - 1, y2, x1 - 1, x2)
 
 
-def scaled(raw: Pixels, header: fits.Header, file: Path) -> Pixels:
+def scaled(raw: Pixels, header: fits.Header, file: Path, compression: str | None = None) -> Pixels:
     """Return linear pixel values by BSCALE, BZERO, BSOFTEN and BOFFSET, NaN where they are BLANK.
 
     astropy can scale, but forgets BLANK in unsigned images.
 
+    Parameters
+    ----------
+    raw : ndarray
+        The pixels as they are stored.
+    header : astropy.io.fits.Header
+        The image's own.
+    file : Path
+        Named in errors.
+    compression : str, optional
+        How tiles of the image were compressed, ``ZCMPTYPE``.
+
     Notes
     -----
+    PLIO holds no negative numbers. CFITSIO therefore compresses the values of an unsigned 16-bit
+    image themselves, and states BZERO nevertheless.
+
     Pan-STARRS stores ``x = a * asinh((I - BOFFSET) / (2 BSOFTEN))`` with ``a = 2.5 log10(e)``
     (Waters et al. 2020, ApJS 251, 4), so that ``I = BOFFSET + BSOFTEN (exp(x/a) - exp(-x/a))``.
     """
     scale, zero = _numbers(header, file, "BSCALE", "BZERO", (1.0, 0.0))
     blank = header.get("BLANK", header.get("ZBLANK"))
     values = raw
-    if raw.dtype.kind == "i" and (scale, zero) == (1.0, 2.0**63):
+    if compression == "PLIO_1" and raw.dtype.itemsize == 2 and (scale, zero) == (1.0, 2.0**15):
+        values = raw.astype(np.uint16)
+    elif raw.dtype.kind == "i" and (scale, zero) == (1.0, 2.0**63):
         # Unsigned 64-bit: double precision would round the small values away.
         values = raw.astype(np.uint64) + np.uint64(2**63)
     elif (scale, zero) != (1.0, 0.0):
