@@ -161,7 +161,7 @@ def test_train_refuses_options_of_the_other_network(words: tuple[str, ...], mess
 
 def dataset(folder: Path, count: int) -> Path:
     for i in range(count):
-        settings = SceneSettings(ny=200, nx=200, density=2e-3, max_snr=300)
+        settings = SceneSettings(ny=96, nx=96, density=2e-3, max_snr=300)
         frame, truth = simulate(settings, np.random.default_rng(i), f"night{i}")
         write_frame(frame, folder / f"night{i}.fits")
         write_catalog(truth, folder / f"night{i}.ecsv")
@@ -216,11 +216,14 @@ def test_finetune_begins_with_shipped_weights_by_their_name(tmp_path: Path) -> N
     assert "tiny" in str(missing.exception)
 
 
-def test_finetune_of_the_published_network(tmp_path: Path) -> None:
+def test_finetune_of_the_published_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torchvision")
+    import skyduel.detect.published.finetune as published
     from skyduel.detect.published.detector import shipped_weights
     from skyduel.detect.published.weights import read_weights
 
+    # No option of the command, and most of its time: the network is large.
+    monkeypatch.setitem(published._DEFAULTS, "validation_crops", 3)
     folder, target = tmp_path / "night", tmp_path / "jia.safetensors"
     folder.mkdir()
     words = ["finetune", str(dataset(folder, 2)), "--network", "jia2020", "--out", str(target)]
