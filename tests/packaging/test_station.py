@@ -1,14 +1,13 @@
 """A station: an installation of `distribution/station.txt`, which only detects and watches."""
 
-import os
 import re
-import subprocess
-import sys
 from configparser import ConfigParser
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.forked_lines import Done, run_lines
 from helpers.paths import ROOT
 from packaging.requirements import Requirement
 
@@ -32,11 +31,6 @@ def find_spec(cls, name, path=None, target=None):
     return None if name.partition(".")[0] in {ABSENT!r} else found(name, path, target)
 
 PathFinder.find_spec = classmethod(find_spec)
-"""
-CODE = """
-import sys
-from skyduel.cli.main import main
-main(sys.argv[1:])
 """
 
 
@@ -62,30 +56,77 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def skyduel(folder: Path, line: str, *, station: bool = True) -> subprocess.CompletedProcess[str]:
-    path = [str(folder / "without")] if station else []
-    return subprocess.run(
-        [sys.executable, "-c", CODE, *line.split()], cwd=folder, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([*path, str(ROOT / "src")])}, check=False,
-    )  # fmt: skip
+#: Options of the detectors that a station has.
+DETECTORS = {"sep": "", "sep-cleaned": "", "neural": "--set neural.runtime=onnx"}
+FORMATS = ("fits", "vot", "csv", "cat", "ldac", "json", "reg")
+#: Command lines that need a library that is left out.
+LEFT_OUT = {
+    "run": "pandas",
+    "score night/a.ecsv night/a.ecsv": "pandas",
+    "init": "pandas",
+    "truth-free night/a.fits": "pandas",
+    "truth night/a.fits --from night/a.ecsv": "pyarrow",
+    "detect night/a.fits --with sep --out one.parquet": "pyarrow",
+    "detect night/a.fits --with sep --out more --plot one.png": "pandas",
+    "detect night/a.fits --with daofind": "photutils",
+}
 
 
-@pytest.mark.parametrize(
-    ("detector", "option"),
-    [("sep", ""), ("sep-cleaned", ""), ("neural", "--set neural.runtime=onnx")],
-)
-def test_it_detects_and_watches(detector: str, option: str, folder: Path) -> None:
+def words(detector: str) -> str:
+    return f"--with {detector} {DETECTORS[detector]}"
+
+
+def detecting(detector: str, out: str) -> str:
+    return f"detect night/a.fits night/b.fits {words(detector)} --out {out}"
+
+
+def watching(detector: str) -> str:
+    return (
+        f"watch night --once {words(detector)} --out watched-{detector} "
+        f"--reference {detector}/a.ecsv"
+    )
+
+
+@pytest.fixture(scope="module")
+def everywhere(folder: Path) -> dict[str, Done]:
+    """Return what the detectors come to where all libraries are."""
+    return run_lines([detecting(one, f"all-{one}") for one in installed()], folder)
+
+
+@pytest.fixture(scope="module")
+def station(folder: Path) -> dict[str, Done]:
+    """Return what all command lines come to on a station, each in a process of its own."""
+    lines = [line for one in installed() for line in (detecting(one, one), watching(one))]
+    lines += [f"detect night/a.fits --with sep --out one.{ending}" for ending in FORMATS]
+    return run_lines(lines, folder, folder / "without")
+
+
+@pytest.fixture(scope="module")
+def refused(folder: Path) -> dict[str, Done]:
+    """Return what the command lines that need more come to on a station."""
+    (folder / "night" / "a.ecsv").write_text("x y\n1 1\n")
+    done = run_lines(list(LEFT_OUT), folder, folder / "without")
+    (folder / "night" / "a.ecsv").unlink()
+    return done
+
+
+def installed() -> list[str]:
+    there = find_spec("onnxruntime") is not None
+    return [one for one in DETECTORS if one != "neural" or there]
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_it_detects_and_watches(
+    detector: str, folder: Path, everywhere: dict[str, Done], station: dict[str, Done]
+) -> None:
     if detector == "neural":
         pytest.importorskip("onnxruntime")
-    words = f"--with {detector} {option}"
-    frames = "night/a.fits night/b.fits"
-    done = skyduel(folder, f"detect {frames} {words} --out all-{detector}", station=False)
-    assert done.returncode == 0, done.stderr
-    done = skyduel(folder, f"detect {frames} {words} --out {detector}")
-    assert done.returncode == 0, done.stderr
-    watch = f"watch night --once {words} --out watched-{detector} --reference {detector}/a.ecsv"
-    done = skyduel(folder, watch)
-    assert done.returncode == 0, done.stderr
+    for done in (
+        everywhere[detecting(detector, f"all-{detector}")],
+        station[detecting(detector, detector)],
+        station[watching(detector)],
+    ):
+        assert done.returncode == 0, done.stderr
     for name in ("a", "b"):
         here = (folder / detector / f"{name}.ecsv").read_bytes()
         assert len(here.splitlines()) > 40
@@ -94,32 +135,20 @@ def test_it_detects_and_watches(detector: str, option: str, folder: Path) -> Non
         assert watched.splitlines()[-1] == here.decode().splitlines()[-1]
 
 
-@pytest.mark.parametrize("ending", ["fits", "vot", "csv", "cat", "ldac", "json", "reg"])
-def test_it_writes_every_format_but_parquet(ending: str, folder: Path) -> None:
-    done = skyduel(folder, f"detect night/a.fits --with sep --out one.{ending}")
+@pytest.mark.parametrize("ending", FORMATS)
+def test_it_writes_every_format_but_parquet(
+    ending: str, folder: Path, station: dict[str, Done]
+) -> None:
+    done = station[f"detect night/a.fits --with sep --out one.{ending}"]
     assert done.returncode == 0, done.stderr
     assert (folder / f"one.{ending}").stat().st_size > 200
 
 
-@pytest.mark.parametrize(
-    ("line", "library"),
-    [
-        ("run", "pandas"),
-        ("score night/a.ecsv night/a.ecsv", "pandas"),
-        ("init", "pandas"),
-        ("truth-free night/a.fits", "pandas"),
-        ("truth night/a.fits --from night/a.ecsv", "pyarrow"),
-        ("detect night/a.fits --with sep --out one.parquet", "pyarrow"),
-        ("detect night/a.fits --with sep --out more --plot one.png", "pandas"),
-        ("detect night/a.fits --with daofind", "photutils"),
-    ],
-)
+@pytest.mark.parametrize(("line", "library"), LEFT_OUT.items())
 def test_what_is_left_out_says_in_one_line_how_to_install_it(
-    line: str, library: str, folder: Path
+    line: str, library: str, refused: dict[str, Done]
 ) -> None:
-    (folder / "night" / "a.ecsv").write_text("x y\n1 1\n")
-    done = skyduel(folder, line)
-    (folder / "night" / "a.ecsv").unlink()
+    done = refused[line]
     assert done.returncode == 2
     said = [text for text in done.stderr.splitlines() if text.startswith("skyduel: ")]
     assert len(said) == 1, done.stderr

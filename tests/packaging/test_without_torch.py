@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.forked_lines import run_lines
 from helpers.paths import ROOT
 
 from skyduel.core import Catalog, read_catalog, read_frame
@@ -93,19 +94,19 @@ def test_what_needs_the_network_says_how_to_install_it(folder: Path) -> None:
     torch = "required torch (pip install 'skyduel[neural]'); got no torch"
     (folder / "a.fits").touch()
     (folder / "some").mkdir()
-    for line, wanted in (
-        ("detect a.fits", either),
-        ("run --with neural", either),
-        ("run --with jia2020", f"detector 'jia2020': {torchvision}"),
-        ("detect a.fits --with jia2020", f"detector 'jia2020': {torchvision}"),
-        ("train --network jia2020", f"--network jia2020: {torchvision}"),
-        ("finetune some --network jia2020", f"--network jia2020: {torchvision}"),
-        ("train", f"this command: {torch}"),
-        ("finetune some", f"this command: {torch}"),
-    ):
-        done = skyduel(folder, line)
-        # Nothing is simulated, read or run before.
-        assert done.stderr.splitlines() == [f"skyduel: {wanted}", f"{line}: 2"]
+    wanted = {
+        "detect a.fits": either,
+        "run --with neural": either,
+        "run --with jia2020": f"detector 'jia2020': {torchvision}",
+        "detect a.fits --with jia2020": f"detector 'jia2020': {torchvision}",
+        "train --network jia2020": f"--network jia2020: {torchvision}",
+        "finetune some --network jia2020": f"--network jia2020: {torchvision}",
+        "train": f"this command: {torch}",
+        "finetune some": f"this command: {torch}",
+    }
+    # Nothing is simulated, read or run before.
+    for line, done in run_lines(list(wanted), folder, folder / "no_extra").items():
+        assert done == (2, f"skyduel: {wanted[line]}\n"), line
 
 
 def test_the_network_finds_the_same_sources_without_torch(folder: Path) -> None:
