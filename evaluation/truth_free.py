@@ -109,7 +109,7 @@ def flip_estimate(
     few, many = (float(nbinom.ppf(q, n_flipped + 0.5, share)) for q in (tail, 1 - tail))
 
     def purity(false: float) -> float:
-        return float(np.clip(1 - false / n_found, 0, 1)) if n_found else float("nan")
+        return float(max(1 - false / n_found, 0.0)) if n_found else float("nan")
 
     return FlipEstimate(
         n_found=n_found,
@@ -312,7 +312,7 @@ def repeat_estimate(
         once_hi=float(once_hi),
         chance=chance,
         purity_least=(
-            float(np.clip(1 - detections[0] / alone / total, 0, 1)) if total else float("nan")
+            float(max(1 - detections[0] / alone / total, 0.0)) if total else float("nan")
         ),
         purity=float(_purity(sources[None], alone)[0]) if n >= 3 and total else float("nan"),
         purity_lo=float(low),
@@ -328,7 +328,7 @@ def _purity(sources: npt.NDArray[np.float64], alone: float) -> npt.NDArray[np.fl
     # Nothing seen three times says nothing of how many seen once are real.
     real = np.where(thrice > 0, n * twice**2 / np.where(thrice > 0, thrice, 1), 0)
     false = np.maximum(sources[:, 0] - real, 0) / alone
-    return np.asarray(np.clip(1 - false / total, 0, 1))
+    return np.asarray(np.maximum(1 - false / total, 0))
 
 
 def _chance(positions: Sequence[npt.NDArray[np.float64]], radius_px: float) -> float:

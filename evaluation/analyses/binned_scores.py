@@ -70,10 +70,8 @@ def binned_score_table(
     if not frames:
         return pd.DataFrame(columns=list(BINNED_SCORE_COLUMNS))
     counted = [~f.pairing.truth_ignored for f in frames]
-    true = _Tally(rules, "completeness")
-    true.found = np.concatenate(
-        [f.pairing.truth_found[c] for f, c in zip(frames, counted, strict=True)]
-    )
+    found = [f.pairing.truth_found[c] for f, c in zip(frames, counted, strict=True)]
+    true = _Tally(rules, "completeness", np.concatenate(found))
     facts = [truth_facts(f.source).codes for f in frames]
     for row, binned_by in enumerate(COMPLETENESS_AXES):
         at = np.concatenate([b[row][c] for b, c in zip(facts, counted, strict=True)])
@@ -81,8 +79,8 @@ def binned_score_table(
     true.add_kinds([f.source.truth for f in frames], counted)
 
     charged = [f.pairing.used & ~f.pairing.found_ignored for f in frames]
-    right = _Tally(rules, "purity")
-    right.found = np.concatenate([f.pairing.right[c] for f, c in zip(frames, charged, strict=True)])
+    found = [f.pairing.right[c] for f, c in zip(frames, charged, strict=True)]
+    right = _Tally(rules, "purity", np.concatenate(found))
     own = [_found_bins(f) for f in frames]
     for row, binned_by in enumerate(PURITY_AXES):
         at = np.concatenate([b[row][c] for b, c in zip(own, charged, strict=True)])
@@ -99,11 +97,10 @@ def binned_score_table(
 
 
 class _Tally:
-    """Count one proportion along several axes."""
+    """Count one proportion, of those that count, along several axes."""
 
-    def __init__(self, rules: ScoringRules, quantity: str) -> None:
-        self.rules, self.quantity = rules, quantity
-        self.found: Bools = np.zeros(0, dtype=bool)
+    def __init__(self, rules: ScoringRules, quantity: str, found: Bools) -> None:
+        self.rules, self.quantity, self.found = rules, quantity, found
         self._labels: list[tuple[object, ...]] = []
         self._n: list[Ints] = []
         self._k: list[Ints] = []

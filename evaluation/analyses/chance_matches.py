@@ -96,8 +96,6 @@ def chance_pairs(
     y0, x0, ny, nx = _box(source.shape, truth, found)
     steps = shifts(rules.radius_for(source.fwhm), ny, nx, n)
     everyone = np.ones(len(found), dtype=bool)
-    if len(truth) == 0 or len(found) == 0:
-        return np.zeros(len(steps), dtype=np.int64)
     x = x0 + np.mod(found["x"] - x0 + steps[:, :1], nx)
     y = y0 + np.mod(found["y"] - y0 + steps[:, 1:], ny)
     counts = np.zeros(len(steps), dtype=np.int64)
@@ -113,7 +111,7 @@ def _near_any(
     truth: Catalog, found: Catalog, x: Floats, y: Floats, rules: ScoringRules, source: FrameInput
 ) -> Sequence[int]:
     """Return a mask of the shifts that bring any detection near a truth."""
-    if truth.is_streak.any() or found.is_streak.any():
+    if truth.is_streak.any():  # else pairs are of centres, also of streaks found
         return range(len(x))
     moved = np.column_stack([x.ravel(), y.ravel()])
     radius = rules.radius_for(source.fwhm)

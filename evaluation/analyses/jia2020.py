@@ -180,8 +180,6 @@ def jia2020_table(
 
 def _matches_per_truth(truth: Floats, found: Floats) -> Floats:
     """Return the number of detections that match each truth, shape (n_truth,)."""
-    if len(truth) == 0 or len(found) == 0:
-        return np.zeros(len(truth))
     near = KDTree(truth).sparse_distance_matrix(
         KDTree(found), BOX_HALF_PX * (1 + 1e-9), p=np.inf, output_type="ndarray"
     )

@@ -321,7 +321,7 @@ def _stated(p: Floats, wanted: float) -> tuple[float, float, int]:
     falling = np.sort(p[np.isfinite(p)])[::-1]
     n = np.arange(1, falling.size + 1)
     mean = np.cumsum(falling) / n
-    last = np.append(falling[1:] != falling[:-1], True) if falling.size else np.zeros(0, dtype=bool)
+    last = np.append(falling[1:] != falling[:-1], True)  # equal scores are kept together
     good = np.flatnonzero((mean >= wanted) & last)
     if good.size == 0:
         return float("nan"), float("nan"), 0

@@ -139,7 +139,6 @@ def _neighbours(truth: Catalog) -> tuple[Floats, Floats]:
     # One more than needed, because a source that is itself a neighbour is its own nearest.
     distance, which = KDTree(truth.xy[seen]).query(truth.xy, k=_NEIGHBOUR + 1)
     own = np.flatnonzero(seen)[np.minimum(which, int(seen.sum()) - 1)] == np.arange(n)[:, None]
-    own &= np.isfinite(distance)
     # The source itself, or the farthest if it is not among them, moves to the end.
     distance = np.where(own, np.inf, distance)
     distance.sort(axis=1)

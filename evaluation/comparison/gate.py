@@ -43,8 +43,8 @@ _FEWEST_FRAMES: Final = 3
 _MOST_FRAMES: Final = 10**7
 #: Columns of a comparison that a decision rests on.
 _COLUMNS: Final = (
-    "detector_a", "detector_b", "point", "group", "bin", "quantity", "delta", "lo", "hi",
-    "interval", "n_frames",
+    "detector_a", "detector_b", "point", "group", "bin", "quantity", "value_a", "value_b",
+    "delta", "lo", "hi", "interval", "n_frames",
 )  # fmt: skip
 #: Gated by itself, by the ratio of two speeds.
 SPEED: Final = "speed"

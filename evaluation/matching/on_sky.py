@@ -120,8 +120,6 @@ def sky_candidates(
 
 def _within(a: Floats, b: Floats, radius_arcsec: float) -> tuple[Ints, Ints, Floats]:
     """Return the rows of ``a`` and ``b`` no farther apart, and their distances [arcsec]."""
-    if len(a) == 0 or len(b) == 0:
-        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0)
     # A sphere has no edge for a tree of directions; chords order as angles do.
     chord = 2 * np.sin(np.deg2rad(radius_arcsec / 3600) / 2)
     trees = [KDTree(unit_vectors(*p.T), balanced_tree=False) for p in (a, b)]

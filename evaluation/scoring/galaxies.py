@@ -28,7 +28,7 @@ Ints = npt.NDArray[np.int64]
 
 #: Edges of the bins of half-light radii [px], the same in every run.
 SIZE_EDGES: Final = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, np.inf)
-#: From this extendedness on a detection is said to be extended.
+#: Above this extendedness a detection is said to be extended.
 _EXTENDED: Final = 0.5
 
 
@@ -50,10 +50,10 @@ def stated_extendedness(found: Catalog, *, by_kind: bool = False) -> Floats:
         0 to 1, NaN where the detector says nothing.
     """
     names = {name.lower(): name for name in found.names}
-    for name, sign in (("extendedness", 1), ("extended", 1), ("class_star", -1)):
+    for name, of_a_star in (("extendedness", False), ("extended", False), ("class_star", True)):
         if name in names and found[names[name]].dtype.kind in "biuf":
             value = found[names[name]].astype(np.float64)
-            value = value if sign > 0 else 1 - value
+            value = 1 - value if of_a_star else value
             with np.errstate(invalid="ignore"):
                 return np.where((value >= 0) & (value <= 1), value, np.nan)
     if by_kind or found.is_galaxy.any():

@@ -101,6 +101,7 @@ def rows_by_loop(quantity: str) -> list[tuple[str, float, bool]]:
 @pytest.mark.parametrize("quantity", ["completeness", "purity"])
 def test_rows_are_what_loops_count(quantity: str) -> None:
     table = binned_score_table(FRAMES, RULES, EDGES)
+    assert table.index.tolist() == list(range(len(table)))
     table = table[table["quantity"] == quantity]
     assert (table["n_frames"] == 3).all()
     for axis in ("snr", "radius", "kind") if quantity == "completeness" else (
@@ -184,6 +185,38 @@ def test_facts_of_a_truth_without_snr_or_fwhm_or_neighbours() -> None:
     facts = truth_facts(FrameInput(frame="a", truth=near, found=Catalog.empty(), fwhm=2.0))
     assert facts.bins["neighbour"].tolist() == [1, 1]  # half a FWHM
     assert truth_facts(FrameInput(frame="b", truth=near, found=Catalog.empty())) is facts
+
+
+def test_the_axes_of_completeness_are_the_same_in_every_run() -> None:
+    assert {f.name: f.edges for f in COMPLETENESS_AXES} == {
+        "snr": (0, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 8, 12, 20, 50, INF),
+        "density": (0, 0.1, 0.3, 1, 3, 10, 30, 100, INF),
+        "neighbour": (0, 0.5, 1, 1.5, 2, 3, 5, 10, 30, INF),
+        "radius": (0, 0.4472, 0.6325, 0.7746, 0.8944, 1.0001),
+    }
+    values = [-1.0, 0.0, 0.99, 1.0, 1.1, NAN]
+    assert axis_bin(np.array(values), AXES["density"].edges).tolist() == [0, 0, 2, 3, 3, 8]
+
+
+@pytest.mark.parametrize(("density", "at"), [(0.9995, 2), (1.0005, 3)])
+def test_the_density_is_that_of_five_neighbours_in_a_circle(density: float, at: int) -> None:
+    r, angle = np.sqrt(5000 / np.pi / density), 2 * np.pi * np.arange(5) / 5
+    truth = Catalog.build(
+        x=[200.0, *(200 + r * np.cos(angle))], y=[100.0, *(100 + r * np.sin(angle))]
+    )
+    facts = truth_facts(FrameInput(frame="a", truth=truth, found=Catalog.empty(), fwhm=2.0))
+    assert facts.bins["density"][0] == at
+
+
+@pytest.mark.parametrize("missing", ["aper_flux", "aper_flux_err"])
+def test_a_flux_without_its_error_is_no_snr(missing: str) -> None:
+    columns = {"aper_flux": [9.0], "aper_flux_err": [1.0]}
+    del columns[missing]
+    found = Catalog.build(x=[5.0], y=[5.0], **columns)
+    source = FrameInput(frame="a", truth=Catalog.empty(), found=found, shape=SHAPE)
+    table = binned_score_table([score_frame(source, RULES, EDGES)], RULES, EDGES)
+    rows = table[(table["facet"] == "measured_snr") & (table["n"] > 0)]
+    assert rows["bin"].tolist() == [AXES["snr"].n_bins]
 
 
 def pairs_by_loop():

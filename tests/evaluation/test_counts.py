@@ -17,6 +17,7 @@ from skyduel.evaluation.scoring.counts import (
     COUNT_COLUMNS,
     Counts,
     ZeroPoint,
+    bin_edges,
     bin_index,
     bin_table,
     count,
@@ -258,3 +259,15 @@ def test_too_few_sources_leave_the_zero_point_alone() -> None:
     truth, found = bright_frame(4)
     zero = zero_point_offset(truth, found, pair_catalogs(truth, found, RULES))
     assert (zero.offset_mag, zero.n, zero.source) == (0.0, 4, "none")
+
+
+def test_bin_edges_are_a_list_of_ascending_numbers() -> None:
+    assert bin_edges([15, 16.5]) == (15.0, 16.5)
+    for edges, says in (
+        (15.0, r"numbers of shape \(n,\); got shape \(\)"),
+        ([[15.0, 16.0]], r"numbers of shape \(n,\); got shape \(1, 2\)"),
+        ([16.0, 15.0], "two or more finite, ascending edges"),
+        ([15.0], "two or more finite, ascending edges"),
+    ):
+        with pytest.raises(BadInputError, match=f"bin edges: required {says}"):
+            bin_edges(edges)

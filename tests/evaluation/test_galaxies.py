@@ -220,3 +220,45 @@ def test_pieces_of_a_galaxy_are_splits() -> None:
 def test_an_unknown_kind_is_still_refused() -> None:
     with pytest.raises(BadInputError, match="kind 'point', 'streak' or 'galaxy'; got 'blob'"):
         Catalog.build(x=[1.0], y=[1.0], kind=["blob"])
+
+
+def test_sizes_at_the_edges_of_their_bins() -> None:
+    edges = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0]
+    assert [*edges, np.inf] == list(SIZE_EDGES)
+    for sizes, bins in (
+        (edges, range(12)),
+        (np.nextafter(edges[1:], 0), range(11)),
+        ([1e9, np.inf, np.nan, -0.5], [11, 11, 12, 12]),
+    ):
+        n = len(sizes)
+        truth = Catalog.build(
+            x=30.0 * np.arange(n + 1), y=np.full(n + 1, 50.0), mag=np.full(n + 1, 19.0),
+            kind=[*["galaxy"] * n, "point"], half_light_px=[*sizes, 0.2],
+        )  # fmt: skip
+        table = galaxy_table([score(truth, found_of([]))], RULES, EDGES)
+        table = table[(table["size_bin"] != -2) & (table["bin"] == 0)]
+        assert set(table["kind"]) == {"galaxy"}  # the size of a point is none
+        want = np.bincount(list(bins), minlength=13)
+        assert dict(zip(table["size_bin"], table["n"], strict=True)) == {
+            at: want[at] for at in np.flatnonzero(want)
+        }
+        for row in table.itertuples():
+            limits = [*edges, np.nan][row.size_bin], [*edges[1:], np.inf, np.nan][row.size_bin]
+            np.testing.assert_array_equal([row.size_lo, row.size_hi], limits)
+
+
+def test_galaxies_beyond_the_magnitudes_and_without_one_have_their_cells() -> None:
+    truth = truth_of(mag=[17.9, 22.0, np.nan, 19.0, 19.0, 19.0])
+    table = galaxy_table([score(truth, found_of([0.0]))], RULES, EDGES)
+    cells = table[(table["kind"] == "galaxy") & (table["size_bin"] == -2)]
+    assert dict(zip(cells["bin"], cells["n"], strict=True)) == {-2: 3, -1: 1, 2: 1, 3: 1}
+
+
+def test_half_extended_is_not_extended() -> None:
+    stated = [0.5, 0.51, np.nan, 0.5, 0.51]
+    frame = score(truth_of(), found_of([0.0] * 5, extendedness=stated))
+    rows = galaxy_table([frame], RULES, EDGES).set_index(["kind", "size_bin", "bin"])
+    assert tuple(rows.loc[("galaxy", -2, -2), ["told", "told_right"]]) == (2, 1)
+    assert tuple(rows.loc[("point", -2, -2), ["told", "told_right"]]) == (2, 1)
+    found = found_of([0.0] * 3, extendedness=[1.0, 1.01, -0.01])
+    np.testing.assert_array_equal(stated_extendedness(found), [1.0, np.nan, np.nan])

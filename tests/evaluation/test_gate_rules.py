@@ -137,6 +137,22 @@ def test_what_is_no_row_of_the_gate() -> None:
     assert [d.name for d in made] == ["f1@default"]
 
 
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"confidence": 1.0}, "confidence: required .*; got 1.0"),
+        ({"table": [row()]}, "decide: table: required a DataFrame"),
+        ({"table": pd.DataFrame([row()]).drop(columns=["hi", "point", "value_b"])},
+         "decide: table: required the columns of compare_all; got .* without point, value_b, hi"),
+        ({"allowances": ("f1=1",)}, r"decide: allowances\[0\]: required an Allowance; got str"),
+    ],
+)  # fmt: skip
+def test_what_the_gate_cannot_judge_is_refused(changed: dict[str, Any], says: str) -> None:
+    right = {"table": pd.DataFrame([row()]), "allowances": parse_allowances("f1=1")}
+    with pytest.raises(BadInputError, match=says):
+        decide(**right | changed)
+
+
 def test_each_criterion_has_its_own_row() -> None:
     rows = [
         row(q, point=p, delta=float(k), lo=k - 0.5, hi=k + 0.5)

@@ -141,6 +141,30 @@ def test_the_published_curves_stand_beside_their_bins() -> None:
     assert half["network"].isna().all()
 
 
+def test_the_published_values_are_those_of_the_figure() -> None:
+    table = jia2020_table([], RULES, EDGES).set_index(["quantity", "bin_hi"])
+    for quantity, network, sextractor in (
+        ("f1", [0.821, 0.776, 0.638, 0.449], [0.775, 0.644, 0.358, 0.219]),
+        ("f2", [0.824, 0.777, 0.639, 0.451], [0.727, 0.603, 0.334, 0.205]),
+    ):
+        assert table["network"][quantity].tolist() == network
+        assert table["sextractor"][quantity].tolist() == sextractor
+    assert PUBLISHED_MAP == 0.823
+
+
+def test_each_bin_has_its_own_truths() -> None:
+    mag = [19.0, 20.0, 20.5, 21.0, 23.0, 23.5, 23.9, 24.0, np.nan]
+    frame = source("a", [[9 * k, 9] for k in range(9)], mag, [])
+    table = jia2020_table([score_frame(frame, RULES, EDGES)] * 2, RULES, EDGES)
+    assert table[table["quantity"] == "f1"]["truths"].tolist() == [4, 2, 0, 6]
+
+
+def test_the_box_ends_at_its_half() -> None:
+    for off, recall in ((1.5, 1), (1.5 * (1 + 5e-10), 0)):
+        for found in ([off, 0.0], [0.0, -off]):
+            assert frame_metric([[0, 0]], [20.5], [found], EDGES)[0, 0] == recall
+
+
 def test_score_speaks_it_when_asked(tmp_path, capsys) -> None:
     paths = [tmp_path / "found.csv", tmp_path / "truth.csv"]
     Table({"x": [5.0, 6.0], "y": [5.0, 5.0]}).write(paths[0])

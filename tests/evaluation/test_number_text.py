@@ -38,6 +38,32 @@ def test_ends_of_a_difference_stay_in_its_range() -> None:
     assert format_interval(2.79, -14.72, 20.3, 2, sign=True) == "+2.79±17.51"
 
 
+@pytest.mark.parametrize(
+    ("interval", "digits", "told"),
+    [
+        # An arm of twice the other and one of the last digits more is still even.
+        ((0.0, -2.0, 5.0), 0, "0±4"),
+        ((0.0, -2.0, 5.1), 0, "0 [−2, 5]"),
+        ((0.0, -1.0, 2.095), 1, "0.0±1.5"),
+        ((0.0, -1.0, 2.105), 1, "0.0 [−1, 2]"),
+        ((0.0, -1.0, np.inf), 1, "0.0"),
+    ],
+)
+def test_how_lopsided_an_interval_may_be(interval: tuple, digits: int, told: str) -> None:
+    assert format_interval(*interval, digits) == told
+
+
+def test_an_interval_that_reaches_one_end_of_the_range_tells_something() -> None:
+    assert format_interval(0.1, 0.0, 0.2, 2, least=0, most=1) == "0.10±0.10"
+    assert format_interval(0.9, 0.8, 1.0, 2, least=0, most=1) == "0.90±0.10"
+    assert format_interval(0.5, 0.0, 1.0, 2, least=0, most=1) == "0.50 [0.0, 1.0]"
+
+
+def test_infinite_numbers_are_words() -> None:
+    assert format_number(np.inf, 2) == "infinite"
+    assert format_number(-np.inf, 2) == "−infinite"
+
+
 def test_signs() -> None:
     assert format_number(-0.0001, 2, sign=True) == "+0.00"
     assert format_number(0.25, 2, sign=True) == "+0.25"

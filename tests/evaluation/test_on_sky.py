@@ -292,3 +292,20 @@ def test_score_pairs_tables_without_pixels(tmp_path, capsys) -> None:
     assert main([*words, "--radius-arcsec", "3", "--pairing", "jia2020"]) == 2
     assert "metric of its own" in " ".join(capsys.readouterr().err.split())
     assert len(read_catalog(truth, on_sky=True)) == len(a)
+
+
+def test_no_positions_have_no_pairs() -> None:
+    one, none = [[10.0, 20.0]], np.zeros((0, 2))
+    for a, b in ((one, none), (none, one), (none, none)):
+        pairs = pair_sky(a, b, 1.0)
+        assert (len(pairs), pairs.separation.tolist()) == (0, [])
+
+
+def test_one_streak_among_true_points_and_a_rule_that_needs_scores_are_refused() -> None:
+    at = np.array([[1.0, 2.0], [1.1, 2.0]])
+    points = catalogue(at)
+    mixed = catalogue(at, kind=["point", "streak"], length=[0.0, 9.0])
+    with pytest.raises(BadInputError, match=r"streaks have lengths in px.*got 1 streaks"):
+        sky_candidates(mixed, points, ScoringRules(), 1.0)
+    with pytest.raises(BadInputError, match="score"):
+        sky_candidates(points, points, ScoringRules(pairing="score-first"), 1.0)

@@ -19,7 +19,7 @@ PLAIN = ScoringRules()
 
 
 def test_the_rules_that_apply_without_a_word() -> None:
-    assert PLAIN.model_dump() == {
+    assert ScoringRules().model_dump() == {
         "radius_px": 2.0, "radius_fwhm": None, "pairing": "most-pairs", "bins": None,
         "min_snr": 2.0, "edge_px": 0.0, "ignore_masked": True, "ignore_saturated": False,
         "require_kind": False, "streak_angle_deg": 10.0, "confidence": 0.95,
@@ -37,9 +37,9 @@ def test_the_rules_that_apply_without_a_word() -> None:
         ("edge_px", [0.0], [-1e-9]),
         ("streak_angle_deg", [0.0, 90.0], [-1e-9, 90.01]),
         ("confidence", [1e-9, 1 - 1e-9], [0.0, 1.0]),
-        ("n_bootstrap", [1], [0]),
+        ("n_bootstrap", [1, 1_000_000], [0, 1_000_001]),
         ("block_px", [1e-9, None], [0.0]),
-        ("n_thresholds", [2], [1]),
+        ("n_thresholds", [2, 1_000_000], [1, 1_000_001]),
         ("seed", [0], [-1]),
         ("pairing", ["most-pairs", "mutual-nearest", "score-first"], ["nearest"]),
         ("proportion_interval", ["wilson", "jeffreys"], ["wald"]),
@@ -53,7 +53,17 @@ def test_values_at_the_bounds_of_a_rule(name: str, good: list, bad: list) -> Non
             ScoringRules(**{name: value})
 
 
+def test_the_first_unknown_rule_is_named() -> None:
+    with pytest.raises(BadInputError, match=r"keys among radius_px, .*; got 'zeal'$"):
+        ScoringRules(zeal=1, zseed=2)
+    with pytest.raises(BadInputError, match="got 'sed'; did you mean 'seed'"):
+        ScoringRules(zeal=1, sed=2)
+
+
 def test_a_metric_is_no_rule_of_pairing() -> None:
+    with pytest.raises(BadInputError, match="required input should be 'most-pairs'") as best:
+        ScoringRules(pairing="best")
+    assert "jia2020" not in str(best.value)
     with pytest.raises(BadInputError, match="jia2020 gives no pairs and is a metric of its own"):
         ScoringRules(pairing="jia2020")
 
@@ -74,13 +84,18 @@ def test_a_radius_in_fwhm_needs_one(fwhm: float | None) -> None:
         ("0:1000:1", tuple(float(k) for k in range(1001))),
         ("0:0.3:0.1", (0.0, 0.1, 0.2, 0.3)),
         ("0:1.0000005:1", (0.0, 1.0)),  # half a millionth of a step off
-        ("0:1.000002:1", "whole number of steps"),
+        ("0:1.00000105:1", "whole number of steps"),
+        ("0.1234567894:1.1234567894:1", (0.123456789, 1.123456789)),
         ("0:1001:1", "at most 1000 bins"),
         ("0:-1:-1", "whole number of steps"),
+        ("1:0:-0.5", "whole number of steps"),
         ("0:1:2", "whole number of steps"),
         ("1:1:1", "whole number of steps"),
         ("0:1:0", "whole number of steps"),
         ("nan:1:1", "whole number of steps"),
+        ("0:inf:1", "whole number of steps"),
+        ("0:1:inf", "whole number of steps"),
+        ("-1e308:1e308:1", "whole number of steps"),
         ("0:1:1:1", "whole number of steps"),
     ],
 )
@@ -107,9 +122,12 @@ def test_the_width_of_chosen_bins(span: float, width: float) -> None:
 def test_chosen_bins_leave_out_half_a_percent_on_either_side() -> None:
     mag = np.concatenate([[2.0], np.linspace(15, 20, 199), [40.0]])
     assert auto_bins(mag) == tuple(np.arange(15.0, 20.5, 0.5))
+    mag[1] = 14.999  # the 0.5 % quantile itself
+    assert auto_bins(mag) == tuple(np.arange(14.5, 20.5, 0.5))
     assert auto_bins([17.0, 17.0]) == (17.0, 17.1)
     assert auto_bins([17.0], width=0.5) == (17.0, 17.5)
     assert auto_bins([], width=2.0) == (0.0, 2.0)
+    assert auto_bins([0.2], width=0.1234567894) == (0.123456789, 0.246913579)
     for width in (0.0, -1.0, NAN, INF):
         with pytest.raises(BadInputError, match="width: required a bin width > 0"):
             auto_bins([17.0], width=width)
@@ -226,6 +244,9 @@ def test_only_what_was_given_stays_given() -> None:
         (0.0, 0.0, 14.4, False),
         (200.0, 0.0, 14.0, False),  # of 30 on the frame, 15
         (200.0, 0.0, 14.9, False),
+        (40.0, 0.0, 25.0, True),  # of 25 on the frame, 15
+        (14.0, 0.0, 14.5, True),  # of 15, eight
+        (14.0, 0.0, 14.4, False),
     ],
 )
 def test_a_streak_lies_where_most_of_its_points_on_the_frame_do(
@@ -235,6 +256,33 @@ def test_a_streak_lies_where_most_of_its_points_on_the_frame_do(
     mask[:, 15:] = True
     line = Catalog.build(x=[x], y=[9.0], kind=["streak"], length=[length], theta=[theta])
     assert reasons(line, mask=mask) == ["masked" if masked else ""]
+
+
+@pytest.mark.parametrize(
+    ("length", "columns", "masked"),
+    [
+        (6.0, [13, 14, 16], False),  # 11 ... 17: of seven, three
+        (6.0, [12, 13, 14, 16], True),
+        (3.0, [13, 16], True),  # 12.5, 13.25, 14, 14.75, 15.5: of five, three
+        (3.0, [14, 16], False),
+    ],
+)
+def test_the_points_of_a_streak_are_as_far_apart_as_a_pixel_allows(
+    length: float, columns: list[int], masked: bool
+) -> None:
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[:, columns] = True
+    line = Catalog.build(x=[14.0], y=[9.0], kind=["streak"], length=[length], theta=[0.0])
+    assert reasons(line, mask=mask) == ["masked" if masked else ""]
+
+
+@pytest.mark.parametrize(("theta", "masked"), [(0.25, True), (-0.25, False), (0.75, False)])
+def test_a_streak_runs_from_x_to_y(theta: float, masked: bool) -> None:
+    y, x = np.indices(SHAPE)
+    line = Catalog.build(
+        x=[9.0], y=[9.0], kind=["streak"], length=[12.0], theta=[np.pi * theta]
+    )  # fmt: skip
+    assert reasons(line, mask=np.abs(x - y) <= 1) == ["masked" if masked else ""]
 
 
 def test_a_streak_beside_the_frame_is_off_it_alone() -> None:
@@ -259,9 +307,11 @@ def test_a_source_of_unknown_brightness_counts_where_no_magnitude_is_known() -> 
 
 def test_the_note_of_ignore_areas() -> None:
     area = PackedMask.of(plane((10, 1), (10, 9), (3, 3)))
-    truth = apply_ignore(Catalog.build(x=[1.0, 5.0], y=[10.0, 5.0]), SHAPE, None, None, PLAIN, area)
+    truth = Catalog.build(x=[1.0, 5.0, 6.0], y=[10.0, 5.0, 5.0], snr=[9.0, 9.0, 1.0])
+    truth = apply_ignore(truth, SHAPE, None, None, PLAIN, area)
+    assert truth["ignore_reason"].tolist() == ["area", "", "faint"]
     assert ignore_note(Path("some/a.reg"), area, truth) == (
-        "1 of 2 truths and 0.5 % of the pixels lie in the ignore areas of a.reg; "
+        "1 of 3 truths and 0.5 % of the pixels lie in the ignore areas of a.reg; "
         "detections there count neither way"
     )
 
@@ -271,6 +321,7 @@ def test_the_note_of_ignore_areas() -> None:
     [
         ((20,), {}, r"frame_shape: required \(ny, nx\), two whole numbers"),
         ((20, 30.5), {}, "frame_shape: required"),
+        ((20, 30, 3), {}, "frame_shape: required"),
         (600, {}, "frame_shape: required"),
         (SHAPE, {"mask": np.zeros((20, 31), dtype=bool)}, "mask: required the frame's shape"),
         (SHAPE, {"saturated": np.zeros(SHAPE)}, "saturated: required an array of bool"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from math import comb, isnan
 
 import numpy as np
@@ -16,6 +17,7 @@ from skyduel.evaluation import (
     scores_on_repeats,
 )
 from skyduel.evaluation.statistics.intervals import wilson
+from skyduel.evaluation.truth_free import CHANCE_SHIFTS
 
 NAN = float("nan")
 #: Where other exposures are moved to for pairs by chance, in radii.
@@ -37,7 +39,12 @@ def quantile(n: int, mpix: float, flipped: float, q: float) -> int:
 
 @pytest.mark.parametrize(
     ("found", "flipped", "areas", "confidence"),
-    [(200, 8, (1.0, 0.8), 0.95), (60, 3, (0.5, 2.0), 0.8), (9, 6, (1.2, 1.0), 0.95)],
+    [
+        (200, 8, (1.0, 0.8), 0.95),
+        (60, 3, (0.5, 2.0), 0.8),
+        (9, 6, (1.2, 1.0), 0.95),
+        (50, 5, (2.0, 1.0), 0.95),
+    ],
 )
 def test_the_purity_of_a_frame_by_its_flipped_one(
     found: int, flipped: int, areas: tuple[float, float], confidence: float
@@ -86,6 +93,10 @@ def test_what_estimates_refuse() -> None:
             estimate()
     with pytest.raises(BadInputError, match="n_bootstrap: required 1 at least; got 0"):
         repeat_estimate([SPARSE] * 2, 2.0, n_bootstrap=0)
+    with pytest.raises(BadInputError, match="n_bootstrap: required 1000000 at most; got 1000001"):
+        repeat_estimate([SPARSE] * 2, 2.0, n_bootstrap=1_000_001)
+    # Of two exposures none are drawn.
+    assert repeat_estimate([SPARSE] * 2, 2.0, n_bootstrap=1_000_000).once == 0
     with pytest.raises(BadInputError, match="required at least two exposures; got 1"):
         repeat_estimate([SPARSE], 2.0)
 
@@ -148,6 +159,16 @@ def test_the_interval_of_repeats_draws_poisson_numbers(
     assert (e.once_lo, e.once_hi) == pytest.approx(wilson(7, 22, confidence))
 
 
+def test_the_interval_of_repeats_is_that_of_two_thousand_resamples() -> None:
+    assert list(CHANCE_SHIFTS) == SHIFTS
+    exposures = seen(*"0121002", "01", "12", "02", "012", "012", "012")
+    e = repeat_estimate(exposures, 2.0)
+    drawn = np.random.default_rng(0).poisson([7, 3, 3], (2000, 3))
+    want = np.quantile([purity_by_hand(f, 1.0) for f in drawn], [0.025, 0.975])
+    assert (e.purity_lo, e.purity_hi) == pytest.approx(want)
+    assert inspect.signature(repeat_estimate).parameters["n_bootstrap"].default == 2000
+
+
 def test_without_an_interval() -> None:
     for e in (repeat_estimate(seen("0", "01"), 2.0), repeat_estimate([SPARSE[:0]] * 3, 2.0)):
         assert all(isnan(v) for v in (e.purity, e.purity_lo, e.purity_hi))
@@ -165,6 +186,7 @@ def test_pairs_by_chance_are_those_of_six_shifts(shift: tuple[float, float]) -> 
     assert e.chance == pytest.approx(2 * 6 / (6 * 42))
     # Of 42 detections, all seen once, none is real.
     assert e.purity_least == 0
+    assert repeat_estimate([SPARSE, moved, SPARSE[:0]], 2.0).purity == 0
     rows = scores_on_repeats([SPARSE, moved], [np.full(36, 0.35), np.full(6, 0.95)], 2.0)
     assert rows[2].chance == pytest.approx(6 / 36 / 6)
     # The shift is of the other exposures, so that of the second is the opposite, which is another

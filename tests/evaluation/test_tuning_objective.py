@@ -10,6 +10,7 @@ from skyduel.core.errors import BadInputError
 from skyduel.evaluation import FrameInput, ScoringRules, score_frame
 from skyduel.evaluation.scoring.tuning_objective import (
     ObjectiveValue,
+    TrialCounts,
     best_value,
     evaluate_objective,
     trial_counts,
@@ -107,3 +108,46 @@ def test_nothing_found_and_no_truths_are_undefined_not_wrong() -> None:
 def test_an_unknown_objective_is_refused() -> None:
     with pytest.raises(BadInputError, match="one of purity95"):
         evaluate_objective([], "best")  # type: ignore[arg-type]
+
+
+def counted(*changes: tuple[float, int, int], truths: int = 10) -> TrialCounts:
+    """Counts of a frame: (score, change in truths found, change in detections)."""
+    score, found, detections = (np.array(c) for c in zip(*changes, strict=True))
+    return TrialCounts(score.astype(float), found, detections, truths, 0.1)
+
+
+def test_the_scores_of_each_objective_are_those_at_its_threshold() -> None:
+    # At 9: 4 of 4. At 8: 6 of 8, where F1 is highest. At 7: 9 of 20, where F2 is.
+    frame = counted((9.0, 4, 4), (8.0, 2, 4), (7.0, 3, 12))
+    at = {  # completeness, purity, F1, F2
+        9.0: (0.4, 1.0, 8 / 14, 20 / 44),
+        8.0: (0.6, 0.75, 12 / 18, 30 / 48),
+        7.0: (0.9, 0.45, 18 / 30, 45 / 60),
+    }
+    for objective, threshold, value in (
+        ("purity95", 9.0, 0.4), ("f1", 8.0, 12 / 18), ("f2", 7.0, 45 / 60),
+        ("purity95-groups", 8.0, 0.4),
+    ):  # fmt: skip
+        goal = evaluate_objective([frame], objective)
+        assert (goal.objective, goal.feasible, goal.threshold) == (objective, True, threshold)
+        assert goal.value == pytest.approx(value)
+        got = (goal.completeness, goal.purity, goal.f1, goal.f2)
+        assert got == pytest.approx(at[threshold])
+        assert (goal.best_f1, goal.best_f1_threshold) == (pytest.approx(12 / 18), 8.0)
+
+
+def test_a_group_that_never_gets_pure_counts_as_nothing_found() -> None:
+    pure, impure = counted((9.0, 4, 4)), counted((9.0, 4, 8))
+    empty = counted((9.0, 0, 3), truths=0)
+    goal = evaluate_objective([pure, impure, empty], "purity95-groups", ["a", "b", "c"])
+    assert goal.value == 0.2  # of 0.4 and 0; the third has no truth
+    assert not evaluate_objective([impure], "purity95-groups").feasible
+    # F1 has one threshold for all groups.
+    assert evaluate_objective([pure, impure], "f1", ["a", "b"]).value == pytest.approx(16 / 32)
+    with pytest.raises(ValueError, match="shorter"):
+        evaluate_objective([pure, impure], "purity95-groups", ["a"])
+
+
+def test_a_trial_without_any_score_ranks_last() -> None:
+    nothing = ObjectiveValue("purity95", False, *[float("nan")] * 8)
+    assert best_value([nothing, goal(False, float("nan"), 0.1)]) == 1
