@@ -311,8 +311,16 @@ def test_a_flux_in_another_unit_stays_beside(tmp_path: Path) -> None:
         ("a.tsv", "x\ty\tscore\n1\t2\t0.5\n3\t4\tNA\n"),
         ("a.csv", "\ufeffx,y,score\r\n1,2,0.5\r\n3,4,--\r\n"),
         ("a.dat", "x,y,score\n1,2,0.5\n3,4,\n"),
+        # A comment that begins with a number is no header of SExtractor.
+        ("a.txt", "# 2 stars of field A\n# x y score\n1 2 0.5\n3 4 nan\n"),
+        ("a.txt", "# 2 stars of field A\nx y score\n1 2 0.5\n3 4 nan\n"),
+        ("a.csv", "# 2 stars of field A\nx,y,score\n1,2,0.5\n3,4,\n"),
+        ("a.csv", "# 2 stars of field A\n# x,y,score\n1,2,0.5\n3,4,\n"),
+        # As Siril lists stars: names in a comment, a column of words.
+        ("a.lst", "# 2 stars found\n# layer=1\n# star#\tX\tY\tscore\tProfile\n"
+                  "1\t1\t2\t0.5\tGaussian\n2\t3\t4\tnan\tMoffat\n"),
     ],
-)
+)  # fmt: skip
 def test_text_in_many_hands(tmp_path: Path, name: str, text: str) -> None:
     got = read_catalog(write(tmp_path / name, text))
     np.testing.assert_allclose(got.xy, [[1, 2], [3, 4]])

@@ -23,7 +23,8 @@ MISSING: Final = ("", "NA", "N/A", "n/a", "null", "NULL", "None", "--", "INDEF",
 #: Names of the text formats that `text_format` tells apart.
 FORMATS: Final = ("ECSV", "SExtractor ASCII_HEAD", "IRAF", "DAOPHOT", "VizieR TSV", "CSV", "text")
 _LINE_ENDS: Final = re.compile(r"\r\n|\r|\n")
-_SEXTRACTOR: Final = re.compile(r"\A#\s*\d+\s+[A-Za-z_]\w*")
+# The first column is number 1: a comment such as "# 250 stars" is none of its headers.
+_SEXTRACTOR: Final = re.compile(r"\A#\s*1\s+[A-Za-z_]\w*")
 _DAOPHOT: Final = re.compile(r"\A\s*NL\s+NX\s+NY\s")
 _DASHES: Final = re.compile(r"-[-\t;|, ]*\Z")
 _DELIMITERS: Final = (",", ";", "\t", "|")
@@ -118,13 +119,17 @@ def _read_rows(lines: list[str], form: str) -> Table:
         table = Table.read(rest, format="ascii.csv", fill_values=blank)
     else:
         fill = [(text, "0") for text in MISSING]
-        table = Table.read(lines, format="ascii", fill_values=fill)
+        if names is None:
+            table = Table.read(lines, format="ascii", fill_values=fill)
+        else:
+            table = Table.read(rest, format="ascii.basic", fill_values=fill)
     return _typed(table, comma=mark == ";")
 
 
 def _commented_names(before: Sequence[str], row: str, mark: str | None) -> str | None:
     """Return the names in a comment above rows of numbers, as ``numpy.savetxt`` writes them."""
-    if mark is None or not all(_is_number(word) for word in row.split(mark)):
+    numbers = [_is_number(word) for word in row.split(mark)]
+    if 2 * sum(numbers) <= len(numbers):  # the names themselves
         return None
     comments = [line for line in before if line.startswith("#")]
     if not comments:
@@ -133,7 +138,7 @@ def _commented_names(before: Sequence[str], row: str, mark: str | None) -> str |
     fits = len(names) == len(row.split(mark)) and len(set(names)) == len(names)
     if not fits or "" in names or all(_is_number(word) for word in names):
         return None
-    return mark.join(names)
+    return (mark or " ").join(names)
 
 
 def _is_number(word: str) -> bool:
