@@ -311,6 +311,10 @@ def test_a_flux_in_another_unit_stays_beside(tmp_path: Path) -> None:
         ("a.tsv", "x\ty\tscore\n1\t2\t0.5\n3\t4\tNA\n"),
         ("a.csv", "\ufeffx,y,score\r\n1,2,0.5\r\n3,4,--\r\n"),
         ("a.dat", "x,y,score\n1,2,0.5\n3,4,\n"),
+        ("a.csv", "sep=;\nx;y;score\n1;2;0,5\n3;4;\n"),
+        ("a.md", "| x | y | score |\n|--:|:-:|---|\n| 1 | 2 | 0.5 |\n| 3 | 4 |  |\n"),
+        ("a.txt", "+---+---+-----+\n| x | y | score |\n+---+---+-----+\n| 1 | 2 | 0.5 |\n"
+                  "| 3 | 4 | NULL |\n+---+---+-----+\n"),
         # A comment that begins with a number is no header of SExtractor.
         ("a.txt", "# 2 stars of field A\n# x y score\n1 2 0.5\n3 4 nan\n"),
         ("a.txt", "# 2 stars of field A\nx y score\n1 2 0.5\n3 4 nan\n"),
@@ -325,6 +329,12 @@ def test_text_in_many_hands(tmp_path: Path, name: str, text: str) -> None:
     got = read_catalog(write(tmp_path / name, text))
     np.testing.assert_allclose(got.xy, [[1, 2], [3, 4]])
     np.testing.assert_array_equal(got["score"], [0.5, np.nan])
+
+
+def test_rows_of_no_known_layout_are_shown(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", "! made by a program\n x y mag\n 1 2 18\n 3 4 19\n")
+    with pytest.raises(BadInputError, match=r"a text table; got rows like '! made by a program'\Z"):
+        read_catalog(path)
 
 
 def test_units_as_people_write_them(tmp_path: Path) -> None:

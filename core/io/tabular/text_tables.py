@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 from astropy import units as u
+from astropy.io.ascii import InconsistentTableError
 from astropy.table import MaskedColumn, Table
 
 from skyduel.core.errors import BadInputError
@@ -27,6 +28,9 @@ _LINE_ENDS: Final = re.compile(r"\r\n|\r|\n")
 _SEXTRACTOR: Final = re.compile(r"\A#\s*1\s+[A-Za-z_]\w*")
 _DAOPHOT: Final = re.compile(r"\A\s*NL\s+NX\s+NY\s")
 _DASHES: Final = re.compile(r"-[-\t;|, ]*\Z")
+# The first line by which a spreadsheet is told the delimiter, and a line drawn between rows.
+_EXCEL: Final = re.compile(r"\Asep=[,;\t|]\s*\Z")
+_RULE: Final = re.compile(r"[|+][-+|:= ]*-[-+|:= ]*\Z")
 _DELIMITERS: Final = (",", ";", "\t", "|")
 _COMMA: Final = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?\Z")
 _FORTRAN: Final = re.compile(r"[+-]?\d+\.?\d*[dD][+-]?\d+\Z")
@@ -102,9 +106,22 @@ def read_text(
 
 def _read_rows(lines: list[str], form: str) -> Table:
     """Return a table of rows of cells below a line of names."""
+    if lines and _EXCEL.match(lines[0]):
+        lines = lines[1:]
+    lines = _unframed(lines)
     first = next((i for i, s in enumerate(lines) if s.strip() and not s.startswith("#")), None)
     if first is None:
         return Table.read(lines, format="ascii.csv" if form == "CSV" else "ascii")
+    try:
+        return _read_below(lines, first, form)
+    except InconsistentTableError as error:  # astropy lists all that it tried
+        if "guess" not in str(error):
+            raise
+        raise ValueError(f"rows like {lines[first][:60]!r}") from error
+
+
+def _read_below(lines: list[str], first: int, form: str) -> Table:
+    """Return a table whose first row, of names or of cells, is known."""
     rest = lines[first:]
     mark = next((m for m in _DELIMITERS if m in rest[0]), None)
     names = _commented_names(lines[:first], rest[0], mark)
@@ -124,6 +141,16 @@ def _read_rows(lines: list[str], form: str) -> Table:
         else:
             table = Table.read(rest, format="ascii.basic", fill_values=fill)
     return _typed(table, comma=mark == ";")
+
+
+def _unframed(lines: list[str]) -> list[str]:
+    """Return lines without the frame that Markdown and databases draw around cells."""
+    rows = [s.strip() for s in lines if s.strip() and not s.startswith("#")]
+    cells = [s for s in rows if not _RULE.match(s)]
+    # The header of IPAC has no such line.
+    if len(cells) == len(rows) or not all(s[0] == "|" == s[-1] for s in cells):
+        return lines
+    return ["\t".join(word.strip() for word in s.strip("|").split("|")) for s in cells]
 
 
 def _commented_names(before: Sequence[str], row: str, mark: str | None) -> str | None:
