@@ -15,6 +15,7 @@ from skyduel.detect.model.network import Network, NetworkSettings
 from skyduel.detect.model.pruning import prune
 from skyduel.detect.model.score_model import Calibration
 from skyduel.detect.model.weights import read_weights, save_weights
+from skyduel.detect.training import train as training
 from skyduel.detect.training.train import TrainingSettings, initial_network, train
 
 LARGE = NetworkSettings(
@@ -167,7 +168,11 @@ def test_what_is_no_part_of_the_network_is_refused(changes: dict[str, object]) -
         prune(prune(small, shape(smooth=1), images(), never), LARGE, images(), never)
 
 
-def test_a_training_begins_with_the_part_asked_for_and_goes_on_with_it(tmp_path: Path) -> None:
+def test_a_training_begins_with_the_part_asked_for_and_goes_on_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Enough to choose by; the network is cut down four times.
+    monkeypatch.setattr(training, "_SLIMMING_CROPS", 16)
     path = tmp_path / "large.safetensors"
     save_weights(path, network().state_dict(), LARGE, Calibration(1.0, 0.0), {})
     wanted = shape(blocks=(1, 1, 2, 1), smooth=1, proposals=8)
