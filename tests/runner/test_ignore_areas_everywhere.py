@@ -159,4 +159,4 @@ def test_a_run_with_regions_for_all_frames(
     assert int((~truth["ignore"]).sum()) == int((~inside(truth)).sum())
     regions.write_text("image\nbox(115.5\n")
     assert skyduel(*words, "--fresh") == 2
-    assert "bright.reg: required a DS9 region file" in capsys.readouterr().err
+    assert "bright.reg: required shapes such as circle" in capsys.readouterr().err
