@@ -4,6 +4,13 @@ import numpy as np
 import pytest
 
 from skyduel.evaluation.number_text import format_interval, format_number, with_minus
+from skyduel.evaluation.table_keys import (
+    ALL_BINS,
+    FEW_FRAMES,
+    FEWEST_FOR_PERCENTILES,
+    NOMINAL_PURITY,
+    range_label,
+)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +64,26 @@ def test_an_interval_that_reaches_one_end_of_the_range_tells_something() -> None
     assert format_interval(0.1, 0.0, 0.2, 2, least=0, most=1) == "0.10±0.10"
     assert format_interval(0.9, 0.8, 1.0, 2, least=0, most=1) == "0.90±0.10"
     assert format_interval(0.5, 0.0, 1.0, 2, least=0, most=1) == "0.50 [0.0, 1.0]"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "told"),
+    [
+        (15.0, 15.5, "15–15.5"),
+        (-16.0, -15.0, "−16 to −15"),
+        (-1.0, 2.0, "−1 to 2"),
+        (-np.inf, 15.0, "< 15"),
+        (24.0, np.inf, "≥ 24"),
+        (-0.0, 1.0, "0–1"),
+    ],
+)
+def test_labels_of_bins(low: float, high: float, told: str) -> None:
+    assert range_label(low, high) == told
+
+
+def test_the_numbers_that_reports_and_gates_share() -> None:
+    assert range_label(1.0, 2.0, ".1f") == "1.0–2.0"
+    assert (NOMINAL_PURITY, FEW_FRAMES, FEWEST_FOR_PERCENTILES, ALL_BINS) == (0.95, 20, 5, -2)
 
 
 def test_infinite_numbers_are_words() -> None:
