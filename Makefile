@@ -4,13 +4,14 @@
 PYTHON ?= python3
 TOX := .tox/boot/bin/tox
 
-.PHONY: help duel test random-order nightly arm docs lint types sanitize mutate clean
+.PHONY: help duel test random-order nightly arm edge docs lint types sanitize mutate clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make duel     set up, run the detectors on the built-in frames, write the report"
 	@echo "make test     set up, check style and types, run the tests"
 	@echo "make arm      the network without torch on emulated ARM cores (needs qemu-user-static)"
+	@echo "make edge     the C++ program skyduel-points for x86-64 and aarch64, compared with this package"
 	@echo "make nightly  also run the slow tests, the tests without torch, an hour of mutation tests"
 	@echo "make random-order  the tests in random order"
 	@echo "make docs     set up, build the documentation into build/docs"
@@ -45,6 +46,15 @@ arm: $(TOX)
 	@$(TOX) run -q -e skyduel
 	.tox/skyduel/bin/python distribution/arm_system.py build/arm
 	SKYDUEL_ARM=build/arm .tox/skyduel/bin/pytest tests/packaging/test_on_arm.py
+
+# ExecuTorch lowers the model; it stays out of the environment of everything else.
+edge: $(TOX)
+	@$(TOX) run -q -e skyduel
+	.tox/skyduel/bin/python edge/build.py build/edge
+	.tox/skyduel/bin/python edge/build.py build/edge --target aarch64
+	.tox/skyduel/bin/python -m pip install --quiet --no-deps --target build/edge/exporter executorch==1.5.1 torchao==0.18.0 flatbuffers ruamel.yaml tabulate
+	PYTHONPATH=build/edge/exporter .tox/skyduel/bin/skyduel export full --executorch --int8 --out build/edge/skyduel.pte
+	SKYDUEL_EDGE=build/edge .tox/skyduel/bin/pytest tests/packaging/test_edge_program.py
 
 docs: $(TOX)
 	@$(TOX) run -q -e skyduel,docs

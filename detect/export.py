@@ -22,7 +22,14 @@ from skyduel.detect.model.network import Network
 from skyduel.detect.model.weights import load_weights
 from skyduel.detect.model.weights_file import SHIPPED
 
-__all__ = ["OPSET", "dense_model", "export_weights_to_onnx", "finish", "write_model"]
+__all__ = [
+    "OPSET",
+    "DenseFunction",
+    "dense_model",
+    "export_weights_to_onnx",
+    "finish",
+    "write_model",
+]
 
 #: Version of ONNX's operators.
 OPSET: Final = 20
@@ -32,7 +39,7 @@ _MOST_VALUES: Final = 10**8
 _MOST_CELLS: Final = 4096
 
 
-class _Dense(nn.Module):
+class DenseFunction(nn.Module):
     """The dense part as a function from a Tensor to Tensors."""
 
     def __init__(self, network: Network) -> None:
@@ -45,6 +52,7 @@ class _Dense(nn.Module):
                 module.folded = True  # type: ignore[assignment]
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return maps and features."""
         return tuple(self.network(image))
 
 
@@ -70,7 +78,7 @@ def dense_model(network: Network, weights_sha256: str) -> onnx.ModelProto:
     shape = {axis: multiple * side for axis, side in zip((2, 3), sides, strict=True)}
     example = torch.zeros(1, len(CHANNELS), 4 * multiple, 6 * multiple)
     with torch.inference_mode(), _quiet():
-        program = torch.export.export(_Dense(network), (example,), dynamic_shapes=(shape,))
+        program = torch.export.export(DenseFunction(network), (example,), dynamic_shapes=(shape,))
         exported = torch.onnx.export(
             program, input_names=[INPUT], output_names=list(OUTPUTS), opset_version=OPSET,
             dynamo=True, verbose=False,

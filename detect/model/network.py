@@ -163,8 +163,12 @@ class Network(nn.Module):
         # Positions in float32: bf16 has steps of 1 px above 128 px and of 1/256 px at 1 px.
         # Autocast would turn float32 arguments back into bf16.
         with torch.autocast(hidden.device.type, enabled=False):
-            maps = F.conv2d(hidden.float(), self.dense.weight * RELU_GAIN, self.dense.bias)
+            maps = F.conv2d(hidden.float(), self.dense_weight(), self.dense.bias)
         return DenseOutput(maps, features)
+
+    def dense_weight(self) -> Tensor:
+        """Return the weights of the last convolution, for inputs that are outputs of a ReLU."""
+        return self.dense.weight * RELU_GAIN
 
     def classify(self, rois: Tensor) -> tuple[Tensor, Tensor]:
         """Return class logits (k, 3) and centre offsets (k, 2) [px], float32.

@@ -55,6 +55,14 @@ def command(
             help="Signed activations in the 8-bit model, for ARM; on x86 several times slower.",
         ),
     ] = False,
+    executorch: Annotated[
+        bool,
+        typer.Option(
+            "--executorch",
+            help="Write the model for the C++ program skyduel-points instead: NAME.pte and "
+            "NAME.rules, with --int8 NAME-int8.pte and NAME-int8.rules. Needs ExecuTorch.",
+        ),
+    ] = False,
     mask_bits: MaskBits = None,
 ) -> None:
     """Write the dense part of the network as an ONNX model, for machines without PyTorch.
@@ -75,9 +83,21 @@ def command(
     entries = (
         [] if calibrate is None else with_mask_bits(open_dataset(calibrate), mask_bits).entries
     )
+    in_8_bits = int8 or calibrate is not None
+    if executorch:
+        from skyduel.detect.executorch_export import write_for_executorch
+        from skyduel.detect.quantize import calibration_frames
+
+        path = path.with_suffix(".pte")
+        frames = calibration_frames() if calibrate is None else (entry.read() for entry in entries)
+        names = [path, path.with_name(f"{path.stem}-int8.pte")] if in_8_bits else [path]
+        for name in names:
+            write_for_executorch(name, begin, None if name == path else frames)
+            out.print(str(name), markup=False, highlight=False, soft_wrap=True)
+        return
     model = export_weights_to_onnx(path, begin)
     out.print(str(path), markup=False, highlight=False, soft_wrap=True)
-    if int8 or calibrate is not None:
+    if in_8_bits:
         from skyduel.detect.quantize import calibration_frames, quantize_model
 
         frames = calibration_frames() if calibrate is None else (entry.read() for entry in entries)
