@@ -152,7 +152,7 @@ def _lowered(network: Network, frames: Iterable[Frame] | None) -> bytes:
     return bytes(lowered.to_executorch().buffer)
 
 
-def _quantized(graph: Any, images: Iterable[Tensor]) -> nn.Module:
+def _quantized(graph: Any, images: Iterable[Tensor]) -> Any:
     """Return a graph in 8 bits but for the convolutions that give its outputs."""
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
         XNNPACKQuantizer,

@@ -85,7 +85,9 @@ def program_rules(weights: WeightsFile, multiple: int) -> dict[str, npt.NDArray[
         "mad_to_sigma": mad_std([-1.0, 0.0, 1.0]),
         **_calibration(weights.calibration),
     }  # fmt: skip
-    out = {name: np.asarray(value, dtype=np.float64) for name, value in numbers.items()}
+    out: dict[str, npt.NDArray[Any]] = {
+        name: np.asarray(value, dtype=np.float64) for name, value in numbers.items()
+    }
     for layer in ("roi1", "roi2", "roi_out"):
         out[f"{layer}_weight"] = np.ascontiguousarray(weights.tensors[f"{layer}.weight"].T)
         out[f"{layer}_bias"] = weights.tensors[f"{layer}.bias"]
