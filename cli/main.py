@@ -12,6 +12,7 @@ from typing import Any, Final
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from skyduel.cli.argument_names import option_names
 from skyduel.cli.examples import SUMMARIES, epilog
 from skyduel.core.errors import ArgumentError, BadInputError, SkyduelError
 from skyduel.core.extras import missing_extra
@@ -22,15 +23,6 @@ __all__ = ["ALIASES", "app", "main"]
 ALIASES: Final[Mapping[str, str]] = {"blind": "truth-free"}
 
 
-#: What the parameters of commands are called in Python, where it differs.
-_ARGUMENTS: Final[Mapping[str, str]] = {
-    "from_": "origin",
-    "set_": "changes",
-    "tune": "tuning",
-    "with_": "detectors",
-}
-
-
 class _Command(TyperCommand):
     """A subcommand, whose errors name its options in place of Python's arguments."""
 
@@ -39,12 +31,7 @@ class _Command(TyperCommand):
         try:
             return super().invoke(ctx)
         except ArgumentError as error:
-            options = {
-                _ARGUMENTS.get(one.name, one.name): max(one.opts, key=len)
-                for one in self.params
-                if one.name and one.param_type_name == "option"
-            }
-            raise error.with_options(options) from error
+            raise error.with_options(option_names(self.params)) from error
 
 
 def _say(text: str, style: str) -> None:

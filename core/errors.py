@@ -34,6 +34,7 @@ __all__ = [
     "require_fields",
     "require_kind",
     "takes",
+    "with_options",
 ]
 
 _Given = ParamSpec("_Given")
@@ -157,6 +158,19 @@ class ArgumentError(BadInputError):
                 word = re.compile(rf"\b{re.escape(name)}\b(=\w+)?")
                 said = [word.sub(options[name], text) for text in said]
         return BadInputError(options.get(self.source, self.source), *said)
+
+
+def with_options(text: str, options: Mapping[str, str]) -> str:
+    """Return a note for a command line: options in place of the arguments between backquotes.
+
+    Parameters
+    ----------
+    text : str
+        For example ``the depth is unknown; `depth` sets a limit``.
+    options : mapping of str to str
+        Options by the name of the argument; an argument without one stays as it is.
+    """
+    return re.sub(r"`([\w.]+)`", lambda found: options.get(found[1], found[0]), text)
 
 
 class UnwritableError(BadInputError):

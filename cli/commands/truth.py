@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Final, Optional
 
 import typer
 
 from skyduel.cli.commands.options import MaskBits, check_files, expand_frames, mask_bits_from
 from skyduel.cli.console import err, out, warn
-from skyduel.core.errors import BadInputError, SkyduelError
+from skyduel.core.errors import BadInputError, SkyduelError, with_options
 
 if TYPE_CHECKING:
     from skyduel.core.frame import Frame
@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 __all__ = ["NAME", "command"]
 
 NAME = "truth"
+
+#: What the arguments in notes of the library are called here.
+_OPTIONS: Final[Mapping[str, str]] = {
+    "Reference.columns": "--mag COLUMN",
+    "Reference.epoch": "--reference-epoch",
+    "Reference.max_rows": "--max-rows",
+    "depth": "--depth MAG",
+    "epoch": "--epoch",
+}
 
 
 def command(
@@ -215,7 +224,8 @@ def _make(
         program=f"skyduel {version('skyduel')}", filter=chosen or "unknown", counts=truth.summary()
     )
     write_catalog(written, target, overwrite=overwrite)
-    for line in (*said, *remarks, *truth.notes):
+    for note in (*said, *remarks, *truth.notes):
+        line = with_options(note, _OPTIONS)
         err.print(f"{entry.name}: {line}", markup=False, highlight=False, soft_wrap=True)
     out.print(f"{target}  {truth.summary()}", markup=False, highlight=False, soft_wrap=True)
     place = without_brackets(entry.frame).parent
@@ -249,7 +259,9 @@ def _solved(
         return plane, header, []
     file = wcs or solution_beside(entry.frame)
     if file is None:
-        raise unsolved(entry.frame, plane, fields.get("pixel_scale_arcsec"))
+        why = unsolved(entry.frame, plane, fields.get("pixel_scale_arcsec"))
+        required = f"{why.required} (--wcs FILE names another)"
+        raise BadInputError(why.source, required, why.got)
     solution, words = read_solution(file, plane)
     if image is not None:
         return replace(image, facts=image.facts | {"wcs": solution}), header, [words]

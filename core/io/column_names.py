@@ -11,7 +11,7 @@ from astropy import units as u
 from astropy.table import Column, Table
 
 from skyduel.core.catalog import SCHEMA
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import ArgumentError, BadInputError
 from skyduel.core.io.tabular.column_values import (
     KIND_ALIASES,
     converted_column,
@@ -191,7 +191,7 @@ _KINDS: Final = ("_AUTO", "_ISO", "_PSF", "_APER")
 _DERIVED: Final = frozenset({"NUMBER", "MAGERR", *(f"MAGERR{kind}" for kind in _KINDS)})
 
 
-def parse_columns(text: str, source: str = "--columns", more: Sequence[str] = ()) -> dict[str, str]:
+def parse_columns(text: str, source: str = "columns", more: Sequence[str] = ()) -> dict[str, str]:
     """Return a mapping written as ``ra=RAJ2000,mag=rmag``: our name to the file's.
 
     Commas, semicolons or blanks stand between the pairs. `more` are names besides those of the
@@ -206,12 +206,12 @@ def parse_columns(text: str, source: str = "--columns", more: Sequence[str] = ()
     for pair in re.split(r"[,;\s]+", text.strip()):
         name, equals, given = pair.partition("=")
         if not (name and equals and given):
-            raise BadInputError(source, "pairs as in ra=RAJ2000,mag=rmag", repr(pair or text))
+            raise ArgumentError(source, "pairs as in ra=RAJ2000,mag=rmag", repr(pair or text))
         if name not in SCHEMA and name not in more:
             known = ", ".join((*SCHEMA, *more))
-            raise BadInputError(source, f"one of the columns {known}", repr(name))
+            raise ArgumentError(source, f"one of the columns {known}", repr(name))
         if name in columns:
-            raise BadInputError(source, "every column once", f"{name!r} twice")
+            raise ArgumentError(source, "every column once", f"{name!r} twice")
         columns[name] = given
     return columns
 

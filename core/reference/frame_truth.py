@@ -335,17 +335,17 @@ def _notes(
     """Return the lines on magnitudes, motions and depth."""
     notes = [f"magnitudes: {sources.magnitude}" if sources.magnitude else
              "the reference has no magnitude that is known as one: one bin for all, no limit of "
-             "depth; --mag COLUMN chooses one"]  # fmt: skip
+             "depth; `Reference.columns` names one"]  # fmt: skip
     has = np.isfinite(sources.pmra[rows]) & np.isfinite(sources.pmdec[rows])
     dated = has & np.isfinite(sources.epoch[rows])
     if epoch is None:
-        why = "no date of observation in the header (DATE-OBS, MJD-OBS, ...; --epoch sets it)"
+        why = "no date of observation in the header (DATE-OBS, MJD-OBS, ...; `epoch` sets it)"
         notes.append(f"{why}: proper motions are not applied" if has.any() else why)
     elif not has.any():
         notes.append("the reference has no proper motions: positions are used as they are")
     elif not dated.any():
         notes.append("the reference states no epoch of its positions: proper motions are not "
-                     "applied; --reference-epoch sets it")  # fmt: skip
+                     "applied; `Reference.epoch` sets it")  # fmt: skip
     else:
         start = float(np.median(sources.epoch[rows][dated]))
         notes.append(
@@ -355,7 +355,7 @@ def _notes(
     known = mag[np.isfinite(mag)]
     if limit is None and known.size:
         notes.append("the depth of the frame is unknown, so no source is ignored as faint; "
-                     "--depth MAG sets a limit")  # fmt: skip
+                     "`depth` sets a limit")  # fmt: skip
     elif limit is not None and known.size:
         notes.append(f"limit {limit.mag:.2f} mag: {limit.words}")
         faintest = float(np.quantile(known, 0.99))

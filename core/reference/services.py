@@ -165,7 +165,7 @@ def service_region(
     if status == "OVERFLOW" or n >= max_rows:
         line = (
             f"{service.title}: the answer was cut short at {n:,} rows, the brightest in "
-            f"{magnitude}; --max-rows asks for more"
+            f"{magnitude}; `Reference.max_rows` asks for more"
         )
         return table, (line,)
     return table, ()

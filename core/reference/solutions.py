@@ -70,7 +70,7 @@ def unsolved(frame: Path, plane: Plane, scale_arcsec: float | None) -> BadInputE
     return BadInputError(
         plane.name,
         f"celestial coordinates (WCS): `solve-field{scale} {file}` of astrometry.net writes "
-        f"{file.with_suffix('.wcs').name}, which is then read (--wcs FILE names another)",
+        f"{file.with_suffix('.wcs').name}, which is then read",
         "none in the header and no solution beside it",
     )
 

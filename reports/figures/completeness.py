@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from skyduel.core.errors import BadInputError, takes
+from skyduel.core.errors import takes
 from skyduel.evaluation import ScoreReport
+from skyduel.reports.figures.plot_helpers import require_axes
 
 __all__ = ["plot_completeness"]
 
@@ -42,8 +43,7 @@ def plot_completeness(
         import matplotlib.pyplot as plt
 
         _, ax = plt.subplots()
-    if not hasattr(ax, "errorbar"):
-        raise BadInputError("plot_completeness: ax", "an Axes (of matplotlib)", type(ax).__name__)
+    require_axes("plot_completeness: ax", ax)
     ax.errorbar(mag, value, yerr=error, **{"fmt": "o-", "capsize": 2, "label": quantity, **style})
     ax.set(xlabel="magnitude", ylabel=quantity, ylim=(-0.02, 1.05))
     return ax

@@ -38,6 +38,7 @@ __all__ = [
     "legend",
     "low_count_handle",
     "panels",
+    "require_axes",
     "shade",
     "shown_groups",
     "styles_of",

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from skyduel.core import BadInputError
+from skyduel.core.errors import ArgumentError
 from skyduel.runner.watch.meters import Snapshot
 
 __all__ = ["serve_status"]
@@ -61,7 +61,7 @@ def serve_status(port: int, state: Callable[[], Snapshot]) -> Iterator[int]:
         server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise BadInputError("--http", "a free port", f"{port}: {reason}") from error
+        raise ArgumentError("port", "a free port", f"{port}: {reason}") from error
     server.daemon_threads = True
     thread = threading.Thread(
         target=server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True

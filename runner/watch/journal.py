@@ -53,7 +53,7 @@ EVENTS: Final[Mapping[str, Mapping[str, str]]] = {
         "latency_s": "from the finished frame to its catalogue [s]; null if it was there before",
         "waiting": "frames that wait behind it",
         "notes": "decisions on the frame's file, a list of lines",
-        "reference": "what the catalogue was compared with; null without --reference",
+        "reference": "what the catalogue was compared with; null without a reference",
         "n_candidates": "new sources; null without a comparison",
         "candidates": "the brightest 100 of them, a list of objects; null without a comparison",
     },

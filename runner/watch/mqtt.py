@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from skyduel.core import BadInputError
+from skyduel.core.errors import ArgumentError
 from skyduel.core.extras import missing_extra
 
 __all__ = ["PASSWORD", "Broker", "broker_of", "mqtt_events"]
@@ -54,15 +54,15 @@ def broker_of(url: str) -> Broker:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise BadInputError("--mqtt", required, repr(url)) from error
+        raise ArgumentError("url", required, repr(url)) from error
     if parts.password:
         wanted = f"{required}; the password in {PASSWORD}"
-        raise BadInputError("--mqtt", wanted, "an address with a password")
+        raise ArgumentError("url", wanted, "an address with a password")
     if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or set(url) & set("?#"):
-        raise BadInputError("--mqtt", required, repr(url))
+        raise ArgumentError("url", required, repr(url))
     topic = unquote(parts.path).strip("/") or "skyduel"
     if set(topic) & set("+#\0"):
-        raise BadInputError("--mqtt", "a topic without + and #", repr(topic))
+        raise ArgumentError("url", "a topic without + and #", repr(topic))
     tls = parts.scheme == "mqtts"
     user = None if parts.username is None else unquote(parts.username)
     return Broker(parts.hostname, port or (8883 if tls else 1883), topic, user, tls)
@@ -96,7 +96,7 @@ def mqtt_events(
         from paho.mqtt import client as paho
         from paho.mqtt.enums import CallbackAPIVersion
     except ModuleNotFoundError as error:
-        raise missing_extra("--mqtt", error) or error from None
+        raise missing_extra("mqtt", error) or error from None
 
     place = f"{broker.host}:{broker.port}"
     connected = threading.Event()

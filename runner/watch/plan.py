@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from skyduel.core import BadInputError
+from skyduel.core.errors import ArgumentError
 from skyduel.core.io.atomic_files import existing_folder
 from skyduel.core.operating_point import RowChoice
 from skyduel.runner.detector_specs import DetectorSpec
@@ -80,15 +80,15 @@ class WatchPlan:
     def __post_init__(self) -> None:
         existing_folder(self.folder, "a folder to watch")
         if self.out.exists() and self.out.resolve() == self.folder.resolve():
-            raise BadInputError("--out", "another folder than that of the frames", str(self.out))
+            raise ArgumentError("out", "another folder than that of the frames", str(self.out))
         if self.order not in ("oldest", "newest"):
-            raise BadInputError("--order", "oldest or newest", repr(self.order))
+            raise ArgumentError("order", "oldest or newest", repr(self.order))
         if self.limit < 0:
-            raise BadInputError("--queue", "a number, 0 or more", str(self.limit))
+            raise ArgumentError("limit", "a number, 0 or more", str(self.limit))
         if self.poll_s is not None and not 0 < self.poll_s < 1e6:
-            raise BadInputError("--poll", "a time above 0 s", repr(self.poll_s))
+            raise ArgumentError("poll_s", "a time above 0 s", repr(self.poll_s))
         if not 0 <= self.patience_s < 1e6:
-            raise BadInputError("--patience", "a time of 0 s or more", repr(self.patience_s))
+            raise ArgumentError("patience_s", "a time of 0 s or more", repr(self.patience_s))
 
     def choices(self) -> dict[str, Any]:
         """Return what must be the same for all catalogues of a folder, as plain values."""

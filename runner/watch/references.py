@@ -18,6 +18,7 @@ from skyduel.core import (
     read_catalog,
     safe_name,
 )
+from skyduel.core.errors import ArgumentError
 from skyduel.core.frame import Plane
 from skyduel.core.wcs import sky_positions
 from skyduel.evaluation.matching.new_sources import EarlierPositions, seen_before
@@ -80,11 +81,11 @@ class NewSourceRules:
 
     def __post_init__(self) -> None:
         if not self.radius_px > 0:
-            raise BadInputError("--radius-px", "a radius above 0", repr(self.radius_px))
+            raise ArgumentError("radius_px", "a radius above 0", repr(self.radius_px))
         if not self.snr >= 0:
-            raise BadInputError("--new-snr", "a number, 0 or more", repr(self.snr))
+            raise ArgumentError("snr", "a number, 0 or more", repr(self.snr))
         if self.keep < self.fewest_frames:
-            raise BadInputError("--earlier", f"{self.fewest_frames} or more", str(self.keep))
+            raise ArgumentError("keep", f"{self.fewest_frames} or more", str(self.keep))
 
 
 @dataclass(frozen=True, eq=False)

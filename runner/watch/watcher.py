@@ -21,7 +21,7 @@ from skyduel.core import (
     write_catalog,
     write_regions,
 )
-from skyduel.core.errors import UnwritableError
+from skyduel.core.errors import ArgumentError, UnwritableError
 from skyduel.core.frame import Plane
 from skyduel.core.io.atomic_files import is_temporary
 from skyduel.core.operating_point import program
@@ -379,19 +379,20 @@ def open_watcher(
         past = journal.past
         if past.choices is not None and past.choices != plan.choices():
             differ = [k for k, v in plan.choices().items() if past.choices.get(k) != v]
-            raise BadInputError(
+            raise ArgumentError(
                 str(plan.out),
                 f"the {' and '.join(differ)} of its earlier catalogues",
-                "another choice; choose another --out",
+                "another choice; choose another out",
+                ("out",),
             )
         reference = open_reference(plan.reference, plan.out, plan.rules, past.last)
         if plan.poll_s is None:
             try:
                 stack.enter_context(inotify(folder, notices))
             except OSError as error:
-                raise BadInputError(
-                    str(folder), "a folder that inotify can watch (--poll SECONDS needs none)",
-                    error.strerror or str(error),
+                raise ArgumentError(
+                    str(folder), "a folder that inotify can watch (poll_s needs none)",
+                    error.strerror or str(error), ("poll_s",),
                 ) from error  # fmt: skip
         yield Watcher(plan, journal, reference, notices, tell, clock=clock)
 

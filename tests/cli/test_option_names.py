@@ -12,20 +12,22 @@ import numpy as np
 import pytest
 from helpers.command_line import skyduel as command
 from helpers.paths import ROOT
+from typer.main import get_command
 
 import skyduel
+from skyduel.cli.commands import truth
+from skyduel.cli.main import app
 from skyduel.core import BadInputError, Frame, write_frame
-from skyduel.core.errors import ArgumentError
+from skyduel.core.errors import ArgumentError, with_options
 from skyduel.core.reference.origin import Reference
 from skyduel.runner.detector_specs import parse_specs
 
 #: What only a command calls, or whose hint names the command with the option.
 COMMANDS_OWN = (
-    "core/io/column_names.py", "core/io/tabular/placement.py", "core/reference/frame_truth.py",
-    "core/reference/services.py", "core/reference/solutions.py", "cuda_ops/_library.py",
+    "core/io/tabular/placement.py", "cuda_ops/_library.py", "core/reference/solutions.py",
     "evaluation/comparison/headline.py", "evaluation/rules.py", "baseline/sextractor_program.py",
     "detect/published/detector.py", "reports/page/pdf.py", "reports/sections/analyses/suspects.py",
-    "run_folder/provenance.py", "run_folder/record.py", "runner/watch/",
+    "run_folder/provenance.py", "run_folder/record.py",
 )  # fmt: skip
 OPTION = re.compile(r"(?<![-\w])--[a-z]")
 FRAME = Frame(data=np.zeros((32, 32), np.float32), name="a")
@@ -87,6 +89,47 @@ def test_an_option_may_have_another_name_than_the_argument(
     words = ("truth", tmp_path / "a.fits", "--from", "gaja")
     assert command(*words) == 2
     assert "--from: required a table, a folder of Parquet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--out", "."), "--out: required another folder than that of the frames; got ."),
+        (("--order", "best"), "--order: required oldest or newest; got 'best'"),
+        (("--queue", "-1"), "--queue: required a number, 0 or more; got -1"),
+        (("--poll", "0"), "--poll: required a time above 0 s; got 0.0"),
+        (("--patience", "-1"), "--patience: required a time of 0 s or more; got -1.0"),
+        (("--radius-px", "0"), "--radius-px: required a radius above 0; got 0.0"),
+        (("--new-snr", "-1"), "--new-snr: required a number, 0 or more; got -1.0"),
+        (("--earlier", "2"), "--earlier: required 3 or more; got 2"),
+        (("--mqtt", "http://a"), "--mqtt: required mqtt://"),
+    ],
+)
+def test_watch_names_its_options(
+    words: tuple[str, ...],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command_line = ("watch", ".", "--out", "out", "--with", "sep", "--once", "--poll", "0.01")
+    assert command(*command_line, *words) == 2
+    assert f"skyduel: {said}" in capsys.readouterr().err
+
+
+def test_notes_on_a_truth_name_options_on_the_command_line() -> None:
+    named = set()
+    for path in ("frame_truth.py", "services.py"):
+        for node in ast.walk(ast.parse((ROOT / "core" / "reference" / path).read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                named |= set(re.findall(r"[;(] ?`([\w.]+)` ", node.value))
+    assert named == set(truth._OPTIONS)
+    options = {option for one in get_command(app).commands["truth"].params for option in one.opts}
+    assert {words.split()[0] for words in truth._OPTIONS.values()} <= options
+    note = "the depth is unknown; `depth` sets a limit, `other` does not"
+    said = "the depth is unknown; --depth MAG sets a limit, `other` does not"
+    assert with_options(note, truth._OPTIONS) == said
 
 
 def test_a_value_goes_with_its_argument_and_other_words_stay() -> None:

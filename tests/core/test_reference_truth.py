@@ -289,7 +289,7 @@ def test_proper_motions_are_applied_to_the_epoch_of_the_frame() -> None:
     assert any("proper motions are not applied" in note for note in still.notes)
     undated = at_pixels([50.0], [40.0], pmra=[-1000.0], pmdec=[500.0])
     notes = truth_of_frame(frame(), undated, epoch=Epoch(2026.0, "x")).notes
-    assert any("--reference-epoch sets it" in note for note in notes)
+    assert any("`Reference.epoch` sets it" in note for note in notes)
 
 
 def test_a_frame_elsewhere_is_an_error() -> None:
@@ -558,7 +558,7 @@ def test_an_answer_that_was_cut_short_is_noticed(answer: bytes, rows: int) -> No
     _, notes = service_region("gaia", Cone(1, 2, 3), max_rows=rows, ask=lambda *a: answer)
     assert notes == (
         "Gaia DR3: the answer was cut short at 2 rows, the brightest in phot_g_mean_mag; "
-        "--max-rows asks for more",
+        "`Reference.max_rows` asks for more",
     )
 
 

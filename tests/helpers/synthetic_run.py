@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib import image as mpl_image
 
 from skyduel.core.io.atomic_files import safe_name
+from skyduel.evaluation import ScoringRules
 
 EDGES = np.arange(15.0, 25.0)  # nine bins
 
@@ -271,7 +272,7 @@ def write_run(
         "command": "skyduel run",
         "seeds": {"dataset": 1, "bootstrap": 2},
         "dataset": {"path": "data", "name": "built-in", "n_frames": len(frames), "frames": frames},
-        "rules": {"radius_px": 3.0, "edges_mag": EDGES.tolist()},
+        "rules": ScoringRules(radius_px=3.0, bins="15:24:1").model_dump(mode="json"),
         "points": list(points),
         "detectors": [
             {

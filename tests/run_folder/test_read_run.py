@@ -7,9 +7,10 @@ import webbrowser
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.synthetic_run import DETECTORS, GROUPS, N_BINS, POINTS, write_run
+from helpers.synthetic_run import DETECTORS, EDGES, GROUPS, N_BINS, POINTS, write_run
 
 from skyduel.core.errors import BadInputError
+from skyduel.evaluation import ScoringRules
 from skyduel.evaluation.table_keys import range_label
 from skyduel.run_folder import load_run, read_run
 from skyduel.run_folder.read_counts import COUNTED, SUMMED_COLUMNS
@@ -20,6 +21,10 @@ from skyduel.run_folder.show_page import in_notebook
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return write_run(tmp_path_factory.mktemp("runs") / "spring")
+
+
+def test_the_rules_of_the_record_are_rules_that_a_comparison_takes(folder):
+    assert ScoringRules(**load_run(folder).record.rules).edges() == tuple(EDGES)
 
 
 def test_the_record_and_the_tables_are_read(folder):
