@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -40,6 +41,12 @@ META_KEYS: Final[Mapping[str, str]] = {
 }
 _ASIDE_KEY: Final = "FR_ASIDE"
 _NOTES_KEY: Final = "FR_NOTES"
+#: Cards with the kind of an exposure, and the kinds that show no sky, or nothing but its light.
+_KIND_KEYS: Final = ("IMAGETYP", "OBSTYPE", "FRAMETYP", "IMGTYPE", "OBSTYP")
+_NO_SKY: Final = re.compile(
+    r"(master[ _]?)?(bias|zero|offset|dark|((dome|sky|twilight)[ _]?)?flat)([ _]?(frame|field))?$",
+    re.IGNORECASE,
+)
 #: Of each kind; a damaged header may be useless in a thousand ways.
 _MOST_LINES: Final = 40
 
@@ -127,12 +134,23 @@ def used_facts(
             set_aside[of_gain[-1]] += f"; {measured}"
         else:
             notes.append(f"{frame.name}: {measured}")
+    if (kind := _calibration_exposure(header)) is not None:
+        notes.append(f"{frame.name}: {kind}: an exposure for calibration, in which no source is")
     return UsedFacts(
         {fact: printable(text) for fact, text in words.items()},
         _lines(set_aside),
         _lines(notes),
         _stars(frame) if stars is None else stars,
     )
+
+
+def _calibration_exposure(header: Mapping[str, Any]) -> str | None:
+    """Return the card that says that a frame is a bias, dark or flat exposure, if one does."""
+    for key in _KIND_KEYS:
+        value = header.get(key)
+        if isinstance(value, str) and _NO_SKY.match(value.strip()):
+            return f"{key} = {value.strip()!r}"
+    return None
 
 
 def _stars(frame: Frame | LargeImage) -> tuple[str, ...]:

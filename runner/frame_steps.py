@@ -16,10 +16,13 @@ from skyduel.core import (
     Section,
     SkyduelError,
 )
+from skyduel.core.catalog import SCHEMA
+from skyduel.core.detector import NOTE_KEY
 from skyduel.core.errors import printable
 from skyduel.core.extras import missing_extra
 from skyduel.core.frame import Plane
 from skyduel.core.sections.large_image import PackedMask
+from skyduel.core.settings import nearest
 from skyduel.runner.detector_specs import DetectorSpec, build
 from skyduel.runner.execution.time_limit import TooLongError, time_limit
 
@@ -68,7 +71,7 @@ def process_detector(
 
 
 def checked_catalog(found: object, detector: Detector) -> Catalog:
-    """Return the result of a detector if it is a catalogue.
+    """Return the result of a detector if it is a catalogue, with a note if it has no scores.
 
     Raises
     ------
@@ -79,6 +82,12 @@ def checked_catalog(found: object, detector: Detector) -> Catalog:
         raise BadInputError(
             f"detector {detector.name!r}", "a Catalog returned", type(found).__name__
         )
+    if len(found) and NOTE_KEY not in found.table.meta and np.isnan(found["score"]).all():
+        # Often a column of another name, which would be kept without a word.
+        near = nearest("score", (name for name in found.table.colnames if name not in SCHEMA))
+        hint = f"; is the column {near!r} meant for it?" if near else ""
+        note = f"no row has a score, so that no threshold can be chosen{hint}"
+        return found.with_meta(**{NOTE_KEY: note})
     return found
 
 

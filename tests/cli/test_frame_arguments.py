@@ -104,6 +104,51 @@ def test_a_folder_is_no_frame(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("names", "patterns"),
+    [
+        (("a.fit", "b.FIT", "log.txt"), ("*.fit",)),
+        (("a.fit", "b.fits.fz"), ("*.fit", "*.fits*")),
+        (("a.asdf",), ("*.asdf",)),
+        (("a.fts.gz", ".hidden.fit"), ("*.fits*",)),
+    ],
+)
+def test_the_patterns_for_a_folder_are_those_of_its_images(
+    tmp_path: Path, names: tuple[str, ...], patterns: tuple[str, ...]
+) -> None:
+    for name in names:
+        (tmp_path / name).touch()
+    result = RUNNER.invoke(app, ["detect", str(tmp_path), "--with", "sep"])
+    said = " ".join(f"{tmp_path}/{pattern}" for pattern in patterns)
+    assert f"(for those of a folder: {said})" in str(result.exception)
+
+
+def test_a_folder_among_images_is_left_out_and_named(tmp_path: Path) -> None:
+    fits.writeto(tmp_path / "a.fits", image(*STARS))
+    (tmp_path / "sub").mkdir()
+    said = detect(*sorted(tmp_path.glob("*")), "--out", tmp_path / "out")
+    assert "folders are not searched: sub" in said
+    assert [f.name for f in (tmp_path / "out").iterdir()] == ["a.ecsv"]
+
+
+@pytest.mark.parametrize(
+    ("card", "value"),
+    [("IMAGETYP", "Bias Frame"), ("OBSTYPE", "zero"), ("IMAGETYP", "FLAT"),
+     ("FRAMETYP", "Dark"), ("IMAGETYP", "Master Dark"), ("IMAGETYP", "Flat Field")],
+)  # fmt: skip
+def test_an_exposure_for_calibration_is_named(tmp_path: Path, card: str, value: str) -> None:
+    fits.writeto(tmp_path / "a.fits", image(*STARS), fits.Header({card: value}))
+    said = detect(tmp_path / "a.fits", "--out", tmp_path / "out.ecsv")
+    assert f"a: {card} = {value!r}: an exposure for calibration" in said
+
+
+@pytest.mark.parametrize("value", ["Light Frame", "object", "dark subtracted", "flatfielded", ""])
+def test_an_exposure_of_the_sky_is_not(tmp_path: Path, value: str) -> None:
+    fits.writeto(tmp_path / "a.fits", image(*STARS), fits.Header({"IMAGETYP": value}))
+    said = detect(tmp_path / "a.fits", "--out", tmp_path / "out.ecsv")
+    assert "for calibration" not in said
+
+
 @pytest.mark.parametrize(("bits", "n"), [("1", 2), ("0x4", 1), ("5", 0), ("8", 3)])
 def test_detect_with_mask_bits(tmp_path: Path, bits: str, n: int) -> None:
     dq = np.zeros((96, 80), "i2")
