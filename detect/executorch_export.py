@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skyduel.core.errors import BadInputError
+from skyduel.core.errors import ArgumentError
 from skyduel.core.extras import is_installed
 from skyduel.core.frame import Frame
 from skyduel.core.io.atomic_files import atomic_path
@@ -28,10 +28,8 @@ from skyduel.detect.quantize import frame_images
 
 __all__ = ["require_executorch", "write_for_executorch"]
 
-#: Command that installs what lowers a model: its wheel asks for more than this needs.
-INSTALL: Final = (
-    "pip install --no-deps executorch==1.5.1 torchao==0.18.0 flatbuffers ruamel.yaml tabulate"
-)
+#: What lowers a model; the wheels ask for more than this needs.
+PACKAGES: Final = "executorch==1.5.1 torchao==0.18.0 flatbuffers ruamel.yaml tabulate"
 
 
 def require_executorch() -> None:
@@ -40,11 +38,12 @@ def require_executorch() -> None:
     Raises
     ------
     BadInputError
-        If not, with the command that installs them.
+        If not, with the packages to install.
     """
     for library in ("executorch", "torchao"):
         if not is_installed(library):
-            raise BadInputError("export --executorch", f"{library} (`{INSTALL}`)", "none")
+            wanted = f"{library} (pip: {PACKAGES}, without their dependencies)"
+            raise ArgumentError("executorch", wanted, "none")
 
 
 class _Plain(nn.Module):

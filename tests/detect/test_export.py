@@ -9,6 +9,7 @@ import torch
 from helpers.command_line import skyduel
 
 from skyduel.core import Frame, read_frame, write_frame
+from skyduel.core.errors import BadInputError
 from skyduel.detect.inference.torch_runtime import TorchRuntime
 from skyduel.detect.model.backbones import ResNetSettings
 from skyduel.detect.model.backbones.resnet import Bottleneck
@@ -110,3 +111,16 @@ def test_frames_for_calibration_are_of_every_kind_and_always_the_same() -> None:
     first, again = (next(calibration_frames()) for _ in range(2))
     assert np.array_equal(first.data, again.data)
     assert first.shape == (512, 512)
+
+
+def test_what_lowers_a_model_for_the_program_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from skyduel.detect import executorch_export
+
+    monkeypatch.setattr(executorch_export, "is_installed", lambda name: name != "torchao")
+    with pytest.raises(
+        BadInputError, match=r"executorch: required torchao \(pip: executorch==.*got none"
+    ):
+        executorch_export.write_for_executorch(tmp_path / "a.pte")
+    assert list(tmp_path.iterdir()) == []
