@@ -36,8 +36,8 @@ ORDER = {
     "runner": ("execution",
                "catalog_warnings detector_specs frame_steps large_images detect_frame",
                "scoring", "watch"),
-    "cli": ("loading console frame_facts settings_file terminal_summary whole_tables catalog_diff "
-            "galaxy_tables frame_plots",
+    "cli": ("loading console frame_arguments frame_facts settings_file terminal_summary "
+            "whole_tables catalog_diff galaxy_tables frame_plots",
             "commands"),
 }  # fmt: skip
 FORBIDDEN_LIBRARIES = {

@@ -23,12 +23,12 @@ from skyduel.cli.commands.options import (
     Regions,
     Set,
     Threshold,
-    expand_frames,
     mask_bits_from,
     one_detector,
     read_config,
 )
 from skyduel.cli.console import err, out, progress, warn
+from skyduel.cli.frame_arguments import expand_frames
 from skyduel.cli.frame_facts import (
     FirstOfItsKind,
     Fwhm,

@@ -7,7 +7,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from skyduel.cli.commands.options import MaskBits, check_files, mask_bits_from
+from skyduel.cli.commands.options import MaskBits, mask_bits_from
+from skyduel.cli.frame_arguments import check_files
 
 __all__ = ["NAME", "command"]
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Optional
 
 import typer
 
-from skyduel.cli.commands.options import MaskBits, check_files, with_mask_bits
+from skyduel.cli.commands.options import MaskBits, with_mask_bits
 from skyduel.cli.console import err, out, progress
+from skyduel.cli.frame_arguments import check_files
 
 if TYPE_CHECKING:
     from skyduel.core import Detector

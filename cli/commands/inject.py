@@ -16,13 +16,12 @@ from skyduel.cli.commands.options import (
     Raw,
     Set,
     With,
-    check_files,
     detector_specs,
-    expand_frames,
     mask_bits_from,
     read_config,
 )
 from skyduel.cli.console import err, out, progress, wide_out
+from skyduel.cli.frame_arguments import check_files, expand_frames
 from skyduel.cli.frame_facts import decision_lines
 from skyduel.cli.whole_tables import WholeTable
 from skyduel.core import BadInputError

@@ -20,12 +20,12 @@ from skyduel.cli.commands.options import (
     MaskBits,
     Pairing,
     RadiusPx,
-    check_files,
     mask_bits_from,
     read_config,
     rules_from,
 )
 from skyduel.cli.console import warn, wide_out
+from skyduel.cli.frame_arguments import check_files
 from skyduel.cli.frame_facts import decision_lines
 from skyduel.cli.whole_tables import FirstThatFits, WholeTable
 from skyduel.core import BadInputError

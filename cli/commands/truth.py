@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Optional
 
 import typer
 
-from skyduel.cli.commands.options import MaskBits, check_files, expand_frames, mask_bits_from
+from skyduel.cli.commands.options import MaskBits, mask_bits_from
 from skyduel.cli.console import err, out, warn
+from skyduel.cli.frame_arguments import check_files, expand_frames
 from skyduel.core.errors import BadInputError, SkyduelError, with_options
 
 if TYPE_CHECKING:

@@ -24,7 +24,6 @@ from skyduel.cli.commands.options import (
     TuningSeed,
     With,
     Workers,
-    check_files,
     detector_specs,
     print_listing,
     read_config,
@@ -35,6 +34,7 @@ from skyduel.cli.commands.options import (
     with_raw,
 )
 from skyduel.cli.console import err, out, progress, progress_callback, wide_out
+from skyduel.cli.frame_arguments import check_files
 from skyduel.core import BadInputError
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from typing import Annotated, Optional
 
 import typer
 
-from skyduel.cli.commands.options import MaskBits, check_files, expand_frames, mask_bits_from
+from skyduel.cli.commands.options import MaskBits, mask_bits_from
 from skyduel.cli.console import err, out, progress
+from skyduel.cli.frame_arguments import check_files, expand_frames
 from skyduel.core import BadInputError
 
 __all__ = ["NAME", "command"]

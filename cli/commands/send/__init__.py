@@ -6,8 +6,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from skyduel.cli.commands.options import check_files
 from skyduel.cli.console import out
+from skyduel.cli.frame_arguments import check_files
 
 __all__ = ["NAME", "command"]
 
