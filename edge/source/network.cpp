@@ -4,6 +4,7 @@
 #include <executorch/extension/tensor/tensor_ptr_maker.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "kernels.h"
 
@@ -26,6 +27,28 @@ using executorch::extension::Module;
 
 struct Network::Model {
   explicit Model(const std::string& path) : module(path, Module::LoadMode::Mmap) {}
+
+  // Memory is planned for the largest tile, and ExecuTorch fills its own with zeros: a small frame
+  // would take as much. What calloc gives is memory only once it is written to.
+  executorch::runtime::Error load() {
+    const auto meta = module.method_meta("forward");
+    if (!meta.ok()) return meta.error();
+    for (size_t k = 0; k < meta->num_memory_planned_buffers(); ++k) {
+      const auto size = meta->memory_planned_buffer_size(k);
+      if (!size.ok()) return size.error();
+      memory.emplace_back(static_cast<uint8_t*>(std::calloc(size_t(size.get()), 1)), std::free);
+      if (!memory.back()) throw std::bad_alloc();
+      spans.emplace_back(memory.back().get(), size_t(size.get()));
+    }
+    planned = std::make_unique<executorch::runtime::HierarchicalAllocator>(
+        executorch::runtime::Span(spans.data(), spans.size()));
+    return module.load_method("forward", planned.get());
+  }
+
+  // The module goes first: it uses the others.
+  std::vector<std::unique_ptr<uint8_t, decltype(&std::free)>> memory;
+  std::vector<executorch::runtime::Span<uint8_t>> spans;
+  std::unique_ptr<executorch::runtime::HierarchicalAllocator> planned;
   Module module;
 };
 
@@ -33,7 +56,7 @@ Network::Network(const std::string& model, const Rules& rules, int threads)
     : model_(std::make_unique<Model>(model)), path_(model), rules_(rules) {
   if (threads > 0)
     executorch::extension::threadpool::get_threadpool()->_unsafe_reset_threadpool(uint32_t(threads));
-  const auto error = model_->module.load_method("forward");
+  const auto error = model_->load();
   if (error != executorch::runtime::Error::Ok)
     require(path_, "a model of ExecuTorch, as `skyduel export --executorch` writes it",
             "its error ", int(error));
