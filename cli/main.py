@@ -12,7 +12,6 @@ from typing import Any, Final
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from skyduel.cli.argument_names import option_names
 from skyduel.cli.examples import SUMMARIES, epilog
 from skyduel.core.errors import ArgumentError, BadInputError, SkyduelError
 from skyduel.core.extras import missing_extra
@@ -31,6 +30,8 @@ class _Command(TyperCommand):
         try:
             return super().invoke(ctx)
         except ArgumentError as error:
+            from skyduel.cli.argument_names import option_names
+
             raise error.with_options(option_names(self.params)) from error
 
 

@@ -27,6 +27,7 @@ SCORE = {
     ".cli.commands.score",
     ".cli.commands.options",
     ".cli.console",
+    ".cli.frame_arguments",
     ".cli.frame_facts",
     ".cli.whole_tables",
 }
