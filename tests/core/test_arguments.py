@@ -170,7 +170,8 @@ NESTED: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], str]] = 
      "compare_all: required keys (detector, point, group); got 'sep'"),
     (evaluation.decide, (TABLE, ()), {},
      "decide: table: required the columns of compare_all; got a table without detector_a, "
-     "detector_b, point, group, bin, quantity, delta, lo, hi, interval, n_frames"),
+     "detector_b, point, group, bin, quantity, value_a, value_b, delta, lo, hi, interval, "
+     "n_frames"),
     (evaluation.score_catalogs, (CATALOG, CATALOG), {"threshold": "0.5"},
      "score_catalogs: threshold: required a number; got str '0.5'"),
     (skyduel.find_sources, (FRAME, "sep"), {"threshold": "a"},
