@@ -1,4 +1,5 @@
 // A small reader of FITS images: uncompressed, two-dimensional, integers or floats.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <fstream>
@@ -27,8 +28,10 @@ struct Hdu {
     if (end == text.c_str()) return std::nullopt;
     return value;
   }
+  // A count or size; one that no image has becomes -1, which is refused where it is used.
   int64_t whole(const std::string& key, int64_t other) const {
-    return int64_t(number(key).value_or(double(other)));
+    const double value = number(key).value_or(double(other));
+    return value >= -64 && value <= 1e12 ? int64_t(value) : -1;
   }
   std::string text(const std::string& key) const {
     const auto found = cards.find(key);
@@ -69,13 +72,20 @@ bool read_header(std::ifstream& file, Hdu& hdu) {
   return false;
 }
 
-int64_t data_size(const Hdu& hdu) {
+int64_t data_size(const Hdu& hdu, const std::string& path) {
   const int64_t axes = hdu.whole("NAXIS", 0);
   if (axes == 0) return 0;
-  int64_t count = 1;
-  for (int64_t axis = 1; axis <= axes; ++axis) count *= hdu.whole("NAXIS" + std::to_string(axis), 0);
-  const int64_t bytes = std::llabs(hdu.whole("BITPIX", 8)) / 8;
-  return bytes * hdu.whole("GCOUNT", 1) * (hdu.whole("PCOUNT", 0) + count);
+  std::vector<int64_t> sizes{std::llabs(hdu.whole("BITPIX", 8)) / 8, hdu.whole("GCOUNT", 1)};
+  double count = 1;  // of more than 999 axes the first is wrong already
+  for (int64_t axis = 1; axis <= std::min<int64_t>(axes, 999); ++axis) {
+    sizes.push_back(hdu.whole("NAXIS" + std::to_string(axis), 0));
+    count *= double(sizes.back());
+  }
+  sizes.push_back(hdu.whole("PCOUNT", 0));
+  const double bytes = double(sizes[0]) * double(sizes[1]) * (double(sizes.back()) + count);
+  if (axes < 0 || axes > 999 || *std::min_element(sizes.begin(), sizes.end()) < 0 || bytes > 1e15)
+    require(path, "HDUs of at most 999 axes and 1e15 bytes", "a header that states another size");
+  return int64_t(bytes);
 }
 
 bool is_image(const Hdu& hdu) {
@@ -101,6 +111,7 @@ void convert(const std::vector<char>& raw, int64_t count, const Hdu& hdu, Frame&
 }
 
 void read_pixels(std::ifstream& file, const Hdu& hdu, Frame& frame) {
+  data_size(hdu, frame.name);  // refuses impossible numbers of axes
   const int64_t axes = hdu.whole("NAXIS", 0);
   for (int64_t axis = 3; axis <= axes; ++axis) {
     const int64_t n = hdu.whole("NAXIS" + std::to_string(axis), 1);
@@ -113,7 +124,14 @@ void read_pixels(std::ifstream& file, const Hdu& hdu, Frame& frame) {
   const int64_t count = frame.nx * frame.ny, bits = hdu.whole("BITPIX", 0);
   if (bits != 8 && bits != 16 && bits != 32 && bits != -32 && bits != -64)
     require(frame.name, "BITPIX 8, 16, 32, -32 or -64", bits);
-  std::vector<char> raw(size_t(count * std::llabs(bits) / 8));
+  const int64_t size = count * std::llabs(bits) / 8;
+  // Before memory is taken for it.
+  file.clear();
+  file.seekg(0, std::ios::end);
+  if (const int64_t there = int64_t(file.tellg()) - hdu.data_at; there < size)
+    require(frame.name, "a complete image of " + std::to_string(size) + " bytes",
+            "a file cut short after ", there);
+  std::vector<char> raw(static_cast<size_t>(size));
   file.seekg(hdu.data_at);
   file.read(raw.data(), std::streamsize(raw.size()));
   if (file.gcount() != std::streamsize(raw.size()))
@@ -166,7 +184,7 @@ Frame read_fits(const std::string& path) {
       break;
     }
     file.clear();
-    file.seekg(hdu.data_at + (data_size(hdu) + block - 1) / block * block);
+    file.seekg(hdu.data_at + (data_size(hdu, path) + block - 1) / block * block);
   }
   if (frame.data.empty()) require(path, "an uncompressed image in a FITS file", "none");
   bool any = false;

@@ -125,3 +125,33 @@ def test_a_frame_cut_short_is_refused(frames: dict[str, Path], tmp_path: Path) -
     done = subprocess.run([program, EDGE / "skyduel.pte", frame], capture_output=True, check=False)
     assert done.returncode == 2
     assert b"a file cut short after" in done.stderr
+
+
+def header(*cards: str) -> bytes:
+    lines = ("SIMPLE  =                    T", *cards, "END")
+    return "".join(line.ljust(80) for line in lines).encode().ljust(2880)
+
+
+@pytest.mark.parametrize(
+    ("cards", "words"),
+    [
+        (("BITPIX  = 16", "NAXIS   = 1", "NAXIS1  = -5000"), "states another size"),
+        (("BITPIX  = 16", "NAXIS   = 1000000000000"), "states another size"),
+        (("BITPIX  = 16", "NAXIS   = 2", "NAXIS1  = 900000", "NAXIS2  = 900000"),
+         "required a complete image of 1620000000000 bytes; got a file cut short after 0"),
+        (("BITPIX  = 16", "NAXIS   = 2", "NAXIS1  = -5", "NAXIS2  = 5"), "states another size"),
+        (("BITPIX  = 16", "NAXIS   = 2", "NAXIS1  = 1E300", "NAXIS2  = 5"), "states another size"),
+        (("BITPIX  = 16", "NAXIS   = 0"), "an uncompressed image in a FITS file; got none"),
+    ],
+)  # fmt: skip
+def test_headers_of_impossible_sizes_are_refused(
+    cards: tuple[str, ...], words: str, tmp_path: Path
+) -> None:
+    frame = tmp_path / "frame.fits"
+    frame.write_bytes(header(*cards))
+    program = EDGE / "x86_64" / "skyduel-points"
+    done = subprocess.run(
+        [program, EDGE / "skyduel.pte", frame], capture_output=True, check=False, timeout=120
+    )
+    assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (2, b"", 1)
+    assert words in done.stderr.decode()
