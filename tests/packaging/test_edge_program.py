@@ -35,7 +35,7 @@ FRAMES = {"field": (150, 133), "dirty": (120, 140), "crowded": (40, 1000)}
 
 @pytest.fixture(scope="module")
 def frames(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Simulated frames without streaks, one with masked pixels, one of whole numbers."""
+    """Simulated frames without streaks, one of whole numbers."""
     folder, paths = tmp_path_factory.mktemp("edge"), {}
     for kind, (ny, nx) in FRAMES.items():
         rng = np.random.default_rng(31)
