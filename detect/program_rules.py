@@ -1,7 +1,8 @@
 """Write the rules and weights that the C++ program of `edge/` needs beside its model.
 
-Everything is taken from this package's own constants and a weights file: no number of the program
-is typed twice.
+Thresholds, radii, limits and weights are taken from this package's constants and a weights file.
+The sizes of the stamps, their phases and the clip of a difference of logits stand in the program
+too, as in the compiled kernels.
 """
 
 from __future__ import annotations
